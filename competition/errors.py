@@ -1,0 +1,14 @@
+"""The one exception that is meant for the user's eyes."""
+
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend: one line saying what is wrong, where, and what to do."""
+
+
+def first_few(names: Iterable[object], most: int = 3) -> str:
+    """The first names and how many follow, e.g. ``a.png, b.png, c.png and 7 more``."""
+    names = [str(name) for name in names]
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

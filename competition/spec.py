@@ -1,0 +1,56 @@
+"""Competition: the frozen description that every stage works from."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+Label = int | str
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Some images of a competition, in the order of their table.
+
+    ids: exactly as the CSV spells them.
+    paths: one existing file for each id.
+    labels: int64 ``[N]``, indices into ``Competition.classes``; None where they are withheld.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    paths: tuple[Path, ...]
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: np.ndarray) -> "Split":
+        """The given rows, in the given order."""
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            paths=tuple(self.paths[row] for row in rows),
+            labels=None if self.labels is None else self.labels[rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Competition:
+    """One image-classification competition.
+
+    classes: the labels in their own type, sorted; a model's column ``i`` is ``classes[i]``.
+    val: empty where the competition ships no validation table (``pipeline`` then carves one out).
+    submission_ids: the order in which a submission lists the test ids.
+    """
+
+    name: str
+    image_column: str
+    label_column: str
+    classes: tuple[Label, ...]
+    train: Split
+    val: Split
+    test: Split
+    submission_ids: tuple[str, ...]
+    metric: str = "accuracy"
+    notes: tuple[str, ...] = field(default=())
