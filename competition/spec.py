@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 Label = int | str
+Symmetries = Literal["none", "mirror", "all"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ class Competition:
 
     classes: the labels in their own type, sorted; a model's column ``i`` is ``classes[i]``.
     val: empty where the competition ships no validation table (``pipeline`` then carves one out).
+    symmetries: the flips and turns that leave a class what it is: none, left-right mirroring, or all eight.
     submission_ids: the order in which a submission lists the test ids.
     """
 
@@ -53,4 +56,5 @@ class Competition:
     test: Split
     submission_ids: tuple[str, ...]
     metric: str = "accuracy"
+    symmetries: Symmetries = "mirror"
     notes: tuple[str, ...] = field(default=())

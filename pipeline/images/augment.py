@@ -1,0 +1,103 @@
+"""Augmentation: random views of a batch of uint8 images, and the fixed views that predictions average over."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the internet for a newer one
+
+import albumentations
+import cv2
+import numpy as np
+
+from competition.errors import UserError
+from competition.spec import Symmetries
+
+Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 ``[N, H, W, 3]`` to ``[N, height, width, 3]``: area averages downwards, bilinear upwards."""
+    if images.shape[1:3] == (height, width):
+        return images
+    shrinks = height * width < images.shape[1] * images.shape[2]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = np.empty((len(images), height, width, 3), np.uint8)
+    for image, target in zip(images, resized, strict=True):
+        cv2.resize(image, (width, height), dst=target, interpolation=method)
+    return resized
+
+
+def shift(fraction: float) -> Augmentation:
+    """Shifts by up to ``fraction`` of the side, the border mirrored in."""
+
+    def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        _, height, width, _ = images.shape
+        reach = max(1, round(fraction * min(height, width)))
+        padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
+        shifted = np.empty_like(images)
+        for row, (down, right) in enumerate(rng.integers(0, 2 * reach + 1, size=(len(images), 2))):
+            shifted[row] = padded[row, down : down + height, right : right + width]
+        return shifted
+
+    return augment
+
+
+def symmetric(symmetries: Symmetries) -> Augmentation:
+    """A random one of the views that leave a class what it is: see ``views``."""
+
+    def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        kinds = views(symmetries, square=images.shape[1] == images.shape[2])
+        chosen = rng.integers(0, len(kinds), size=len(images))
+        turned = images.copy()
+        for number, view in enumerate(kinds):
+            turned[chosen == number] = view(images[chosen == number])
+        return turned
+
+    return augment
+
+
+def views(symmetries: Symmetries, square: bool) -> list[Callable[[np.ndarray], np.ndarray]]:
+    """Functions ``[N, H, W, 3] -> [N, H, W, 3]``: the image itself, its mirror image, or all flips and turns.
+
+    Transposes are left out where images are not square.
+    """
+    flips = {"none": [()], "mirror": [(), (2,)], "all": [(), (2,), (1,), (1, 2)]}[symmetries]
+    turns = (False, True) if symmetries == "all" and square else (False,)
+    return [_view(axes, turn) for turn in turns for axes in flips]
+
+
+def _view(axes: tuple[int, ...], transpose: bool) -> Callable[[np.ndarray], np.ndarray]:
+    def view(images: np.ndarray) -> np.ndarray:
+        turned = images.swapaxes(1, 2) if transpose else images
+        return np.flip(turned, axes) if axes else turned
+
+    return view
+
+
+def from_albumentations(name: str, arguments: dict[str, Any]) -> Augmentation:
+    """The albumentations transform of that class name, applied to one image after the other.
+
+    Raises UserError for a name or an argument that albumentations does not know.
+    """
+    try:
+        transform = albumentations.Compose([getattr(albumentations, name)(**arguments)])
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"augmentation {name}: {error}; see the transforms of albumentations") from None
+
+    def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        transform.set_random_seed(int(rng.integers(2**31)))
+        return np.stack([transform(image=image)["image"] for image in images])
+
+    return augment
+
+
+def chain(steps: list[Augmentation]) -> Augmentation:
+    """One step after the other."""
+
+    def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        for step in steps:
+            images = step(images, rng)
+        return images
+
+    return augment

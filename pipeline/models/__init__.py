@@ -1,0 +1,1 @@
+"""How images become class probabilities: one contract, many models."""

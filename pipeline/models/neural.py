@@ -1,0 +1,240 @@
+"""NeuralNetwork: any network of a recipe behind the contract that all models share."""
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from sklearn.model_selection import train_test_split
+from torch import nn
+
+from pipeline.files import written
+from pipeline.images.augment import (
+    Augmentation,
+    Symmetries,
+    chain,
+    from_albumentations,
+    resize,
+    shift,
+    symmetric,
+    views,
+)
+from pipeline.models import pacing
+from pipeline.models.networks import build_network
+from pipeline.models.pacing import Epoch
+from pipeline.models.recipe import NeuralRecipe
+from pipeline.models.training import LabelledImages, Normalisation, Training, predict, scaled
+
+LEAST_PASSES = 8.0  # with fewer passes than that a narrower network learns more in the same time
+SAMPLE = 2000  # images that the normalisation and the whitening are computed from
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """How long one network trains: exactly one of epochs, deadline and replay says so.
+
+    epochs: whole passes.
+    deadline: on the clock of ``time.monotonic``; as many passes as fit, at most the recipe's.
+    replay: the epochs of an earlier run, repeated to the letter.
+    width: of the network; None leaves the recipe's or, with a deadline, what the measured speed allows.
+    """
+
+    epochs: int | None = None
+    deadline: float | None = None
+    replay: tuple[Epoch, ...] | None = None
+    width: int | None = None
+
+
+class NeuralNetwork:
+    """A network with scikit-learn's contract, ``fit`` and ``predict_proba``, plus ``save`` and ``load``.
+
+    symmetries: the flips and turns that leave a class what it is.
+    folder: where the training leaves its checkpoint and history.csv.
+    """
+
+    def __init__(
+        self,
+        recipe: NeuralRecipe,
+        classes: int,
+        folder: Path,
+        symmetries: Symmetries = "mirror",
+        plan: NetworkPlan | None = None,
+        seed: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
+        self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
+        self.plan = plan or NetworkPlan(epochs=recipe.epochs)
+        self.seed, self.device = seed, device or torch.device("cpu")
+        self.width: int | None = None
+        self.trained: tuple[Epoch, ...] = ()
+
+    def fit(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        validation_images: np.ndarray,
+        validation_labels: np.ndarray,
+    ) -> Self:
+        """Train on uint8 ``[N, H, W, 3]`` with labels int64 ``[N]``; validation chooses the checkpoint."""
+        train = LabelledImages(images, labels)
+        validation = LabelledImages(validation_images, validation_labels)
+        if self.recipe.holdout is not None:
+            train, validation = held_out(train, self.recipe.holdout)
+        sample = _sample(train.images)
+        self.shape = (self.recipe.input_size,) * 2 if self.recipe.input_size else images.shape[1:3]
+        self.normalisation = _normalisation(sample, self.recipe)
+        batch_size = min(self.recipe.batch_size, max(8, len(train) // 8))
+        batches = max(1, len(train) // batch_size)
+        self.width = self.plan.width or self._width_that_fits(batches, batch_size)
+        self.network = self._build_network()
+        self._initialise_from(sample)
+        training = self._training(batch_size)
+        training.resume()
+        training.run(train, validation, self._epochs(training, batches, batch_size), self.recipe.name)
+        self.trained = tuple(training.epochs)
+        return self
+
+    def predict_proba(
+        self, images: np.ndarray, test_time_views: bool = True, title: str | None = None
+    ) -> np.ndarray:
+        """float32 ``[N, classes]``, averaged over the recipe's views of each image."""
+        kinds = views(self.symmetries, square=self.shape[0] == self.shape[1])
+        if self.recipe.views == "one" or not test_time_views:
+            kinds = kinds[:1]
+        return predict(self.network, images, self.normalisation, self.shape, self.device, kinds, title)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, the frozen ones included."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and model.json, which says all that ``load`` has to know."""
+        weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
+        with written(folder / "model.safetensors") as path:
+            save_file(weights, path)
+        description = {
+            "recipe": self.recipe.model_dump(),
+            "classes": self.classes,
+            "symmetries": self.symmetries,
+            "shape": self.shape,
+            "width": self.width,
+            "normalisation": asdict(self.normalisation),
+            "torch": torch.__version__,
+        }
+        with written(folder / "model.json") as path:
+            path.write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | None = None) -> Self:
+        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        recipe = NeuralRecipe(**description["recipe"])
+        model = cls(recipe, description["classes"], folder, description["symmetries"], device=device)
+        model.shape, model.width = tuple(description["shape"]), description["width"]
+        model.normalisation = Normalisation(**description["normalisation"])
+        network = model._build_network()
+        network.load_state_dict(load_file(folder / "model.safetensors"))
+        model.network = network.to(model.device, memory_format=torch.channels_last)
+        return model
+
+    def _build_network(self, width: int | None = None) -> nn.Module:
+        torch.manual_seed(self.seed)
+        arguments = self.recipe.network.arguments
+        if width := width or self.width:
+            arguments["width"] = width
+        return build_network(self.recipe.network.name, self.classes, self.shape, **arguments)
+
+    def _initialise_from(self, sample: np.ndarray) -> None:
+        """Let a network that wants to see images before it is trained see some."""
+        if hasattr(self.network, "initialise_from"):
+            small = scaled(self.shape, pacing.size_at(0.0, self.recipe, max(self.shape)))
+            self.network.initialise_from(self.normalisation(resize(sample, *small), torch.device("cpu")))
+
+    def _training(self, batch_size: int) -> Training:
+        return Training(
+            network=self.network,
+            recipe=self.recipe.model_copy(update={"batch_size": batch_size}),
+            normalise=self.normalisation,
+            augment=self._augmentation(),
+            full=self.shape,
+            device=self.device,
+            seed=self.seed,
+            folder=self.folder,
+        )
+
+    def _augmentation(self) -> Augmentation:
+        """The recipe's steps in order, runs of albumentations composed into one."""
+        steps: list[Augmentation] = []
+        for step in self.recipe.augment:
+            if step.name == "Shift":
+                steps.append(shift(**step.arguments))
+            elif step.name == "Symmetries":
+                steps.append(symmetric(self.symmetries))
+            else:
+                steps.append(from_albumentations(step.name, step.arguments))
+        return chain(steps)
+
+    def _epochs(self, training: Training, batches: int, batch_size: int) -> Iterator[Epoch]:
+        done, full = training.epochs, max(self.shape)
+        if self.plan.replay is not None:
+            return iter(self.plan.replay[len(done) :])
+        if self.plan.deadline is None:
+            epochs = list(pacing.fixed_epochs(self.recipe, self.plan.epochs, batches, full))
+            return iter(epochs[len(done) :])
+        sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)}
+        seconds = {size: self._seconds_a_batch(self.network, batch_size, size) for size in sizes}
+        return pacing.budgeted_epochs(self.recipe, batches, full, seconds, self.plan.deadline, done)
+
+    def _width_that_fits(self, batches: int, batch_size: int) -> int | None:
+        """The widest of the recipe's widths that still sees every image often enough before the deadline."""
+        if not self.recipe.widths or self.plan.deadline is None:
+            return None
+        middle = pacing.size_at(0.5, self.recipe, max(self.shape))
+        for width in sorted(self.recipe.widths, reverse=True):
+            network = self._build_network(width).to(self.device, memory_format=torch.channels_last)
+            passes = (self.plan.deadline - time.monotonic()) / (
+                batches * self._seconds_a_batch(network, batch_size, middle)
+            )
+            if passes >= LEAST_PASSES:
+                return width
+        return min(self.recipe.widths)
+
+    def _seconds_a_batch(self, network: nn.Module, batch_size: int, size: int) -> float:
+        """Seconds of one forward and backward pass, the better of two after a first one that warms up."""
+        network = copy.deepcopy(network).to(self.device, memory_format=torch.channels_last).train()
+        images = np.zeros((batch_size, *scaled(self.shape, size), 3), np.uint8)
+        targets = torch.zeros(batch_size, dtype=torch.int64, device=self.device)
+        seconds = []
+        for _ in range(3):
+            begun = time.monotonic()
+            F.cross_entropy(network(self.normalisation(images, self.device)), targets).backward()
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.monotonic() - begun)
+        return min(seconds)
+
+
+def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:
+    """Part ``train`` into the rest and a stratified ``share``, by the seed 42 that the reports used."""
+    rows = np.arange(len(train))
+    rest, held = train_test_split(rows, test_size=share, random_state=42, stratify=train.labels)
+    return train.take(np.sort(rest)), train.take(np.sort(held))
+
+
+def _sample(images: np.ndarray) -> np.ndarray:
+    """At most SAMPLE images, evenly spread."""
+    return images[np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(np.int64)]
+
+
+def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
+    if recipe.normalise == "unit":
+        return Normalisation((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+    mean, deviation = sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0)
+    return Normalisation(tuple(mean.tolist()), tuple(deviation.tolist()))

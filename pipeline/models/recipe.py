@@ -1,0 +1,156 @@
+"""Recipes: one TOML file a system, read and checked."""
+
+import hashlib
+import json
+import tomllib
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from competition.errors import UserError
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A table of a recipe; an unknown key is an error, so that a typo cannot pass for a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Named(Section):
+    """Something chosen by name, its further keys being its arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Optimiser(Section):
+    """lr is the peak rate; for ``muon`` that of the kernels, while ``sgd_lr`` drives all other parameters."""
+
+    name: Literal["adam", "sgd", "muon"]
+    lr: PositiveFloat
+    momentum: NonNegativeFloat = 0.9
+    weight_decay: NonNegativeFloat = 0.0
+    sgd_lr: PositiveFloat = 0.05
+
+
+class Schedule(Section):
+    """The learning rate over the training.
+
+    constant; one-cycle: linearly up for ``warmup`` of the training, then linearly down to zero; plateau:
+    times ``factor`` after ``patience`` epochs without a better validation accuracy, never below ``floor``.
+    """
+
+    name: Literal["constant", "one-cycle", "plateau"]
+    warmup: Fraction = 0.2
+    factor: Fraction = 0.1
+    patience: PositiveInt = 10
+    floor: NonNegativeFloat = 0.0
+
+
+class Recipe(Section):
+    """What every recipe says.
+
+    reported: what the report measured, for the record.
+    budget_weight: its weight when a time budget is shared among several models.
+    """
+
+    name: str
+    summary: str
+    reported: float | None = None
+    budget_weight: PositiveFloat = 1.0
+
+
+class ClassicalRecipe(Recipe):
+    """A scikit-learn-like classifier on pixels."""
+
+    kind: Literal["classical"]
+    classifier: Named
+
+
+class NeuralRecipe(Recipe):
+    """A network and its protocol.
+
+    input_size: pixels a side the network takes; None takes the images as they are cached.
+    growing: image sizes over the training, as fractions of the input size, each for an equal share.
+    augment: albumentations by their class names, or ``Shift`` and ``Symmetries`` of images/augment.py.
+    averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
+    holdout: share of train that is held out to choose the checkpoint, instead of the validation split.
+    widths: widths of the network that a time budget may choose from.
+    """
+
+    kind: Literal["neural"]
+    network: Named
+    input_size: PositiveInt | None = None
+    normalise: Literal["unit", "standard"] = "standard"
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    optimiser: Optimiser
+    schedule: Schedule
+    augment: tuple[Named, ...] = ()
+    growing: tuple[PositiveFloat, ...] = (1.0,)
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    holdout: Fraction | None = None
+    views: Literal["one", "symmetries"] = "one"
+    widths: tuple[PositiveInt, ...] = ()
+
+
+def fingerprint(*parts: object) -> str:
+    """A short hash of anything that JSON can say; equal parts, equal fingerprint."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def recipe_names(folder: Path = RECIPES) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def load_recipe(path: Path) -> ClassicalRecipe | NeuralRecipe:
+    """Read one recipe. Raises UserError naming the file and the key that is wrong."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        kind = {"classical": ClassicalRecipe, "neural": NeuralRecipe}[table.get("kind")]
+        return kind(name=path.stem, **table)
+    except KeyError:
+        raise UserError(f'{path}: kind must be "classical" or "neural"; add the line kind = "..."') from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as TOML ({error}); mend the file") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise UserError(f"{path}: {where}: {fault['msg']}; mend that key") from None
+
+
+def choose_recipes(patterns: list[str], folder: Path = RECIPES) -> list[ClassicalRecipe | NeuralRecipe]:
+    """The recipes of the given names or patterns (``fashion-*``), each once, in the order asked for.
+
+    Raises UserError with the nearest names for a pattern that matches nothing.
+    """
+    names = recipe_names(folder)
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        matches = [name for name in names if fnmatchcase(name, pattern)]
+        if not matches:
+            near = get_close_matches(pattern, names, n=3, cutoff=0.4) or names
+            raise UserError(f"no recipe is called {pattern!r}; did you mean {', '.join(near)}?")
+        chosen |= dict.fromkeys(matches)
+    return [load_recipe(folder / f"{name}.toml") for name in chosen]

@@ -1,0 +1,301 @@
+"""The training loop: one for all networks."""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from pipeline.files import written
+from pipeline.images.augment import resize
+from pipeline.images.cache import ImageCache
+from pipeline.models.optimisers import build_optimisers
+from pipeline.models.pacing import Epoch
+from pipeline.models.recipe import NeuralRecipe
+from pipeline.models.schedules import LearningRate
+
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the network sees is ``(pixel - mean) / deviation``, channel by channel, pixels in [0, 255]."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+    def __call__(self, images: np.ndarray, device: torch.device) -> Tensor:
+        """uint8 ``[N, H, W, 3]`` to float32 ``[N, 3, H, W]`` on the device, channels last in memory."""
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
+        mean = torch.tensor(self.mean, device=device)
+        deviation = torch.tensor(self.deviation, device=device)
+        return pixels.float().sub_(mean).div_(deviation).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One row of history.csv."""
+
+    epoch: int
+    size: int
+    batches: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """images: uint8 ``[N, H, W, 3]``, an array or a cache; labels: int64 ``[N]``."""
+
+    images: np.ndarray | ImageCache
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> "LabelledImages":
+        """The given rows; of a cache without a copy."""
+        images = self.images.subset(rows) if isinstance(self.images, ImageCache) else self.images[rows]
+        return LabelledImages(images, self.labels[rows])
+
+
+class Training:
+    """Trains one network; after every epoch its state lies in ``folder`` and an interrupted run goes on there.
+
+    augment: uint8 batch and generator to uint8 batch.
+    full: pixels (height, width) that the network takes at the end of the training and in evaluation.
+    All randomness of an epoch comes from (seed, number of the epoch), so resumed equals uninterrupted.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: NeuralRecipe,
+        normalise: Normalisation,
+        augment: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+        full: tuple[int, int],
+        device: torch.device,
+        seed: int,
+        folder: Path,
+    ) -> None:
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.recipe, self.normalise, self.augment = recipe, normalise, augment
+        self.full, self.device, self.seed, self.folder = full, device, seed, folder
+        self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
+        self.optimisers = build_optimisers(self.network, recipe.optimiser)
+        self.learning_rate = LearningRate(recipe.schedule, self.optimisers)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+        self.epochs: list[Epoch] = []
+        self.history: list[EpochRecord] = []
+        self.best_accuracy = -1.0
+        self.best_weights: dict[str, Tensor] = {}
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that validation and the checkpoint see: the averaged one where there is one."""
+        return self.averaged.module if self.averaged is not None else self.network
+
+    def run(
+        self, train: LabelledImages, validation: LabelledImages, epochs: Iterable[Epoch], title: str
+    ) -> None:
+        """Train over ``epochs`` and leave the best-on-validation weights in the network."""
+        with tqdm(total=1.0, desc=title, bar_format=BAR, leave=False) as bar:
+            bar.update(self.epochs[-1].end if self.epochs else 0.0)
+            for epoch in epochs:
+                begun = time.monotonic()
+                loss, accuracy = self._train_epoch(train, epoch, bar)
+                speed = epoch.batches * self.recipe.batch_size / (time.monotonic() - begun)
+                self._close_epoch(epoch, loss, accuracy, validation, begun, speed)
+                self.save_state()
+        self.network.load_state_dict(self.best_weights)
+
+    def _train_epoch(self, train: LabelledImages, epoch: Epoch, bar: tqdm) -> tuple[float, float]:
+        """Mean loss and accuracy on the augmented training images."""
+        number = len(self.epochs)
+        torch.manual_seed(self.seed * 100_003 + number)
+        self.network.train()
+        totals = torch.zeros(2, device=self.device)
+        seen, begun = 0, time.monotonic()
+        for step, (images, labels) in enumerate(prefetched(self._batches(train, epoch, number))):
+            progress = epoch.start + (epoch.end - epoch.start) * step / epoch.batches
+            totals += self.step(images, labels, progress, epoch)
+            seen += len(labels)
+            bar.update((epoch.end - epoch.start) / epoch.batches)
+            if step % 10 == 0:
+                loss, accuracy = (totals / seen).tolist()
+                speed = seen / (time.monotonic() - begun)
+                bar.set_postfix_str(self._postfix(number, epoch, loss, accuracy, speed), refresh=False)
+        loss, accuracy = (totals / seen).tolist()
+        return loss, accuracy
+
+    def step(self, images: np.ndarray, labels: np.ndarray, progress: float, epoch: Epoch) -> Tensor:
+        """One optimiser step on a uint8 batch. Returns the batch's summed loss and count of correct answers."""
+        targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
+        self.learning_rate.before_step(progress)
+        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
+            logits = self.network(self.normalise(images, self.device))
+            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        for optimiser in self.optimisers:
+            self.scaler.step(optimiser)
+        self.scaler.update()
+        if self.averaged is not None:
+            self._average(epoch)
+        correct = (logits.detach().argmax(1) == targets).sum()
+        return torch.stack([loss.detach().float() * len(labels), correct])
+
+    def _average(self, epoch: Epoch) -> None:
+        steps = epoch.batches / (epoch.end - epoch.start)
+        decay = 1 - 1 / max(2.0, self.recipe.averaging * steps)
+        self.averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)
+        self.averaged.update_parameters(self.network)
+
+    def _batches(
+        self, train: LabelledImages, epoch: Epoch, number: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Shuffled, resized and augmented uint8 batches of one epoch."""
+        rng = np.random.default_rng((self.seed, number))
+        order = rng.permutation(len(train))
+        height, width = scaled(self.full, epoch.size)
+        for step in range(epoch.batches):
+            rows = np.sort(order[step * self.recipe.batch_size :][: self.recipe.batch_size])
+            images = resize(train.images[rows], height, width)
+            yield self.augment(images, rng), train.labels[rows]
+
+    def _close_epoch(
+        self,
+        epoch: Epoch,
+        loss: float,
+        accuracy: float,
+        validation: LabelledImages,
+        begun: float,
+        speed: float,
+    ) -> None:
+        """Validate, keep the weights if they are the best so far, and write the epoch down."""
+        probabilities = predict(self.evaluated, validation.images, self.normalise, self.full, self.device)
+        truth = probabilities[np.arange(len(validation)), validation.labels]
+        validation_accuracy = float((probabilities.argmax(1) == validation.labels).mean())
+        self.learning_rate.after_epoch(validation_accuracy)
+        if validation_accuracy >= self.best_accuracy:
+            self.best_accuracy = validation_accuracy
+            self.best_weights = {k: v.detach().clone() for k, v in self.evaluated.state_dict().items()}
+        record = EpochRecord(
+            epoch=len(self.epochs) + 1,
+            size=epoch.size,
+            batches=epoch.batches,
+            learning_rate=self.learning_rate.rate,
+            loss=loss,
+            accuracy=accuracy,
+            validation_loss=float(-np.log(truth.clip(1e-7)).mean()),
+            validation_accuracy=validation_accuracy,
+            images_per_second=speed,
+            seconds=time.monotonic() - begun,
+        )
+        self.epochs.append(epoch)
+        self.history.append(record)
+        self._write_history()
+
+    def _postfix(self, number: int, epoch: Epoch, loss: float, accuracy: float, speed: float) -> str:
+        best = f", val {self.best_accuracy:.3f}" if self.history else ""
+        return f"epoch {number + 1}, {epoch.size} px, loss {loss:.3f}, acc {accuracy:.3f}{best}, {speed:,.0f} img/s"
+
+    def _write_history(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(asdict(self.history[0])), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: _short(v) for k, v in asdict(record).items()} for record in self.history)
+        with written(self.folder / "history.csv") as path:
+            path.write_text(text.getvalue(), encoding="utf-8")
+
+    def save_state(self) -> None:
+        """Write all that an interrupted training needs to go on."""
+        state = {
+            "network": self.network.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "learning_rate": self.learning_rate.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "history": [asdict(record) for record in self.history],
+            "best_accuracy": self.best_accuracy,
+            "best_weights": self.best_weights,
+        }
+        with written(self.folder / "checkpoint.pt") as path:
+            torch.save(state, path)
+
+    def resume(self) -> None:
+        """Take up the state that an interrupted run left in the folder, if it left one."""
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.learning_rate.load_state_dict(state["learning_rate"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.history = [EpochRecord(**record) for record in state["history"]]
+        self.best_accuracy, self.best_weights = state["best_accuracy"], state["best_weights"]
+
+
+BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"
+
+
+def _short(value: float | int) -> float | int:
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def scaled(full: tuple[int, int], size: int) -> tuple[int, int]:
+    """(height, width) in the proportions of ``full`` with the longer side ``size``."""
+    longer = max(full)
+    return max(1, round(full[0] * size / longer)), max(1, round(full[1] * size / longer))
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module,
+    images: np.ndarray,
+    normalise: Normalisation,
+    full: tuple[int, int],
+    device: torch.device,
+    views: Iterable[Callable[[np.ndarray], np.ndarray]] = (np.asarray,),
+    title: str | None = None,
+) -> np.ndarray:
+    """Probabilities float32 ``[N, classes]``, averaged over the views. title: shows a progress bar."""
+    network.eval()
+    views, rows = tuple(views), []
+    starts = range(0, len(images), EVALUATION_BATCH)
+    for start in tqdm(starts, desc=title, unit="batch", leave=False, disable=title is None):
+        batch = resize(images[start : start + EVALUATION_BATCH], *full)
+        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            answers = [network(normalise(view(batch), device)).float().softmax(1) for view in views]
+        rows.append(torch.stack(answers).mean(0).cpu())
+    return torch.cat(rows).numpy()
+
+
+def prefetched(batches: Iterator) -> Iterator:
+    """The same items in the same order, the next one prepared by a thread while this one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        ready = pool.submit(next, batches, None)
+        while (item := ready.result()) is not None:
+            ready = pool.submit(next, batches, None)
+            yield item

@@ -1,0 +1,200 @@
+"""Settings: what the command line said, where things lie (checkout or Kaggle), the device, the budget."""
+
+import argparse
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from competition.errors import UserError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+KAGGLE_WORKING = Path("/kaggle/working")
+PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "dhc-cnn32", "sprint")
+DEFAULT_BUDGET = 300.0
+BEGUN = time.monotonic()  # the doors import this module before anything that takes long to import
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one command works with.
+
+    work: holds runs/, submissions/ and competition/data/.
+    budget: seconds of wall clock for the whole of train.py; None leaves every recipe its own epochs.
+    size: pixels a side of the cached images; None keeps a small native size.
+    """
+
+    competition: str | None
+    data: Path | None
+    work: Path
+    image_column: str | None
+    label_column: str | None
+    models: tuple[str, ...]
+    device: str
+    budget: float | None = None
+    epochs: int | None = None
+    plan: Path | None = None
+    limit: int | None = None
+    folds: int | None = None
+    size: int | None = None
+    seed: int = 0
+    fresh: bool = False
+    skip_unreadable: bool = False
+    test_time_views: bool = True
+
+    @property
+    def data_folder(self) -> Path:
+        return data_folder(self.work)
+
+    @property
+    def cache_folder(self) -> Path:
+        return self.data_folder / "cache"
+
+    def runs_folder(self, competition: str) -> Path:
+        return self.work / "runs" / competition
+
+    def submissions_folder(self, competition: str) -> Path:
+        return self.work / "submissions" / competition
+
+
+def work_folder(work: Path | None) -> Path:
+    """The folder that holds runs/, submissions/ and competition/data/: the checkout, or Kaggle's output."""
+    if work is not None:
+        return work.expanduser().resolve()
+    return KAGGLE_WORKING if KAGGLE_WORKING.is_dir() else CHECKOUT
+
+
+def data_folder(work: Path | None) -> Path:
+    """Where fetched data and caches are kept."""
+    return work_folder(work) / "competition" / "data"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that refuses abbreviations and answers a typo with the nearest option, in one line."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, allow_abbrev=False)
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def parse_args(self, arguments=None, namespace=None):
+        known, unknown = self.parse_known_args(arguments, namespace)
+        if unknown:
+            option = unknown[0].split("=")[0]
+            near = get_close_matches(option, self._option_string_actions, n=1)
+            hint = f"did you mean {near[0]}?" if near else "--help lists them all"
+            self.error(f"unknown option {option}; {hint}")
+        return known
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+    def add_competition_options(self) -> None:
+        """The options that every door shares."""
+        self.add_argument(
+            "--competition", metavar="NAME|FOLDER|ZIP", help="default: the built-in rehearsal competition"
+        )
+        self.add_argument(
+            "--data", type=existing, metavar="FOLDER|ZIP", help="where the competition's files are"
+        )
+        self.add_argument("--image-column", metavar="NAME", help="default: found from the tables")
+        self.add_argument("--label-column", metavar="NAME", help="default: found from the tables")
+        self.add_argument("--work", type=Path, metavar="DIR", help="holds runs/ and submissions/")
+
+
+def existing(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text} does not exist; give the path of a folder or a ZIP file")
+    return path
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """``90s``, ``5m``, ``1h`` or plain seconds; ``none`` is for ever."""
+    if text == "none":
+        return math.inf
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 90s, 5m, 1h or none")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def train_settings(arguments: list[str]) -> Settings:
+    """Parse train.py's command line. Raises UserError for whatever is wrong with it."""
+    parser = Parser("Train models on a competition's images and score them on its validation images.")
+    parser.add_competition_options()
+    parser.add_argument("--models", nargs="+", metavar="RECIPE", help="names or patterns, e.g. 'dhc-*'")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--budget",
+        type=seconds,
+        metavar="TIME",
+        help="wall clock of the whole run, e.g. 90s, 10m, 1h; default 5m; none: the recipes' own epochs",
+    )
+    length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every network, no budget")
+    length.add_argument(
+        "--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="train on N images only, stratified")
+    parser.add_argument("--folds", type=positive, metavar="K", help="K stratified folds instead of one split")
+    parser.add_argument("--size", type=positive, metavar="PX", help="resize images to PX pixels a side")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--fresh", action="store_true", help="train again what is already trained")
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out training images that cannot be read"
+    )
+    options = parser.parse_args(arguments)
+    if options.folds == 1:
+        parser.error("argument --folds: one fold has nothing to validate on; give 2 or more")
+    if options.budget is None and options.epochs is None and options.plan is None:
+        options.budget = DEFAULT_BUDGET
+    if options.budget == math.inf:
+        options.budget = None
+    return _settings(options, options.models or PORTFOLIO)
+
+
+def predict_settings(arguments: list[str]) -> Settings:
+    """Parse predict.py's command line. Raises UserError for whatever is wrong with it."""
+    parser = Parser("Blend the trained models and write a submission.")
+    parser.add_competition_options()
+    parser.add_argument("--models", nargs="+", metavar="RECIPE", help="blend these alone; names or patterns")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--no-tta", action="store_true", help="one view of each image: faster, less accurate")
+    options = parser.parse_args(arguments)
+    return _settings(options, options.models or ())
+
+
+def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:
+    given = vars(options) | {"models": tuple(models), "work": work_folder(options.work)}
+    given["test_time_views"] = not given.pop("no_tta", False)
+    del given["debug"]
+    return Settings(**given)
+
+
+def run_door(main: Callable[[list[str]], None], arguments: list[str] | None = None) -> NoReturn:
+    """Run a script's main: exit status 0, or 2 with one line ``error: ...``; a traceback only with --debug."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        main(arguments)
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted: what was finished is kept; the same command goes on from there", file=sys.stderr
+        )
+        sys.exit(130)
+    except UserError as error:
+        if "--debug" in arguments:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(0)

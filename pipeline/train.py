@@ -1,0 +1,95 @@
+"""Train models on a competition's images: tables -> image cache -> models -> validation scores.
+
+python pipeline/train.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [--budget 10m] ...
+"""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pipeline.settings import BEGUN, Settings, run_door, train_settings  # isort: skip - the clock starts here
+
+import numpy as np
+
+from competition.sources import open_competition
+from competition.spec import Competition
+from competition.splits import limit_train
+from pipeline.answers.scores import scores_table, write_scores
+from pipeline.devices import choose_device
+from pipeline.labelled import Labelled, open_labelled
+from pipeline.models.recipe import choose_recipes
+from pipeline.planning import Plan, Task, make_plan
+from pipeline.runs import comparable, finished_runs
+from pipeline.trainer import Trainer
+
+CLOSING_SECONDS = 2.0  # for the tables and files after the last model
+
+
+def main(arguments: list[str]) -> None:
+    settings, recorded = read_settings(arguments)
+    device = choose_device(settings.device)
+    competition = read_competition(settings)
+    labelled = open_labelled(competition, settings)
+    plan = recorded or plan_models(settings, competition, labelled)
+    trainer = Trainer(settings, device, competition, labelled, deadline(settings))
+    for model in plan.models:
+        plan = plan.with_model(trainer.train(model, plan))
+        plan.write(trainer.folder / "plan.json")
+    print_scores(trainer.folder)
+
+
+def read_settings(arguments: list[str]) -> tuple[Settings, Plan | None]:
+    """The settings and, if one is to be repeated, the plan they come from."""
+    settings = train_settings(arguments)
+    if settings.plan is None:
+        return settings, None
+    plan = Plan.read(settings.plan)
+    return plan.applied_to(settings), plan
+
+
+def read_competition(settings: Settings) -> Competition:
+    competition = open_competition(
+        settings.competition,
+        settings.data,
+        settings.data_folder,
+        settings.image_column,
+        settings.label_column,
+    )
+    if settings.limit is not None:
+        competition = limit_train(competition, settings.limit, settings.seed)
+    counts = (len(competition.train), len(competition.val), len(competition.test), len(competition.classes))
+    print("{}: {:,} train, {:,} val and {:,} test images, {} classes".format(competition.name, *counts))
+    return competition
+
+
+def deadline(settings: Settings) -> float | None:
+    """When the last model must be trained, on the clock of ``time.monotonic``."""
+    return None if settings.budget is None else BEGUN + settings.budget - CLOSING_SECONDS
+
+
+def plan_models(settings: Settings, competition: Competition, labelled: Labelled) -> Plan:
+    train, validation = labelled.parts[0]
+    task = Task(
+        train_images=len(train),
+        validation_images=len(validation),
+        values=int(np.prod(labelled.images.shape[1:])),
+        classes=len(competition.classes),
+        folds=len(labelled.parts),
+    )
+    end = deadline(settings)
+    seconds = None if end is None else end - time.monotonic()
+    return make_plan(choose_recipes(settings.models), settings, competition.name, task, seconds)
+
+
+def print_scores(folder: Path) -> None:
+    """Write scores.csv and print it as a table, the best model first."""
+    runs, _ = comparable(folder, finished_runs(folder))
+    rows = sorted((run.row for run in runs.values()), key=lambda row: -row.score.accuracy)
+    write_scores(folder / "scores.csv", rows)
+    print(f"\n{scores_table(rows)}\nmeasured on validation images; {folder / 'scores.csv'}")
+
+
+if __name__ == "__main__":
+    run_door(main)

@@ -1,0 +1,156 @@
+"""The trainer: one recipe's models fitted, scored on validation, and written down under runs/."""
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from competition.spec import Competition
+from competition.splits import stratified_rows
+from pipeline.answers.predictions import Predictions
+from pipeline.answers.scores import score
+from pipeline.labelled import Labelled
+from pipeline.models.classical import CLASSIFIERS
+from pipeline.models.neural import NetworkPlan, NeuralNetwork
+from pipeline.models.recipe import RECIPES, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
+from pipeline.planning import Fit, ModelPlan, Plan
+from pipeline.runs import Model, Run, begin_run, read_run
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """Trains models on one competition, all with the same images and settings.
+
+    deadline: when the last model must be trained, on the clock of ``time.monotonic``; None for no budget.
+    """
+
+    settings: Settings
+    device: torch.device
+    competition: Competition
+    labelled: Labelled
+    deadline: float | None
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.runs_folder(self.competition.name)
+
+    def train(self, model: ModelPlan, plan: Plan) -> ModelPlan:
+        """Train what ``model`` says, unless that was done before. Returns it with what became of it.
+
+        The run's folder then holds the fitted models, recipe.toml, predictions.npz and run.json.
+        """
+        recipe = load_recipe(RECIPES / f"{model.model}.toml")
+        folder, key = self.folder / recipe.name, self._fingerprint(recipe, model)
+        begin_run(folder, key, self.settings.fresh)
+        if run := read_run(folder):
+            (folder / "run.json").touch()
+            print(
+                f"{recipe.name}: trained before by the same command ({run.score.accuracy:.4f}); --fresh repeats it"
+            )
+            return run.plan
+        shutil.copyfile(RECIPES / f"{recipe.name}.toml", folder / "recipe.toml")
+        begun = time.monotonic()
+        fitted = self._fit_parts(recipe, model, plan, folder)
+        run = self._write_run(recipe, model, key, fitted, begun)
+        print(f"{recipe.name}: {run.score.accuracy:.4f} of validation right after {run.seconds:.0f} s")
+        return run.plan
+
+    def _fingerprint(self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan) -> str:
+        settings, split = self.settings, self.labelled.split
+        return fingerprint(
+            recipe.model_dump(),
+            [split.ids, split.labels.tolist(), self.labelled.images.shape],
+            [settings.seed, settings.limit, settings.folds, settings.epochs, settings.budget],
+            [model.images, model.fits] if settings.plan else None,
+            self.device.type,
+        )
+
+    def _fit_parts(
+        self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan, folder: Path
+    ) -> list[Model]:
+        """One fitted and saved model for each part; their validation probabilities go to predictions.npz."""
+        images, labels, parts = self.labelled.images, self.labelled.split.labels, self.labelled.parts
+        fitted, probabilities = [], []
+        for number, (train, validation) in enumerate(parts):
+            train = self._drawn(train, model)
+            member = folder / member_name(number, len(parts))
+            estimator = self._estimator(recipe, model, plan, number, member)
+            seen = images.subset(validation)
+            estimator.fit(images.subset(train), labels[train], seen, labels[validation])
+            estimator.save(member)
+            probabilities.append(estimator.predict_proba(seen))
+            fitted.append(estimator)
+        ids = self.labelled.split.take(self.labelled.validated).ids
+        Predictions(ids, np.concatenate(probabilities)).save(folder / "predictions.npz")
+        return fitted
+
+    def _drawn(self, train: np.ndarray, model: ModelPlan) -> np.ndarray:
+        """The training rows that the plan grants the model, drawn by class."""
+        if model.images is None:
+            return train
+        labels = self.labelled.split.labels[train]
+        return train[stratified_rows(labels, min(model.images, len(train)), self.settings.seed)]
+
+    def _estimator(
+        self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan, part: int, folder: Path
+    ) -> Model:
+        classes = len(self.competition.classes)
+        if isinstance(recipe, ClassicalRecipe):
+            return CLASSIFIERS[recipe.classifier.name](classes, **recipe.classifier.arguments)
+        return NeuralNetwork(
+            recipe,
+            classes,
+            folder,
+            symmetries=self.competition.symmetries,
+            plan=self._network_plan(recipe, model, plan, part),
+            seed=self.settings.seed + part,
+            device=self.device,
+        )
+
+    def _network_plan(self, recipe: NeuralRecipe, model: ModelPlan, plan: Plan, part: int) -> NetworkPlan:
+        if self.settings.plan is not None:
+            return NetworkPlan(replay=model.fits[part].epochs, width=model.fits[part].width)
+        if self.deadline is None:
+            return NetworkPlan(epochs=self.settings.epochs or recipe.epochs)
+        parts = len(self.labelled.parts)
+        one_part = model.seconds / parts
+        later = sum(each.seconds for each in plan.models[plan.models.index(model) + 1 :])
+        now = time.monotonic()
+        share = one_part / (one_part * (parts - part) + later)
+        return NetworkPlan(deadline=now + share * (self.deadline - now))
+
+    def _write_run(
+        self,
+        recipe: ClassicalRecipe | NeuralRecipe,
+        model: ModelPlan,
+        key: str,
+        fitted: list[Model],
+        begun: float,
+    ) -> Run:
+        folder, classes = self.folder / recipe.name, self.competition.classes
+        predictions = Predictions.load(folder / "predictions.npz")
+        fits = tuple(Fit(each.width, each.trained) for each in fitted if isinstance(each, NeuralNetwork))
+        run = Run(
+            model=recipe.name,
+            classifier=recipe.classifier.name if isinstance(recipe, ClassicalRecipe) else None,
+            fingerprint=key,
+            validation=fingerprint(predictions.ids),
+            classes=classes,
+            image_shape=self.labelled.images.shape[1:3],
+            members=tuple(member_name(number, len(fitted)) for number in range(len(fitted))),
+            score=score(predictions.probabilities, self.labelled.split.labels[self.labelled.validated]),
+            seconds=time.monotonic() - begun,
+            parameters=fitted[0].parameters,
+            plan=replace(model, fits=fits),
+        )
+        run.write(folder)
+        return run
+
+
+def member_name(number: int, parts: int) -> str:
+    """Where a fitted model lies below its run's folder: right there or, of several folds, in one each."""
+    return f"fold-{number + 1}" if parts > 1 else "."
