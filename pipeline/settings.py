@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import re
 import sys
 import time
@@ -18,6 +19,9 @@ KAGGLE_WORKING = Path("/kaggle/working")
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "dhc-cnn32", "sprint")
 DEFAULT_BUDGET = 300.0
 BEGUN = time.monotonic()  # the doors import this module before anything that takes long to import
+
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log needs no ten progress lines a second
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def data_folder(work: Path | None) -> Path:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that refuses abbreviations and answers a typo with the nearest option, in one line."""
+    """Refuses abbreviations, and answers a typo with the nearest option, in one line."""
 
     def __init__(self, description: str) -> None:
         super().__init__(description=description, allow_abbrev=False)
