@@ -1,0 +1,127 @@
+"""Where the files come from: a folder, a ZIP, a notebook's input, a public data set, the rehearsal."""
+
+import re
+import zipfile
+from pathlib import Path
+
+from competition.archives import unpacked
+from competition.datasets import DATASETS, write_dataset
+from competition.errors import UserError
+from competition.spec import Competition
+from competition.storage import build_folder
+from competition.tables import competition_folder, load_competition
+from competition.wording import did_you_mean, fault_in, listed, printable
+
+KAGGLE_INPUT = Path("/kaggle/input")
+REHEARSAL = "rehearsal"
+_NAME = re.compile(r"(?!answers$)[A-Za-z0-9][\w .()-]*")
+
+
+def open_competition(
+    competition: str | None,
+    data: Path | None,
+    data_folder: Path,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    kaggle_input: Path = KAGGLE_INPUT,
+) -> Competition:
+    """Find a competition's files, or unpack, fetch or draw them, and read them.
+
+    competition: a name, a folder or a ZIP; None is the only competition among a notebook's inputs, or else
+        the rehearsal.
+    data: a folder or a ZIP to be read under that name.
+    data_folder: where ``<name>/`` keeps what was unpacked, fetched or drawn, and ``answers/<name>.csv`` the
+        test labels where they are known.
+
+    Raises UserError where nothing goes by that name or the files are wrong.
+    """
+    name, folder = _locate(competition, data, data_folder, kaggle_input)
+    return load_competition(folder, name, image_column, label_column)
+
+
+def _locate(competition: str | None, data: Path | None, data_folder: Path, kaggle_input: Path) -> tuple[str, Path]:
+    if data is not None:
+        return _from_path(data, data_folder, competition)
+    if competition is None:
+        return _only_input(kaggle_input) or _by_name(REHEARSAL, data_folder, kaggle_input)
+    path = Path(competition).expanduser()
+    if _is_path(competition, path):
+        return _from_path(path, data_folder)
+    return _by_name(competition, data_folder, kaggle_input)
+
+
+def _is_path(text: str, path: Path) -> bool:
+    """True of what is written as a path, and of a name that a competition's folder here bears."""
+    return path.name != text or path.suffix.lower() == ".zip" or _holds_tables(path)
+
+
+def _from_path(path: Path, data_folder: Path, name: str | None = None) -> tuple[str, Path]:
+    if path.is_dir():
+        return _checked(name) if name else path.resolve().name, path
+    if not path.exists():
+        hint = did_you_mean(path.name, _entries(path.parent))
+        raise fault_in(path, f"no such file or folder{hint}", "give a competition's folder or ZIP")
+    if not zipfile.is_zipfile(path):
+        raise fault_in(path, "neither a folder nor a ZIP", "give what the competition's page lets you download")
+    name = _checked(name or path.stem)
+    return name, unpacked(path, data_folder / name, competition_folder)
+
+
+def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Path]:
+    kept, answers = data_folder / _checked(name), data_folder / "answers" / f"{name}.csv"
+    inputs = _inputs(kaggle_input)
+    if kept.is_dir():
+        return name, kept
+    if name in inputs:
+        return name, inputs[name]
+    if name in DATASETS:
+        fetched = data_folder / ".fetched"
+        return name, build_folder(kept, lambda folder: write_dataset(name, folder, answers, fetched))
+    if name == REHEARSAL:
+        from competition.rehearsal import draw_rehearsal
+
+        return name, build_folder(kept, lambda folder: draw_rehearsal(folder, answers))
+    if Path(name).is_dir():
+        return name, Path(name)
+    raise _unknown(name, [*_entries(data_folder), *inputs, *DATASETS, REHEARSAL])
+
+
+def _checked(name: str) -> str:
+    """The name, fit to be a folder's. Raises UserError where it is not."""
+    if not _NAME.fullmatch(name):
+        fault = f"'{printable(name)}' cannot name a competition"
+        raise UserError(f"{fault}; use letters and digits first, then also '-', '_', '.', but not 'answers'")
+    return name
+
+
+def _unknown(name: str, places: list[str]) -> UserError:
+    known = sorted({place for place in places if _NAME.fullmatch(place)})
+    fault = f"no competition '{name}'{did_you_mean(name, known)}, neither a folder here nor one of"
+    return UserError(f"{fault} {', '.join(known)}; give its folder or ZIP with --data")
+
+
+def _entries(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+
+def _holds_tables(folder: Path) -> bool:
+    return (folder / "train.csv").is_file() and (folder / "test.csv").is_file()
+
+
+def _inputs(kaggle_input: Path) -> dict[str, Path]:
+    """The competitions among a notebook's inputs by their slug, each the slug's folder or one below."""
+    folders = [folder for depth in ("*", "*/*", "*/*/*") for folder in sorted(kaggle_input.glob(depth))]
+    found: dict[str, Path] = {}
+    for folder in filter(_holds_tables, folders):
+        # Kaggle mounts a competition as <slug>/, newer images as competitions/<slug>/.
+        parts = [part for part in folder.relative_to(kaggle_input).parts if part != "competitions"]
+        if len(parts) in (1, 2):
+            found.setdefault(parts[0], folder)
+    return found
+
+
+def _only_input(kaggle_input: Path) -> tuple[str, Path] | None:
+    inputs = _inputs(kaggle_input)
+    if len(inputs) > 1:
+        raise UserError(f"{len(inputs)} inputs hold a competition: {listed(inputs)}; name one with --competition")
+    return next(iter(inputs.items()), None)

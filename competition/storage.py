@@ -1,0 +1,54 @@
+"""Folders and files that are there whole or not at all, however many processes write them at once."""
+
+import shutil
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+
+def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callable[[Path], bool] = Path.is_dir) -> Path:
+    """The folder, filled by ``fill`` unless one that ``is_right`` is there already.
+
+    ``fill`` writes into a new folder beside it, which is renamed into place. Where two processes fill it at
+    once, both go on with the one that was there first.
+    """
+    if is_right(folder):
+        return folder
+    draft = _hidden_sibling(folder)
+    draft.mkdir(parents=True)
+    try:
+        fill(draft)
+        if folder.exists() and not is_right(folder):
+            _set_aside(folder)
+        try:
+            draft.rename(folder)
+        except OSError:
+            # Another process was faster: a folder is not renamed onto one that holds something.
+            if not is_right(folder):
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def write_file(path: Path, content: str) -> None:
+    """Write a UTF-8 text file beside its place and rename it into it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = _hidden_sibling(path)
+    try:
+        draft.write_text(content, encoding="utf-8", newline="")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _hidden_sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
+
+def _set_aside(folder: Path) -> None:
+    outdated = _hidden_sibling(folder)
+    with suppress(FileNotFoundError):
+        folder.rename(outdated)
+    shutil.rmtree(outdated, ignore_errors=True)

@@ -1,0 +1,35 @@
+"""How names out of a user's files are put into the one line of an error."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from competition.errors import UserError, first_few
+
+
+def printable(name: object, most: int = 80) -> str:
+    """The name on one line: control characters escaped, the middle of a long one left out."""
+    text = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(name))
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
+
+
+def listed(names: Iterable[object]) -> str:
+    """The first few names, printable, and how many follow."""
+    return first_few(printable(name) for name in names)
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'Class'?)`` where a known name is near, else nothing."""
+    spelled = {candidate.casefold(): candidate for candidate in known}
+    near = get_close_matches(name.casefold(), spelled, n=1)
+    return f" (did you mean '{printable(spelled[near[0]])}'?)" if near else ""
+
+
+def fault_in(path: Path, fault: str, remedy: str) -> UserError:
+    """The error to raise about a file or folder: what is wrong in it, and what to do."""
+    return UserError(f"{printable(path, most=200)}: {fault}; {remedy}")

@@ -1,0 +1,299 @@
+"""Where a competition may come from, and that nothing is unpacked twice or left half-done."""
+
+import shutil
+import stat
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from competition import sources
+from competition.errors import UserError
+from competition.storage import build_folder, write_file
+
+
+@pytest.fixture
+def zoo(make_competition, tmp_path):
+    return make_competition(tmp_path / "files" / "zoo", train=6, val=3, test=3, size=(4, 4))
+
+
+@pytest.fixture
+def data_folder(tmp_path):
+    return tmp_path / "data"
+
+
+def open_competition(competition: str | None, data: Path | None, data_folder: Path):
+    """As inside no notebook."""
+    return sources.open_competition(competition, data, data_folder, kaggle_input=data_folder / "no_input")
+
+
+def refusal(competition: str | None, data: Path | None, data_folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        open_competition(competition, data, data_folder)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def zipped(folder: Path, archive: Path, prefix: str = "") -> Path:
+    with zipfile.ZipFile(archive, "w") as opened:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                opened.write(path, prefix + path.relative_to(folder).as_posix())
+    return archive
+
+
+def with_member(archive: Path, name: str, content: bytes = b"", mode: int = 0) -> Path:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = mode << 16
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr(member, content)
+    return archive
+
+
+# --- folders
+
+
+def test_a_folder_is_read_where_it_is(zoo, data_folder):
+    competition = open_competition(str(zoo), None, data_folder)
+    assert competition.name == "zoo"
+    assert competition.train.paths[0].parent == zoo / "train_images"
+    assert not data_folder.exists()
+
+
+def test_a_folder_is_read_under_a_name(zoo, data_folder):
+    assert open_competition("animals", zoo, data_folder).name == "animals"
+
+
+def test_a_folder_without_a_name_bears_its_own(zoo, data_folder):
+    assert open_competition(None, zoo, data_folder).name == "zoo"
+
+
+def test_a_name_may_be_a_folder_here(zoo, data_folder, monkeypatch):
+    monkeypatch.chdir(zoo.parent)
+    assert len(open_competition("zoo", None, data_folder).train) == 6
+
+
+def test_a_folder_that_is_none_is_refused_for_what_it_lacks(zoo, data_folder, monkeypatch):
+    (zoo / "test.csv").unlink()
+    monkeypatch.chdir(zoo.parent)
+    assert "zoo: no test.csv there" in refusal("zoo", None, data_folder)
+    assert "zoo: no test.csv there" in refusal(None, zoo, data_folder)
+
+
+def test_a_path_to_nothing_is_refused_with_the_nearest_name(zoo, data_folder):
+    message = refusal(str(zoo.parent / "zooo"), None, data_folder)
+    assert "zooo: no such file or folder (did you mean 'zoo'?); give a competition's folder or ZIP" in message
+
+
+# --- archives
+
+
+@pytest.mark.parametrize("prefix", ["", "zoo/", "a/b/"])
+def test_a_zip_is_unpacked_under_its_name_and_then_known_by_it(zoo, data_folder, tmp_path, prefix):
+    archive = zipped(zoo, tmp_path / "beasts.zip", prefix)
+    assert len(open_competition(str(archive), None, data_folder).train) == 6
+    archive.unlink()
+    competition = open_competition("beasts", None, data_folder)
+    assert competition.name == "beasts"
+    assert all(path.is_relative_to(data_folder / "beasts") for path in competition.test.paths)
+
+
+def test_a_zip_is_read_under_another_name(zoo, data_folder, tmp_path):
+    archive = zipped(zoo, tmp_path / "download.zip")
+    assert open_competition("animals", archive, data_folder).name == "animals"
+    assert open_competition("animals", None, data_folder).name == "animals"
+
+
+def test_an_unchanged_zip_is_not_unpacked_again(zoo, data_folder, tmp_path):
+    archive = zipped(zoo, tmp_path / "zoo.zip")
+    first = open_competition(None, archive, data_folder)
+    before = [path.stat().st_ino for path in first.train.paths]
+    second = open_competition(None, archive, data_folder)
+    assert [path.stat().st_ino for path in second.train.paths] == before
+
+
+def test_a_changed_zip_is_unpacked_again(zoo, make_competition, data_folder, tmp_path):
+    archive = zipped(zoo, tmp_path / "zoo.zip")
+    open_competition(None, archive, data_folder)
+    larger = make_competition(tmp_path / "larger", train=9, val=3, test=3, size=(4, 4))
+    zipped(larger, archive)
+    assert len(open_competition(None, archive, data_folder).train) == 9
+    assert [entry.name for entry in data_folder.iterdir()] == ["zoo"]
+
+
+def test_a_zip_takes_the_place_of_what_went_by_its_name(zoo, make_competition, data_folder, tmp_path):
+    make_competition(data_folder / "zoo", train=9, size=(4, 4))
+    archive = zipped(zoo, tmp_path / "zoo.zip")
+    assert len(open_competition("zoo", None, data_folder).train) == 9
+    assert len(open_competition("zoo", archive, data_folder).train) == 6
+
+
+@pytest.mark.parametrize("prefix", ["", "train_images/"])
+def test_zips_in_a_zip_are_unpacked_too(zoo, data_folder, tmp_path, prefix):
+    zipped(zoo / "train_images", zoo / "train_images.zip", prefix)
+    shutil.rmtree(zoo / "train_images")
+    with zipfile.ZipFile(zoo / "train.csv.zip", "w") as inner:
+        inner.write(zoo / "train.csv", "train.csv")
+    (zoo / "train.csv").unlink()
+    competition = open_competition(None, zipped(zoo, tmp_path / "zoo.zip"), data_folder)
+    assert competition.train.paths[0] == data_folder / "zoo" / "train_images" / "00000.png"
+
+
+def test_what_a_mac_and_an_old_windows_tool_put_into_a_zip_is_no_hindrance(zoo, data_folder, tmp_path):
+    archive = zipped(zoo, tmp_path / "zoo.zip", "zoo/")
+    with_member(archive, "__MACOSX/zoo/._train.csv", b"\0")
+    with_member(archive, "zoo/.DS_Store", b"\0")
+    image = (zoo / "train_images" / "00000.png").read_bytes()
+    with_member(archive, "zoo\\train_images\\more.png", image)
+    open_competition(None, archive, data_folder)
+    assert (data_folder / "zoo" / "zoo" / "train_images" / "more.png").read_bytes() == image
+
+
+@pytest.mark.parametrize(
+    ("member", "mode"),
+    [
+        ("../evil.txt", 0),
+        ("images/../../evil.txt", 0),
+        ("/evil.txt", 0),
+        ("C:/evil.txt", 0),
+        ("c:evil.txt", 0),
+        ("..\\evil.txt", 0),
+        ("\\\\server\\evil.txt", 0),
+        ("evil.txt", stat.S_IFLNK | 0o777),
+        ("evil.txt", stat.S_IFIFO | 0o666),
+    ],
+)
+def test_a_zip_with_an_unsafe_member_is_refused_whole(zoo, data_folder, tmp_path, member, mode):
+    archive = with_member(zipped(zoo, tmp_path / "zoo.zip"), member, b"/etc/passwd", mode)
+    message = refusal(None, archive, data_folder)
+    assert "zoo.zip: 1 unsafe member, a link or a name that leaves the folder" in message
+    assert "evil.txt; nothing was unpacked" in message
+    assert list(data_folder.iterdir()) == []
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_an_unsafe_member_of_a_zip_in_a_zip_is_refused_too(zoo, data_folder, tmp_path):
+    with_member(zoo / "more.zip", "../../evil.txt")
+    message = refusal(None, zipped(zoo, tmp_path / "zoo.zip"), data_folder)
+    assert "more.zip: 1 unsafe member" in message
+    assert list(data_folder.iterdir()) == []
+
+
+def test_a_cut_zip_is_refused(zoo, data_folder, tmp_path):
+    archive = zipped(zoo, tmp_path / "zoo.zip")
+    archive.write_bytes(archive.read_bytes()[:-200])
+    assert "zoo.zip: neither a folder nor a ZIP" in refusal(None, archive, data_folder)
+
+
+def test_a_zip_with_a_damaged_member_is_refused_and_leaves_nothing(zoo, data_folder, tmp_path):
+    archive = zipped(zoo, tmp_path / "zoo.zip")
+    content = bytearray(archive.read_bytes())
+    content[200:260] = bytes(60)
+    archive.write_bytes(content)
+    assert "zoo.zip: not a whole ZIP" in refusal(None, archive, data_folder)
+    assert list(data_folder.iterdir()) == []
+
+
+def test_a_zip_that_needs_a_password_is_refused(zoo, data_folder, tmp_path):
+    archive = zipped(zoo, tmp_path / "zoo.zip")
+    content = bytearray(archive.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 8] |= 1
+    archive.write_bytes(content)
+    assert "zoo.zip: 1 member locked by a password" in refusal(None, archive, data_folder)
+
+
+def test_a_zip_that_is_no_competition_is_refused_and_not_kept(data_folder, tmp_path):
+    archive = with_member(tmp_path / "zoo.zip", "readme.txt")
+    assert "no train.csv there, only readme.txt" in refusal(None, archive, data_folder)
+    assert list(data_folder.iterdir()) == []
+
+
+def test_a_file_that_is_no_zip_is_refused(zoo, data_folder):
+    assert "train.csv: neither a folder nor a ZIP" in refusal(None, zoo / "train.csv", data_folder)
+
+
+@pytest.mark.parametrize("name", ["../zoo", "answers", ".zoo", "a/b", "a\nb"])
+def test_a_name_that_cannot_be_a_folders_is_refused(zoo, data_folder, tmp_path, name):
+    archive = zipped(zoo, tmp_path / "zoo.zip")
+    assert "cannot name a competition" in refusal(name, archive, data_folder)
+
+
+# --- names
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_and_all_that_are_known(zoo, data_folder):
+    shutil.copytree(zoo, data_folder / "zoo")
+    message = refusal("eurosatt", None, data_folder)
+    assert "no competition 'eurosatt' (did you mean 'eurosat'?), neither a folder here nor one of" in message
+    assert "cifar10, eurosat, fashion-mnist, rehearsal, zoo; give its folder or ZIP with --data" in message
+
+
+def test_no_name_is_the_rehearsal_and_one_that_is_drawn_is_not_drawn_again(zoo, data_folder):
+    shutil.copytree(zoo, data_folder / "rehearsal")
+    competition = open_competition(None, None, data_folder)
+    assert (competition.name, len(competition.train)) == ("rehearsal", 6)
+
+
+def test_a_data_set_that_is_written_is_not_fetched_again(zoo, data_folder):
+    shutil.copytree(zoo, data_folder / "cifar10")
+    assert len(open_competition("cifar10", None, data_folder).train) == 6
+
+
+# --- inside a notebook
+
+
+@pytest.mark.parametrize("place", ["zoo", "zoo/files", "competitions/zoo", "competitions/zoo/files"])
+def test_a_notebooks_input_is_found_by_its_slug(zoo, data_folder, tmp_path, place):
+    shutil.copytree(zoo, tmp_path / "input" / place)
+    competition = sources.open_competition("zoo", None, data_folder, kaggle_input=tmp_path / "input")
+    assert competition.name == "zoo"
+    assert competition.train.paths[0].is_relative_to(tmp_path / "input" / place)
+
+
+def test_the_only_competition_among_the_inputs_needs_no_name(zoo, data_folder, tmp_path):
+    shutil.copytree(zoo, tmp_path / "input" / "zoo")
+    (tmp_path / "input" / "weights").mkdir()
+    competition = sources.open_competition(None, None, data_folder, kaggle_input=tmp_path / "input")
+    assert competition.name == "zoo"
+
+
+def test_two_competitions_among_the_inputs_need_a_name(zoo, data_folder, tmp_path):
+    for slug in ("zoo", "farm"):
+        shutil.copytree(zoo, tmp_path / "input" / slug)
+    with pytest.raises(UserError, match="2 inputs hold a competition: farm, zoo; name one with --competition"):
+        sources.open_competition(None, None, data_folder, kaggle_input=tmp_path / "input")
+
+
+# --- whole or not at all
+
+
+def test_a_folder_whose_filling_fails_is_not_there(tmp_path):
+    def fill(folder: Path) -> None:
+        (folder / "half").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_folder(tmp_path / "built", fill)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_that_fill_a_folder_at_once_all_find_it_whole(tmp_path):
+    def fill(folder: Path) -> None:
+        for number in range(50):
+            (folder / str(number)).touch()
+
+    def build(_: int) -> int:
+        return len(list(build_folder(tmp_path / "built", fill).iterdir()))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(build, range(8))) == {50}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["built"]
+
+
+def test_a_file_is_written_whole_with_nothing_beside_it(tmp_path):
+    write_file(tmp_path / "answers" / "zoo.csv", "Image,Class\n")
+    write_file(tmp_path / "answers" / "zoo.csv", "Image\n")
+    assert (tmp_path / "answers" / "zoo.csv").read_bytes() == b"Image\n"
+    assert len(list((tmp_path / "answers").iterdir())) == 1

@@ -1,0 +1,140 @@
+"""Stratified parts: how many of each class they hold, and that a seed fixes them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from competition.errors import UserError
+from competition.spec import Competition, Split
+from competition.splits import carve_validation, limit_train, stratified_folds, stratified_rows
+
+
+def competition_of(*counts: int) -> Competition:
+    """Class ``i`` has ``counts[i]`` training images."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    ids = tuple(f"{number}.png" for number in range(len(labels)))
+    empty = Split("val", (), (), np.zeros(0, np.int64))
+    return Competition(
+        name="zoo",
+        image_column="Image",
+        label_column="Class",
+        classes=tuple(range(len(counts))),
+        train=Split("train", ids, tuple(map(Path, ids)), labels),
+        val=empty,
+        test=Split("test", (), ()),
+        submission_ids=(),
+    )
+
+
+def counts_of(split: Split, classes: int) -> list[int]:
+    return np.bincount(split.labels, minlength=classes).tolist()
+
+
+def test_validation_takes_a_tenth_of_every_class():
+    carved = carve_validation(competition_of(100, 200, 50), seed=0)
+    assert counts_of(carved.val, 3) == [10, 20, 5]
+    assert counts_of(carved.train, 3) == [90, 180, 45]
+    assert carved.val.name == "val"
+    assert set(carved.train.ids).isdisjoint(carved.val.ids)
+
+
+def test_each_image_keeps_its_label_and_path():
+    whole = competition_of(20, 30)
+    label_of = dict(zip(whole.train.ids, whole.train.labels, strict=True))
+    carved = carve_validation(whole, seed=1)
+    for split in (carved.train, carved.val):
+        assert [label_of[image_id] for image_id in split.ids] == split.labels.tolist()
+        assert [str(path) for path in split.paths] == list(split.ids)
+
+
+def test_a_class_of_one_image_stays_in_train():
+    carved = carve_validation(competition_of(1, 1, 40), seed=0, fraction=0.5)
+    assert counts_of(carved.train, 3)[:2] == [1, 1]
+    assert counts_of(carved.val, 3)[:2] == [0, 0]
+
+
+def test_a_large_fraction_leaves_every_class_an_image():
+    assert counts_of(carve_validation(competition_of(2, 3, 4), seed=0, fraction=1.0).train, 3) == [1, 1, 1]
+
+
+def test_few_images_still_give_one_for_validation():
+    assert len(carve_validation(competition_of(2, 2), seed=0).val) == 1
+
+
+def test_validation_cannot_be_carved_where_no_class_has_two_images():
+    with pytest.raises(UserError, match=r"no class has two training images.*val\.csv"):
+        carve_validation(competition_of(1, 1, 1), seed=0)
+
+
+def test_a_seed_fixes_the_validation_and_another_changes_it():
+    whole = competition_of(100, 100)
+    ids = [carve_validation(whole, seed).val.ids for seed in (3, 3, 4)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_the_notes_say_what_was_carved():
+    note = carve_validation(competition_of(50, 50), seed=7).notes[-1]
+    assert note == "validation: 10 of 100 training images, stratified, seed 7"
+
+
+def test_a_limit_keeps_the_proportions():
+    assert counts_of(limit_train(competition_of(100, 200, 300), 60, seed=0).train, 3) == [10, 20, 30]
+
+
+def test_a_limit_keeps_one_image_of_every_class_and_all_classes():
+    limited = limit_train(competition_of(1, 1, 998), 10, seed=0)
+    assert counts_of(limited.train, 3) == [1, 1, 8]
+    assert limited.classes == (0, 1, 2)
+
+
+def test_a_limit_below_the_number_of_classes_is_kept_and_so_are_the_classes():
+    limited = limit_train(competition_of(5, 5, 5, 5), 3, seed=0)
+    assert len(limited.train) == 3
+    assert limited.classes == (0, 1, 2, 3)
+
+
+def test_a_limit_above_the_number_of_images_keeps_them_all():
+    whole = competition_of(5, 5)
+    assert limit_train(whole, 11, seed=0).train.ids == whole.train.ids
+
+
+def test_a_seed_fixes_the_limit():
+    whole = competition_of(100, 100)
+    ids = [limit_train(whole, 20, seed).train.ids for seed in (3, 3, 4)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+@pytest.mark.parametrize("images", [0, -5])
+def test_a_limit_of_nothing_is_refused(images):
+    with pytest.raises(UserError, match=f"--limit {images} leaves no training image"):
+        limit_train(competition_of(5, 5), images, seed=0)
+
+
+def test_folds_hold_every_row_once_and_every_class_evenly():
+    labels = np.repeat([0, 1, 2], [10, 11, 30])
+    folds = stratified_folds(labels, 5, seed=0)
+    assert sorted(np.concatenate([val for _, val in folds])) == list(range(51))
+    for train, val in folds:
+        assert sorted([*train, *val]) == list(range(51))
+        counts = np.bincount(labels[val], minlength=3)
+        assert counts[0] == 2 and counts[1] in (2, 3) and counts[2] == 6
+
+
+def test_a_seed_fixes_the_folds():
+    labels = np.repeat([0, 1], 50)
+    first, same, other = (stratified_folds(labels, 4, seed)[0][1].tolist() for seed in (0, 0, 1))
+    assert first == same != other
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1, 5])
+def test_a_number_of_folds_that_does_not_suit_is_refused(folds):
+    with pytest.raises(UserError, match=f"--folds {folds} does not suit 4 images; give 2 to 4"):
+        stratified_folds(np.array([0, 0, 1, 1]), folds, seed=0)
+
+
+def test_stratified_rows_share_out_a_total_by_largest_remainder():
+    labels = np.repeat([0, 1, 2], [5, 5, 10])
+    rows = stratified_rows(labels, 5, seed=0)
+    assert len(rows) == 5
+    assert sorted(np.bincount(labels[rows], minlength=3).tolist()[:2]) in ([1, 1], [1, 2])

@@ -1,0 +1,85 @@
+"""Small competitions in Kaggle's form, with images that any model can learn to tell apart."""
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+IMAGE_FOLDERS = {
+    "split_images": {"train": "train_images", "val": "val_images", "test": "test_images"},
+    "split": {"train": "train", "val": "validation", "test": "test"},
+    "images": dict.fromkeys(("train", "val", "test"), "images"),
+    "beside": dict.fromkeys(("train", "val", "test"), "."),
+}
+
+
+def _write_csv(path: Path, rows: Iterable[Sequence]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _picture(label: int, classes: int, size: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """BGR ``[H, W, 3]``: the class is a hue and a width of stripes; noise and the stripes' phase vary."""
+    width, height = size
+    hsv = np.full((1, 1, 3), (180 * label / classes, 200, 160), np.uint8)
+    colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR).astype(np.float32)
+    stripes = np.sin((np.arange(width) + generator.integers(width)) * 2 * np.pi / (3 + label % 5))
+    noise = generator.normal(0, 15, (height, width, 3))
+    return (colour + 40 * stripes[None, :, None] + noise).clip(0, 255).astype(np.uint8)
+
+
+def _names(split: str, count: int, generator: np.random.Generator) -> list[str]:
+    """Five digits in train and val, different ones; random ones in test."""
+    if split == "test":
+        return [generator.bytes(6).hex() for _ in range(count)]
+    start = {"train": 0, "val": 50_000}[split]
+    return [f"{number:05d}" for number in range(start, start + count)]
+
+
+def _make_competition(
+    folder: Path,
+    classes: Sequence[str | int] = ("ant", "bee", "cat"),
+    train: int = 30,
+    val: int = 9,
+    test: int = 12,
+    size: tuple[int, int] = (16, 16),
+    extension: str = ".png",
+    layout: str = "split_images",
+    seed: int = 0,
+    with_sample: bool = True,
+    with_val: bool = True,
+    ids_with_extension: bool = True,
+) -> Path:
+    """Write a competition with the columns Image and Class; its test labels to ``<folder>_answers.csv``."""
+    generator = np.random.default_rng(seed)
+    rows = {}
+    for split, count in {"train": train, "val": val * with_val, "test": test}.items():
+        images = folder / IMAGE_FOLDERS[layout][split]
+        if count:
+            images.mkdir(parents=True, exist_ok=True)
+        names = _names(split, count, generator)
+        labels = generator.permutation(np.arange(count) % len(classes))
+        for name, label in zip(names, labels, strict=True):
+            picture = _picture(label, len(classes), size, generator)
+            (images / f"{name}{extension}").write_bytes(cv2.imencode(extension.lower(), picture)[1])
+        ids = [name + extension * ids_with_extension for name in names]
+        rows[split] = [(image_id, classes[label]) for image_id, label in zip(ids, labels, strict=True)]
+    _write_csv(folder / "train.csv", [("Image", "Class"), *rows["train"]])
+    if with_val:
+        _write_csv(folder / "val.csv", [("Image", "Class"), *rows["val"]])
+    _write_csv(folder / "test.csv", [("Image",), *(row[:1] for row in rows["test"])])
+    if with_sample:
+        guesses = [(image_id, classes[0]) for image_id, _ in rows["test"]]
+        _write_csv(folder / "sample_submission.csv", [("Image", "Class"), *guesses])
+    answers = [(*row, "Private" if place % 10 > 2 else "Public") for place, row in enumerate(rows["test"])]
+    _write_csv(folder.with_name(f"{folder.name}_answers.csv"), [("Image", "Class", "Usage"), *answers])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_competition() -> Callable[..., Path]:
+    """A function that writes a competition into a folder and returns the folder."""
+    return _make_competition

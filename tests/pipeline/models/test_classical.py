@@ -1,0 +1,275 @@
+"""Classical classifiers: scikit-learn's answers, bounded memory, a saved model that is the same model."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from competition.errors import UserError
+from pipeline.images.cache import open_cache
+from pipeline.models import classical
+from pipeline.models.classical import (
+    CLASSIFIERS,
+    GaussianNaiveBayes,
+    NearestNeighbours,
+    PixelClassifier,
+    SupportVectorMachine,
+)
+from pipeline.models.recipe import RECIPES, load_recipe
+
+CLASSES = 7
+GRID = [{"kernel": kernel, "C": C} for kernel in ("linear", "rbf") for C in (0.01, 3.0)]
+ARGUMENTS = {"gaussian-nb": {}, "svm": {"grid": GRID}, "knn": {"neighbours": range(1, 20)}}
+
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def draw(images: int, seed: int, contrast: float = 25.0, grey: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose classes overlap; the larger the contrast, the less. One corner pixel is always black."""
+    centres = np.random.default_rng(99).normal(128, contrast, (CLASSES, 8, 8, 1 if grey else 3))
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(CLASSES, size=images)
+    noisy = centres[labels] + rng.normal(0, 60, (images, *centres.shape[1:]))
+    pixels = np.clip(noisy, 0, 255).astype(np.uint8)
+    pixels[:, 0, 0] = 0
+    return (np.repeat(pixels, 3, axis=3) if grey else pixels), labels
+
+
+@pytest.fixture(params=["colour", "grey"])
+def sample(request: pytest.FixtureRequest) -> Sample:
+    """300 training and 150 validation images with their labels."""
+    grey = request.param == "grey"
+    return *draw(300, seed=1, grey=grey), *draw(150, seed=2, grey=grey)
+
+
+def standardised(images: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What scikit-learn makes of all three channels."""
+    flat, flat_validation = (part.reshape(len(part), -1).astype(float) for part in (images, validation))
+    scaler = StandardScaler().fit(flat)
+    return scaler.transform(flat), scaler.transform(flat_validation)
+
+
+def build(name: str, classes: int = CLASSES) -> PixelClassifier:
+    return CLASSIFIERS[name](classes, **ARGUMENTS[name])
+
+
+def test_naive_bayes_predicts_what_scikit_learns_gaussian_nb_predicts(sample: Sample):
+    images, labels, validation, _ = sample
+    x, z = standardised(images, validation)
+    predicted = GaussianNaiveBayes(CLASSES).fit(*sample).predict_proba(validation).argmax(axis=1)
+    np.testing.assert_array_equal(predicted, GaussianNB().fit(x, labels).predict(z))
+
+
+@pytest.mark.parametrize("k", range(1, 20))
+def test_k_neighbours_predict_what_scikit_learns_classifier_predicts_for_every_k(sample: Sample, k: int):
+    images, labels, validation, _ = sample
+    x, z = standardised(images, validation)
+    predicted = NearestNeighbours(CLASSES, [k]).fit(*sample).predict_proba(validation).argmax(axis=1)
+    np.testing.assert_array_equal(predicted, KNeighborsClassifier(k).fit(x, labels).predict(z))
+
+
+@pytest.mark.parametrize("metric", ["manhattan", "cosine"])
+def test_neighbours_are_those_of_the_metric_asked_for(sample: Sample, metric: str):
+    images, labels, validation, _ = sample
+    x, z = standardised(images, validation)
+    predicted = NearestNeighbours(CLASSES, [5], metric).fit(*sample).predict_proba(validation).argmax(axis=1)
+    np.testing.assert_array_equal(predicted, KNeighborsClassifier(5, metric=metric).fit(x, labels).predict(z))
+
+
+@pytest.mark.parametrize("point", GRID, ids=str)
+@pytest.mark.parametrize("classes", [2, CLASSES])
+def test_every_machine_of_the_grid_predicts_what_scikit_learns_svc_predicts(sample: Sample, point: dict, classes: int):
+    images, labels, validation, validation_labels = sample
+    images, labels = images[labels < classes], labels[labels < classes]
+    known = validation_labels < classes
+    validation, validation_labels = validation[known], validation_labels[known]
+    x, z = standardised(images, validation)
+    model = SupportVectorMachine(classes, [point]).fit(images, labels, validation, validation_labels)
+    expected = SVC(kernel=point["kernel"], C=point["C"]).fit(x, labels).predict(z)
+    np.testing.assert_array_equal(model.predict_proba(validation).argmax(axis=1), expected)
+
+
+def test_a_tie_of_votes_goes_to_the_class_that_scikit_learns_svc_predicts():
+    images, labels = draw(300, seed=1, contrast=2)
+    validation, validation_labels = draw(1500, seed=2, contrast=2)
+    x, z = standardised(images, validation)
+    by_votes = SVC(kernel="linear", C=3.0).fit(x, labels)
+    assert (by_votes.predict(z) != by_votes.decision_function(z).argmax(axis=1)).any()
+    model = SupportVectorMachine(CLASSES, [{"kernel": "linear", "C": 3.0}])
+    model.fit(images, labels, validation, validation_labels)
+    np.testing.assert_array_equal(model.predict_proba(validation).argmax(axis=1), by_votes.predict(z))
+
+
+def test_the_curve_holds_the_validation_accuracy_of_every_k_and_the_best_is_kept(
+    sample: Sample,
+):
+    images, labels, validation, validation_labels = sample
+    x, z = standardised(images, validation)
+    model = NearestNeighbours(CLASSES, range(1, 20)).fit(*sample)
+    scores = {k: KNeighborsClassifier(k).fit(x, labels).score(z, validation_labels) for k in range(1, 20)}
+    assert model.curve == list(scores.items())
+    assert model.k == max(scores, key=scores.get)
+
+
+def test_of_equally_good_numbers_of_neighbours_the_smaller_is_kept():
+    images, labels = draw(200, seed=1, contrast=100)
+    model = NearestNeighbours(CLASSES, [7, 3, 5]).fit(images, labels, *draw(50, seed=2, contrast=100))
+    assert {accuracy for _, accuracy in model.curve} == {1.0}
+    assert model.k == 3
+
+
+def test_more_neighbours_than_training_images_are_left_out_of_the_curve(sample: Sample):
+    images, labels, *validation = sample
+    model = NearestNeighbours(CLASSES, range(1, 20)).fit(images[:4], labels[:4], *validation)
+    assert [k for k, _ in model.curve] == [1, 2, 3, 4]
+
+
+def test_the_grid_table_holds_every_point_and_the_best_on_validation_is_kept(sample: Sample):
+    validation, validation_labels = sample[2:]
+    model = SupportVectorMachine(CLASSES, GRID).fit(*sample)
+    accuracy = (model.predict_proba(validation).argmax(axis=1) == validation_labels).mean()
+    assert [{"kernel": row["kernel"], "C": row["C"]} for row in model.grid_scores] == GRID
+    assert max(row["accuracy"] for row in model.grid_scores) == accuracy
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_probabilities_are_a_distribution_and_their_log_loss_beats_a_blind_guess(name: str, sample: Sample):
+    validation, validation_labels = sample[2:]
+    probabilities = build(name).fit(*sample).predict_proba(validation)
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == (len(validation), CLASSES)
+    assert probabilities.min() > 0
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert log_loss(validation_labels, probabilities, labels=range(CLASSES)) < np.log(CLASSES)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_class_without_training_images_is_all_but_ruled_out_at_a_finite_log_loss(name: str, sample: Sample):
+    probabilities = build(name, CLASSES + 1).fit(*sample).predict_proba(sample[2])
+    assert probabilities.shape == (150, CLASSES + 1)
+    assert 0 < probabilities[:, CLASSES].max() < 1 / CLASSES
+    assert probabilities.argmax(axis=1).max() < CLASSES
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_loaded_model_predicts_the_saved_one_to_the_bit_and_knows_all_it_knew(
+    name: str, sample: Sample, tmp_path: Path
+):
+    model = build(name).fit(*sample)
+    model.save(tmp_path / "model")
+    loaded = CLASSIFIERS[name].load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(sample[2]), model.predict_proba(sample[2]))
+    assert loaded.parameters == model.parameters > 0
+    assert getattr(loaded, "curve", None) == getattr(model, "curve", None)
+    assert getattr(loaded, "grid_scores", None) == getattr(model, "grid_scores", None)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_saving_replaces_the_model_that_was_there_and_leaves_nothing_else(name: str, sample: Sample, tmp_path: Path):
+    images, labels, *validation = sample
+    build(name).fit(images[:100], labels[:100], *validation).save(tmp_path)
+    model = build(name).fit(*sample)
+    model.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    loaded = CLASSIFIERS[name].load(tmp_path)
+    np.testing.assert_array_equal(loaded.predict_proba(validation[0]), model.predict_proba(validation[0]))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_grey_images_are_learnt_from_one_channel_and_keep_a_third_of_the_values(name: str):
+    train, validation = draw(300, seed=1, grey=True), draw(150, seed=2, grey=True)
+    model = build(name).fit(*train, *validation)
+    assert len(model.mean) == 8 * 8
+    almost = train[0].copy()
+    almost[0, 0, 0, 2] = 1
+    assert len(build(name).fit(almost, train[1], *validation).mean) == 8 * 8 * 3
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_pixel_that_never_varies_in_training_does_no_harm_where_it_varies_later(name: str, sample: Sample):
+    model = build(name).fit(*sample)
+    flickering = sample[2].copy()
+    flickering[:, 0, 0] = 1
+    assert (model.deviation[0], model.mean[0]) == (1, 0)
+    assert np.isfinite(model.predict_proba(flickering)).all()
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_images_in_several_pieces_and_in_a_cache_give_the_answers_of_an_array(
+    name: str, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    images, labels, *validation = sample
+    expected = build(name).fit(*sample).predict_proba(validation[0])
+    paths = [tmp_path / f"{row}.png" for row in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        cv2.imwrite(str(path), image[..., ::-1])
+    cache = open_cache(paths, tmp_path / "cache")
+    monkeypatch.setattr(classical.pixels, "CHUNK_VALUES", 5000)
+    in_pieces = build(name).fit(cache, labels, *validation).predict_proba(validation[0])
+    np.testing.assert_allclose(in_pieces, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_separable_images_are_learnt(name: str):
+    train, validation = draw(300, seed=1, contrast=60), draw(200, seed=2, contrast=60)
+    predicted = build(name).fit(*train, *validation).predict_proba(validation[0]).argmax(axis=1)
+    assert (predicted == validation[1]).mean() > 0.95
+
+
+def test_more_images_than_a_kernel_matrix_may_have_are_drawn_by_class_and_one_line_says_so(
+    sample: Sample, capsys: pytest.CaptureFixture
+):
+    images, labels, *validation = sample
+    rare = np.append(np.flatnonzero(labels > 0), np.flatnonzero(labels == 0)[0])
+    model = SupportVectorMachine(CLASSES, GRID[-1:], most_images=100)
+    model.fit(images[rare], labels[rare], *validation)
+    said = capsys.readouterr().out
+    assert re.fullmatch(rf"svm: .* 100 of the {len(rare)} training images, drawn by class.*\n", said)
+    assert len(model.support) <= 100
+    assert model.seen.tolist() == list(range(CLASSES))
+
+
+def test_no_line_is_printed_where_all_training_images_are_used(sample: Sample, capsys: pytest.CaptureFixture):
+    SupportVectorMachine(CLASSES, GRID[-1:], most_images=300).fit(*sample)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_images_drawn_for_a_kernel_matrix_depend_on_the_seed_alone(sample: Sample):
+    first, again, other = (
+        SupportVectorMachine(CLASSES, GRID[-1:], seed, most_images=100).fit(*sample).support for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_support_vector_machine_refuses_training_images_of_one_class_only(sample: Sample):
+    images, labels, *validation = sample
+    with pytest.raises(UserError, match="one class"):
+        SupportVectorMachine(CLASSES, GRID).fit(images[labels == 3], labels[labels == 3], *validation)
+
+
+def test_an_unknown_kernel_is_refused_by_name():
+    with pytest.raises(UserError, match=r"'sigmoid'.*linear or rbf"):
+        SupportVectorMachine(CLASSES, [{"kernel": "sigmoid", "C": 1.0}])
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_the_cost_grows_with_every_measure_of_the_work(name: str):
+    usual = {"train_images": 4000, "validation_images": 1000, "values": 3072, "classes": 10}
+    cost = CLASSIFIERS[name].cost
+    assert cost(**usual) > 0
+    for measure in ("train_images", "validation_images", "values"):
+        assert cost(**{**usual, measure: usual[measure] * 2}) > cost(**usual)
+
+
+@pytest.mark.parametrize("recipe", ["dhc-gaussian-nb", "dhc-svm", "dhc-knn-sweep"])
+def test_the_recipe_builds_its_classifier(recipe: str):
+    chosen = load_recipe(RECIPES / f"{recipe}.toml").classifier
+    assert CLASSIFIERS[chosen.name](96, **chosen.arguments).classes == 96
