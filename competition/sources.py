@@ -1,7 +1,10 @@
 """Where the files come from: a folder, a ZIP, a notebook's input, a public data set, the rehearsal."""
 
+import os
 import re
 import zipfile
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from competition.archives import unpacked
@@ -109,15 +112,24 @@ def _holds_tables(folder: Path) -> bool:
 
 
 def _inputs(kaggle_input: Path) -> dict[str, Path]:
-    """The competitions among a notebook's inputs by their slug, each the slug's folder or one below."""
-    folders = [folder for depth in ("*", "*/*", "*/*/*") for folder in sorted(kaggle_input.glob(depth))]
+    """The competitions among a notebook's inputs by their slug, each the slug's folder or one below.
+
+    Kaggle mounts a competition as ``<slug>/``, in newer images as ``competitions/<slug>/``.
+    """
+    newer = kaggle_input / "competitions"
     found: dict[str, Path] = {}
-    for folder in filter(_holds_tables, folders):
-        # Kaggle mounts a competition as <slug>/, newer images as competitions/<slug>/.
-        parts = [part for part in folder.relative_to(kaggle_input).parts if part != "competitions"]
-        if len(parts) in (1, 2):
-            found.setdefault(parts[0], folder)
+    for folder in (*_subfolders(newer), *_subfolders(kaggle_input)):
+        place = next(filter(_holds_tables, chain((folder,), _subfolders(folder))), None)
+        if place and folder != newer:
+            found.setdefault(folder.name, place)
     return found
+
+
+def _subfolders(folder: Path) -> Iterator[Path]:
+    """Looks up no file's status: an input may hold a million images."""
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            yield from sorted(Path(entry.path) for entry in entries if entry.is_dir())
 
 
 def _only_input(kaggle_input: Path) -> tuple[str, Path] | None:

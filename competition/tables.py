@@ -114,10 +114,7 @@ def _check_header(path: Path, columns: tuple[str, ...]) -> None:
 
 
 def load_competition(
-    folder: Path,
-    name: str | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
+    folder: Path, name: str | None = None, image_column: str | None = None, label_column: str | None = None
 ) -> Competition:
     """Read and check a competition's folder.
 
@@ -153,6 +150,7 @@ def load_competition(
         test=test_split,
         submission_ids=_submission_ids(sample, test_split.ids, test.path),
         metric=known.get("metric", "accuracy"),
+        symmetries=known.get("symmetries", "mirror"),
     )
 
 

@@ -38,9 +38,7 @@ def open_labelled(competition: Competition, settings: Settings) -> Labelled:
     Raises UserError where images cannot be read, unless ``settings.skip_unreadable``.
     """
     train, val = competition.train, competition.val
-    split = Split(
-        "labelled", train.ids + val.ids, train.paths + val.paths, np.append(train.labels, val.labels)
-    )
+    split = Split("labelled", train.ids + val.ids, train.paths + val.paths, np.append(train.labels, val.labels))
     images = open_cache(split.paths, settings.cache_folder, settings.size)
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
     split, images, trained = split.take(rows), images.subset(rows), int((rows < len(train)).sum())
@@ -62,9 +60,7 @@ def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarr
 def _parts(split: Split, trained: int, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
     if settings.folds is not None:
         if len(set(split.ids)) < len(split):
-            raise UserError(
-                "--folds joins train and val, and they share ids; rename the images of one of them"
-            )
+            raise UserError("--folds joins train and val, and they share ids; rename the images of one of them")
         return stratified_folds(split.labels, settings.folds, settings.seed)
     if trained < len(split):
         rows = np.arange(len(split))

@@ -73,9 +73,7 @@ class Plan:
     def applied_to(self, settings: Settings) -> Settings:
         """The settings with all that the plan fixes."""
         models = tuple(model.model for model in self.models)
-        return replace(
-            settings, models=models, seed=self.seed, limit=self.limit, folds=self.folds, size=self.size
-        )
+        return replace(settings, models=models, seed=self.seed, limit=self.limit, folds=self.folds, size=self.size)
 
     def with_model(self, model: ModelPlan) -> "Plan":
         """The plan with what became of one model written into it."""
@@ -102,14 +100,10 @@ def make_plan(
     if seconds is not None:
         models, left_out = _share_out(recipes, task, seconds)
         print(_described(models, left_out, task, seconds))
-    return Plan(
-        competition, settings.seed, settings.limit, settings.folds, settings.size, tuple(models), left_out
-    )
+    return Plan(competition, settings.seed, settings.limit, settings.folds, settings.size, tuple(models), left_out)
 
 
-def _share_out(
-    recipes: Sequence[AnyRecipe], task: Task, seconds: float
-) -> tuple[list[ModelPlan], dict[str, str]]:
+def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tuple[list[ModelPlan], dict[str, str]]:
     """Each classical model gets at most its share; what they leave is the networks', shared by weight.
 
     The quick ones come first, so that something valid is on disk soon.
@@ -118,10 +112,7 @@ def _share_out(
     classical = [recipe for recipe in recipes if isinstance(recipe, ClassicalRecipe)]
     second = seconds / sum(recipe.budget_weight for recipe in recipes)
     rate = products_a_second()
-    plans = {
-        recipe.name: _classical_plan(recipe, task, second * recipe.budget_weight, rate)
-        for recipe in classical
-    }
+    plans = {recipe.name: _classical_plan(recipe, task, second * recipe.budget_weight, rate) for recipe in classical}
     models = [plan for plan in plans.values() if plan is not None]
     left = seconds - sum(model.seconds for model in models)
     weights = sum(recipe.budget_weight for recipe in networks)

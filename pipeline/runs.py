@@ -95,9 +95,7 @@ def finished_runs(folder: Path, patterns: Sequence[str] = ()) -> dict[str, Run]:
         matching = {name: run for name, run in runs.items() if fnmatchcase(name, pattern)}
         if not matching:
             near = get_close_matches(pattern, runs, n=3, cutoff=0.4) or sorted(runs)
-            raise UserError(
-                f"no trained model is called {pattern!r} in {folder}; there are {', '.join(near)}"
-            )
+            raise UserError(f"no trained model is called {pattern!r} in {folder}; there are {', '.join(near)}")
         chosen |= matching
     return chosen
 

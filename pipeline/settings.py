@@ -102,9 +102,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--competition", metavar="NAME|FOLDER|ZIP", help="default: the built-in rehearsal competition"
         )
-        self.add_argument(
-            "--data", type=existing, metavar="FOLDER|ZIP", help="where the competition's files are"
-        )
+        self.add_argument("--data", type=existing, metavar="FOLDER|ZIP", help="where the competition's files are")
         self.add_argument("--image-column", metavar="NAME", help="default: found from the tables")
         self.add_argument("--label-column", metavar="NAME", help="default: found from the tables")
         self.add_argument("--work", type=Path, metavar="DIR", help="holds runs/ and submissions/")
@@ -146,18 +144,14 @@ def train_settings(arguments: list[str]) -> Settings:
         help="wall clock of the whole run, e.g. 90s, 10m, 1h; default 5m; none: the recipes' own epochs",
     )
     length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every network, no budget")
-    length.add_argument(
-        "--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json"
-    )
+    length.add_argument("--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json")
     parser.add_argument("--limit", type=positive, metavar="N", help="train on N images only, stratified")
     parser.add_argument("--folds", type=positive, metavar="K", help="K stratified folds instead of one split")
     parser.add_argument("--size", type=positive, metavar="PX", help="resize images to PX pixels a side")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--fresh", action="store_true", help="train again what is already trained")
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out training images that cannot be read"
-    )
+    parser.add_argument("--skip-unreadable", action="store_true", help="leave out training images that cannot be read")
     options = parser.parse_args(arguments)
     if options.folds == 1:
         parser.error("argument --folds: one fold has nothing to validate on; give 2 or more")
@@ -192,9 +186,7 @@ def run_door(main: Callable[[list[str]], None], arguments: list[str] | None = No
     try:
         main(arguments)
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted: what was finished is kept; the same command goes on from there", file=sys.stderr
-        )
+        print("\ninterrupted: what was finished is kept; the same command goes on from there", file=sys.stderr)
         sys.exit(130)
     except UserError as error:
         if "--debug" in arguments:

@@ -48,9 +48,7 @@ class Trainer:
         begin_run(folder, key, self.settings.fresh)
         if run := read_run(folder):
             (folder / "run.json").touch()
-            print(
-                f"{recipe.name}: trained before by the same command ({run.score.accuracy:.4f}); --fresh repeats it"
-            )
+            print(f"{recipe.name}: trained before by the same command ({run.score.accuracy:.4f}); --fresh repeats it")
             return run.plan
         shutil.copyfile(RECIPES / f"{recipe.name}.toml", folder / "recipe.toml")
         begun = time.monotonic()

@@ -40,9 +40,7 @@ class Blend:
         """The members' weighted mean; raises UserError where a member's predictions are missing."""
         missing = [name for name in self.weights if name not in predictions]
         if missing:
-            raise UserError(
-                f"the blend needs the predictions of {first_few(missing)}; predict with them first"
-            )
+            raise UserError(f"the blend needs the predictions of {first_few(missing)}; predict with them first")
         return Predictions.mean([predictions[name] for name in self.weights], list(self.weights.values()))
 
     def table(self) -> str:
@@ -92,9 +90,7 @@ def _stack(members: Sequence[Predictions]) -> np.ndarray:
     """All probabilities as float32 ``[M, N, C]``."""
     classes = sorted({member.probabilities.shape[1] for member in members})
     if len(classes) > 1:
-        raise UserError(
-            f"models of {first_few(classes)} classes cannot be blended; train all on one data set"
-        )
+        raise UserError(f"models of {first_few(classes)} classes cannot be blended; train all on one data set")
     return np.stack([member.probabilities for member in members])
 
 

@@ -34,14 +34,10 @@ class Predictions:
     def _check_shape(self) -> None:
         shape = self.probabilities.shape
         if len(shape) != 2 or shape[0] != len(self.ids) or shape[1] == 0:
-            raise UserError(
-                f"probabilities of shape {shape} for {len(self.ids):,} ids; expected [ids, classes]"
-            )
+            raise UserError(f"probabilities of shape {shape} for {len(self.ids):,} ids; expected [ids, classes]")
         twice = [name for name, times in Counter(self.ids).items() if times > 1]
         if twice:
-            raise UserError(
-                f"{len(twice):,} ids predicted more than once: {listed(twice)}; give each id once"
-            )
+            raise UserError(f"{len(twice):,} ids predicted more than once: {listed(twice)}; give each id once")
 
     def _check_values(self) -> None:
         sound = (np.isfinite(self.probabilities) & (self.probabilities >= 0)).all(axis=1)
@@ -80,9 +76,7 @@ class Predictions:
         """
         classes = sorted({each.probabilities.shape[1] for each in predictions})
         if len(classes) > 1:
-            raise UserError(
-                f"predictions of {listed(classes)} classes have no mean; train all on one data set"
-            )
+            raise UserError(f"predictions of {listed(classes)} classes have no mean; train all on one data set")
         ids = predictions[0].ids
         shares = np.ones(len(predictions)) if weights is None else np.asarray(weights, dtype=np.float64)
         total = np.zeros(predictions[0].probabilities.shape)
@@ -105,9 +99,7 @@ class Predictions:
                 return cls(tuple(stored["ids"].tolist()), stored["probabilities"])
         except UserError as error:
             raise UserError(f"{printable(path)}: {error}") from error
-        except (
-            Exception
-        ) as error:  # what a damaged file raises depends on the byte: zipfile, zlib and numpy have many
+        except Exception as error:  # what a damaged file raises depends on the byte: zipfile, zlib and numpy have many
             raise UserError(
                 f"{printable(path)} holds no predictions; delete it and run pipeline/train.py again"
             ) from error

@@ -100,9 +100,7 @@ def _check_header(competition: Competition, table: Table) -> None:
         return
     path, got, right = printable(table.path), _joined(table.columns), _joined(expected)
     if table.columns[1:] == expected or (table.columns[0] in INDEX_HEADERS and len(table.columns) > 2):
-        raise UserError(
-            f"{path}: an index column in front ({got}); write it with to_csv(index=False): {right}"
-        )
+        raise UserError(f"{path}: an index column in front ({got}); write it with to_csv(index=False): {right}")
     if table.columns[0] in set(competition.submission_ids):
         raise UserError(f"{path}: no header row, the first row is {got}; put {right} above it")
     raise UserError(f"{path}: the header is {got} and must be {right}; rename, drop or add columns")
@@ -116,9 +114,7 @@ def _check_ids(competition: Competition, table: Table, ids: Sequence[str]) -> No
     fault = f"id that {source} does not have ({listed(unknown)}){hint}"
     table.refuse([name not in known for name in ids], fault, f"spell the ids as {source} does")
     twice = [name for name, count in counts.items() if count > 1]
-    table.refuse(
-        [counts[name] > 1 for name in ids], f"duplicate id ({listed(twice)})", "keep one row of each"
-    )
+    table.refuse([counts[name] > 1 for name in ids], f"duplicate id ({listed(twice)})", "keep one row of each")
     missing = [name for name in competition.submission_ids if name not in counts]
     if missing:
         raise UserError(

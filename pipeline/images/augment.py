@@ -7,25 +7,21 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the internet for a newer one
 
 import albumentations
-import cv2
 import numpy as np
 
 from competition.errors import UserError
 from competition.spec import Symmetries
+from pipeline.images.decode import resize
 
+View = Callable[[np.ndarray], np.ndarray]
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 ``[N, H, W, 3]`` to ``[N, height, width, 3]``: area averages downwards, bilinear upwards."""
+def resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 ``[N, H, W, 3]`` to ``[N, height, width, 3]``."""
     if images.shape[1:3] == (height, width):
         return images
-    shrinks = height * width < images.shape[1] * images.shape[2]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = np.empty((len(images), height, width, 3), np.uint8)
-    for image, target in zip(images, resized, strict=True):
-        cv2.resize(image, (width, height), dst=target, interpolation=method)
-    return resized
+    return np.stack([resize(image, height, width) for image in images])
 
 
 def shift(fraction: float) -> Augmentation:
@@ -57,7 +53,7 @@ def symmetric(symmetries: Symmetries) -> Augmentation:
     return augment
 
 
-def views(symmetries: Symmetries, square: bool) -> list[Callable[[np.ndarray], np.ndarray]]:
+def views(symmetries: Symmetries, square: bool) -> list[View]:
     """Functions ``[N, H, W, 3] -> [N, H, W, 3]``: the image itself, its mirror image, or all flips and turns.
 
     Transposes are left out where images are not square.
@@ -67,7 +63,7 @@ def views(symmetries: Symmetries, square: bool) -> list[Callable[[np.ndarray], n
     return [_view(axes, turn) for turn in turns for axes in flips]
 
 
-def _view(axes: tuple[int, ...], transpose: bool) -> Callable[[np.ndarray], np.ndarray]:
+def _view(axes: tuple[int, ...], transpose: bool) -> View:
     def view(images: np.ndarray) -> np.ndarray:
         turned = images.swapaxes(1, 2) if transpose else images
         return np.flip(turned, axes) if axes else turned

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -15,13 +16,14 @@ from safetensors.torch import load_file, save_file
 from sklearn.model_selection import train_test_split
 from torch import nn
 
+from competition.spec import Symmetries
 from pipeline.files import written
 from pipeline.images.augment import (
     Augmentation,
-    Symmetries,
+    View,
     chain,
     from_albumentations,
-    resize,
+    resized,
     shift,
     symmetric,
     views,
@@ -33,6 +35,7 @@ from pipeline.models.recipe import NeuralRecipe
 from pipeline.models.training import LabelledImages, Normalisation, Training, predict, scaled
 
 LEAST_PASSES = 8.0  # with fewer passes than that a narrower network learns more in the same time
+EVALUATION_COST = 0.4  # of an image, beside that of training on it: no backward pass
 SAMPLE = 2000  # images that the normalisation and the whitening are computed from
 
 
@@ -50,6 +53,20 @@ class NetworkPlan:
     deadline: float | None = None
     replay: tuple[Epoch, ...] | None = None
     width: int | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """batch_size: images a step; a_pass: steps that see every image once."""
+
+    batch_size: int
+    a_pass: int
+
+    @classmethod
+    def of(cls, images: int, batch_size: int) -> Self:
+        """Few images are parted into at least eight batches, so that there is something to average."""
+        batch_size = min(batch_size, max(8, images // 8))
+        return cls(batch_size, max(1, images // batch_size))
 
 
 class NeuralNetwork:
@@ -90,25 +107,24 @@ class NeuralNetwork:
         sample = _sample(train.images)
         self.shape = (self.recipe.input_size,) * 2 if self.recipe.input_size else images.shape[1:3]
         self.normalisation = _normalisation(sample, self.recipe)
-        batch_size = min(self.recipe.batch_size, max(8, len(train) // 8))
-        batches = max(1, len(train) // batch_size)
-        self.width = self.plan.width or self._width_that_fits(batches, batch_size)
+        steps = Steps.of(len(train), self.recipe.batch_size)
+        self.width = self.plan.width or self._width_of_interrupted_run() or self._width_that_fits(steps)
         self.network = self._build_network()
         self._initialise_from(sample)
-        training = self._training(batch_size)
+        training = self._training(steps)
         training.resume()
-        training.run(train, validation, self._epochs(training, batches, batch_size), self.recipe.name)
+        training.run(train, validation, self._epochs(training, steps, len(validation)), self.recipe.name)
         self.trained = tuple(training.epochs)
         return self
 
-    def predict_proba(
-        self, images: np.ndarray, test_time_views: bool = True, title: str | None = None
-    ) -> np.ndarray:
+    def predict_proba(self, images: np.ndarray, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """float32 ``[N, classes]``, averaged over the recipe's views of each image."""
-        kinds = views(self.symmetries, square=self.shape[0] == self.shape[1])
-        if self.recipe.views == "one" or not test_time_views:
-            kinds = kinds[:1]
+        kinds = self._views(test_time_views)
         return predict(self.network, images, self.normalisation, self.shape, self.device, kinds, title)
+
+    def _views(self, test_time_views: bool) -> list[View]:
+        kinds = views(self.symmetries, square=self.shape[0] == self.shape[1])
+        return kinds if test_time_views and self.recipe.views == "symmetries" else kinds[:1]
 
     @property
     def parameters(self) -> int:
@@ -155,12 +171,12 @@ class NeuralNetwork:
         """Let a network that wants to see images before it is trained see some."""
         if hasattr(self.network, "initialise_from"):
             small = scaled(self.shape, pacing.size_at(0.0, self.recipe, max(self.shape)))
-            self.network.initialise_from(self.normalisation(resize(sample, *small), torch.device("cpu")))
+            self.network.initialise_from(self.normalisation(resized(sample, *small), torch.device("cpu")))
 
-    def _training(self, batch_size: int) -> Training:
+    def _training(self, steps: "Steps") -> Training:
         return Training(
             network=self.network,
-            recipe=self.recipe.model_copy(update={"batch_size": batch_size}),
+            recipe=self.recipe.model_copy(update={"batch_size": steps.batch_size}),
             normalise=self.normalisation,
             augment=self._augmentation(),
             full=self.shape,
@@ -181,30 +197,38 @@ class NeuralNetwork:
                 steps.append(from_albumentations(step.name, step.arguments))
         return chain(steps)
 
-    def _epochs(self, training: Training, batches: int, batch_size: int) -> Iterator[Epoch]:
+    def _epochs(self, training: Training, steps: "Steps", validation_images: int) -> Iterator[Epoch]:
         done, full = training.epochs, max(self.shape)
         if self.plan.replay is not None:
             return iter(self.plan.replay[len(done) :])
         if self.plan.deadline is None:
-            epochs = list(pacing.fixed_epochs(self.recipe, self.plan.epochs, batches, full))
-            return iter(epochs[len(done) :])
-        sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)}
-        seconds = {size: self._seconds_a_batch(self.network, batch_size, size) for size in sizes}
-        return pacing.budgeted_epochs(self.recipe, batches, full, seconds, self.plan.deadline, done)
+            epochs = pacing.fixed_epochs(self.recipe, self.plan.epochs, steps.a_pass, full)
+            return islice(epochs, len(done), None)
+        sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)} | {full}
+        seconds = {size: self._seconds_a_batch(self.network, steps.batch_size, size) for size in sizes}
+        evaluation = EVALUATION_COST * seconds[full] * validation_images / steps.batch_size
+        seconds = {size: each + evaluation / steps.a_pass for size, each in seconds.items()}
+        end = self.plan.deadline - evaluation * len(self._views(True))
+        return pacing.budgeted_epochs(self.recipe, steps.a_pass, full, seconds, end, done)
 
-    def _width_that_fits(self, batches: int, batch_size: int) -> int | None:
+    def _width_of_interrupted_run(self) -> int | None:
+        path = self.folder / "width"
+        return int(path.read_text()) if path.is_file() else None
+
+    def _width_that_fits(self, steps: "Steps") -> int | None:
         """The widest of the recipe's widths that still sees every image often enough before the deadline."""
         if not self.recipe.widths or self.plan.deadline is None:
             return None
-        middle = pacing.size_at(0.5, self.recipe, max(self.shape))
-        for width in sorted(self.recipe.widths, reverse=True):
-            network = self._build_network(width).to(self.device, memory_format=torch.channels_last)
-            passes = (self.plan.deadline - time.monotonic()) / (
-                batches * self._seconds_a_batch(network, batch_size, middle)
-            )
-            if passes >= LEAST_PASSES:
-                return width
-        return min(self.recipe.widths)
+        chosen, middle = self.recipe.widths[0], pacing.size_at(0.5, self.recipe, max(self.shape))
+        for width in self.recipe.widths[1:]:
+            network = self._build_network(width)
+            a_pass = steps.a_pass * self._seconds_a_batch(network, steps.batch_size, middle)
+            if (self.plan.deadline - time.monotonic()) / a_pass < LEAST_PASSES:
+                break
+            chosen = width
+        with written(self.folder / "width") as path:
+            path.write_text(str(chosen))
+        return chosen
 
     def _seconds_a_batch(self, network: nn.Module, batch_size: int, size: int) -> float:
         """Seconds of one forward and backward pass, the better of two after a first one that warms up."""

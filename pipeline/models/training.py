@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pipeline.files import written
-from pipeline.images.augment import resize
+from pipeline.images.augment import Augmentation, View, resized
 from pipeline.images.cache import ImageCache
 from pipeline.models.optimisers import build_optimisers
 from pipeline.models.pacing import Epoch
@@ -86,7 +86,7 @@ class Training:
         network: nn.Module,
         recipe: NeuralRecipe,
         normalise: Normalisation,
-        augment: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+        augment: Augmentation,
         full: tuple[int, int],
         device: torch.device,
         seed: int,
@@ -109,9 +109,7 @@ class Training:
         """The network that validation and the checkpoint see: the averaged one where there is one."""
         return self.averaged.module if self.averaged is not None else self.network
 
-    def run(
-        self, train: LabelledImages, validation: LabelledImages, epochs: Iterable[Epoch], title: str
-    ) -> None:
+    def run(self, train: LabelledImages, validation: LabelledImages, epochs: Iterable[Epoch], title: str) -> None:
         """Train over ``epochs`` and leave the best-on-validation weights in the network."""
         with tqdm(total=1.0, desc=title, bar_format=BAR, leave=False) as bar:
             bar.update(self.epochs[-1].end if self.epochs else 0.0)
@@ -166,16 +164,14 @@ class Training:
         self.averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)
         self.averaged.update_parameters(self.network)
 
-    def _batches(
-        self, train: LabelledImages, epoch: Epoch, number: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _batches(self, train: LabelledImages, epoch: Epoch, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Shuffled, resized and augmented uint8 batches of one epoch."""
         rng = np.random.default_rng((self.seed, number))
         order = rng.permutation(len(train))
         height, width = scaled(self.full, epoch.size)
         for step in range(epoch.batches):
             rows = np.sort(order[step * self.recipe.batch_size :][: self.recipe.batch_size])
-            images = resize(train.images[rows], height, width)
+            images = resized(train.images[rows], height, width)
             yield self.augment(images, rng), train.labels[rows]
 
     def _close_epoch(
@@ -277,15 +273,15 @@ def predict(
     normalise: Normalisation,
     full: tuple[int, int],
     device: torch.device,
-    views: Iterable[Callable[[np.ndarray], np.ndarray]] = (np.asarray,),
+    views: Sequence[View] = (np.asarray,),
     title: str | None = None,
 ) -> np.ndarray:
     """Probabilities float32 ``[N, classes]``, averaged over the views. title: shows a progress bar."""
     network.eval()
-    views, rows = tuple(views), []
+    rows = []
     starts = range(0, len(images), EVALUATION_BATCH)
     for start in tqdm(starts, desc=title, unit="batch", leave=False, disable=title is None):
-        batch = resize(images[start : start + EVALUATION_BATCH], *full)
+        batch = resized(images[start : start + EVALUATION_BATCH], *full)
         with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
             answers = [network(normalise(view(batch), device)).float().softmax(1) for view in views]
         rows.append(torch.stack(answers).mean(0).cpu())

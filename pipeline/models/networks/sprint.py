@@ -22,9 +22,7 @@ class Sprint(nn.Module):
         super().__init__()
         self.whiten = nn.Conv2d(3, WHITENED, 3, padding=1)
         self.whiten.weight.requires_grad_(False)
-        self.groups = nn.Sequential(
-            Group(WHITENED, width), Group(width, 2 * width), Group(2 * width, 4 * width)
-        )
+        self.groups = nn.Sequential(Group(WHITENED, width), Group(width, 2 * width), Group(2 * width, 4 * width))
         self.head = nn.Linear(4 * width, classes, bias=False)
         self.head_scale = head_scale
 

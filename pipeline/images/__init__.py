@@ -1,0 +1,1 @@
+"""Files become arrays: decoded once, kept in a memory-mapped cache."""

@@ -1,0 +1,104 @@
+"""The numerics of a one-vs-one kernel machine: kernels, training by libsvm, votes."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Self
+
+import numpy as np
+from sklearn.svm import SVC
+
+LIBSVM_CACHE_MB = 500
+MIRRORED_ROWS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Inner products of two sets of rows, float32 ``[n, m]``, and the squared lengths of either, float64."""
+
+    inner: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+    @classmethod
+    def of(cls, left: np.ndarray, right: np.ndarray) -> Self:
+        """Products of float32 ``[n, D]`` with float32 ``[m, D]``."""
+        return cls(left @ right.T, squared_lengths(left), squared_lengths(right))
+
+    @classmethod
+    def within(cls, rows: np.ndarray) -> Self:
+        """Products of float32 ``[n, D]`` with itself: half the work, since what is below mirrors what is above."""
+        inner = np.empty((len(rows), len(rows)), np.float32)
+        for start in range(0, len(rows), MIRRORED_ROWS):
+            block = slice(start, start + MIRRORED_ROWS)
+            np.matmul(rows[block], rows[: block.stop].T, out=inner[block, : block.stop])
+            inner[:start, block] = inner[block, :start].T
+        return cls(inner, squared_lengths(rows), squared_lengths(rows))
+
+    def take(self, rows: slice, columns: np.ndarray) -> "Products":
+        return Products(self.inner[rows][:, columns], self.left[rows], self.right[columns])
+
+    def linear(self, copies: int) -> np.ndarray:
+        """Inner products of rows repeated ``copies`` times, float64 ``[n, m]``."""
+        return np.multiply(self.inner, copies, dtype=np.float64)
+
+    def rbf(self, gamma: float) -> np.ndarray:
+        """exp(-gamma * squared distance), float64 ``[n, m]``; only one matrix of that size is made."""
+        kernel = np.multiply(self.inner, 2 * gamma, dtype=np.float64)
+        kernel -= gamma * self.left[:, None]
+        kernel -= gamma * self.right
+        return np.exp(np.minimum(kernel, 0, out=kernel), out=kernel)
+
+
+@dataclass(frozen=True, eq=False)
+class Machine:
+    """A binary machine for each pair of ``C`` classes, over ``S`` support vectors sorted by class.
+
+    coefficients: float64 ``[C - 1, S]``, as libsvm lays them out: those of class i's vectors against class j
+        stand in row j - 1 for j > i, and in row j for j < i.
+    counts: support vectors of each class, ``[C]``. intercepts: float64, a pair each: (0, 1), (0, 2), ...
+    """
+
+    coefficients: np.ndarray
+    counts: np.ndarray
+    intercepts: np.ndarray
+
+    @classmethod
+    def train(cls, kernel: np.ndarray, labels: np.ndarray, C: float) -> tuple[Self, np.ndarray]:
+        """Train on the kernel matrix (float64 ``[n, n]``) of images sorted by label.
+
+        Returns the machine and the rows that are its support vectors.
+        """
+        svc = SVC(kernel="precomputed", C=C, cache_size=LIBSVM_CACHE_MB).fit(kernel, labels)
+        # For two classes scikit-learn turns libsvm's signs round.
+        sign = -1 if len(svc.classes_) == 2 else 1
+        return cls(sign * svc.dual_coef_, svc.n_support_, sign * svc.intercept_), svc.support_
+
+    def scores(self, kernel: np.ndarray) -> np.ndarray:
+        """Votes plus bounded confidences, float64 ``[n, C]``, from the kernel with the support vectors.
+
+        The values are scikit-learn's decision_function (shape "ovr"); where the first of the classes with
+        most votes, which libsvm predicts, is not the most confident of them, the two change places, so that
+        the largest score is always SVC.predict's class.
+        """
+        decisions = self._decisions(kernel)
+        first, second = np.triu_indices(len(self.counts), 1)
+        classes = np.eye(len(self.counts))
+        won = decisions > 0
+        votes = won @ classes[first] + ~won @ classes[second]
+        confidence = decisions @ (classes[first] - classes[second])
+        scores = votes + confidence / (3 * (np.abs(confidence) + 1))
+        rows, winner, surest = np.arange(len(scores)), votes.argmax(axis=1), scores.argmax(axis=1)
+        scores[rows, winner], scores[rows, surest] = scores[rows, surest], scores[rows, winner]
+        return scores
+
+    def _decisions(self, kernel: np.ndarray) -> np.ndarray:
+        """Decision of each pair, float64 ``[n, C (C - 1) / 2]``, positive for the first of the two."""
+        starts = np.cumsum(self.counts)[:-1]
+        blocks = zip(np.split(kernel, starts, axis=1), np.split(self.coefficients, starts, axis=1), strict=True)
+        parts = [columns @ coefficients.T for columns, coefficients in blocks]
+        pairs = combinations(range(len(parts)), 2)
+        return np.stack([parts[i][:, j - 1] + parts[j][:, i] for i, j in pairs], axis=1) + self.intercepts
+
+
+def squared_lengths(rows: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", rows, rows, dtype=np.float64)

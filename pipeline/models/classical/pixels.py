@@ -1,0 +1,56 @@
+"""Images as rows of pixels, a bounded piece at a time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipeline.images.cache import ImageCache
+
+Images = np.ndarray | ImageCache
+
+CHUNK_VALUES = 2**23
+
+
+def chunks(rows: int, values: int) -> Iterator[slice]:
+    """Slices over ``rows`` rows of ``values`` values, each of about eight million values at most."""
+    step = max(1, CHUNK_VALUES // max(1, values))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def is_grey(images: Images) -> bool:
+    """Whether the three channels of all images (uint8 ``[N, H, W, 3]``) are equal."""
+    pieces = (images[piece] for piece in chunks(len(images), np.prod(images.shape[1:])))
+    return all((piece[..., :1] == piece[..., 1:]).all() for piece in pieces)
+
+
+def flat_chunks(images: Images, grey: bool, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The images (or those at ``rows``, in that order) as uint8 ``[n, D]``, piece by piece.
+
+    D is H * W * 3, or H * W where ``grey``: then a pixel is the mean of its channels, which for a grey image
+    is each of them.
+    """
+    rows = np.arange(len(images)) if rows is None else rows
+    for piece in chunks(len(rows), np.prod(images.shape[1:])):
+        pixels = images[rows[piece]]
+        if grey:
+            pixels = (pixels.sum(axis=-1, dtype=np.uint16) // 3).astype(np.uint8)
+        yield pixels.reshape(len(pixels), -1)
+
+
+def pixel_sums(pieces: Iterator[np.ndarray], values: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and sum of squares of each of the ``values`` pixels, int64 ``[D]`` each: exact."""
+    total, squares = np.zeros(values, np.int64), np.zeros(values, np.int64)
+    for piece in pieces:
+        total += piece.sum(axis=0, dtype=np.int64)
+        squares += np.square(piece, dtype=np.uint16).sum(axis=0, dtype=np.int64)
+    return total, squares
+
+
+def mean_and_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray | int):
+    """Mean and (biased) variance from exact sums, float64.
+
+    The numerator is an exact integer below 9e18 up to ten million images, so that the variance of a constant
+    pixel is exactly zero.
+    """
+    count = np.maximum(count, 1)
+    return total / count, (count * squares - total * total) / (count * count)

@@ -1,0 +1,149 @@
+"""The networks: the layers and numbers of the reports, and that each of them learns."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.models.networks import NETWORKS, build_network
+from pipeline.models.networks.cnn import cnn32
+from pipeline.models.networks.sprint import WHITENED, Sprint
+from pipeline.models.networks.vgg import vgg
+from pipeline.models.optimisers import build_optimisers
+from pipeline.models.recipe import RECIPES, load_recipe
+
+
+def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, kind)]
+
+
+def separable(count: int, size: int, classes: int = 4) -> tuple[Tensor, Tensor]:
+    """Images ``[count, 3, size, size]`` in [0, 1], a tint for each class in much noise."""
+    generator = torch.Generator().manual_seed(7)
+    labels = torch.arange(count) % classes
+    tints = torch.rand(classes, 3, 1, 1, generator=generator)
+    noise = torch.rand(count, 3, size, size, generator=generator)
+    return 0.5 * tints[labels] + 0.5 * noise, labels
+
+
+def train(network: nn.Module, recipe: str, images: Tensor, labels: Tensor, steps: int) -> float:
+    """Accuracy in training mode after ``steps`` steps of the recipe's optimisers on all images at once."""
+    optimisers = build_optimisers(network.train(), load_recipe(RECIPES / f"{recipe}.toml").optimiser)
+    for _ in range(steps):
+        network.zero_grad()
+        F.cross_entropy(network(images), labels).backward()
+        for optimiser in optimisers:
+            optimiser.step()
+    return (network(images).argmax(1) == labels).float().mean().item()
+
+
+def test_cnn32_has_the_reports_number_of_parameters():
+    network = build_network("cnn32", 96, (32, 32))
+    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    running = sum(buffer.numel() for name, buffer in network.named_buffers() if "running" in name)
+    assert trainable == 642_912
+    assert trainable + running == 643_360
+
+
+def test_cnn32_has_the_reports_layers():
+    network = cnn32(96)
+    convolutions = layers(network, nn.Conv2d)
+    assert [conv.out_channels for conv in convolutions] == [32, 64, 128]
+    assert {(conv.kernel_size, conv.padding) for conv in convolutions} == {((3, 3), (0, 0))}
+    assert len(layers(network, nn.BatchNorm2d)) == 3 and len(layers(network, nn.MaxPool2d)) == 2
+    assert [dense.out_features for dense in layers(network, nn.Linear)] == [256, 96]
+
+
+def test_vgg_has_the_reports_layers():
+    network = build_network("vgg", 96, (64, 64), conv_dropout=0.6, head_dropout=0.7)
+    convolutions = layers(network, nn.Conv2d)
+    assert [conv.out_channels for conv in convolutions] == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
+    assert [conv.padding for conv in convolutions] == [(0, 0)] + [(1, 1)] * 12
+    assert {conv.kernel_size for conv in convolutions} == {(3, 3)}
+    assert len(layers(network, nn.BatchNorm2d)) == 13 and len(layers(network, nn.MaxPool2d)) == 5
+    assert [dense.out_features for dense in layers(network, nn.Linear)] == [4069, 4069, 512, 96]
+    assert [dropout.p for dropout in layers(network, nn.Dropout)] == [0.6] * 5 + [0.7]
+    kinds = [type(module) for module in network]
+    assert kinds[-3:] == [nn.BatchNorm1d, nn.Dropout, nn.Linear]
+
+
+@pytest.mark.parametrize("shape", [(34, 34), (35, 70)])
+def test_vgg_takes_images_that_are_small_or_not_square(shape):
+    network = vgg(5, shape, conv_dropout=0.6, head_dropout=0.7).eval()
+    with torch.inference_mode():
+        assert network(torch.rand(1, 3, *shape)).shape == (1, 5)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (20, 33)])
+def test_sprint_takes_images_of_any_size(shape):
+    network = build_network("sprint", 7, shape, width=8)
+    assert network(torch.rand(2, 3, *shape)).shape == (2, 7)
+
+
+def test_sprint_doubles_its_width_from_group_to_group_and_freezes_the_first_layer():
+    network = Sprint(10, width=8)
+    assert [conv.out_channels for conv in layers(network, nn.Conv2d)] == [WHITENED, 8, 8, 16, 16, 32, 32]
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"whiten.weight"}
+
+
+def test_whitening_makes_the_principal_directions_of_patches_uncorrelated_with_unit_variance():
+    smooth = torch.rand(64, 3, 6, 6, generator=torch.Generator().manual_seed(3))
+    images = F.interpolate(smooth, size=(16, 16), mode="bilinear") + 0.2 * torch.rand(64, 3, 16, 16)
+    network = Sprint(4, width=8)
+    network.initialise_from(images)
+    with torch.inference_mode():
+        answers = network.whiten(images)[:, :, 1:-1, 1:-1]  # the border's patches hold padding
+    half = WHITENED // 2
+    torch.testing.assert_close(answers[:, :half], -answers[:, half:])
+    covariance = torch.cov(answers[:, :half].transpose(0, 1).flatten(1))
+    torch.testing.assert_close(covariance, torch.diag(covariance.diagonal()), atol=1e-2, rtol=0)
+    assert covariance[0, 0] == pytest.approx(1.0, abs=0.02)
+    assert covariance.diagonal().min() > 0.7 and covariance.diagonal().max() < 1.02
+
+
+def test_whitening_takes_the_strongest_directions():
+    images = torch.rand(64, 3, 12, 12, generator=torch.Generator().manual_seed(3))
+    images[:, 1:] *= 0.01
+    network = Sprint(4, width=8)
+    network.initialise_from(images)
+    filters = network.whiten.weight[:9]
+    assert filters[:, 0].norm() > 20 * filters[:, 1:].norm()
+
+
+def test_whitening_survives_images_of_one_colour():
+    network = Sprint(4, width=8)
+    network.initialise_from(torch.full((8, 3, 12, 12), 0.5))
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "size", "arguments"),
+    [("sprint", "sprint", 16, {"width": 8}), ("cnn32", "dhc-cnn32", 32, {})],
+)
+def test_networks_learn_to_tell_separable_images_apart(name, recipe, size, arguments):
+    torch.manual_seed(0)
+    images, labels = separable(64, size)
+    network = build_network(name, 4, (size, size), **arguments)
+    assert train(network, recipe, images, labels, steps=25) > 0.95
+
+
+def test_vgg_learns_a_handful_of_images():
+    torch.manual_seed(0)
+    images, labels = separable(8, 34, classes=2)
+    network = vgg(2, (34, 34), conv_dropout=0.0, head_dropout=0.0)
+    before = F.cross_entropy(network(images), labels).item()
+    train(network, "dhc-vgg-plateau", images, labels, steps=3)
+    assert F.cross_entropy(network(images), labels).item() < 0.7 * before
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_seed_gives_the_same_weights(name):
+    arguments = {"sprint": {"width": 8}, "vgg": {"conv_dropout": 0.6, "head_dropout": 0.7}}.get(name, {})
+    states = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        states.append(build_network(name, 3, (34, 34), **arguments).state_dict())
+    first, again, other = states
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)

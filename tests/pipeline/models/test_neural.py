@@ -1,0 +1,266 @@
+"""NeuralNetwork: the contract of all models, kept by networks."""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from competition.errors import UserError
+from pipeline.images.cache import ImageCache
+from pipeline.models.neural import NetworkPlan, NeuralNetwork, held_out
+from pipeline.models.pacing import Epoch
+from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
+from pipeline.models.training import LabelledImages
+
+CLASSES = 4
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def draw(count: int, seed: int, shape: tuple[int, int] = (16, 16)) -> tuple[np.ndarray, np.ndarray]:
+    """A tint for each class in much noise, brighter to the left."""
+    tints = np.random.default_rng(99).integers(0, 120, (CLASSES, 1, 1, 3))
+    labels = np.arange(count) % CLASSES
+    noise = np.random.default_rng(seed).integers(0, 96, (count, *shape, 3))
+    light = np.linspace(39, 0, shape[1]).astype(int)[:, None]
+    return (tints[labels] + noise + light).astype(np.uint8), labels
+
+
+SAMPLE: Sample = *draw(64, seed=1), *draw(24, seed=2)
+
+
+def sprint(**changes) -> NeuralRecipe:
+    """The recipe that ships, with small batches and little averaging."""
+    changes = {"batch_size": 16, "averaging": 0.1} | changes
+    recipe = load_recipe(RECIPES / "sprint.toml")
+    return NeuralRecipe(**(recipe.model_dump() | changes))
+
+
+def network(folder: Path, recipe: NeuralRecipe | None = None, **arguments) -> NeuralNetwork:
+    arguments = {"plan": NetworkPlan(epochs=3, width=8)} | arguments
+    return NeuralNetwork(recipe or sprint(), CLASSES, folder, **arguments)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory) -> NeuralNetwork:
+    folder = tmp_path_factory.mktemp("fitted")
+    return network(folder, symmetries="all", plan=NetworkPlan(epochs=8, width=8)).fit(*SAMPLE)
+
+
+def test_sprint_learns_what_can_be_learnt(fitted):
+    images, labels, validation_images, validation_labels = SAMPLE
+    assert (fitted.predict_proba(images).argmax(1) == labels).mean() > 0.95
+    assert (fitted.predict_proba(validation_images).argmax(1) == validation_labels).mean() > 0.9
+
+
+def test_cnn32_learns_what_can_be_learnt_from_the_half_that_is_not_held_out(tmp_path):
+    recipe = load_recipe(RECIPES / "dhc-cnn32.toml")
+    model = network(tmp_path, recipe, plan=NetworkPlan(epochs=6)).fit(*SAMPLE)
+    assert (model.predict_proba(SAMPLE[2]).argmax(1) == SAMPLE[3]).mean() > 0.95
+    assert model.shape == (32, 32)
+    assert [epoch.batches for epoch in model.trained] == [4] * 6  # of 8 images: an eighth, at least 8
+
+
+def test_predictions_are_distributions(fitted):
+    probabilities = fitted.predict_proba(SAMPLE[2])
+    assert probabilities.dtype == np.float32 and probabilities.shape == (24, CLASSES)
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+
+
+def test_views_can_be_left_out(fitted):
+    images = SAMPLE[2]
+    mirrored, plain = images[:, :, ::-1], {"test_time_views": False}
+    np.testing.assert_allclose(fitted.predict_proba(images), fitted.predict_proba(mirrored), atol=1e-5)
+    assert np.abs(fitted.predict_proba(images, **plain) - fitted.predict_proba(mirrored, **plain)).max() > 1e-3
+
+
+def test_a_recipe_of_one_view_never_averages(tmp_path):
+    model = network(tmp_path, sprint(views="one"), plan=NetworkPlan(epochs=1, width=8)).fit(*SAMPLE)
+    with_views, without = (model.predict_proba(SAMPLE[2], test_time_views=views) for views in (True, False))
+    np.testing.assert_array_equal(with_views, without)
+
+
+def test_a_saved_network_predicts_the_same_bits_and_needs_nothing_but_its_folder(fitted, tmp_path):
+    fitted.save(tmp_path / "saved")
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {"model.safetensors", "model.json"}
+    loaded = NeuralNetwork.load(tmp_path / "saved")
+    for views in (True, False):
+        np.testing.assert_array_equal(
+            loaded.predict_proba(SAMPLE[2], test_time_views=views), fitted.predict_proba(SAMPLE[2], test_time_views=views)
+        )
+    assert (loaded.parameters, loaded.width, loaded.symmetries) == (fitted.parameters, 8, "all")
+    assert loaded.recipe == fitted.recipe
+
+
+def test_a_saved_network_describes_itself(fitted, tmp_path):
+    fitted.save(tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text())
+    assert description["recipe"]["name"] == "sprint"
+    assert (description["classes"], description["shape"], description["width"]) == (CLASSES, [16, 16], 8)
+    assert set(description["normalisation"]) == {"mean", "deviation"}
+    weights = load_file(tmp_path / "model.safetensors")
+    trained = sum(value.size for name, value in weights.items() if name.endswith(("weight", "bias")))
+    assert trained == fitted.parameters
+
+
+def test_images_of_another_size_than_trained_on_are_resized(fitted):
+    larger = SAMPLE[2].repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(fitted.predict_proba(larger), fitted.predict_proba(SAMPLE[2]), atol=1e-5)
+
+
+def test_images_that_are_not_square_keep_their_proportions(tmp_path):
+    images, labels = draw(32, seed=1, shape=(12, 24))
+    model = network(tmp_path, symmetries="all", plan=NetworkPlan(epochs=2, width=8)).fit(images, labels, images, labels)
+    assert model.shape == (12, 24)
+    assert model.predict_proba(images).shape == (32, CLASSES)
+
+
+def test_a_cache_is_as_good_as_an_array(tmp_path):
+    images, labels, validation_images, validation_labels = SAMPLE
+    cached = [ImageCache(part, np.array([], np.int64)) for part in (images, validation_images)]
+    for recipe in (sprint(), sprint(holdout=0.5)):
+        from_array = network(tmp_path / f"array {recipe.holdout}", recipe).fit(*SAMPLE)
+        from_cache = network(tmp_path / f"cache {recipe.holdout}", recipe)
+        from_cache.fit(cached[0], labels, cached[1], validation_labels)
+        np.testing.assert_array_equal(
+            from_cache.predict_proba(cached[1]), from_array.predict_proba(validation_images)
+        )
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_others(tmp_path):
+    first, again, other = (
+        network(tmp_path / name, seed=seed).fit(*SAMPLE).predict_proba(SAMPLE[2])
+        for name, seed in [("a", 3), ("b", 3), ("c", 4)]
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_a_training_that_stopped_goes_on_to_the_same_bits(tmp_path):
+    whole = network(tmp_path / "whole").fit(*SAMPLE)
+    part = NetworkPlan(replay=whole.trained[:1], width=8)
+    network(tmp_path / "parts", plan=part).fit(*SAMPLE)
+    resumed = network(tmp_path / "parts").fit(*SAMPLE)
+    assert resumed.trained == whole.trained
+    np.testing.assert_array_equal(resumed.predict_proba(SAMPLE[2]), whole.predict_proba(SAMPLE[2]))
+
+
+def test_a_budgeted_training_is_replayed_to_the_bit(tmp_path):
+    recipe = sprint(widths=(8, 12), epochs=3)
+    deadline = NetworkPlan(deadline=time.monotonic() + 600)
+    budgeted = network(tmp_path / "budgeted", recipe, plan=deadline).fit(*SAMPLE)
+    replay = NetworkPlan(replay=budgeted.trained, width=budgeted.width)
+    replayed = network(tmp_path / "replayed", recipe, plan=replay).fit(*SAMPLE)
+    assert replayed.trained == budgeted.trained
+    np.testing.assert_array_equal(replayed.predict_proba(SAMPLE[2]), budgeted.predict_proba(SAMPLE[2]))
+
+
+def test_much_time_chooses_the_widest_network_and_at_most_the_recipes_epochs(tmp_path):
+    recipe = sprint(widths=(8, 12, 16), epochs=2)
+    model = network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() + 3600)).fit(*SAMPLE)
+    assert model.width == 16
+    assert len(model.trained) == 2 and model.trained[-1].end == 1.0
+
+
+def test_no_time_chooses_the_narrowest_network_and_still_gives_a_valid_model(tmp_path):
+    recipe = sprint(widths=(8, 12, 16))
+    model = network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
+    assert model.width == 8
+    assert [(epoch.batches, epoch.start, epoch.end) for epoch in model.trained] == [(1, 0.0, 1.0)]
+    np.testing.assert_allclose(model.predict_proba(SAMPLE[2]).sum(1), 1, rtol=1e-5)
+
+
+def test_an_interrupted_run_keeps_the_width_it_chose(tmp_path):
+    recipe = sprint(widths=(8, 12, 16), epochs=2)
+    network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() + 3600)).fit(*SAMPLE)
+    hurried = network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
+    assert hurried.width == 16
+
+
+def test_without_a_deadline_the_width_is_the_recipes(tmp_path):
+    recipe = sprint(network={"name": "sprint", "width": 10}, widths=(8, 12))
+    model = network(tmp_path, recipe, plan=NetworkPlan(epochs=1)).fit(*SAMPLE)
+    assert model.network.head.in_features == 40
+
+
+def test_without_a_plan_the_recipe_says_how_many_epochs(tmp_path):
+    recipe = sprint(network={"name": "sprint", "width": 8}, epochs=2)
+    assert len(network(tmp_path, recipe, plan=None).fit(*SAMPLE).trained) == 2
+
+
+def test_growing_images_end_at_their_full_size(tmp_path):
+    images, labels = draw(32, seed=1, shape=(32, 32))
+    model = network(tmp_path, sprint(growing=(0.5, 0.75, 1.0))).fit(images, labels, images, labels)
+    assert [epoch.size for epoch in model.trained] == [16, 24, 32]
+
+
+def test_few_images_still_make_several_batches(tmp_path):
+    model = network(tmp_path, sprint(batch_size=256)).fit(*SAMPLE)
+    assert {epoch.batches for epoch in model.trained} == {8}
+
+
+def test_half_of_train_is_held_out_by_class():
+    images, labels = draw(60, seed=1)
+    rest, held = held_out(LabelledImages(images, labels), 0.5)
+    assert len(rest) == len(held) == 30
+    assert np.ptp(np.bincount(rest.labels)) <= 1 and np.ptp(np.bincount(held.labels)) <= 1
+    pixels = [part.images.reshape(len(part), -1) for part in (rest, held)]
+    assert len(np.unique(np.concatenate(pixels), axis=0)) == 60
+
+
+def test_holding_out_copes_with_a_class_of_one_image():
+    images, labels = draw(21, seed=1)
+    labels[-1] = CLASSES
+    rest, held = held_out(LabelledImages(images, labels), 0.5)
+    assert len(rest) + len(held) == 21
+
+
+def test_the_whitening_comes_from_the_training_images_and_stays(tmp_path):
+    weights = []
+    for name, epochs in (("short", 1), ("long", 3)):
+        network(tmp_path / name, plan=NetworkPlan(epochs=epochs, width=8)).fit(*SAMPLE).save(tmp_path / name)
+        weights.append(load_file(tmp_path / name / "model.safetensors")["whiten.weight"])
+    np.testing.assert_array_equal(*weights)
+    darker = SAMPLE[0] // 3, *SAMPLE[1:]
+    other = network(tmp_path / "darker", sprint(normalise="unit")).fit(*darker)
+    assert np.abs(other.network.whiten.weight.detach().numpy() - weights[0]).max() > 1e-3
+
+
+def test_standard_normalisation_is_that_of_the_training_images(fitted):
+    images = SAMPLE[0]
+    assert fitted.normalisation.mean == pytest.approx(images.mean((0, 1, 2)))
+    assert fitted.normalisation.deviation == pytest.approx(images.std((0, 1, 2)))
+
+
+def test_images_of_one_colour_do_not_end_in_nothing(tmp_path):
+    images, labels = np.full((32, 16, 16, 3), 200, np.uint8), np.arange(32) % CLASSES
+    model = network(tmp_path, plan=NetworkPlan(epochs=2, width=8)).fit(images, labels, images, labels)
+    assert np.isfinite(model.predict_proba(images)).all()
+
+
+def test_replay_repeats_epochs_to_the_letter(tmp_path):
+    epochs = (Epoch(12, 3, 0.0, 0.7), Epoch(16, 2, 0.7, 1.0))
+    model = network(tmp_path, plan=NetworkPlan(replay=epochs, width=8)).fit(*SAMPLE)
+    assert model.trained == epochs
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"network": {"name": "sprnit", "width": 8}}, "sprnit"),
+        ({"network": {"name": "sprint", "width": 8, "depth": 3}}, "depth"),
+        ({"augment": [{"name": "Shift", "fractoin": 0.1}]}, "fractoin"),
+        ({"augment": [{"name": "Symmetries", "p": 0.5}]}, "Symmetries"),
+        ({"augment": [{"name": "Rotation"}]}, "Rotation"),
+    ],
+    ids=["network", "argument of a network", "argument of Shift", "argument of Symmetries", "augmentation"],
+)
+def test_what_a_recipe_names_and_is_not_there_is_refused_in_one_line(tmp_path, changes, words):
+    plan = replace(NetworkPlan(epochs=1))
+    with pytest.raises(UserError, match=words) as refusal:
+        network(tmp_path, sprint(**changes), plan=plan).fit(*SAMPLE)
+    assert "\n" not in str(refusal.value)

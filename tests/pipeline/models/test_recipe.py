@@ -1,0 +1,164 @@
+"""Recipes: those that are there load and build; what is wrong with one is said in one line."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from competition.errors import UserError
+from pipeline.models.classical import CLASSIFIERS
+from pipeline.models.networks import build_network
+from pipeline.models.optimisers import build_optimisers
+from pipeline.models.recipe import (
+    RECIPES,
+    ClassicalRecipe,
+    NeuralRecipe,
+    choose_recipes,
+    fingerprint,
+    load_recipe,
+    recipe_names,
+)
+from pipeline.models.schedules import LearningRate
+
+NETWORK = """
+summary = "A small one"
+kind = "neural"
+epochs = 3
+batch_size = 16
+
+[network]
+name = "sprint"
+width = 8
+
+[optimiser]
+name = "sgd"
+lr = 0.1
+
+[schedule]
+name = "constant"
+"""
+
+
+def write_recipe(folder: Path, text: str = NETWORK, name: str = "mine") -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads_and_builds(name):
+    recipe = load_recipe(RECIPES / f"{name}.toml")
+    assert recipe.name == name
+    if isinstance(recipe, ClassicalRecipe):
+        model = CLASSIFIERS[recipe.classifier.name](96, **recipe.classifier.arguments)
+        assert callable(model.fit) and callable(model.predict_proba)
+        return
+    size = recipe.input_size or 64
+    network = build_network(recipe.network.name, 96, (size, size), **recipe.network.arguments)
+    optimisers = build_optimisers(network, recipe.optimiser)
+    assert LearningRate(recipe.schedule, optimisers).rate == recipe.optimiser.lr
+
+
+@pytest.mark.parametrize(
+    "name", ["dhc-gaussian-nb", "dhc-svm", "dhc-knn-sweep", "dhc-cnn32", "dhc-vgg-plateau", "sprint"]
+)
+def test_the_recipes_that_must_be_there_are_there(name):
+    assert name in recipe_names()
+
+
+def test_the_protocols_of_the_reports_are_in_the_recipes():
+    cnn, vgg = choose_recipes(["dhc-cnn32", "dhc-vgg-plateau"])
+    assert (cnn.optimiser.name, cnn.input_size, cnn.batch_size, cnn.holdout) == ("adam", 32, 32, 0.5)
+    assert {step.name for step in cnn.augment} >= {"HorizontalFlip", "Affine"}
+    assert (vgg.optimiser.name, vgg.optimiser.lr, vgg.batch_size, vgg.epochs) == ("adam", 1e-3, 32, 250)
+    assert vgg.network.arguments == {"conv_dropout": 0.6, "head_dropout": 0.7}
+    plateau = vgg.schedule
+    assert (plateau.name, plateau.factor, plateau.patience, plateau.floor) == ("plateau", 0.8, 22, 1e-4)
+    assert {step.name for step in vgg.augment} >= {"HorizontalFlip", "VerticalFlip"}
+
+
+def test_a_recipe_takes_the_name_of_its_file_and_the_defaults_of_what_it_leaves_out(tmp_path):
+    recipe = load_recipe(write_recipe(tmp_path, name="small-one"))
+    assert isinstance(recipe, NeuralRecipe)
+    assert recipe.name == "small-one"
+    assert recipe.network.arguments == {"width": 8}
+    assert (recipe.views, recipe.growing, recipe.augment, recipe.holdout) == ("one", (1.0,), (), None)
+
+
+def test_a_recipe_survives_the_way_through_a_saved_model():
+    for recipe in choose_recipes(["sprint", "dhc-cnn32", "dhc-vgg-plateau"]):
+        assert NeuralRecipe(**recipe.model_dump()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("line", "replacement", "words"),
+    [
+        ("epochs = 3", "epochs = 3\nepoch = 4", "epoch: "),
+        ("width = 8", 'width = 8\n[scheduler]\nname = "constant"', "scheduler: "),
+        ("lr = 0.1", "lr = 0.1\nlearning_rate = 0.2", "optimiser.learning_rate: "),
+        ("epochs = 3", 'epochs = "many"', "epochs: "),
+        ("epochs = 3", "epochs = 0", "epochs: "),
+        ("epochs = 3", "", "epochs: "),
+        ("lr = 0.1", "lr = -0.1", "optimiser.lr: "),
+        ('name = "sgd"', 'name = "lion"', "optimiser.name: "),
+        ('name = "constant"', 'name = "one-cycle"\nwarmup = 1.5', "schedule.warmup: "),
+        ("batch_size = 16", 'batch_size = 16\nname = "other"', "name"),
+    ],
+)
+def test_a_wrong_key_is_refused_in_one_line_naming_file_and_key(tmp_path, line, replacement, words):
+    path = write_recipe(tmp_path, NETWORK.replace(line, replacement))
+    with pytest.raises(UserError) as refusal:
+        load_recipe(path)
+    message = str(refusal.value)
+    assert message.startswith(f"{path}: ") and words in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("kind", ["", 'kind = "nueral"', "kind = 3", 'kind = ["neural"]'])
+def test_a_kind_that_is_not_there_is_refused_with_the_two_there_are(tmp_path, kind):
+    path = write_recipe(tmp_path, NETWORK.replace('kind = "neural"', kind))
+    with pytest.raises(UserError, match='kind must be "classical" or "neural"'):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("content", [b"epochs = = 3", b'summary = "\xff"', b"[network\nname = 3"])
+def test_broken_toml_is_refused_naming_the_file(tmp_path, content):
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="broken.toml: cannot be read as TOML"):
+        load_recipe(path)
+
+
+def test_a_file_that_is_not_there_is_refused_naming_it(tmp_path):
+    with pytest.raises(UserError, match="gone.toml"):
+        load_recipe(tmp_path / "gone.toml")
+
+
+def test_recipes_come_in_the_order_asked_for_each_once():
+    names = [recipe.name for recipe in choose_recipes(["sprint", "dhc-svm", "dhc-*", "sprint"])]
+    assert names[:2] == ["sprint", "dhc-svm"]
+    assert sorted(names) == sorted(set(names))
+    assert set(names[1:]) == {name for name in recipe_names() if name.startswith("dhc-")}
+
+
+def test_a_name_that_is_not_there_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match="no recipe is called 'dhc-cnn23'; did you mean dhc-cnn32"):
+        choose_recipes(["sprint", "dhc-cnn23"])
+
+
+def test_a_pattern_that_matches_nothing_is_an_error_even_beside_one_that_does():
+    with pytest.raises(UserError, match=r"'zzz-\*'"):
+        choose_recipes(["dhc-*", "zzz-*"])
+
+
+def test_recipes_of_another_folder_can_be_chosen(tmp_path):
+    write_recipe(tmp_path, name="b")
+    write_recipe(tmp_path, name="a")
+    assert recipe_names(tmp_path) == ["a", "b"]
+    assert [recipe.name for recipe in choose_recipes(["?"], tmp_path)] == ["a", "b"]
+
+
+def test_a_fingerprint_tells_recipes_apart_and_not_the_order_of_their_keys():
+    table = tomllib.loads(NETWORK)
+    assert fingerprint(table, 1) == fingerprint(dict(reversed(table.items())), 1)
+    assert len({fingerprint(table, 1), fingerprint(table | {"epochs": 4}, 1), fingerprint(table, 2)}) == 3

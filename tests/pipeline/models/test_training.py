@@ -1,0 +1,293 @@
+"""The training loop: what it learns, what it leaves behind, and that resumed equals uninterrupted."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.images.augment import chain, shift, symmetric, views
+from pipeline.models.networks import build_network
+from pipeline.models.pacing import Epoch, fixed_epochs
+from pipeline.models.recipe import NeuralRecipe
+from pipeline.models.training import EpochRecord, LabelledImages, Normalisation, Training, predict, prefetched, scaled
+
+CPU = torch.device("cpu")
+TO_UNIT = Normalisation((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+BATCH = 16
+PROTOCOLS = {
+    "muon, one cycle, averaged": {
+        "optimiser": {"name": "muon", "lr": 0.1, "momentum": 0.6},
+        "schedule": {"name": "one-cycle"},
+        "averaging": 0.1,
+        "label_smoothing": 0.1,
+        "growing": (0.5, 1.0),
+    },
+    "adam, plateau": {
+        "optimiser": {"name": "adam", "lr": 0.003},
+        "schedule": {"name": "plateau", "factor": 0.5, "patience": 1},
+    },
+    "sgd, constant": {"optimiser": {"name": "sgd", "lr": 0.05}, "schedule": {"name": "constant"}},
+}
+
+
+class Interruption(Exception):
+    """Somebody pulled the plug."""
+
+
+def draw(count: int, seed: int, classes: int = 4, size: int = 16) -> LabelledImages:
+    """A tint for each class in much noise."""
+    tints = np.random.default_rng(99).integers(0, 160, (classes, 1, 1, 3))
+    labels = np.arange(count) % classes
+    noise = np.random.default_rng(seed).integers(0, 96, (count, size, size, 3))
+    return LabelledImages((tints[labels] + noise).astype(np.uint8), labels)
+
+
+TRAIN, VALIDATION = draw(64, seed=1), draw(24, seed=2)
+
+
+def protocol(name: str = "muon, one cycle, averaged") -> NeuralRecipe:
+    network = {"name": "sprint", "width": 8}
+    return NeuralRecipe(
+        name="small", summary="", kind="neural", network=network, epochs=4, batch_size=BATCH, **PROTOCOLS[name]
+    )
+
+
+def begin(folder: Path, recipe: NeuralRecipe, seed: int = 0) -> Training:
+    """A training from its first weights, or from where an interrupted one stopped in that folder."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Dropout(0.1), build_network("sprint", 4, (16, 16), width=8))
+    network[1].initialise_from(TO_UNIT(TRAIN.images, CPU))
+    augment = chain([shift(0.1), symmetric("mirror")])
+    training = Training(network, recipe, TO_UNIT, augment, (16, 16), CPU, seed, folder)
+    training.resume()
+    return training
+
+
+def epochs_of(recipe: NeuralRecipe, count: int = 4) -> list[Epoch]:
+    return list(fixed_epochs(recipe, count, len(TRAIN) // BATCH, 16))
+
+
+def run(training: Training, epochs: Iterable[Epoch]) -> Training:
+    training.run(TRAIN, VALIDATION, epochs, "small")
+    return training
+
+
+def interrupted_after(epochs: list[Epoch], count: int) -> Iterator[Epoch]:
+    yield from epochs[:count]
+    raise Interruption
+
+
+def assert_same_weights(one: nn.Module, other: nn.Module) -> None:
+    ours, theirs = one.state_dict(), other.state_dict()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def history(training: Training) -> list[dict]:
+    """The history without what the clock says."""
+    clocks = {"seconds", "images_per_second"}
+    return [{k: v for k, v in asdict(record).items() if k not in clocks} for record in training.history]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_training_learns(tmp_path, name):
+    recipe = protocol(name)
+    training = run(begin(tmp_path, recipe), epochs_of(recipe, 8))
+    probabilities = predict(training.network, TRAIN.images, TO_UNIT, (16, 16), CPU)
+    assert (probabilities.argmax(1) == TRAIN.labels).mean() > 0.95
+    assert training.best_accuracy > 0.9
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(tmp_path, name, stop):
+    recipe = protocol(name)
+    epochs = epochs_of(recipe)
+    whole = run(begin(tmp_path / "whole", recipe), epochs)
+    with pytest.raises(Interruption):
+        run(begin(tmp_path / "parts", recipe), interrupted_after(epochs, stop))
+    resumed = begin(tmp_path / "parts", recipe)
+    assert resumed.epochs == epochs[:stop]
+    run(resumed, epochs[stop:])
+    assert history(resumed) == history(whole)
+    assert_same_weights(resumed.network, whole.network)
+
+
+def test_a_resumed_plateau_tells_the_rate_it_goes_on_with(tmp_path):
+    recipe = protocol("adam, plateau")
+    for _ in range(2):
+        training = run(begin(tmp_path, recipe), epochs_of(recipe, 6))
+    (optimiser,) = training.optimisers
+    assert training.history[-1].learning_rate == optimiser.param_groups[0]["lr"]
+    assert training.history[-1].learning_rate < recipe.optimiser.lr
+
+
+def test_a_finished_training_that_is_begun_again_only_takes_up_its_result(tmp_path):
+    recipe = protocol()
+    first = run(begin(tmp_path, recipe), epochs_of(recipe, 2))
+    again = run(begin(tmp_path, recipe), [])
+    assert again.epochs == first.epochs and again.history == first.history
+    assert_same_weights(again.network, first.network)
+
+
+def test_the_seed_decides_every_bit(tmp_path):
+    recipe = protocol()
+    first, again, other = (
+        run(begin(tmp_path / name, recipe, seed), epochs_of(recipe, 2)) for name, seed in [("a", 5), ("b", 5), ("c", 6)]
+    )
+    assert_same_weights(first.network, again.network)
+    assert history(first) == history(again) != history(other)
+
+
+def test_epochs_differ_in_their_batches_and_show_no_image_twice(tmp_path):
+    shown: list[np.ndarray] = []
+
+    def notice(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        shown.append(images[:, 0, 0].copy())
+        return images
+
+    recipe = protocol("sgd, constant")
+    torch.manual_seed(0)
+    network = build_network("sprint", 4, (16, 16), width=8)
+    run(Training(network, recipe, TO_UNIT, notice, (16, 16), CPU, 0, tmp_path), epochs_of(recipe, 2))
+    first, second = np.concatenate(shown[:4]), np.concatenate(shown[4:])
+    everything = sorted(map(tuple, TRAIN.images[:, 0, 0]))
+    assert len(set(everything)) > 60
+    assert sorted(map(tuple, first)) == sorted(map(tuple, second)) == everything
+    assert (first != second).any()
+
+
+def test_the_network_ends_with_its_best_weights_on_validation(tmp_path):
+    recipe = protocol("sgd, constant")
+    train = LabelledImages(TRAIN.images, TRAIN.labels.copy())
+    at_best: list[np.ndarray] = []
+    training = begin(tmp_path, recipe)
+
+    def good_then_misleading() -> Iterator[Epoch]:
+        epochs = epochs_of(recipe, 12)
+        yield from epochs[:6]
+        at_best.append(predict(training.network, VALIDATION.images, TO_UNIT, (16, 16), CPU))
+        train.labels[:] = (train.labels + 1) % 4
+        yield from epochs[6:]
+
+    training.run(train, VALIDATION, good_then_misleading(), "misled")
+    accuracies = [record.validation_accuracy for record in training.history]
+    assert accuracies[5] == max(accuracies) > accuracies[-1]
+    assert max(accuracies[6:]) < accuracies[5]
+    kept = predict(training.network, VALIDATION.images, TO_UNIT, (16, 16), CPU)
+    np.testing.assert_array_equal(kept, at_best[0])
+    assert training.best_accuracy == accuracies[5] == (kept.argmax(1) == VALIDATION.labels).mean()
+
+
+def test_the_averaged_weights_are_those_that_are_validated_and_kept(tmp_path):
+    recipe = protocol()
+    training = begin(tmp_path, recipe)
+    stepped: dict[str, torch.Tensor] = {}
+
+    def watched() -> Iterator[Epoch]:
+        yield from epochs_of(recipe, 4)
+        stepped.update({name: value.clone() for name, value in training.network.state_dict().items()})
+
+    run(training, watched())
+    kept = training.network.state_dict()
+    assert not torch.equal(kept["1.head.weight"], stepped["1.head.weight"])
+    assert torch.equal(kept["1.whiten.weight"], stepped["1.whiten.weight"])
+    accuracy = (predict(training.network, VALIDATION.images, TO_UNIT, (16, 16), CPU).argmax(1) == VALIDATION.labels).mean()
+    assert accuracy == training.best_accuracy == max(record.validation_accuracy for record in training.history)
+
+
+def test_history_has_a_row_an_epoch_while_the_training_goes_on(tmp_path):
+    recipe = protocol()
+    rows_seen = []
+
+    def watched() -> Iterator[Epoch]:
+        for epoch in epochs_of(recipe, 3):
+            yield epoch
+            rows_seen.append(len((tmp_path / "history.csv").read_text().splitlines()) - 1)
+
+    run(begin(tmp_path, recipe), watched())
+    assert rows_seen == [1, 2, 3]
+
+
+def test_history_tells_what_happened(tmp_path):
+    recipe = protocol()
+    run(begin(tmp_path, recipe), epochs_of(recipe, 4))
+    with (tmp_path / "history.csv").open(newline="") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert list(rows[0]) == [field.name for field in fields(EpochRecord)]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["size"] for row in rows] == [8, 8, 16, 16]
+    assert {row["batches"] for row in rows} == {4}
+    assert all(0 <= row["accuracy"] <= 1 and 0 <= row["validation_accuracy"] <= 1 for row in rows)
+    assert rows[-1]["loss"] < rows[0]["loss"] and rows[-1]["validation_loss"] < rows[0]["validation_loss"]
+    assert all(row["images_per_second"] > 0 and row["seconds"] > 0 for row in rows)
+    assert 0 < rows[-1]["learning_rate"] < rows[1]["learning_rate"] <= recipe.optimiser.lr
+
+
+def test_a_plateau_lowers_the_rate_that_history_tells(tmp_path):
+    recipe = protocol("adam, plateau")
+    run(begin(tmp_path, recipe), epochs_of(recipe, 8))
+    rates = [record.learning_rate for record in begin(tmp_path, recipe).history]
+    assert rates[0] == recipe.optimiser.lr and rates == sorted(rates, reverse=True)
+    assert rates[-1] <= recipe.optimiser.lr / 2
+
+
+def test_nothing_half_written_lies_in_the_folder(tmp_path):
+    recipe = protocol()
+    run(begin(tmp_path, recipe), epochs_of(recipe, 1))
+    assert {path.name for path in tmp_path.iterdir()} == {"history.csv", "checkpoint.pt"}
+
+
+def test_an_error_in_a_batch_reaches_the_caller(tmp_path):
+    def broken(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        raise Interruption
+
+    recipe = protocol()
+    network = build_network("sprint", 4, (16, 16), width=8)
+    with pytest.raises(Interruption):
+        run(Training(network, recipe, TO_UNIT, broken, (16, 16), CPU, 0, tmp_path), epochs_of(recipe))
+
+
+def test_prefetching_changes_neither_items_nor_order():
+    assert list(prefetched(iter(range(100)))) == list(range(100))
+    assert list(prefetched(iter([]))) == []
+
+
+def test_normalisation_centres_and_scales_each_channel_and_puts_it_first():
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), np.uint8)
+    seen = Normalisation((100.0, 120.0, 140.0), (50.0, 60.0, 70.0))(images, CPU)
+    assert seen.shape == (2, 3, 4, 5) and seen.dtype == torch.float32
+    assert seen.is_contiguous(memory_format=torch.channels_last)
+    expected = (images - np.array([100.0, 120.0, 140.0])) / np.array([50.0, 60.0, 70.0])
+    np.testing.assert_allclose(seen.numpy(), expected.transpose(0, 3, 1, 2), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("full", "size", "expected"), [((64, 64), 32, (32, 32)), ((48, 64), 32, (24, 32)), ((100, 3), 10, (10, 1))]
+)
+def test_growing_keeps_the_proportions_of_the_images(full, size, expected):
+    assert scaled(full, size) == expected
+
+
+def test_predictions_are_distributions_averaged_over_the_views():
+    torch.manual_seed(0)
+    network = build_network("sprint", 4, (16, 16), width=8)
+    kinds = views("mirror", square=True)
+    both = predict(network, VALIDATION.images, TO_UNIT, (16, 16), CPU, kinds)
+    each = [predict(network, VALIDATION.images, TO_UNIT, (16, 16), CPU, [view]) for view in kinds]
+    assert both.dtype == np.float32 and both.shape == (24, 4)
+    np.testing.assert_allclose(both.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
+    assert np.abs(each[0] - each[1]).max() > 1e-6
+
+
+def test_predictions_do_not_depend_on_what_else_is_predicted():
+    torch.manual_seed(0)
+    network = build_network("sprint", 4, (16, 16), width=8)
+    many = draw(600, seed=3).images
+    alone = predict(network, many[590:], TO_UNIT, (16, 16), CPU)
+    np.testing.assert_allclose(predict(network, many, TO_UNIT, (16, 16), CPU)[590:], alone, atol=1e-5)

@@ -1,0 +1,199 @@
+"""Settings: what a command line means, and how wrong ones are answered."""
+
+import sys
+
+import pytest
+
+from competition.errors import UserError
+from pipeline.settings import (
+    CHECKOUT,
+    DEFAULT_BUDGET,
+    KAGGLE_WORKING,
+    PORTFOLIO,
+    predict_settings,
+    run_door,
+    train_settings,
+)
+
+
+def test_without_any_option_the_portfolio_trains_for_five_minutes():
+    settings = train_settings([])
+    assert (settings.competition, settings.models, settings.seed) == (None, PORTFOLIO, 0)
+    assert settings.budget == DEFAULT_BUDGET == 300
+    assert settings.epochs is settings.plan is settings.folds is None
+
+
+def test_every_option_of_train_is_heard(tmp_path):
+    line = (
+        f"--competition cars --data {tmp_path} --models sprint dhc-* --epochs 3 --limit 500 --folds 5 --size 48 "
+        f"--seed 7 --device cpu --work {tmp_path} --fresh --skip-unreadable --image-column file --label-column make"
+    )
+    settings = train_settings(line.split())
+    assert settings.competition == "cars" and settings.data == tmp_path and settings.work == tmp_path
+    assert settings.models == ("sprint", "dhc-*")
+    assert (settings.epochs, settings.limit, settings.folds, settings.size, settings.seed) == (3, 500, 5, 48, 7)
+    assert settings.fresh and settings.skip_unreadable
+    assert (settings.image_column, settings.label_column, settings.device) == ("file", "make", "cpu")
+
+
+def test_predict_averages_over_views_unless_told_otherwise():
+    assert predict_settings([]).test_time_views
+    assert not predict_settings(["--no-tta"]).test_time_views
+    assert predict_settings([]).models == ()
+    assert predict_settings(["--models", "sprint"]).models == ("sprint",)
+
+
+def test_everything_lies_below_the_work_folder(tmp_path):
+    settings = train_settings(["--work", str(tmp_path)])
+    assert settings.runs_folder("cars") == tmp_path / "runs" / "cars"
+    assert settings.submissions_folder("cars") == tmp_path / "submissions" / "cars"
+    assert settings.data_folder == tmp_path / "competition" / "data"
+    assert settings.data_folder in settings.cache_folder.parents
+
+
+@pytest.mark.skipif(KAGGLE_WORKING.is_dir(), reason="this is a Kaggle notebook")
+def test_without_a_work_folder_the_checkout_is_it():
+    assert train_settings([]).work == CHECKOUT
+    assert (CHECKOUT / "pipeline" / "settings.py").is_file()
+
+
+def test_a_relative_work_folder_is_seen_from_where_the_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train_settings(["--work", "out"]).work == tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("5m", 300), ("1h", 3600), ("1.5h", 5400), ("45", 45), ("none", None)]
+)
+def test_a_budget_is_a_time(text, seconds):
+    assert train_settings(["--budget", text]).budget == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "0m", "5 m", "5x", "m", "-5m", "1e3", "inf", "nan", ""])
+def test_a_budget_that_is_no_time_is_refused_with_examples(text):
+    with pytest.raises(UserError, match="--budget: .*90s, 5m, 1h or none"):
+        train_settings([f"--budget={text}"])
+
+
+@pytest.mark.parametrize("length", [["--epochs", "2"], ["--plan", __file__]])
+def test_epochs_and_a_plan_replace_the_budget(length):
+    assert train_settings(length).budget is None
+
+
+@pytest.mark.parametrize(
+    "both",
+    [
+        ["--budget", "5m", "--epochs", "3"],
+        ["--plan", __file__, "--budget", "5m"],
+        ["--epochs", "3", "--plan", __file__],
+    ],
+)
+def test_only_one_of_budget_epochs_and_plan_says_how_long(both):
+    with pytest.raises(UserError, match=f"{both[2]}: not allowed with argument {both[0]}"):
+        train_settings(both)
+
+
+@pytest.mark.parametrize(
+    ("typo", "nearest"),
+    [("--buget", "--budget"), ("--epoch", "--epochs"), ("--mdoels", "--models"), ("--sead=3", "--seed")],
+)
+def test_a_typo_is_answered_with_the_nearest_option(typo, nearest):
+    with pytest.raises(UserError, match=f"unknown option {typo.split('=')[0]}; did you mean {nearest}\\?"):
+        train_settings([typo])
+
+
+def test_an_option_like_no_other_is_answered_with_help():
+    with pytest.raises(UserError, match="unknown option --qqq; --help lists them all"):
+        predict_settings(["--qqq"])
+
+
+def test_an_option_of_the_other_door_is_unknown():
+    with pytest.raises(UserError, match="unknown option --budget"):
+        predict_settings(["--budget", "5m"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--folds", "1"], "--folds: one fold has nothing to validate on; give 2 or more"),
+        (["--folds", "0"], "--folds: '0' is not a whole number above 0"),
+        (["--epochs", "2.5"], "--epochs: '2.5' is not a whole number above 0"),
+        (["--limit", "-3"], "--limit"),
+        (["--size", "big"], "--size: 'big' is not a whole number above 0"),
+        (["--seed", "x"], "--seed"),
+        (["--seed", "-1"], "--seed"),
+        (["--device", "tpu"], "--device: .*'tpu'"),
+        (["--data", "/no/such/folder"], "--data: /no/such/folder does not exist"),
+        (["--plan", "/no/such/plan.json"], "--plan: /no/such/plan.json does not exist"),
+        (["--models"], "--models"),
+        (["cars.zip"], "cars.zip"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_line_naming_the_option(arguments, words):
+    with pytest.raises(UserError, match=words) as refusal:
+        train_settings(arguments)
+    assert "\n" not in str(refusal.value)
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        train_settings(["--help"])
+    assert leaving.value.code == 0
+    shown = capsys.readouterr().out
+    for option in ("--competition", "--budget", "--epochs", "--plan", "--folds", "--seed", "--work", "--debug"):
+        assert option in shown
+
+
+def status_of(main, arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as leaving:
+        run_door(main, arguments)
+    return leaving.value.code
+
+
+def refuse(arguments: list[str]) -> None:
+    raise UserError("train.csv: no column Image; name it with --image-column")
+
+
+def test_a_door_that_ends_well_exits_with_0_and_passes_its_arguments_on(capsys):
+    seen = []
+    assert status_of(seen.extend, ["--seed", "3"]) == 0
+    assert seen == ["--seed", "3"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_door_takes_the_command_line_by_itself(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "argv", ["train.py", "--fresh"])
+    with pytest.raises(SystemExit):
+        run_door(seen.extend)
+    assert seen == ["--fresh"]
+
+
+def test_a_users_error_is_one_line_and_status_2(capsys):
+    assert status_of(refuse, []) == 2
+    output = capsys.readouterr()
+    assert output.err == "error: train.csv: no column Image; name it with --image-column\n"
+    assert output.out == ""
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(UserError):
+        run_door(refuse, ["--debug"])
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(tmp_path, capsys):
+    def write(arguments: list[str]) -> None:
+        (tmp_path / "file" / "runs").mkdir(parents=True)
+
+    (tmp_path / "file").write_text("in the way")
+    assert status_of(write, []) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and str(tmp_path / "file") in line and line.count("\n") == 1
+
+
+def test_an_interruption_says_that_the_same_command_goes_on(capsys):
+    def interrupted(arguments: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    assert status_of(interrupted, []) == 130
+    assert "the same command goes on" in capsys.readouterr().err

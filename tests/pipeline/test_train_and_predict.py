@@ -1,0 +1,236 @@
+"""The two commands, as a user types them, on small competitions."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(door: str, *arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "pipeline" / f"{door}.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
+
+
+def succeed(door: str, *arguments: object) -> str:
+    done = run(door, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def fail(door: str, *arguments: object) -> str:
+    """The one line after ``error:``, which ends what is printed."""
+    done = run(door, *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1].removeprefix("error: ")
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def accuracy(submission: Path, folder: Path) -> float:
+    truth = {name: label for name, label, _ in rows(folder.with_name(f"{folder.name}_answers.csv"))[1:]}
+    answers = rows(submission)[1:]
+    return sum(truth[name] == label for name, label in answers) / len(answers)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, make_competition: Callable[..., Path]) -> dict:
+    """Three models trained on one competition, and their blend handed in: for all tests that only look."""
+    place = tmp_path_factory.mktemp("trained")
+    folder = make_competition(place / "insects", train=90, val=30, test=40)
+    models = ("--models", "dhc-gaussian-nb", "dhc-knn-sweep", "sprint")
+    printed = succeed("train", "--competition", folder, "--work", place, "--epochs", 8, *models)
+    answered = succeed("predict", "--competition", folder, "--work", place)
+    return {"place": place, "folder": folder, "train": printed, "predict": answered}
+
+
+def test_training_ends_with_the_table_of_models(trained):
+    table = trained["train"].splitlines()
+    header = next(row for row, line in enumerate(table) if line.startswith("model"))
+    assert "95 % interval" in table[header]
+    assert {line.split()[0] for line in table[header + 1 : header + 4]} == {
+        "dhc-gaussian-nb",
+        "dhc-knn-sweep",
+        "sprint",
+    }
+
+
+def test_a_run_leaves_what_later_commands_rely_on(trained):
+    folder = trained["place"] / "runs" / "insects"
+    header, *lines = rows(folder / "scores.csv")
+    assert header == ["model", "accuracy", "low", "high", "f1_macro", "log_loss", "seconds", "parameters"]
+    assert all(float(low) <= float(value) <= float(high) for _, value, low, high, *_ in lines)
+    left = {path.name for path in (folder / "sprint").iterdir()}
+    assert {"model.safetensors", "recipe.toml", "history.csv", "predictions.npz", "run.json"} <= left
+    assert len(rows(folder / "sprint" / "history.csv")) == 1 + 8
+    assert "checkpoint.pt" not in left
+
+
+def test_the_submission_answers_every_test_image_and_is_named_last(trained):
+    path = Path(trained["predict"].splitlines()[-1])
+    assert path == trained["place"] / "submissions" / "insects" / "submission.csv"
+    header, *answers = rows(path)
+    assert header == ["Image", "Class"]
+    assert [name for name, _ in answers] == [name for (name,) in rows(trained["folder"] / "test.csv")[1:]]
+    assert accuracy(path, trained["folder"]) > 0.9
+
+
+def test_the_blend_and_the_class_counts_are_printed(trained):
+    assert "weight" in trained["predict"]
+    assert "best single model" in trained["predict"]
+    assert all(name in trained["predict"] for name in ("ant", "bee", "cat"))
+
+
+def test_the_submission_passes_the_check(trained):
+    path = trained["place"] / "submissions" / "insects" / "submission.csv"
+    said = succeed("submit", "--check", path, "--competition", trained["folder"], "--work", trained["place"])
+    assert said.startswith("ok: 40 rows")
+
+
+def test_the_same_command_does_not_train_twice(trained):
+    models = ("--models", "dhc-gaussian-nb", "dhc-knn-sweep", "sprint")
+    said = succeed(
+        "train", "--competition", trained["folder"], "--work", trained["place"], "--epochs", 8, *models
+    )
+    assert said.count("trained before") == 3
+
+
+def test_one_view_alone_can_be_asked_for(trained):
+    place = trained["place"]
+    succeed("predict", "--competition", trained["folder"], "--work", place, "--models", "sprint", "--no-tta")
+    assert accuracy(place / "submissions" / "insects" / "submission.csv", trained["folder"]) > 0.8
+
+
+def test_same_seed_same_bytes(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60)
+    written = []
+    for work in ("first", "second"):
+        options = ("--competition", folder, "--work", tmp_path / work)
+        succeed("train", *options, "--epochs", 2, "--models", "sprint", "dhc-knn-sweep", "--seed", 3)
+        succeed("predict", *options)
+        written.append((tmp_path / work / "submissions" / "insects" / "submission.csv").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_a_budgeted_run_is_repeated_to_the_byte_by_its_plan(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60)
+    first, second = tmp_path / "first", tmp_path / "second"
+    models = ("--models", "sprint", "dhc-gaussian-nb")
+    said = succeed("train", "--competition", folder, "--work", first, "--budget", "20s", *models)
+    assert "plan for the" in said
+    plan = first / "runs" / "insects" / "plan.json"
+    succeed("train", "--competition", folder, "--work", second, "--plan", plan)
+    for work in (first, second):
+        succeed("predict", "--competition", folder, "--work", work)
+    submissions = [work / "submissions" / "insects" / "submission.csv" for work in (first, second)]
+    assert submissions[0].read_bytes() == submissions[1].read_bytes()
+    networks = [json.loads((work / "runs/insects/plan.json").read_text())["models"][-1] for work in (first, second)]
+    assert networks[0] == networks[1]
+
+
+def test_what_a_budget_does_not_hold_is_left_out_with_the_reason(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=300, val=60, size=(96, 96))
+    options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-svm", "sprint")
+    said = succeed("train", *options, "--budget", "1s")
+    assert "dhc-svm" in said and "left out: " in said
+    assert (tmp_path / "runs" / "insects" / "sprint" / "run.json").is_file()
+
+
+def test_without_a_validation_table_a_tenth_of_train_validates(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=100, with_val=False)
+    succeed("train", "--competition", folder, "--work", tmp_path, "--epochs", 1, "--models", "dhc-gaussian-nb")
+    succeed("predict", "--competition", folder, "--work", tmp_path)
+    scored = rows(tmp_path / "runs" / "insects" / "scores.csv")[1]
+    assert float(scored[1]) * 10 == pytest.approx(round(float(scored[1]) * 10))
+
+
+def test_folds_validate_every_labelled_image_once(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60, val=30)
+    options = ("--competition", folder, "--work", tmp_path)
+    succeed("train", *options, "--folds", 3, "--epochs", 2, "--models", "sprint", "dhc-gaussian-nb")
+    succeed("predict", *options)
+    run_folder = tmp_path / "runs" / "insects" / "sprint"
+    assert {path.name for path in run_folder.glob("fold-*")} == {"fold-1", "fold-2", "fold-3"}
+    assert len(rows(tmp_path / "submissions" / "insects" / "submission.csv")) == 1 + 12
+
+
+def test_an_unreadable_training_image_is_an_error_unless_it_may_be_skipped(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60)
+    (folder / "train_images" / "00007.png").write_bytes(b"no image")
+    options = ("--competition", folder, "--work", tmp_path, "--epochs", 1, "--models", "dhc-gaussian-nb")
+    error = fail("train", *options)
+    assert "00007.png" in error and "--skip-unreadable" in error
+    assert "00007.png" in succeed("train", *options, "--skip-unreadable")
+
+
+def test_an_unreadable_test_image_gets_the_most_frequent_class_and_a_warning(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60)
+    table = folder / "train.csv"
+    kept = [line for place, line in enumerate(table.read_text().splitlines()) if "bee" in line or place % 3 == 0]
+    table.write_text("\n".join(kept) + "\n")
+    broken = next((folder / "test_images").iterdir())
+    broken.write_bytes(b"")
+    options = ("--competition", folder, "--work", tmp_path)
+    succeed("train", *options, "--epochs", 1, "--models", "dhc-gaussian-nb")
+    said = succeed("predict", *options)
+    assert "warning: 1 test image" in said and broken.name in said
+    answers = dict(rows(tmp_path / "submissions" / "insects" / "submission.csv"))
+    assert answers[broken.name] == "bee"
+
+
+def test_changed_images_are_trained_on_again(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects")
+    options = ("--competition", folder, "--work", tmp_path, "--epochs", 1, "--models", "dhc-gaussian-nb")
+    succeed("train", *options)
+    shutil.copyfile(folder / "train_images" / "00001.png", folder / "train_images" / "00002.png")
+    assert "trained before" not in succeed("train", *options)
+
+
+def test_limit_keeps_that_many_training_images(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=90)
+    said = succeed(
+        "train", "--competition", folder, "--work", tmp_path, "--limit", 12, "--models", "dhc-gaussian-nb"
+    )
+    assert "12 train" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--competition", "no/such/folder"], ["no/such/folder"]),
+        (["--data", "no.zip"], ["no.zip", "does not exist"]),
+        (["--modles", "sprint"], ["--modles", "--models"]),
+        (["--models", "sprnt"], ["sprnt", "sprint"]),
+        (["--budget", "soon"], ["soon", "10m", "5m"][:1]),
+        (["--folds", "1"], ["--folds"]),
+        (["--epochs", "0"], ["--epochs"]),
+        (["--epochs", "1", "--budget", "5m"], ["--budget", "--epochs"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_gets_one_line(arguments, words):
+    error = fail("train", *arguments)
+    assert all(word in error for word in words)
+
+
+def test_predicting_before_training_says_what_to_run(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects")
+    error = fail("predict", "--competition", folder, "--work", tmp_path)
+    assert "pipeline/train.py" in error
+
+
+def test_a_model_that_was_not_trained_gets_the_names_of_those_that_were(trained):
+    error = fail(
+        "predict", "--competition", trained["folder"], "--work", trained["place"], "--models", "dhc-svm"
+    )
+    assert "dhc-svm" in error and "sprint" in error
