@@ -182,8 +182,8 @@ class Dreams:
     RAGGED = 0.25  # how far the outline leaves that radius
     EDGE = 8.0  # its sharpness
     CONTRAST = 0.2
-    TINT = 0.15
-    HAZE = 0.5  # large blotches: what nearest neighbours cannot see through and averages can
+    TINT = 0.2
+    HAZE = 0.35  # large blotches: what nearest neighbours cannot see through and averages can
     BLOTCHES = 8  # of haze along a side
     NOISE = 0.06
 

@@ -39,7 +39,8 @@ def open_labelled(competition: Competition, settings: Settings) -> Labelled:
     """
     train, val = competition.train, competition.val
     split = Split("labelled", train.ids + val.ids, train.paths + val.paths, np.append(train.labels, val.labels))
-    images = open_cache(split.paths, settings.cache_folder, settings.size)
+    size = None if settings.size is None else (settings.size, settings.size)
+    images = open_cache(split.paths, settings.cache_folder, size)
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
     split, images, trained = split.take(rows), images.subset(rows), int((rows < len(train)).sum())
     return Labelled(split, images, _parts(split, trained, settings))

@@ -12,7 +12,7 @@ from competition.errors import UserError
 from pipeline.files import written
 from pipeline.models.classical import CLASSIFIERS
 from pipeline.models.pacing import Epoch
-from pipeline.models.recipe import ClassicalRecipe, NeuralRecipe
+from pipeline.models.recipe import ClassicalRecipe, NeuralRecipe, Rung
 from pipeline.settings import Settings
 
 AnyRecipe = ClassicalRecipe | NeuralRecipe
@@ -24,9 +24,9 @@ TOO_SHORT = "its share of the budget would not hold ten images of each class"
 
 @dataclass(frozen=True)
 class Fit:
-    """How one network was trained: its width, where a budget chose it, and its epochs."""
+    """How one network was trained: the rung of its ladder, where a budget chose one, and its epochs."""
 
-    width: int | None
+    rung: Rung | None
     epochs: tuple[Epoch, ...]
 
 

@@ -20,7 +20,7 @@ from pipeline.answers.scores import scores_table, write_scores
 from pipeline.devices import choose_device
 from pipeline.labelled import Labelled, open_labelled
 from pipeline.models.recipe import choose_recipes
-from pipeline.planning import Plan, Task, make_plan
+from pipeline.planning import AnyRecipe, Plan, Task, make_plan
 from pipeline.runs import comparable, finished_runs
 from pipeline.trainer import Trainer
 
@@ -29,10 +29,11 @@ CLOSING_SECONDS = 2.0  # for the tables and files after the last model
 
 def main(arguments: list[str]) -> None:
     settings, recorded = read_settings(arguments)
+    recipes = choose_recipes(settings.models)
     device = choose_device(settings.device)
     competition = read_competition(settings)
     labelled = open_labelled(competition, settings)
-    plan = recorded or plan_models(settings, competition, labelled)
+    plan = recorded or plan_models(recipes, settings, competition, labelled)
     trainer = Trainer(settings, device, competition, labelled, deadline(settings))
     for model in plan.models:
         plan = plan.with_model(trainer.train(model, plan))
@@ -69,7 +70,7 @@ def deadline(settings: Settings) -> float | None:
     return None if settings.budget is None else BEGUN + settings.budget - CLOSING_SECONDS
 
 
-def plan_models(settings: Settings, competition: Competition, labelled: Labelled) -> Plan:
+def plan_models(recipes: list[AnyRecipe], settings: Settings, competition: Competition, labelled: Labelled) -> Plan:
     train, validation = labelled.parts[0]
     task = Task(
         train_images=len(train),
@@ -80,7 +81,7 @@ def plan_models(settings: Settings, competition: Competition, labelled: Labelled
     )
     end = deadline(settings)
     seconds = None if end is None else end - time.monotonic()
-    return make_plan(choose_recipes(settings.models), settings, competition.name, task, seconds)
+    return make_plan(recipes, settings, competition.name, task, seconds)
 
 
 def print_scores(folder: Path) -> None:

@@ -61,7 +61,7 @@ class Trainer:
         settings, split = self.settings, self.labelled.split
         return fingerprint(
             recipe.model_dump(),
-            [split.ids, split.labels.tolist(), self.labelled.images.shape],
+            [self.labelled.images.name, split.ids, split.labels.tolist()],
             [settings.seed, settings.limit, settings.folds, settings.epochs, settings.budget],
             [model.images, model.fits] if settings.plan else None,
             self.device.type,
@@ -111,7 +111,7 @@ class Trainer:
 
     def _network_plan(self, recipe: NeuralRecipe, model: ModelPlan, plan: Plan, part: int) -> NetworkPlan:
         if self.settings.plan is not None:
-            return NetworkPlan(replay=model.fits[part].epochs, width=model.fits[part].width)
+            return NetworkPlan(replay=model.fits[part].epochs, rung=model.fits[part].rung)
         if self.deadline is None:
             return NetworkPlan(epochs=self.settings.epochs or recipe.epochs)
         parts = len(self.labelled.parts)
@@ -131,7 +131,7 @@ class Trainer:
     ) -> Run:
         folder, classes = self.folder / recipe.name, self.competition.classes
         predictions = Predictions.load(folder / "predictions.npz")
-        fits = tuple(Fit(each.width, each.trained) for each in fitted if isinstance(each, NeuralNetwork))
+        fits = tuple(Fit(each.rung, each.trained) for each in fitted if isinstance(each, NeuralNetwork))
         run = Run(
             model=recipe.name,
             classifier=recipe.classifier.name if isinstance(recipe, ClassicalRecipe) else None,
@@ -146,6 +146,8 @@ class Trainer:
             plan=replace(model, fits=fits),
         )
         run.write(folder)
+        for member in run.members:  # what an interrupted training would have gone on from
+            (folder / member / "checkpoint.pt").unlink(missing_ok=True)
         return run
 
 

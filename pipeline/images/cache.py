@@ -31,15 +31,19 @@ from pipeline.images.decode import UnreadableImage, decode, resize
 CACHE_VERSION = 1
 IMAGES, ABOUT = "images.npy", "cache.json"
 LARGEST_NATIVE_SIDE = 128
-DEFAULT_SIDE = 64
+DEFAULT_SIZE = (64, 64)
 CHUNK_BYTES = 1 << 20  # of pixels, decoded by one thread and written at once
 
 ImagePath = str | os.PathLike[str]
+Size = tuple[int, int]  # height, width
+Size = tuple[int, int]  # height, width in pixels
 Fit = Callable[[np.ndarray, int, int], np.ndarray]  # image, height, width -> image of that size
 
 
 class ImageCache:
     """Read-only images, uint8 ``[N, H, W, 3]``, RGB, that stay on disk until rows are asked for.
+
+    name: the hash of all that shaped the cache they lie in; empty for images that lie in none.
 
     ``cache[index]`` with an int, a slice or an int array copies these rows into memory, and
     ``np.asarray(cache)`` all of them.
@@ -48,7 +52,10 @@ class ImageCache:
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(self, images: np.ndarray, unreadable: np.ndarray, rows: np.ndarray | None = None) -> None:
+    def __init__(
+        self, images: np.ndarray, unreadable: np.ndarray, rows: np.ndarray | None = None, name: str = ""
+    ) -> None:
+        self.name = name
         self._images = images
         self._unreadable = unreadable
         self._rows = np.arange(len(images)) if rows is None else rows
@@ -75,15 +82,15 @@ class ImageCache:
 
     def subset(self, rows: slice | Sequence[int] | np.ndarray) -> "ImageCache":
         """The given rows in the given order, without copying an image."""
-        return ImageCache(self._images, self._unreadable, self._rows[rows])
+        return ImageCache(self._images, self._unreadable, self._rows[rows], self.name)
 
 
 def open_cache(
-    paths: Sequence[ImagePath], folder: Path, size: int | None = None, threads: int | None = None
+    paths: Sequence[ImagePath], folder: Path, size: Size | None = None, threads: int | None = None
 ) -> ImageCache:
     """Map the cache of these files, in their order, building it in ``folder`` first if it is not there.
 
-    size: pixels a side. None keeps the native size where all images share one of at most 128 pixels a
+    size: (height, width) in pixels. None keeps the native size where all images share one of at most 128 pixels a
     side, and otherwise takes 64.
     threads: how many decode at once; by default one a processor.
 
@@ -102,10 +109,10 @@ def open_cache(
     images = np.load(place / IMAGES, mmap_mode="r")
     about = json.loads((place / ABOUT).read_text())
     # A plain view of the map: np.memmap's own indexing takes several times as long.
-    return ImageCache(np.asarray(images), np.array(about["unreadable"], dtype=np.int64))
+    return ImageCache(np.asarray(images), np.array(about["unreadable"], dtype=np.int64), name=place.name)
 
 
-def _name(paths: Sequence[ImagePath], size: int | None) -> str:
+def _name(paths: Sequence[ImagePath], size: Size | None) -> str:
     """The hash of all that shapes a cache: files, target size, and the code that decodes."""
     code = hashlib.sha256(Path(decoding.__file__).read_bytes()).hexdigest()
     versions = [CACHE_VERSION, code, cv2.__version__, PIL.__version__]
@@ -125,7 +132,7 @@ def _stamp(path: ImagePath) -> tuple[str | int, ...]:
     return str(path), status.st_size, status.st_mtime_ns, status.st_mode
 
 
-def _build(paths: Sequence[ImagePath], place: Path, size: int | None, threads: int) -> None:
+def _build(paths: Sequence[ImagePath], place: Path, size: Size | None, threads: int) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(place.parent)
     temporary = place.with_name(f"{place.name}.{platform.node()}.{os.getpid()}.{uuid4().hex[:8]}.tmp")
@@ -166,7 +173,7 @@ def _is_running(process: int) -> bool:
 
 
 def _write_images(
-    paths: Sequence[ImagePath], target: Path, size: int | None, threads: int
+    paths: Sequence[ImagePath], target: Path, size: Size | None, threads: int
 ) -> tuple[list[int], list[int]]:
     """Decode all files into ``target``. Returns the array's shape and the rows that could not be read.
 
@@ -177,11 +184,10 @@ def _write_images(
     if native:
         with suppress(_SizeMismatchError):
             return _decode_all(paths, target, native, _insist_on_size, threads)
-    side = size or DEFAULT_SIDE
-    return _decode_all(paths, target, (side, side), resize, threads)
+    return _decode_all(paths, target, size or DEFAULT_SIZE, resize, threads)
 
 
-def _native_size(paths: Sequence[ImagePath]) -> tuple[int, int] | None:
+def _native_size(paths: Sequence[ImagePath]) -> Size | None:
     """Height and width of the first readable image, unless it is too large to be kept so."""
     for path in paths:
         with suppress(UnreadableImage):
@@ -201,7 +207,7 @@ def _insist_on_size(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _decode_all(
-    paths: Sequence[ImagePath], target: Path, size: tuple[int, int], fit: Fit, threads: int
+    paths: Sequence[ImagePath], target: Path, size: Size, fit: Fit, threads: int
 ) -> tuple[list[int], list[int]]:
     """Decode chunks in parallel; each is written where it belongs as soon as it is done."""
     shape = (len(paths), *size, 3)
@@ -222,7 +228,7 @@ def _decode_all(
     return list(shape), unreadable
 
 
-def _decode_chunk(paths: Sequence[ImagePath], size: tuple[int, int], fit: Fit) -> tuple[np.ndarray, list[int]]:
+def _decode_chunk(paths: Sequence[ImagePath], size: Size, fit: Fit) -> tuple[np.ndarray, list[int]]:
     """The images and the rows that could not be read, which stay zeros."""
     images = np.zeros((len(paths), *size, 3), np.uint8)
     failed = []

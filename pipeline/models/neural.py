@@ -31,10 +31,10 @@ from pipeline.images.augment import (
 from pipeline.models import pacing
 from pipeline.models.networks import build_network
 from pipeline.models.pacing import Epoch
-from pipeline.models.recipe import NeuralRecipe
+from pipeline.models.recipe import NeuralRecipe, Rung
 from pipeline.models.training import LabelledImages, Normalisation, Training, predict, scaled
 
-LEAST_PASSES = 8.0  # with fewer passes than that a narrower network learns more in the same time
+SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
 EVALUATION_COST = 0.4  # of an image, beside that of training on it: no backward pass
 SAMPLE = 2000  # images that the normalisation and the whitening are computed from
 
@@ -46,13 +46,13 @@ class NetworkPlan:
     epochs: whole passes.
     deadline: on the clock of ``time.monotonic``; as many passes as fit, at most the recipe's.
     replay: the epochs of an earlier run, repeated to the letter.
-    width: of the network; None leaves the recipe's or, with a deadline, what the measured speed allows.
+    rung: of the recipe's ladder; None leaves the recipe's network or, with a deadline, what the speed allows.
     """
 
     epochs: int | None = None
     deadline: float | None = None
     replay: tuple[Epoch, ...] | None = None
-    width: int | None = None
+    rung: Rung | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class NeuralNetwork:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
-        self.width: int | None = None
+        self.rung: Rung | None = None
         self.trained: tuple[Epoch, ...] = ()
 
     def fit(
@@ -108,7 +108,7 @@ class NeuralNetwork:
         self.shape = (self.recipe.input_size,) * 2 if self.recipe.input_size else images.shape[1:3]
         self.normalisation = _normalisation(sample, self.recipe)
         steps = Steps.of(len(train), self.recipe.batch_size)
-        self.width = self.plan.width or self._width_of_interrupted_run() or self._width_that_fits(steps)
+        self._take(self.plan.rung or self._interrupted_rung() or self._rung_that_fits(steps))
         self.network = self._build_network()
         self._initialise_from(sample)
         training = self._training(steps)
@@ -141,7 +141,7 @@ class NeuralNetwork:
             "classes": self.classes,
             "symmetries": self.symmetries,
             "shape": self.shape,
-            "width": self.width,
+            "rung": self.rung and self.rung.model_dump(),
             "normalisation": asdict(self.normalisation),
             "torch": torch.__version__,
         }
@@ -153,7 +153,8 @@ class NeuralNetwork:
         description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         recipe = NeuralRecipe(**description["recipe"])
         model = cls(recipe, description["classes"], folder, description["symmetries"], device=device)
-        model.shape, model.width = tuple(description["shape"]), description["width"]
+        model.shape = tuple(description["shape"])
+        model.rung = Rung(**description["rung"]) if description["rung"] else None
         model.normalisation = Normalisation(**description["normalisation"])
         network = model._build_network()
         network.load_state_dict(load_file(folder / "model.safetensors"))
@@ -163,9 +164,15 @@ class NeuralNetwork:
     def _build_network(self, width: int | None = None) -> nn.Module:
         torch.manual_seed(self.seed)
         arguments = self.recipe.network.arguments
-        if width := width or self.width:
-            arguments["width"] = width
+        if width is not None or self.rung is not None:
+            arguments["width"] = width or self.rung.width
         return build_network(self.recipe.network.name, self.classes, self.shape, **arguments)
+
+    def _take(self, rung: Rung | None) -> None:
+        """Settle width and input size; without a rung they are the recipe's."""
+        self.rung = rung
+        if rung is not None:
+            self.shape = scaled(self.shape, round(rung.size * max(self.shape)))
 
     def _initialise_from(self, sample: np.ndarray) -> None:
         """Let a network that wants to see images before it is trained see some."""
@@ -211,23 +218,25 @@ class NeuralNetwork:
         end = self.plan.deadline - evaluation * len(self._views(True))
         return pacing.budgeted_epochs(self.recipe, steps.a_pass, full, seconds, end, done)
 
-    def _width_of_interrupted_run(self) -> int | None:
-        path = self.folder / "width"
-        return int(path.read_text()) if path.is_file() else None
+    def _interrupted_rung(self) -> Rung | None:
+        path = self.folder / "rung.json"
+        return Rung(**json.loads(path.read_text())) if path.is_file() else None
 
-    def _width_that_fits(self, steps: "Steps") -> int | None:
-        """The widest of the recipe's widths that still sees every image often enough before the deadline."""
-        if not self.recipe.widths or self.plan.deadline is None:
+    def _rung_that_fits(self, steps: "Steps") -> Rung | None:
+        """The dearest rung of the recipe's ladder that still sees enough images before the deadline."""
+        if not self.recipe.ladder or self.plan.deadline is None:
             return None
-        chosen, middle = self.recipe.widths[0], pacing.size_at(0.5, self.recipe, max(self.shape))
-        for width in self.recipe.widths[1:]:
-            network = self._build_network(width)
-            a_pass = steps.a_pass * self._seconds_a_batch(network, steps.batch_size, middle)
-            if (self.plan.deadline - time.monotonic()) / a_pass < LEAST_PASSES:
+        rungs = [rung for rung in self.recipe.ladder if rung.size * max(self.shape) >= SMALLEST_SIDE or rung.size == 1]
+        passes = max(self.recipe.least_passes, self.recipe.least_images / (steps.a_pass * steps.batch_size))
+        chosen = rungs[0]
+        for rung in rungs[1:]:
+            middle = round(rung.size * pacing.size_at(0.5, self.recipe, max(self.shape)))
+            a_batch = self._seconds_a_batch(self._build_network(rung.width), steps.batch_size, middle)
+            if passes * steps.a_pass * a_batch > self.plan.deadline - time.monotonic():
                 break
-            chosen = width
-        with written(self.folder / "width") as path:
-            path.write_text(str(chosen))
+            chosen = rung
+        with written(self.folder / "rung.json") as path:
+            path.write_text(chosen.model_dump_json())
         return chosen
 
     def _seconds_a_batch(self, network: nn.Module, batch_size: int, size: int) -> float:

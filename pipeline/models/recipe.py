@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -86,6 +87,13 @@ class ClassicalRecipe(Recipe):
     classifier: Named
 
 
+class Rung(Section):
+    """size: of the images, as a share of what the cache or the recipe says; width: of the network."""
+
+    size: Annotated[float, Field(gt=0, le=1)]
+    width: PositiveInt
+
+
 class NeuralRecipe(Recipe):
     """A network and its protocol.
 
@@ -94,7 +102,8 @@ class NeuralRecipe(Recipe):
     augment: albumentations by their class names, or ``Shift`` and ``Symmetries`` of images/augment.py.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
     holdout: share of train that is held out to choose the checkpoint, instead of the validation split.
-    widths: widths of the network that a time budget may choose from.
+    ladder: what a time budget may choose from, the cheapest first: the dearest with which the network still sees
+        every image ``least_passes`` times and, counting repeats, ``least_images`` images.
     """
 
     kind: Literal["neural"]
@@ -111,7 +120,9 @@ class NeuralRecipe(Recipe):
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     holdout: Fraction | None = None
     views: Literal["one", "symmetries"] = "one"
-    widths: tuple[PositiveInt, ...] = ()
+    ladder: tuple[Rung, ...] = ()
+    least_passes: PositiveFloat = 1.0
+    least_images: NonNegativeInt = 0
 
 
 def fingerprint(*parts: object) -> str:

@@ -4,7 +4,7 @@ import csv
 import re
 import subprocess
 import sys
-import threading
+import time
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 
 from competition import rehearsal
 from competition.errors import UserError
-from competition.rehearsal import apportion, draw_rehearsal, plan_rehearsal
+from competition.rehearsal import apportion, draw_rehearsal, main, plan_rehearsal
 from competition.scoring import score_submission
 from competition.tables import load_competition
 
@@ -113,7 +113,7 @@ def test_images_of_a_class_are_nearer_to_one_another_than_to_others(drawn):
     assert distances[alike].mean() < 0.95 * distances[~alike].mean()
 
 
-def test_neither_names_nor_rows_nor_sizes_nor_times_nor_places_on_disk_tell_a_class():
+def test_neither_names_nor_rows_tell_a_class():
     (train, val, test), usages = plan_rehearsal(18_000, seed=3)
     for rows in (train, val, test):
         places = np.arange(len(rows.labels))
@@ -177,11 +177,12 @@ def test_the_test_labels_stay_apart_from_the_folder(drawn):
 
 
 def test_an_interrupted_drawing_leaves_neither_folder_nor_answers(tmp_path):
-    folder, begun = tmp_path / "rehearsal", threading.Event()
+    folder = tmp_path / "rehearsal"
     command = [sys.executable, str(SCRIPT), "draw", "--folder", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not any(tmp_path.glob(".rehearsal*/train_images/*.png")):
-        begun.wait(0.05)
+        time.sleep(0.05)
+    assert process.poll() is None
     process.kill()
     process.wait()
     assert not folder.exists()
@@ -252,7 +253,14 @@ def test_the_command_draws_and_scores_from_anywhere(tmp_path):
         ([], "the following arguments are required: draw|score"),
     ],
 )
-def test_what_is_wrong_with_a_command_is_said_in_one_line(tmp_path, arguments, words):
-    done = run(*arguments, cwd=tmp_path)
+def test_what_is_wrong_with_a_command_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    status, said = main(arguments), capsys.readouterr()
+    assert (status, said.out) == (2, "")
+    assert re.fullmatch(r"error: .*\n", said.err) and words in said.err
+
+
+def test_an_error_of_the_command_is_a_status_and_no_traceback(tmp_path):
+    done = run("draw", "--images", 3, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"error: .*\n", done.stderr) and words in done.stderr
+    assert done.stderr == "error: 3 images cannot be drawn; ask for 60 to 100,000\n"

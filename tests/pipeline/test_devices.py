@@ -20,5 +20,5 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu():
 
 @needs_no_gpu
 def test_a_gpu_that_is_ordered_and_not_there_is_an_error_that_says_what_to_do():
-    with pytest.raises(UserError, match="--device cuda: .*; use --device cpu"):
+    with pytest.raises(UserError, match=r"--device cuda: .*; use --device cpu"):
         choose_device("cuda")

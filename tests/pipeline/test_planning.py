@@ -57,13 +57,13 @@ def test_what_became_of_a_model_takes_the_place_of_what_was_planned():
 def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "plan.json"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="plan.json: not a plan.json of train.py") as refusal:
+    with pytest.raises(UserError, match=r"plan\.json: not a plan\.json of train\.py") as refusal:
         Plan.read(path)
     assert "\n" not in str(refusal.value)
 
 
 def test_a_folder_is_refused_as_a_plan(tmp_path):
-    with pytest.raises(UserError, match="not a plan.json"):
+    with pytest.raises(UserError, match=r"not a plan\.json"):
         Plan.read(tmp_path)
 
 

@@ -71,7 +71,7 @@ def test_a_budget_is_a_time(text, seconds):
 
 @pytest.mark.parametrize("text", ["0", "0m", "5 m", "5x", "m", "-5m", "1e3", "inf", "nan", ""])
 def test_a_budget_that_is_no_time_is_refused_with_examples(text):
-    with pytest.raises(UserError, match="--budget: .*90s, 5m, 1h or none"):
+    with pytest.raises(UserError, match=r"--budget: .*90s, 5m, 1h or none"):
         train_settings([f"--budget={text}"])
 
 

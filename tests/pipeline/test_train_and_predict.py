@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -100,9 +99,7 @@ def test_the_submission_passes_the_check(trained):
 
 def test_the_same_command_does_not_train_twice(trained):
     models = ("--models", "dhc-gaussian-nb", "dhc-knn-sweep", "sprint")
-    said = succeed(
-        "train", "--competition", trained["folder"], "--work", trained["place"], "--epochs", 8, *models
-    )
+    said = succeed("train", "--competition", trained["folder"], "--work", trained["place"], "--epochs", 8, *models)
     assert said.count("trained before") == 3
 
 
@@ -199,9 +196,7 @@ def test_changed_images_are_trained_on_again(tmp_path, make_competition):
 
 def test_limit_keeps_that_many_training_images(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects", train=90)
-    said = succeed(
-        "train", "--competition", folder, "--work", tmp_path, "--limit", 12, "--models", "dhc-gaussian-nb"
-    )
+    said = succeed("train", "--competition", folder, "--work", tmp_path, "--limit", 12, "--models", "dhc-gaussian-nb")
     assert "12 train" in said
 
 
@@ -230,7 +225,5 @@ def test_predicting_before_training_says_what_to_run(tmp_path, make_competition)
 
 
 def test_a_model_that_was_not_trained_gets_the_names_of_those_that_were(trained):
-    error = fail(
-        "predict", "--competition", trained["folder"], "--work", trained["place"], "--models", "dhc-svm"
-    )
+    error = fail("predict", "--competition", trained["folder"], "--work", trained["place"], "--models", "dhc-svm")
     assert "dhc-svm" in error and "sprint" in error

@@ -83,9 +83,7 @@ def test_what_cannot_be_predictions_is_refused(ids, probabilities, words):
 
 
 def test_a_missing_file_says_what_makes_it(tmp_path):
-    with pytest.raises(
-        UserError, match=r"no predictions at .*predictions\.npz; run pipeline/train\.py first"
-    ):
+    with pytest.raises(UserError, match=r"no predictions at .*predictions\.npz; run pipeline/train\.py first"):
         Predictions.load(tmp_path / "predictions.npz")
 
 

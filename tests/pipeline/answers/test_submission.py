@@ -191,9 +191,7 @@ def is_one_line(error: UserError) -> bool:
     return len(str(error).splitlines()) == 1
 
 
-cells = st.sampled_from(
-    [*IDS, "0", "3", "10", "3.0", "", " ", "Image", "Class", "Unnamed: 0", "\n", "\u2028x"]
-)
+cells = st.sampled_from([*IDS, "0", "3", "10", "3.0", "", " ", "Image", "Class", "Unnamed: 0", "\n", "\u2028x"])
 tables = st.lists(st.lists(cells | st.text(max_size=5), min_size=1, max_size=3), max_size=6)
 
 

@@ -130,7 +130,7 @@ def test_images_of_different_sizes_become_64_by_64_however_late_they_differ(tmp_
 
 
 def test_a_size_asked_for_is_used(images, caches):
-    cache = open_cache(images, caches, size=8)
+    cache = open_cache(images, caches, size=(8, 8))
     assert cache.shape == (6, 8, 8, 3)
     assert np.array_equal(cache[0], cv2.resize(rgb(images[0]), (8, 8), interpolation=cv2.INTER_AREA))
 
@@ -145,13 +145,13 @@ def test_the_same_question_maps_the_same_file_again(images, caches):
 
 
 def test_another_order_size_time_or_content_makes_another_cache(images, caches):
-    def number_of_caches(paths: list[Path], size: int | None = None) -> int:
+    def number_of_caches(paths: list[Path], size: tuple[int, int] | None = None) -> int:
         open_cache(paths, caches, size)
         return len(list(caches.iterdir()))
 
     assert number_of_caches(images) == 1
     assert number_of_caches(images[::-1]) == 2
-    assert number_of_caches(images, size=8) == 3
+    assert number_of_caches(images, size=(8, 8)) == 3
     os.utime(images[0], ns=(0, 0))
     assert number_of_caches(images) == 4
     draw(images[0].parent, seed=1)[0].rename(images[1])

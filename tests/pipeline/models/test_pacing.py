@@ -1,7 +1,7 @@
 """Pacing: the schedule is covered without a gap, and ends with the time."""
 
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -56,7 +56,7 @@ def budgeted(deadline: float, done: tuple[Epoch, ...] = (), **settings):
 def assert_covers_the_schedule(epochs: list[Epoch], start: float = 0.0) -> None:
     assert epochs[0].start == start
     assert epochs[-1].end == 1.0
-    for epoch, following in zip(epochs, epochs[1:], strict=False):
+    for epoch, following in pairwise(epochs):
         assert epoch.start < epoch.end == following.start
 
 

@@ -125,12 +125,12 @@ def test_a_kind_that_is_not_there_is_refused_with_the_two_there_are(tmp_path, ki
 def test_broken_toml_is_refused_naming_the_file(tmp_path, content):
     path = tmp_path / "broken.toml"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="broken.toml: cannot be read as TOML"):
+    with pytest.raises(UserError, match=r"broken\.toml: cannot be read as TOML"):
         load_recipe(path)
 
 
 def test_a_file_that_is_not_there_is_refused_naming_it(tmp_path):
-    with pytest.raises(UserError, match="gone.toml"):
+    with pytest.raises(UserError, match=r"gone\.toml"):
         load_recipe(tmp_path / "gone.toml")
 
 
