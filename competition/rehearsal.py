@@ -172,8 +172,8 @@ class Dreams:
     """
 
     LATENT = 16
-    OBJECT_SPREAD = 0.35  # of a latent around its class', in units of the spread of the classes
-    BACKDROP_SPREAD = 0.4
+    OBJECT_SPREAD = 0.3  # of a latent around its class', in units of the spread of the classes
+    BACKDROP_SPREAD = 0.33
     TORN = 0.08  # share of images on the way to another class
     SHIFT = 0.3  # at most, in halves of a side
     TURN = 0.5  # at most, in radians
@@ -183,8 +183,8 @@ class Dreams:
     EDGE = 8.0  # its sharpness
     CONTRAST = 0.2
     TINT = 0.2
-    HAZE = 0.35  # large blotches: what nearest neighbours cannot see through and averages can
-    BLOTCHES = 8  # of haze along a side
+    HAZE = 0.5  # large blotches: what nearest neighbours cannot see through and averages can
+    BLOTCHES = 4  # of haze along a side
     NOISE = 0.06
 
     def __init__(self, classes: int, generator: Generator) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pipeline.models.recipe import NeuralRecipe
 
 
+EPOCHS_AT_LEAST = 8  # of a training within a budget
+
+
 @dataclass(frozen=True)
 class Epoch:
     """One pass, or at the end a part of one.
@@ -45,23 +48,26 @@ def budgeted_epochs(
 ) -> Iterator[Epoch]:
     """As many passes as the time until ``deadline`` (``time.monotonic``) holds, at most the recipe's epochs.
 
+    An epoch is a pass or, where few fit, an eighth of them all: often enough to see that time runs short.
+
     seconds: measured seconds a batch for each image size; corrected after every epoch by what it took, so
     that a machine which slows down gets a shorter rest of the schedule instead of a schedule cut off.
     done: epochs of an earlier, interrupted run, whose schedule is carried on.
     """
     progress = done[-1].end if done else 0.0
     most = recipe.epochs - sum(epoch.batches for epoch in done) / batches
-    slowness = 1.0
+    slowness, longest = 1.0, 1.0
     while progress < 1:
         left = max(0.0, deadline - time.monotonic())
         passes = _passes_that_fit(left / slowness, progress, recipe, batches, full, seconds, most)
-        taken = min(1.0, passes)
-        end = 1.0 if passes <= 1 else progress + (1 - progress) / passes
+        longest = min(longest, passes / EPOCHS_AT_LEAST) if progress == 0 else longest
+        taken = min(longest, passes)
+        end = 1.0 if passes <= taken else progress + (1 - progress) * taken / passes
         epoch = Epoch(size_at(progress, recipe, full), max(1, round(taken * batches)), progress, end)
         begun = time.monotonic()
         yield epoch
         expected = epoch.batches * seconds[epoch.size]
-        slowness = 0.5 * slowness + 0.5 * (time.monotonic() - begun) / expected
+        slowness = 0.3 * slowness + 0.7 * (time.monotonic() - begun) / expected
         progress, most = end, most - taken
 
 

@@ -165,13 +165,20 @@ class Training:
         self.averaged.update_parameters(self.network)
 
     def _batches(self, train: LabelledImages, epoch: Epoch, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Shuffled, resized and augmented uint8 batches of one epoch."""
+        """Resized and augmented uint8 batches of one epoch.
+
+        An epoch that is shorter than a pass leaves off where the next one goes on, so that every image is seen
+        once before any is seen again.
+        """
         rng = np.random.default_rng((self.seed, number))
-        order = rng.permutation(len(train))
-        height, width = scaled(self.full, epoch.size)
-        for step in range(epoch.batches):
-            rows = np.sort(order[step * self.recipe.batch_size :][: self.recipe.batch_size])
-            images = resized(train.images[rows], height, width)
+        size, first = self.recipe.batch_size, sum(epoch.batches for epoch in self.epochs)
+        a_pass = max(1, len(train) // size)
+        order = None
+        for step in range(first, first + epoch.batches):
+            if order is None or step % a_pass == 0:
+                order = np.random.default_rng((self.seed, step // a_pass, 0)).permutation(len(train))
+            rows = np.sort(order[step % a_pass * size :][:size])
+            images = resized(train.images[rows], *scaled(self.full, epoch.size))
             yield self.augment(images, rng), train.labels[rows]
 
     def _close_epoch(

@@ -7,7 +7,7 @@ import pytest
 
 from competition.errors import UserError
 from pipeline.models.pacing import Epoch
-from pipeline.models.recipe import choose_recipes
+from pipeline.models.recipe import Rung, choose_recipes
 from pipeline.planning import Fit, ModelPlan, Plan, Task, clock, make_plan, products_a_second
 from pipeline.settings import PORTFOLIO, train_settings
 
@@ -15,6 +15,7 @@ SMALL = Task(train_images=200, validation_images=50, values=16 * 16 * 3, classes
 HUGE = Task(train_images=10**8, validation_images=1000, values=64 * 64 * 3, classes=10, folds=1)
 CLASSICAL = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 
+FIT = Fit(Rung(size=0.5, width=16), (Epoch(32, 10, 0.0, 1 / 3), Epoch(64, 7, 1 / 3, 1.0)))
 PLAN = Plan(
     competition="cars",
     seed=3,
@@ -23,7 +24,7 @@ PLAN = Plan(
     size=None,
     models=(
         ModelPlan("dhc-svm", images=300, seconds=12.5),
-        ModelPlan("sprint", seconds=40.0, fits=(Fit(16, (Epoch(32, 10, 0.0, 1 / 3), Epoch(64, 7, 1 / 3, 1.0))),)),
+        ModelPlan("sprint", seconds=40.0, fits=(FIT,)),
     ),
     left_out={"dhc-knn-sweep": "too slow"},
 )

@@ -14,7 +14,7 @@ from competition.errors import UserError
 from pipeline.images.cache import ImageCache
 from pipeline.models.neural import NetworkPlan, NeuralNetwork, held_out
 from pipeline.models.pacing import Epoch
-from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
+from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
 from pipeline.models.training import LabelledImages
 
 CLASSES = 4
@@ -30,6 +30,8 @@ def draw(count: int, seed: int, shape: tuple[int, int] = (16, 16)) -> tuple[np.n
     return (TINTS[labels, None, None] + noise + light).astype(np.uint8), labels
 
 
+LADDER = [{"size": 0.5, "width": 8}, {"size": 1.0, "width": 8}, {"size": 1.0, "width": 12}]
+NARROW = Rung(size=1.0, width=8)
 SAMPLE: Sample = *draw(64, seed=1), *draw(24, seed=2)
 
 
@@ -50,14 +52,14 @@ def sprint(**changes) -> NeuralRecipe:
 
 
 def network(folder: Path, recipe: NeuralRecipe | None = None, **arguments) -> NeuralNetwork:
-    arguments = {"plan": NetworkPlan(epochs=3, width=8)} | arguments
+    arguments = {"plan": NetworkPlan(epochs=3, rung=NARROW)} | arguments
     return NeuralNetwork(recipe or sprint(), CLASSES, folder, **arguments)
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory) -> NeuralNetwork:
     folder = tmp_path_factory.mktemp("fitted")
-    return network(folder, symmetries="all", plan=NetworkPlan(epochs=8, width=8)).fit(*SAMPLE)
+    return network(folder, symmetries="all", plan=NetworkPlan(epochs=8, rung=NARROW)).fit(*SAMPLE)
 
 
 def test_sprint_learns_what_can_be_learnt(fitted):
@@ -89,7 +91,7 @@ def test_views_can_be_left_out(fitted):
 
 
 def test_a_recipe_of_one_view_never_averages(tmp_path):
-    model = network(tmp_path, sprint(views="one"), plan=NetworkPlan(epochs=1, width=8)).fit(*SAMPLE)
+    model = network(tmp_path, sprint(views="one"), plan=NetworkPlan(epochs=1, rung=NARROW)).fit(*SAMPLE)
     with_views, without = (model.predict_proba(SAMPLE[2], test_time_views=views) for views in (True, False))
     np.testing.assert_array_equal(with_views, without)
 
@@ -103,7 +105,7 @@ def test_a_saved_network_predicts_the_same_bits_and_needs_nothing_but_its_folder
             loaded.predict_proba(SAMPLE[2], test_time_views=views),
             fitted.predict_proba(SAMPLE[2], test_time_views=views),
         )
-    assert (loaded.parameters, loaded.width, loaded.symmetries) == (fitted.parameters, 8, "all")
+    assert (loaded.parameters, loaded.rung, loaded.symmetries) == (fitted.parameters, NARROW, "all")
     assert loaded.recipe == fitted.recipe
 
 
@@ -111,7 +113,8 @@ def test_a_saved_network_describes_itself(fitted, tmp_path):
     fitted.save(tmp_path)
     description = json.loads((tmp_path / "model.json").read_text())
     assert description["recipe"]["name"] == "sprint"
-    assert (description["classes"], description["shape"], description["width"]) == (CLASSES, [16, 16], 8)
+    assert (description["classes"], description["shape"]) == (CLASSES, [16, 16])
+    assert description["rung"] == {"size": 1.0, "width": 8}
     assert set(description["normalisation"]) == {"mean", "deviation"}
     weights = load_file(tmp_path / "model.safetensors")
     trained = sum(value.size for name, value in weights.items() if name.endswith(("weight", "bias")))
@@ -126,7 +129,7 @@ def test_images_of_another_size_than_trained_on_are_resized(fitted):
 @pytest.mark.parametrize("shape", [(20, 40), (64, 8)], ids=["wide", "long and narrow"])
 def test_images_that_are_not_square_keep_their_proportions(tmp_path, shape):
     images, labels = draw(32, seed=1, shape=shape)
-    plan = NetworkPlan(epochs=3, width=8)
+    plan = NetworkPlan(epochs=3, rung=NARROW)
     model = network(tmp_path, symmetries="all", plan=plan).fit(images, labels, images, labels)
     assert model.shape == shape
     assert model.predict_proba(images).shape == (32, CLASSES)
@@ -153,7 +156,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(tmp_path):
 
 def test_a_training_that_stopped_goes_on_to_the_same_bits(tmp_path):
     whole = network(tmp_path / "whole").fit(*SAMPLE)
-    part = NetworkPlan(replay=whole.trained[:1], width=8)
+    part = NetworkPlan(replay=whole.trained[:1], rung=NARROW)
     network(tmp_path / "parts", plan=part).fit(*SAMPLE)
     resumed = network(tmp_path / "parts").fit(*SAMPLE)
     assert resumed.trained == whole.trained
@@ -161,41 +164,56 @@ def test_a_training_that_stopped_goes_on_to_the_same_bits(tmp_path):
 
 
 def test_a_budgeted_training_is_replayed_to_the_bit(tmp_path):
-    recipe = sprint(widths=(8, 12), epochs=3)
-    deadline = NetworkPlan(deadline=time.monotonic() + 600)
-    budgeted = network(tmp_path / "budgeted", recipe, plan=deadline).fit(*SAMPLE)
-    replay = NetworkPlan(replay=budgeted.trained, width=budgeted.width)
-    replayed = network(tmp_path / "replayed", recipe, plan=replay).fit(*SAMPLE)
+    recipe = sprint(ladder=LADDER, epochs=2)
+    images, labels = draw(32, seed=1, shape=(64, 64))
+    deadline = NetworkPlan(deadline=time.monotonic() + 3600)
+    budgeted = network(tmp_path / "budgeted", recipe, plan=deadline).fit(images, labels, images, labels)
+    replay = NetworkPlan(replay=budgeted.trained, rung=budgeted.rung)
+    replayed = network(tmp_path / "replayed", recipe, plan=replay).fit(images, labels, images, labels)
     assert replayed.trained == budgeted.trained
-    np.testing.assert_array_equal(replayed.predict_proba(SAMPLE[2]), budgeted.predict_proba(SAMPLE[2]))
+    np.testing.assert_array_equal(replayed.predict_proba(images), budgeted.predict_proba(images))
 
 
-def test_much_time_chooses_the_widest_network_and_at_most_the_recipes_epochs(tmp_path):
-    recipe = sprint(widths=(8, 12, 16), epochs=2)
-    model = network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() + 3600)).fit(*SAMPLE)
-    assert model.width == 16
+def test_much_time_chooses_the_dearest_rung_and_at_most_the_recipes_epochs(tmp_path):
+    model = network(tmp_path, sprint(ladder=LADDER, epochs=2), plan=NetworkPlan(deadline=time.monotonic() + 3600))
+    model.fit(*SAMPLE)
+    assert (model.rung, model.shape) == (Rung(**LADDER[-1]), (16, 16))
     assert len(model.trained) == 2 and model.trained[-1].end == 1.0
 
 
-def test_no_time_chooses_the_narrowest_network_and_still_gives_a_valid_model(tmp_path):
-    recipe = sprint(widths=(8, 12, 16))
-    model = network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
-    assert model.width == 8
+def test_no_time_chooses_the_cheapest_rung_and_still_gives_a_valid_model(tmp_path):
+    images, labels = draw(32, seed=1, shape=(64, 64))
+    model = network(tmp_path, sprint(ladder=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1))
+    model.fit(images, labels, images, labels)
+    assert (model.rung, model.shape) == (Rung(**LADDER[0]), (32, 32))
     assert [(epoch.batches, epoch.start, epoch.end) for epoch in model.trained] == [(1, 0.0, 1.0)]
-    np.testing.assert_allclose(model.predict_proba(SAMPLE[2]).sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(model.predict_proba(images).sum(1), 1, rtol=1e-5)
+    model.save(tmp_path)
+    np.testing.assert_array_equal(NeuralNetwork.load(tmp_path).predict_proba(images), model.predict_proba(images))
 
 
-def test_an_interrupted_run_keeps_the_width_it_chose(tmp_path):
-    recipe = sprint(widths=(8, 12, 16), epochs=2)
+def test_small_images_are_not_made_smaller_by_a_budget(tmp_path):
+    model = network(tmp_path, sprint(ladder=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
+    assert (model.rung, model.shape) == (Rung(**LADDER[1]), (16, 16))
+
+
+def test_images_too_few_for_the_recipe_choose_a_cheaper_rung(tmp_path):
+    plan = NetworkPlan(deadline=time.monotonic() + 60)
+    model = network(tmp_path, sprint(ladder=LADDER, least_images=10**9, epochs=1), plan=plan).fit(*SAMPLE)
+    assert model.rung == Rung(**LADDER[1])
+
+
+def test_an_interrupted_run_keeps_the_rung_it_chose(tmp_path):
+    recipe = sprint(ladder=LADDER, epochs=2)
     network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() + 3600)).fit(*SAMPLE)
     hurried = network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
-    assert hurried.width == 16
+    assert hurried.rung == Rung(**LADDER[-1])
 
 
 def test_without_a_deadline_the_width_is_the_recipes(tmp_path):
-    recipe = sprint(network={"name": "sprint", "width": 10}, widths=(8, 12))
+    recipe = sprint(network={"name": "sprint", "width": 10}, ladder=LADDER)
     model = network(tmp_path, recipe, plan=NetworkPlan(epochs=1)).fit(*SAMPLE)
-    assert model.network.head.in_features == 40
+    assert model.rung is None and model.network.head.in_features == 40
 
 
 def test_without_a_plan_the_recipe_says_how_many_epochs(tmp_path):
@@ -233,7 +251,7 @@ def test_holding_out_copes_with_a_class_of_one_image():
 def test_the_whitening_comes_from_the_training_images_and_stays(tmp_path):
     weights = []
     for name, epochs in (("short", 1), ("long", 3)):
-        network(tmp_path / name, plan=NetworkPlan(epochs=epochs, width=8)).fit(*SAMPLE).save(tmp_path / name)
+        network(tmp_path / name, plan=NetworkPlan(epochs=epochs, rung=NARROW)).fit(*SAMPLE).save(tmp_path / name)
         weights.append(load_file(tmp_path / name / "model.safetensors")["whiten.weight"])
     np.testing.assert_array_equal(*weights)
     darker = SAMPLE[0] // 3, *SAMPLE[1:]
@@ -249,13 +267,13 @@ def test_standard_normalisation_is_that_of_the_training_images(fitted):
 
 def test_images_of_one_colour_do_not_end_in_nothing(tmp_path):
     images, labels = np.full((32, 16, 16, 3), 200, np.uint8), np.arange(32) % CLASSES
-    model = network(tmp_path, plan=NetworkPlan(epochs=2, width=8)).fit(images, labels, images, labels)
+    model = network(tmp_path, plan=NetworkPlan(epochs=2, rung=NARROW)).fit(images, labels, images, labels)
     assert np.isfinite(model.predict_proba(images)).all()
 
 
 def test_replay_repeats_epochs_to_the_letter(tmp_path):
     epochs = (Epoch(12, 3, 0.0, 0.7), Epoch(16, 2, 0.7, 1.0))
-    model = network(tmp_path, plan=NetworkPlan(replay=epochs, width=8)).fit(*SAMPLE)
+    model = network(tmp_path, plan=NetworkPlan(replay=epochs, rung=NARROW)).fit(*SAMPLE)
     assert model.trained == epochs
 
 
