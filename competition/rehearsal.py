@@ -263,9 +263,9 @@ class CoordinateNetwork:
         self.modulations = _normal(generator, 3, mapped, 2 * width) / math.sqrt(mapped)
         self.layers = [
             self.FREQUENCY * _normal(generator, width, 2),
-            *(self.GAIN / math.sqrt(width) * _normal(generator, 2, width, width)),
+            *(self.GAIN * _orthogonal(generator, width, width) for _ in range(2)),
         ]
-        self.output = 1.8 / math.sqrt(width) * _normal(generator, 4, width)
+        self.output = 1.8 * _orthogonal(generator, 4, width)
 
     def __call__(self, latents: np.ndarray, points: np.ndarray) -> np.ndarray:
         """latents ``[N, L]``, points ``[N, 2, P]``; all float32, and so is the result, ``[N, 4, P]``."""
@@ -285,6 +285,11 @@ def _stream(*numbers: int) -> Generator:
 
 def _normal(generator: Generator, *shape: int) -> np.ndarray:
     return generator.standard_normal(shape, dtype=np.float32)
+
+
+def _orthogonal(generator: Generator, rows: int, columns: int) -> np.ndarray:
+    """Random orthonormal rows: no seed has colours that hardly differ from one another."""
+    return np.linalg.qr(_normal(generator, columns, rows))[0].T
 
 
 def _uniform(generator: Generator, most: float, *shape: int) -> np.ndarray:

@@ -100,6 +100,8 @@ def make_plan(
     if seconds is not None:
         models, left_out = _share_out(recipes, task, seconds)
         print(_described(models, left_out, task, seconds))
+        if not models:
+            raise UserError("the budget holds none of the models; give more time with --budget, or other --models")
     return Plan(competition, settings.seed, settings.limit, settings.folds, settings.size, tuple(models), left_out)
 
 

@@ -121,6 +121,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def not_negative(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or above")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """``90s``, ``5m``, ``1h`` or plain seconds; ``none`` is for ever."""
     if text == "none":
@@ -148,7 +154,7 @@ def train_settings(arguments: list[str]) -> Settings:
     parser.add_argument("--limit", type=positive, metavar="N", help="train on N images only, stratified")
     parser.add_argument("--folds", type=positive, metavar="K", help="K stratified folds instead of one split")
     parser.add_argument("--size", type=positive, metavar="PX", help="resize images to PX pixels a side")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default 0")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--fresh", action="store_true", help="train again what is already trained")
     parser.add_argument("--skip-unreadable", action="store_true", help="leave out training images that cannot be read")
@@ -188,7 +194,7 @@ def run_door(main: Callable[[list[str]], None], arguments: list[str] | None = No
     except KeyboardInterrupt:
         print("\ninterrupted: what was finished is kept; the same command goes on from there", file=sys.stderr)
         sys.exit(130)
-    except UserError as error:
+    except (UserError, OSError) as error:
         if "--debug" in arguments:
             raise
         print(f"error: {error}", file=sys.stderr)

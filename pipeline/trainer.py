@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from competition.errors import UserError
 from competition.spec import Competition
 from competition.splits import stratified_rows
 from pipeline.answers.predictions import Predictions
@@ -111,6 +112,11 @@ class Trainer:
 
     def _network_plan(self, recipe: NeuralRecipe, model: ModelPlan, plan: Plan, part: int) -> NetworkPlan:
         if self.settings.plan is not None:
+            if part >= len(model.fits):
+                raise UserError(
+                    f"{self.settings.plan} comes from a run that ended before {model.model} was trained; "
+                    "finish that run first, with the command that began it"
+                )
             return NetworkPlan(replay=model.fits[part].epochs, rung=model.fits[part].rung)
         if self.deadline is None:
             return NetworkPlan(epochs=self.settings.epochs or recipe.epochs)

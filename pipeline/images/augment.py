@@ -1,7 +1,9 @@
 """Augmentation: random views of a batch of uint8 images, and the fixed views that predictions average over."""
 
 import os
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the internet for a newer one
@@ -71,19 +73,28 @@ def _view(axes: tuple[int, ...], transpose: bool) -> View:
     return view
 
 
-def from_albumentations(name: str, arguments: dict[str, Any]) -> Augmentation:
-    """The albumentations transform of that class name, applied to one image after the other.
+def build_augmentation(name: str, arguments: dict[str, Any], symmetries: Symmetries) -> Augmentation:
+    """``Shift``, ``Symmetries`` or, by its class name, any transform of albumentations.
 
-    Raises UserError for a name or an argument that albumentations does not know.
+    Raises UserError for a name or an argument that is not known.
     """
+    own = {"Shift": shift, "Symmetries": partial(symmetric, symmetries)}
     try:
-        transform = albumentations.Compose([getattr(albumentations, name)(**arguments)])
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"augmentation {name}: {error}; see the transforms of albumentations") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # or albumentations would only warn of a wrong argument
+            return own[name](**arguments) if name in own else _one_by_one(getattr(albumentations, name)(**arguments))
+    except (AttributeError, TypeError, ValueError, UserWarning) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"augmentation {name}: {reason}; see the transforms of albumentations") from None
+
+
+def _one_by_one(transform: albumentations.BasicTransform) -> Augmentation:
+    """An albumentations transform, applied to one image after the other."""
+    composed = albumentations.Compose([transform])
 
     def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        transform.set_random_seed(int(rng.integers(2**31)))
-        return np.stack([transform(image=image)["image"] for image in images])
+        composed.set_random_seed(int(rng.integers(2**31)))
+        return np.stack([composed(image=image)["image"] for image in images])
 
     return augment
 

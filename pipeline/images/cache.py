@@ -35,7 +35,6 @@ DEFAULT_SIZE = (64, 64)
 CHUNK_BYTES = 1 << 20  # of pixels, decoded by one thread and written at once
 
 ImagePath = str | os.PathLike[str]
-Size = tuple[int, int]  # height, width
 Size = tuple[int, int]  # height, width in pixels
 Fit = Callable[[np.ndarray, int, int], np.ndarray]  # image, height, width -> image of that size
 

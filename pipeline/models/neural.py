@@ -13,21 +13,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from sklearn.model_selection import train_test_split
 from torch import nn
 
 from competition.spec import Symmetries
+from competition.splits import stratified_holdout
 from pipeline.files import written
-from pipeline.images.augment import (
-    Augmentation,
-    View,
-    chain,
-    from_albumentations,
-    resized,
-    shift,
-    symmetric,
-    views,
-)
+from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, views
 from pipeline.models import pacing
 from pipeline.models.networks import build_network
 from pipeline.models.pacing import Epoch
@@ -178,7 +169,8 @@ class NeuralNetwork:
         """Let a network that wants to see images before it is trained see some."""
         if hasattr(self.network, "initialise_from"):
             small = scaled(self.shape, pacing.size_at(0.0, self.recipe, max(self.shape)))
-            self.network.initialise_from(self.normalisation(resized(sample, *small), torch.device("cpu")))
+            few = resized(sample[::4], *small)
+            self.network.initialise_from(self.normalisation(few, torch.device("cpu")))
 
     def _training(self, steps: "Steps") -> Training:
         return Training(
@@ -193,16 +185,8 @@ class NeuralNetwork:
         )
 
     def _augmentation(self) -> Augmentation:
-        """The recipe's steps in order, runs of albumentations composed into one."""
-        steps: list[Augmentation] = []
-        for step in self.recipe.augment:
-            if step.name == "Shift":
-                steps.append(shift(**step.arguments))
-            elif step.name == "Symmetries":
-                steps.append(symmetric(self.symmetries))
-            else:
-                steps.append(from_albumentations(step.name, step.arguments))
-        return chain(steps)
+        steps = [(step.name, step.arguments) for step in self.recipe.augment]
+        return chain([build_augmentation(name, arguments, self.symmetries) for name, arguments in steps])
 
     def _epochs(self, training: Training, steps: "Steps", validation_images: int) -> Iterator[Epoch]:
         done, full = training.epochs, max(self.shape)
@@ -256,9 +240,8 @@ class NeuralNetwork:
 
 def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:
     """Part ``train`` into the rest and a stratified ``share``, by the seed 42 that the reports used."""
-    rows = np.arange(len(train))
-    rest, held = train_test_split(rows, test_size=share, random_state=42, stratify=train.labels)
-    return train.take(np.sort(rest)), train.take(np.sort(held))
+    rest, held = stratified_holdout(train.labels, share, seed=42)
+    return train.take(rest), train.take(held)
 
 
 def _sample(images: np.ndarray) -> np.ndarray:

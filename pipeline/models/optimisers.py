@@ -14,8 +14,8 @@ class Muon(Optimizer):
     """Momentum SGD whose update of each filter bank is orthogonalised (K. Jordan et al., 2024).
 
     Takes convolution kernels ``[out, in, h, w]``, read as matrices ``[out, in * h * w]``; ``torch.optim.Muon``
-    takes matrices alone, and works in bfloat16, which CPUs without AMX only emulate. After each step a
-    kernel is scaled back to the norm ``sqrt(out)``: batch norm follows, so only its direction matters.
+    takes matrices alone, and works in bfloat16, which CPUs without AMX only emulate. Before each step a
+    kernel is scaled to the norm ``sqrt(out)``: batch norm follows, so only its direction matters.
     """
 
     def __init__(self, kernels: Iterable[nn.Parameter], lr: float, momentum: float) -> None:

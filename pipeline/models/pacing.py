@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from pipeline.models.recipe import NeuralRecipe
 
-
 EPOCHS_AT_LEAST = 8  # of a training within a budget
 
 
@@ -60,7 +59,8 @@ def budgeted_epochs(
     while progress < 1:
         left = max(0.0, deadline - time.monotonic())
         passes = _passes_that_fit(left / slowness, progress, recipe, batches, full, seconds, most)
-        longest = min(longest, passes / EPOCHS_AT_LEAST) if progress == 0 else longest
+        if progress == 0 and passes < most:
+            longest = min(1.0, max(passes / EPOCHS_AT_LEAST, 1 / batches))
         taken = min(longest, passes)
         end = 1.0 if passes <= taken else progress + (1 - progress) * taken / passes
         epoch = Epoch(size_at(progress, recipe, full), max(1, round(taken * batches)), progress, end)

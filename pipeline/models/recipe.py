@@ -139,7 +139,9 @@ def load_recipe(path: Path) -> ClassicalRecipe | NeuralRecipe:
     """Read one recipe. Raises UserError naming the file and the key that is wrong."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        kind = {"classical": ClassicalRecipe, "neural": NeuralRecipe}[table.get("kind")]
+        if "name" in table:
+            raise UserError(f"{path}: name: a recipe is called what its file is called; take that key out")
+        kind = {"classical": ClassicalRecipe, "neural": NeuralRecipe}[str(table.get("kind"))]
         return kind(name=path.stem, **table)
     except KeyError:
         raise UserError(f'{path}: kind must be "classical" or "neural"; add the line kind = "..."') from None

@@ -11,10 +11,15 @@ class LearningRate:
 
     def __init__(self, schedule: Schedule, optimisers: list[Optimizer]) -> None:
         self._schedule = schedule
-        self._groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+        self._optimisers = optimisers
         for group in self._groups:
             group.setdefault("peak_lr", group["lr"])
         self._plateaus = [_plateau(schedule, optimiser) for optimiser in optimisers]
+
+    @property
+    def _groups(self) -> list[dict]:
+        """Looked up anew each time: an optimiser that loads a state puts new ones in place of the old."""
+        return [group for optimiser in self._optimisers for group in optimiser.param_groups]
 
     def before_step(self, progress: float) -> None:
         """progress: how much of the training lies behind, in [0, 1)."""
@@ -44,7 +49,7 @@ def _plateau(schedule: Schedule, optimiser: Optimizer) -> ReduceLROnPlateau:
         optimiser,
         mode="max",
         factor=schedule.factor,
-        patience=schedule.patience,
+        patience=schedule.patience - 1,  # PyTorch waits for one more
         threshold=0.0,
         min_lr=schedule.floor,
     )

@@ -111,8 +111,8 @@ class Training:
 
     def run(self, train: LabelledImages, validation: LabelledImages, epochs: Iterable[Epoch], title: str) -> None:
         """Train over ``epochs`` and leave the best-on-validation weights in the network."""
-        with tqdm(total=1.0, desc=title, bar_format=BAR, leave=False) as bar:
-            bar.update(self.epochs[-1].end if self.epochs else 0.0)
+        done = self.epochs[-1].end if self.epochs else 0.0
+        with tqdm(total=1 + 1e-9, initial=done, desc=title, bar_format=BAR, leave=False) as bar:
             for epoch in epochs:
                 begun = time.monotonic()
                 loss, accuracy = self._train_epoch(train, epoch, bar)
@@ -268,9 +268,9 @@ def _short(value: float | int) -> float | int:
 
 
 def scaled(full: tuple[int, int], size: int) -> tuple[int, int]:
-    """(height, width) in the proportions of ``full`` with the longer side ``size``."""
-    longer = max(full)
-    return max(1, round(full[0] * size / longer)), max(1, round(full[1] * size / longer))
+    """(height, width) in the proportions of ``full`` with the longer side ``size``, none scaled below 8."""
+    height, width = (max(min(8, side), round(side * size / max(full))) for side in full)
+    return height, width
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from competition.errors import UserError
-from pipeline.images.augment import chain, from_albumentations, resized, shift, symmetric, views
+from pipeline.images.augment import build_augmentation, chain, resized, shift, symmetric, views
 
 
 def noise(count: int, height: int = 12, width: int = 12) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_symmetric_draws_all_the_views_that_are_allowed_and_no_other(symmetries,
 def test_augmenting_leaves_the_given_images_alone():
     images = noise(8)
     before = images.copy()
-    steps = [shift(0.1), symmetric("all"), from_albumentations("Rotate", {"limit": 40, "p": 1.0})]
+    steps = [shift(0.1), symmetric("all"), build_augmentation("Rotate", {"limit": 40, "p": 1.0}, "none")]
     changed = chain(steps)(images, np.random.default_rng(0))
     assert (changed != before).any()
     np.testing.assert_array_equal(images, before)
@@ -94,8 +94,8 @@ def test_augmenting_leaves_the_given_images_alone():
     [
         shift(0.2),
         symmetric("all"),
-        from_albumentations("Affine", {"rotate": (-20, 20), "p": 1.0}),
-        chain([shift(0.2), from_albumentations("HorizontalFlip", {})]),
+        build_augmentation("Affine", {"rotate": (-20, 20), "p": 1.0}, "none"),
+        chain([shift(0.2), build_augmentation("HorizontalFlip", {}, "none")]),
     ],
     ids=["shift", "symmetric", "albumentations", "chain"],
 )
@@ -108,7 +108,7 @@ def test_the_generator_alone_decides(augment):
 
 def test_a_transform_of_albumentations_goes_by_its_class_name():
     images = noise(4)
-    flipped = from_albumentations("HorizontalFlip", {"p": 1.0})(images, np.random.default_rng(0))
+    flipped = build_augmentation("HorizontalFlip", {"p": 1.0}, "none")(images, np.random.default_rng(0))
     expected = np.stack([albumentations.HorizontalFlip(p=1.0)(image=image)["image"] for image in images])
     np.testing.assert_array_equal(flipped, expected)
     np.testing.assert_array_equal(flipped, images[:, :, ::-1])
@@ -116,7 +116,7 @@ def test_a_transform_of_albumentations_goes_by_its_class_name():
 
 def test_each_image_of_a_batch_gets_its_own_draw_of_a_transform():
     images = np.repeat(noise(1), 32, axis=0)
-    flipped = from_albumentations("HorizontalFlip", {"p": 0.5})(images, np.random.default_rng(0))
+    flipped = build_augmentation("HorizontalFlip", {"p": 0.5}, "none")(images, np.random.default_rng(0))
     assert len({image.tobytes() for image in flipped}) == 2
 
 
@@ -128,7 +128,7 @@ def test_each_image_of_a_batch_gets_its_own_draw_of_a_transform():
 def test_what_albumentations_does_not_know_is_refused_in_one_line_naming_the_transform(name, arguments):
     with warnings.catch_warnings(), pytest.raises(UserError, match=f"augmentation {name}") as refusal:
         warnings.simplefilter("ignore")  # outside of the tests, a warning stops nothing
-        from_albumentations(name, arguments)
+        build_augmentation(name, arguments, "none")
     assert "\n" not in str(refusal.value)
 
 
