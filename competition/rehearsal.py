@@ -4,8 +4,8 @@
     python competition/rehearsal.py score FILE.csv [--answers FILE | --competition NAME] [--data-folder DIR]
 
 96 classes of 64x64 RGB images: 12,000 to train on, 1,000 to validate, 5,000 to test; a class has 104 to 350 of
-them. Names, labels and the order of rows come from the seed through integers alone and are the same everywhere;
-pixels are the same on one kind of processor. The test labels are written apart from the competition.
+them. Names, labels and the order of rows come from the seed alone and are the same everywhere; pixels are the
+same on one kind of processor. The test labels are written apart from the competition.
 
 TABLE
 """
@@ -41,11 +41,13 @@ from competition.wording import fault_in, printable
 DATA_FOLDER = ROOT / "competition" / "data"
 NAME = "rehearsal"
 IMAGES = 18_000
-FEWEST, MOST = 60, 100_000  # below, a split runs empty; above, five digits no longer name them all
+FEWEST, MOST = 60, 138_000  # fewer leave nothing to validate on; five digits name no more
 CLASSES = 96
 SMALLEST_CLASS, LARGEST_CLASS = 104, 350
 SIDE = 64
 
+# A seed's streams of random numbers: one more draw in one of them leaves the others as they are.
+_WEIGHTS, _IMAGES, _TABLES = range(3)
 _BATCH = 10  # images drawn together: what they need at a time fits a processor's cache
 _UNCOMPRESSED = (cv2.IMWRITE_PNG_COMPRESSION, 0)
 
@@ -62,7 +64,7 @@ class Rows:
 def draw_rehearsal(folder: Path, answers: Path, images: int = IMAGES, seed: int = 0) -> None:
     """Draw the competition into ``folder`` and the test labels (``Image,Class,Usage``) into ``answers``.
 
-    images: of all splits together, 60 to 100,000; below 384 there are fewer than 96 classes.
+    images: of all splits together, 60 to 138,000; below 384 there are fewer than 96 classes.
 
     Raises UserError where something lies in ``folder`` already or cannot be written.
     """
@@ -88,7 +90,7 @@ def plan_rehearsal(images: int, seed: int) -> tuple[tuple[Rows, Rows, Rows], np.
     Each split has its share of every class; which class is large, which row and which name an image gets, is
     drawn.
     """
-    generator = Generator(PCG64(seed))
+    generator = _stream(seed, _TABLES)
     train, val, test = (generator.permutation(labels) for labels in _labels(images, generator))
     numbers = [f"{number:05d}.png" for number in generator.permutation(len(train) + len(val))]
     identifiers = [f"{uuid.UUID(bytes=generator.bytes(16), version=4)}.png" for _ in test]
@@ -142,11 +144,11 @@ def _write_competition(folder: Path, splits: tuple[Rows, Rows, Rows], seed: int)
 def _write_images(folder: Path, splits: Iterable[Rows], seed: int) -> None:
     paths = [folder / f"{rows.split}_images" / name for rows in splits for name in rows.names]
     labels = np.concatenate([rows.labels for rows in splits])
-    dreams = Dreams(labels.max() + 1, _stream(seed, 0))
+    dreams = Dreams(labels.max() + 1, _stream(seed, _WEIGHTS))
 
     def write(start: int) -> int:
         batch = slice(start, start + _BATCH)
-        pictures = dreams.draw(labels[batch], _stream(seed, 1, start))
+        pictures = dreams.draw(labels[batch], _stream(seed, _IMAGES, start))
         for path, picture in zip(paths[batch], pictures, strict=True):
             # Without compression every file has the same size, which so tells nothing of the class.
             path.write_bytes(cv2.imencode(".png", picture, _UNCOMPRESSED)[1])
@@ -166,9 +168,9 @@ class Dreams:
     """Draws images of classes with a deep network of random weights.
 
     A class is a point in the space of latents, one for its object and one for its backdrop. An image shows a
-    latent near it (nearer in some classes than in others), the object shifted, turned, scaled and perhaps
-    mirrored, in a light of its own. Some images are dreamt on the way to another class: no classifier can be
-    right about all of those.
+    latent near it, the object shifted, turned and scaled, in a light and a haze of its own; a mirrored image
+    is as likely as the image. Some are dreamt on the way to another class, as far from none of it to all of it:
+    no classifier can be right about those.
     """
 
     LATENT = 16
@@ -183,8 +185,8 @@ class Dreams:
     EDGE = 8.0  # its sharpness
     CONTRAST = 0.2
     TINT = 0.2
-    HAZE = 0.5  # large blotches: what nearest neighbours cannot see through and averages can
-    BLOTCHES = 4  # of haze along a side
+    HAZE = 0.65  # large blotches: what nearest neighbours cannot see through and averages can
+    BLOTCHES = 5  # of haze along a side
     NOISE = 0.06
 
     def __init__(self, classes: int, generator: Generator) -> None:
@@ -252,7 +254,7 @@ class CoordinateNetwork:
 
     WIDTH = 16
     MAPPED = 64
-    FREQUENCY = 4.0  # of the first layer, in radians per half of a side
+    FREQUENCY = 5.0  # of the first layer, in radians per half of a side
     GAIN = 1.6  # of the later ones: the larger, the rougher
     MODULATION = 0.5  # of the weights by the latent
     PHASE = 1.5

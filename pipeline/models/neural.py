@@ -23,10 +23,9 @@ from pipeline.models import pacing
 from pipeline.models.networks import build_network
 from pipeline.models.pacing import Epoch
 from pipeline.models.recipe import NeuralRecipe, Rung
-from pipeline.models.training import LabelledImages, Normalisation, Training, predict, scaled
+from pipeline.models.training import EVALUATION_BATCH, LabelledImages, Normalisation, Training, predict, scaled
 
 SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
-EVALUATION_COST = 0.4  # of an image, beside that of training on it: no backward pass
 SAMPLE = 2000  # images that the normalisation and the whitening are computed from
 
 
@@ -104,7 +103,7 @@ class NeuralNetwork:
         self._initialise_from(sample)
         training = self._training(steps)
         training.resume()
-        training.run(train, validation, self._epochs(training, steps, len(validation)), self.recipe.name)
+        training.run(train, validation, self._epochs(training, steps, validation), self.recipe.name)
         self.trained = tuple(training.epochs)
         return self
 
@@ -188,7 +187,7 @@ class NeuralNetwork:
         steps = [(step.name, step.arguments) for step in self.recipe.augment]
         return chain([build_augmentation(name, arguments, self.symmetries) for name, arguments in steps])
 
-    def _epochs(self, training: Training, steps: "Steps", validation_images: int) -> Iterator[Epoch]:
+    def _epochs(self, training: Training, steps: "Steps", validation: LabelledImages) -> Iterator[Epoch]:
         done, full = training.epochs, max(self.shape)
         if self.plan.replay is not None:
             return iter(self.plan.replay[len(done) :])
@@ -197,7 +196,7 @@ class NeuralNetwork:
             return islice(epochs, len(done), None)
         sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)} | {full}
         seconds = {size: self._seconds_a_batch(self.network, steps.batch_size, size) for size in sizes}
-        evaluation = EVALUATION_COST * seconds[full] * validation_images / steps.batch_size
+        evaluation = self._seconds_of_evaluation(validation.images)
         seconds = {size: each + evaluation / steps.a_pass for size, each in seconds.items()}
         end = self.plan.deadline - evaluation * len(self._views(True))
         return pacing.budgeted_epochs(self.recipe, steps.a_pass, full, seconds, end, done)
@@ -222,6 +221,13 @@ class NeuralNetwork:
         with written(self.folder / "rung.json") as path:
             path.write_text(chosen.model_dump_json())
         return chosen
+
+    def _seconds_of_evaluation(self, images: np.ndarray) -> float:
+        """Seconds of one view of the images, by the measure of a few of them."""
+        few = images[:EVALUATION_BATCH]
+        begun = time.monotonic()
+        predict(self.network, few, self.normalisation, self.shape, self.device)
+        return (time.monotonic() - begun) * len(images) / len(few)
 
     def _seconds_a_batch(self, network: nn.Module, batch_size: int, size: int) -> float:
         """Seconds of one forward and backward pass, the better of two after a first one that warms up."""

@@ -154,12 +154,12 @@ def test_another_seed_draws_other_names_labels_and_images(drawn, tmp_path):
 def test_names_and_labels_of_a_seed_never_change():
     (train, _, test), usages = plan_rehearsal(60, seed=0)
     assert (train.names[:3], train.labels[:5].tolist()) == (
-        ("00037.png", "00043.png", "00006.png"),
-        [1, 7, 12, 7, 6],
+        ("00030.png", "00026.png", "00025.png"),
+        [7, 13, 10, 13, 11],
     )
     assert (test.names[0], test.labels[:5].tolist()) == (
-        "835ce221-16bc-40ba-a51b-67f892a76bed.png",
-        [13, 13, 5, 1, 1],
+        "beacee8c-f514-48f5-80b1-3002df51d7cc.png",
+        [3, 11, 0, 2, 6],
     )
     assert usages[:3].tolist() == ["Private", "Private", "Private"]
 
@@ -198,9 +198,16 @@ def test_a_folder_that_holds_something_is_left_alone(drawn):
     assert contents(drawn) == before
 
 
-@pytest.mark.parametrize("images", [-1, 0, 59, 100_001])
+def test_an_empty_folder_is_drawn_into(tmp_path):
+    folder = tmp_path / "rehearsal"
+    folder.mkdir()
+    draw_rehearsal(folder, answers_of(folder), images=60)
+    assert len(load_competition(folder).train) == 41
+
+
+@pytest.mark.parametrize("images", [-1, 0, 59, 138_001])
 def test_too_few_and_too_many_images_are_refused(tmp_path, images):
-    with pytest.raises(UserError, match=f"{images} images cannot be drawn; ask for 60 to 100,000"):
+    with pytest.raises(UserError, match=f"{images} images cannot be drawn; ask for 60 to 138,000"):
         draw_rehearsal(tmp_path / "rehearsal", tmp_path / "answers.csv", images=images)
     assert list(tmp_path.iterdir()) == []
 
@@ -263,4 +270,4 @@ def test_what_is_wrong_with_a_command_is_said_in_one_line(tmp_path, monkeypatch,
 def test_an_error_of_the_command_is_a_status_and_no_traceback(tmp_path):
     done = run("draw", "--images", 3, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: 3 images cannot be drawn; ask for 60 to 100,000\n"
+    assert done.stderr == "error: 3 images cannot be drawn; ask for 60 to 138,000\n"

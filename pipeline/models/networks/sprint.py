@@ -27,7 +27,7 @@ class Sprint(nn.Module):
         self.head_scale = head_scale
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.groups(F.gelu(self.whiten(images)))
+        features = self.groups(F.relu(self.whiten(images)))
         return self.head(F.adaptive_max_pool2d(features, 1).flatten(1)) * self.head_scale
 
     @torch.no_grad()
@@ -47,7 +47,7 @@ class Sprint(nn.Module):
 
 
 class Group(nn.Module):
-    """conv - pool - batch norm - GELU, then a residual conv - batch norm - GELU."""
+    """conv - pool - batch norm - ReLU, then a residual conv - batch norm - ReLU."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -57,5 +57,5 @@ class Group(nn.Module):
         self.norm2 = nn.BatchNorm2d(width)
 
     def forward(self, features: Tensor) -> Tensor:
-        features = F.gelu(self.norm1(F.max_pool2d(self.conv1(features), 2)))
-        return features + F.gelu(self.norm2(self.conv2(features)))
+        features = F.relu(self.norm1(F.max_pool2d(self.conv1(features), 2)))
+        return features + F.relu(self.norm2(self.conv2(features)))
