@@ -7,7 +7,14 @@
 them. Names, labels and the order of rows come from the seed alone and are the same everywhere; pixels are the
 same on one kind of processor. The test labels are written apart from the competition.
 
-TABLE
+Its difficulty, measured on val (seed 0; ``python benchmarks/rehearsal_difficulty.py``):
+
+    KNN on standardised pixels, the best k of 1 to 19    0.216
+    Gaussian naive Bayes on standardised pixels          0.316
+    SVM on standardised pixels, the best of four         0.395
+    the small CNN of dhc-cnn32, 30 epochs                0.786
+
+Nothing can reach 1.0: some images lie between two classes.
 """
 
 import argparse
