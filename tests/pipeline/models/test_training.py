@@ -186,6 +186,7 @@ def test_the_network_ends_with_its_best_weights_on_validation(tmp_path):
     last_best = max(place for place, accuracy in enumerate(accuracies) if accuracy == best)
     kept = predict(training.network, VALIDATION.images, TO_UNIT, (16, 16), CPU)
     np.testing.assert_array_equal(kept, after[last_best])
+    assert training.best_accuracy == best == (kept.argmax(1) == VALIDATION.labels).mean()
 
 
 def test_the_averaged_weights_are_those_that_are_validated_and_kept(tmp_path):
@@ -274,7 +275,8 @@ def test_normalisation_centres_and_scales_each_channel_and_puts_it_first():
 
 
 @pytest.mark.parametrize(
-    ("full", "size", "expected"), [((64, 64), 32, (32, 32)), ((48, 64), 32, (24, 32)), ((100, 3), 10, (10, 3)), ((64, 8), 32, (32, 8))]
+    ("full", "size", "expected"),
+    [((64, 64), 32, (32, 32)), ((48, 64), 32, (24, 32)), ((100, 3), 10, (10, 3)), ((64, 8), 32, (32, 8))],
 )
 def test_growing_keeps_the_proportions_of_the_images(full, size, expected):
     assert scaled(full, size) == expected
