@@ -11,9 +11,9 @@ EPOCHS_AT_LEAST = 8  # of a training within a budget
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass, or at the end a part of one.
+    """One pass over the images or, within a time budget, a part of one.
 
-    size: pixels a side, for a native input of ``size * size``.
+    size: pixels of the longer side.
     batches: optimiser steps.
     start, end: the stretch of the schedule it covers, in [0, 1].
     """
