@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.models.recipe import NeuralRecipe
 
+SMALLEST_SIZE = 24  # pixels a side; what is learnt on smaller images is of little use later
 EPOCHS_AT_LEAST = 8  # of a training within a budget
 
 
@@ -27,7 +28,7 @@ class Epoch:
 def size_at(progress: float, recipe: NeuralRecipe, full: int) -> int:
     """The image size at ``progress`` in [0, 1): equal shares of the schedule for each growing size."""
     share = recipe.growing[min(int(progress * len(recipe.growing)), len(recipe.growing) - 1)]
-    return max(8, 4 * round(full * share / 4)) if share < 1 else full
+    return min(full, max(SMALLEST_SIZE, 4 * round(full * share / 4))) if share < 1 else full
 
 
 def fixed_epochs(recipe: NeuralRecipe, epochs: int, batches: int, full: int) -> Iterator[Epoch]:

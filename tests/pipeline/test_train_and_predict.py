@@ -226,4 +226,4 @@ def test_predicting_before_training_says_what_to_run(tmp_path, make_competition)
 
 def test_a_model_that_was_not_trained_gets_the_names_of_those_that_were(trained):
     error = fail("predict", "--competition", trained["folder"], "--work", trained["place"], "--models", "dhc-svm")
-    assert "dhc-svm" in error and "sprint" in error
+    assert "dhc-svm" in error and "dhc-gaussian-nb" in error

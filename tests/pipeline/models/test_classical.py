@@ -213,7 +213,8 @@ def test_images_in_several_pieces_and_in_a_cache_give_the_answers_of_an_array(
     cache = open_cache(paths, tmp_path / "cache")
     monkeypatch.setattr(classical.pixels, "CHUNK_VALUES", 5000)
     in_pieces = build(name).fit(cache, labels, *validation).predict_proba(validation[0])
-    np.testing.assert_allclose(in_pieces, expected, atol=1e-5)
+    # float32 products of other block sizes differ in their last bits, and the temperature with them
+    np.testing.assert_allclose(in_pieces, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

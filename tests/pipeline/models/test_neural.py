@@ -222,9 +222,9 @@ def test_without_a_plan_the_recipe_says_how_many_epochs(tmp_path):
 
 
 def test_growing_images_end_at_their_full_size(tmp_path):
-    images, labels = draw(32, seed=1, shape=(32, 32))
+    images, labels = draw(32, seed=1, shape=(48, 48))
     model = network(tmp_path, sprint(growing=(0.5, 0.75, 1.0))).fit(images, labels, images, labels)
-    assert [epoch.size for epoch in model.trained] == [16, 24, 32]
+    assert [epoch.size for epoch in model.trained] == [24, 36, 48]
 
 
 def test_few_images_still_make_several_batches(tmp_path):

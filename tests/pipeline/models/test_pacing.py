@@ -76,7 +76,7 @@ def test_small_sizes_are_multiples_of_four_and_the_last_is_the_full_one(full):
     sizes = [size_at(progress / 30, recipe(), full) for progress in range(30)]
     assert sizes == sorted(sizes)
     assert sizes[-1] == full
-    assert all(size % 4 == 0 and size >= 8 for size in sizes if size != full)
+    assert all(size % 4 == 0 and size >= min(24, full) for size in sizes if size != full)
 
 
 def test_without_growing_all_epochs_have_the_full_size():

@@ -228,7 +228,7 @@ def test_history_tells_what_happened(tmp_path):
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     assert list(rows[0]) == [field.name for field in fields(EpochRecord)]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
-    assert [row["size"] for row in rows] == [8, 8, 16, 16]
+    assert [row["size"] for row in rows] == [16, 16, 16, 16]
     assert {row["batches"] for row in rows} == {4}
     assert all(0 <= row["accuracy"] <= 1 and 0 <= row["validation_accuracy"] <= 1 for row in rows)
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[-1]["validation_loss"] < rows[0]["validation_loss"]
