@@ -18,7 +18,7 @@ class Sprint(nn.Module):
     width: filters of the first group; the second has twice, the third four times as many.
     """
 
-    def __init__(self, classes: int, width: int, head_scale: float = 0.125) -> None:
+    def __init__(self, classes: int, width: int, head_scale: float = 0.5) -> None:
         super().__init__()
         self.whiten = nn.Conv2d(3, WHITENED, 3, padding=1)
         self.whiten.weight.requires_grad_(False)
