@@ -19,6 +19,7 @@ from pipeline.answers.blend import Blend, select_blend
 from pipeline.answers.predictions import Predictions
 from pipeline.answers.submission import class_counts, write_submission
 from pipeline.devices import choose_device
+from pipeline.files import written
 from pipeline.images.cache import ImageCache, open_cache
 from pipeline.models.neural import NeuralNetwork
 from pipeline.runs import Model, Run, comparable, finished_runs
@@ -28,13 +29,7 @@ from pipeline.settings import KAGGLE_WORKING, Settings, predict_settings, run_do
 def main(arguments: list[str]) -> None:
     settings = predict_settings(arguments)
     device = choose_device(settings.device)
-    competition = open_competition(
-        settings.competition,
-        settings.data,
-        settings.data_folder,
-        settings.image_column,
-        settings.label_column,
-    )
+    competition = open_competition(**settings.source)
     runs = usable_runs(competition, settings)
     blend = choose_blend(runs, competition, settings)
     members = {name: answer(runs[name], competition, settings, device) for name in blend.weights}
@@ -108,7 +103,8 @@ def hand_in(competition: Competition, predictions: Predictions, settings: Settin
     path = settings.submissions_folder(competition.name) / "submission.csv"
     write_submission(competition, predictions, path)
     if KAGGLE_WORKING.is_dir():
-        shutil.copyfile(path, KAGGLE_WORKING / "submission.csv")
+        with written(KAGGLE_WORKING / "submission.csv") as copy:
+            shutil.copyfile(path, copy)
     return path
 
 

@@ -56,6 +56,17 @@ class Settings:
         return data_folder(self.work)
 
     @property
+    def source(self) -> dict[str, str | Path | None]:
+        """Where the competition's files are and how its columns are called, as ``open_competition`` takes it."""
+        return {
+            "competition": self.competition,
+            "data": self.data,
+            "data_folder": self.data_folder,
+            "image_column": self.image_column,
+            "label_column": self.label_column,
+        }
+
+    @property
     def cache_folder(self) -> Path:
         return self.data_folder / "cache"
 

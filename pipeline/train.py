@@ -51,13 +51,7 @@ def read_settings(arguments: list[str]) -> tuple[Settings, Plan | None]:
 
 
 def read_competition(settings: Settings) -> Competition:
-    competition = open_competition(
-        settings.competition,
-        settings.data,
-        settings.data_folder,
-        settings.image_column,
-        settings.label_column,
-    )
+    competition = open_competition(**settings.source)
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
     counts = (len(competition.train), len(competition.val), len(competition.test), len(competition.classes))

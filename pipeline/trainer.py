@@ -13,6 +13,7 @@ from competition.spec import Competition
 from competition.splits import stratified_rows
 from pipeline.answers.predictions import Predictions
 from pipeline.answers.scores import score
+from pipeline.files import written
 from pipeline.labelled import Labelled
 from pipeline.models.classical import CLASSIFIERS
 from pipeline.models.neural import NetworkPlan, NeuralNetwork
@@ -51,7 +52,8 @@ class Trainer:
             (folder / "run.json").touch()
             print(f"{recipe.name}: trained before by the same command ({run.score.accuracy:.4f}); --fresh repeats it")
             return run.plan
-        shutil.copyfile(RECIPES / f"{recipe.name}.toml", folder / "recipe.toml")
+        with written(folder / "recipe.toml") as copy:
+            shutil.copyfile(RECIPES / f"{recipe.name}.toml", copy)
         begun = time.monotonic()
         fitted = self._fit_parts(recipe, model, plan, folder)
         run = self._write_run(recipe, model, key, fitted, begun)

@@ -1,7 +1,6 @@
 """What all classifiers on pixels share: the contract, standardised pixels, saving, calibration."""
 
 import json
-import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
@@ -12,6 +11,7 @@ from safetensors.numpy import save_file
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
+from pipeline.files import written
 from pipeline.models.classical.pixels import (
     Images,
     chunks,
@@ -64,16 +64,11 @@ class PixelClassifier(ABC):
 
     def save(self, folder: Path) -> None:
         """Write the model to one file of ``folder``, in place of the one that may be there."""
-        folder.mkdir(parents=True, exist_ok=True)
         state = vars(self)
         arrays = {name: np.ascontiguousarray(v) for name, v in state.items() if isinstance(v, np.ndarray)}
         facts = {name: value for name, value in state.items() if name not in arrays}
-        unfinished = folder / f".{FILE}.{os.getpid()}"
-        try:
-            save_file(arrays, unfinished, metadata={"facts": json.dumps(facts)})
-            unfinished.replace(folder / FILE)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with written(folder / FILE) as path:
+            save_file(arrays, path, metadata={"facts": json.dumps(facts)})
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -2,12 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 
 from competition.errors import UserError
@@ -33,15 +31,6 @@ def draw(count: int, seed: int, shape: tuple[int, int] = (16, 16)) -> tuple[np.n
 LADDER = [{"size": 0.5, "width": 8}, {"size": 1.0, "width": 8}, {"size": 1.0, "width": 12}]
 NARROW = Rung(size=1.0, width=8)
 SAMPLE: Sample = *draw(64, seed=1), *draw(24, seed=2)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other at every tiny layer are far slower where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def sprint(**changes) -> NeuralRecipe:

@@ -1,22 +1,11 @@
 """Optimisers: Muon's algebra, who gets which parameters, and that each of them learns."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
 
 from pipeline.models.optimisers import Muon, build_optimisers, orthogonalised
 from pipeline.models.recipe import Optimiser
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other at every tiny layer are far slower where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def small_network() -> nn.Sequential:

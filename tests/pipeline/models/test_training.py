@@ -46,15 +46,6 @@ def draw(count: int, seed: int) -> LabelledImages:
 TRAIN, VALIDATION = draw(64, seed=1), draw(24, seed=2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other at every tiny layer are far slower where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def protocol(name: str = "muon, one cycle, averaged") -> NeuralRecipe:
     network = {"name": "sprint", "width": 8}
     return NeuralRecipe(

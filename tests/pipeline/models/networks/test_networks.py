@@ -1,7 +1,5 @@
 """The networks: the layers and numbers of the reports, and that each of them learns."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,15 +11,6 @@ from pipeline.models.networks.sprint import WHITENED, Sprint
 from pipeline.models.networks.vgg import vgg
 from pipeline.models.optimisers import build_optimisers
 from pipeline.models.recipe import RECIPES, load_recipe
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Two threads that wait for each other at every tiny layer are far slower where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
