@@ -1,6 +1,6 @@
 """Competition: the frozen description that every stage works from."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -57,4 +57,3 @@ class Competition:
     submission_ids: tuple[str, ...]
     metric: str = "accuracy"
     symmetries: Symmetries = "mirror"
-    notes: tuple[str, ...] = field(default=())

@@ -8,23 +8,6 @@ from competition.errors import UserError
 from competition.spec import Competition
 
 
-def carve_validation(competition: Competition, seed: int, fraction: float = 0.1) -> Competition:
-    """The competition with a stratified ``fraction`` of its training images as validation split instead.
-
-    Every class keeps an image in train, so a class of one image stays there.
-    Raises UserError where no class has two.
-    """
-    labels = competition.train.labels
-    kept, taken = stratified_holdout(labels, fraction, seed)
-    note = f"validation: {len(taken)} of {len(labels)} training images, stratified, seed {seed}"
-    return replace(
-        competition,
-        train=competition.train.take(kept),
-        val=replace(competition.train.take(taken), name="val"),
-        notes=(*competition.notes, note),
-    )
-
-
 def limit_train(competition: Competition, images: int, seed: int) -> Competition:
     """The competition with ``images`` training images, stratified, of every class one at least if possible.
 

@@ -7,7 +7,7 @@ import pytest
 
 from competition.errors import UserError
 from competition.spec import Competition, Split
-from competition.splits import carve_validation, limit_train, stratified_folds, stratified_rows
+from competition.splits import limit_train, stratified_folds, stratified_holdout, stratified_rows
 
 
 def competition_of(*counts: int) -> Competition:
@@ -31,51 +31,48 @@ def counts_of(split: Split, classes: int) -> list[int]:
     return np.bincount(split.labels, minlength=classes).tolist()
 
 
-def test_validation_takes_a_tenth_of_every_class():
-    carved = carve_validation(competition_of(100, 200, 50), seed=0)
-    assert counts_of(carved.val, 3) == [10, 20, 5]
-    assert counts_of(carved.train, 3) == [90, 180, 45]
-    assert carved.val.name == "val"
-    assert set(carved.train.ids).isdisjoint(carved.val.ids)
+def held_out(*counts: int, fraction: float = 0.1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The (train, validation) labels of classes with these counts."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    train, validation = stratified_holdout(labels, fraction, seed)
+    return labels[train], labels[validation]
 
 
-def test_each_image_keeps_its_label_and_path():
-    whole = competition_of(20, 30)
-    label_of = dict(zip(whole.train.ids, whole.train.labels, strict=True))
-    carved = carve_validation(whole, seed=1)
-    for split in (carved.train, carved.val):
-        assert [label_of[image_id] for image_id in split.ids] == split.labels.tolist()
-        assert [str(path) for path in split.paths] == list(split.ids)
+def test_a_holdout_takes_its_fraction_of_every_class():
+    train, validation = held_out(100, 200, 50)
+    assert np.bincount(validation).tolist() == [10, 20, 5]
+    assert np.bincount(train).tolist() == [90, 180, 45]
+
+
+def test_a_holdout_parts_the_rows():
+    train, validation = stratified_holdout(np.repeat([0, 1], [20, 30]), 0.1, seed=1)
+    assert sorted([*train, *validation]) == list(range(50))
 
 
 def test_a_class_of_one_image_stays_in_train():
-    carved = carve_validation(competition_of(1, 1, 40), seed=0, fraction=0.5)
-    assert counts_of(carved.train, 3)[:2] == [1, 1]
-    assert counts_of(carved.val, 3)[:2] == [0, 0]
+    train, validation = held_out(1, 1, 40, fraction=0.5)
+    assert np.bincount(train).tolist()[:2] == [1, 1]
+    assert set(validation) == {2}
 
 
 def test_a_large_fraction_leaves_every_class_an_image():
-    assert counts_of(carve_validation(competition_of(2, 3, 4), seed=0, fraction=1.0).train, 3) == [1, 1, 1]
+    train, _ = held_out(2, 3, 4, fraction=1.0)
+    assert train.tolist() == [0, 1, 2]
 
 
 def test_few_images_still_give_one_for_validation():
-    assert len(carve_validation(competition_of(2, 2), seed=0).val) == 1
+    assert len(held_out(2, 2)[1]) == 1
 
 
-def test_validation_cannot_be_carved_where_no_class_has_two_images():
+def test_nothing_can_be_held_out_where_no_class_has_two_images():
     with pytest.raises(UserError, match=r"no class has two training images.*val\.csv"):
-        carve_validation(competition_of(1, 1, 1), seed=0)
+        held_out(1, 1, 1)
 
 
-def test_a_seed_fixes_the_validation_and_another_changes_it():
-    whole = competition_of(100, 100)
-    ids = [carve_validation(whole, seed).val.ids for seed in (3, 3, 4)]
-    assert ids[0] == ids[1] != ids[2]
-
-
-def test_the_notes_say_what_was_carved():
-    note = carve_validation(competition_of(50, 50), seed=7).notes[-1]
-    assert note == "validation: 10 of 100 training images, stratified, seed 7"
+def test_a_seed_fixes_the_holdout_and_another_changes_it():
+    labels = np.repeat([0, 1], 100)
+    first, same, other = (stratified_holdout(labels, 0.1, seed)[1].tolist() for seed in (3, 3, 4))
+    assert first == same != other
 
 
 def test_a_limit_keeps_the_proportions():
