@@ -2,6 +2,7 @@
 
 import ctypes
 from contextlib import suppress
+from functools import cache
 
 import torch
 
@@ -27,6 +28,22 @@ def choose_device(wish: str) -> torch.device:
     if torch.cuda.is_available():
         print(f"the GPU does not work ({fault}): going on with the CPU")
     return torch.device("cpu")
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Products in half precision where the device computes them natively, everything else in float32.
+
+    float16 on a GPU; bfloat16, about twice as fast as float32, on a processor with AVX-512 BF16 or AMX.
+    """
+    if device.type == "cuda":
+        return torch.autocast("cuda", torch.float16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=_native_bfloat16())
+
+
+@cache
+def _native_bfloat16() -> bool:
+    abilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not tell
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
 def _keep_freed_memory() -> None:

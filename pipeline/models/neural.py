@@ -17,6 +17,7 @@ from torch import nn
 
 from competition.spec import Symmetries
 from competition.splits import stratified_holdout
+from pipeline.devices import mixed_precision
 from pipeline.files import written
 from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, views
 from pipeline.models import pacing
@@ -237,7 +238,9 @@ class NeuralNetwork:
         seconds = []
         for _ in range(3):
             begun = time.monotonic()
-            F.cross_entropy(network(self.normalisation(images, self.device)), targets).backward()
+            with mixed_precision(self.device):
+                logits = network(self.normalisation(images, self.device))
+            F.cross_entropy(logits.float(), targets).backward()
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.monotonic() - begun)

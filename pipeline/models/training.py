@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from pipeline.devices import mixed_precision
 from pipeline.files import written
 from pipeline.images.augment import Augmentation, View, resized
 from pipeline.images.cache import ImageCache
@@ -144,9 +145,9 @@ class Training:
         """One optimiser step on a uint8 batch. Returns the batch's summed loss and count of correct answers."""
         targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
         self.learning_rate.before_step(progress)
-        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
+        with mixed_precision(self.device):
             logits = self.network(self.normalise(images, self.device))
-            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
@@ -289,7 +290,7 @@ def predict(
     starts = range(0, len(images), EVALUATION_BATCH)
     for start in tqdm(starts, desc=title, unit="batch", leave=False, disable=title is None):
         batch = resized(images[start : start + EVALUATION_BATCH], *full)
-        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+        with mixed_precision(device):
             answers = [network(normalise(view(batch), device)).float().softmax(1) for view in views]
         rows.append(torch.stack(answers).mean(0).cpu())
     return torch.cat(rows).numpy()

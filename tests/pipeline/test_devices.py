@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from competition.errors import UserError
-from pipeline.devices import choose_device
+from pipeline import devices
+from pipeline.devices import choose_device, mixed_precision
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -22,3 +23,10 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu():
 def test_a_gpu_that_is_ordered_and_not_there_is_an_error_that_says_what_to_do():
     with pytest.raises(UserError, match=r"--device cuda: .*; use --device cpu"):
         choose_device("cuda")
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_products_are_in_half_precision_only_where_the_processor_computes_it(monkeypatch, native, precision):
+    monkeypatch.setattr(devices, "_native_bfloat16", lambda: native)
+    with mixed_precision(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == precision

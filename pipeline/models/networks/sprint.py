@@ -47,7 +47,7 @@ class Sprint(nn.Module):
 
 
 class Group(nn.Module):
-    """conv - pool - batch norm - ReLU, then a residual conv - batch norm - ReLU."""
+    """conv - pool - batch norm - ReLU, then two more conv - batch norm - ReLU with a connection around them."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -55,7 +55,10 @@ class Group(nn.Module):
         self.norm1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm3 = nn.BatchNorm2d(width)
 
     def forward(self, features: Tensor) -> Tensor:
         features = F.relu(self.norm1(F.max_pool2d(self.conv1(features), 2)))
-        return features + F.relu(self.norm2(self.conv2(features)))
+        residual = F.relu(self.norm2(self.conv2(features)))
+        return features + F.relu(self.norm3(self.conv3(residual)))

@@ -82,7 +82,7 @@ def test_sprint_takes_images_of_any_size(shape):
 
 def test_sprint_doubles_its_width_from_group_to_group_and_freezes_the_first_layer():
     network = Sprint(10, width=8)
-    assert [conv.out_channels for conv in layers(network, nn.Conv2d)] == [WHITENED, 8, 8, 16, 16, 32, 32]
+    assert [conv.out_channels for conv in layers(network, nn.Conv2d)] == [WHITENED] + [8] * 3 + [16] * 3 + [32] * 3
     frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
     assert frozen == {"whiten.weight"}
 
