@@ -1,4 +1,4 @@
-"""Where the files come from: a folder, a ZIP, a notebook's input, a public data set, the rehearsal."""
+"""Where the files come from: a folder, a ZIP, a notebook's input, Kaggle, a public data set, the rehearsal."""
 
 import os
 import re
@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from competition import kaggle_client
 from competition.archives import unpacked
 from competition.datasets import DATASETS, write_dataset
 from competition.errors import UserError
+from competition.kaggle_client import KaggleError
 from competition.spec import Competition
 from competition.storage import build_folder
 from competition.tables import competition_folder, load_competition
@@ -18,6 +20,7 @@ from competition.wording import did_you_mean, fault_in, listed, printable
 KAGGLE_INPUT = Path("/kaggle/input")
 REHEARSAL = "rehearsal"
 _NAME = re.compile(r"(?!answers$)[A-Za-z0-9][\w .()-]*")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # how Kaggle spells a competition's name in addresses
 
 
 def open_competition(
@@ -86,7 +89,26 @@ def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Pat
         return name, build_folder(kept, lambda folder: draw_rehearsal(folder, answers))
     if Path(name).is_dir():
         return name, Path(name)
-    raise _unknown(name, [*_entries(data_folder), *inputs, *DATASETS, REHEARSAL])
+    places = [*_entries(data_folder), *inputs, *DATASETS, REHEARSAL]
+    return name, unpacked(_downloaded(name, data_folder, places), kept, competition_folder)
+
+
+def _downloaded(name: str, data_folder: Path, places: list[str]) -> Path:
+    """The ZIP that Kaggle gives out under that name, fetched unless it is there."""
+    archive = data_folder / f"{name}.zip"
+    if zipfile.is_zipfile(archive):
+        return archive
+    if not _SLUG.fullmatch(name):
+        raise _unknown(name, "neither", places)
+    try:
+        return kaggle_client.download(name, data_folder)
+    except KaggleError as error:
+        if error.kind == 404:
+            raise _unknown(name, f"neither on Kaggle ({error.kind}) nor", places) from error
+        if error.kind in ("credentials", "connection", "missing"):
+            fault = f"no competition '{name}' here{did_you_mean(name, places)}"
+            raise UserError(f"{fault}; to download it: {error}") from error
+        raise
 
 
 def _checked(name: str) -> str:
@@ -97,9 +119,9 @@ def _checked(name: str) -> str:
     return name
 
 
-def _unknown(name: str, places: list[str]) -> UserError:
+def _unknown(name: str, where: str, places: list[str]) -> UserError:
     known = sorted({place for place in places if _NAME.fullmatch(place)})
-    fault = f"no competition '{name}'{did_you_mean(name, known)}, neither a folder here nor one of"
+    fault = f"no competition '{name}'{did_you_mean(name, known)}, {where} a folder here nor one of"
     return UserError(f"{fault} {', '.join(known)}; give its folder or ZIP with --data")
 
 
@@ -118,15 +140,15 @@ def _inputs(kaggle_input: Path) -> dict[str, Path]:
     """
     newer = kaggle_input / "competitions"
     found: dict[str, Path] = {}
-    for folder in (*_subfolders(newer), *_subfolders(kaggle_input)):
-        place = next(filter(_holds_tables, chain((folder,), _subfolders(folder))), None)
+    for folder in (*subfolders(newer), *subfolders(kaggle_input)):
+        place = next(filter(_holds_tables, chain((folder,), subfolders(folder))), None)
         if place and folder != newer:
             found.setdefault(folder.name, place)
     return found
 
 
-def _subfolders(folder: Path) -> Iterator[Path]:
-    """Looks up no file's status: an input may hold a million images."""
+def subfolders(folder: Path) -> Iterator[Path]:
+    """The folders in one, sorted; no file's status is looked up, since an input may hold a million images."""
     if folder.is_dir():
         with os.scandir(folder) as entries:
             yield from sorted(Path(entry.path) for entry in entries if entry.is_dir())

@@ -16,7 +16,9 @@ from competition.errors import UserError, first_few
 from competition.sources import open_competition
 from competition.spec import Competition
 from pipeline.answers.blend import Blend, select_blend
+from pipeline.answers.ledger import Note, sha256_of
 from pipeline.answers.predictions import Predictions
+from pipeline.answers.scores import wilson_interval
 from pipeline.answers.submission import class_counts, write_submission
 from pipeline.devices import choose_device
 from pipeline.files import written
@@ -35,7 +37,9 @@ def main(arguments: list[str]) -> None:
     members = {name: answer(runs[name], competition, settings, device) for name in blend.weights}
     predictions = fill_unreadable(blend.apply(members), runs, competition, settings)
     print(class_counts(competition, predictions))
-    print(hand_in(competition, predictions, settings))
+    submission = hand_in(competition, predictions, settings)
+    write_note(submission, blend, settings.runs_folder(competition.name))
+    print(submission)
 
 
 def usable_runs(competition: Competition, settings: Settings) -> dict[str, Run]:
@@ -106,6 +110,14 @@ def hand_in(competition: Competition, predictions: Predictions, settings: Settin
         with written(KAGGLE_WORKING / "submission.csv") as copy:
             shutil.copyfile(path, copy)
     return path
+
+
+def write_note(submission: Path, blend: Blend, runs: Path) -> None:
+    """Leave beside the submission what submit.py writes into the ledger. runs: ``runs/<competition>``."""
+    validated = len(Predictions.load(runs / blend.best_single / "predictions.npz"))
+    interval = wilson_interval(round(blend.expected * validated), validated)
+    note = Note(sha256_of(submission), blend.weights, blend.expected, *interval)
+    note.write(submission.with_name("submission.json"))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,19 @@
 """Small competitions in Kaggle's form, with images that any model can learn to tell apart."""
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from competition.stand_in.sandbox import Limits, Sandbox
+from competition.stand_in.server import StandIn
+from tests.stand_in import client_environment, hosted, kaggle
 
 IMAGE_FOLDERS = {
     "split_images": {"train": "train_images", "val": "val_images", "test": "test_images"},
@@ -83,3 +90,30 @@ def _make_competition(
 def make_competition() -> Callable[..., Path]:
     """A function that writes a competition into a folder and returns the folder."""
     return _make_competition
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Sandbox:
+    """Where kernels run, with this very Python."""
+    return Sandbox(Path(sys.executable), Limits(seconds=300, gigabytes=4))
+
+
+@pytest.fixture(scope="session")
+def needs_sandbox(sandbox) -> None:
+    """Skips a test that runs kernels on a machine where none can be run."""
+    if sandbox.problem:
+        pytest.skip(f"no kernel can be run on this machine ({sandbox.problem})")
+
+
+@pytest.fixture
+def stand_in(make_competition, sandbox, tmp_path) -> Iterator[StandIn]:
+    """The stand-in for Kaggle's server with the competition insects, and the state in ``tmp_path``."""
+    insects = hosted(make_competition(tmp_path / "hosted" / "insects"))
+    with StandIn(insects, tmp_path / "state", sandbox=sandbox) as server:
+        yield server
+
+
+@pytest.fixture
+def client(stand_in, tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function that starts the real ``kaggle`` client, with an empty home, in ``tmp_path``."""
+    return partial(kaggle, client_environment(stand_in, tmp_path / "home"), cwd=tmp_path)

@@ -26,7 +26,24 @@ def write_submission(competition: Competition, predictions: Predictions, path: P
     The CSV is UTF-8 with LF. Raises UserError, and leaves ``path`` as it was, where an id was not predicted,
     the number of classes is not the competition's, or ``check_submission`` would refuse the file.
     """
-    labels = [competition.classes[winner] for winner in _winners(competition, predictions)]
+    _write(competition, [competition.classes[winner] for winner in _winners(competition, predictions)], path)
+
+
+def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
+    """The path of a valid submission: ``path``, or ``corrected`` where the order of its rows alone was wrong.
+
+    Raises UserError for all else that ``check_submission`` would refuse.
+    """
+    table = _checked_table(competition, path)
+    labels = dict(table.rows)
+    if tuple(labels) == competition.submission_ids:
+        return path
+    _write(competition, [labels[name] for name in competition.submission_ids], corrected)
+    return corrected
+
+
+def _write(competition: Competition, labels: Iterable[Label], path: Path) -> None:
+    """Write a label for each of ``competition.submission_ids``."""
     with written(path) as temporary:
         rows = [_header(competition), *zip(competition.submission_ids, labels, strict=True)]
         temporary.write_text("".join(map(_csv_line, rows)), encoding="utf-8", newline="")
@@ -40,14 +57,21 @@ def check_submission(competition: Competition, path: Path) -> str:
     with a known class. A byte-order mark, CRLF and blank lines are read over. Raises UserError saying what is
     wrong.
     """
+    table = _checked_table(competition, path)
+    ids, labels = zip(*table.rows, strict=True)
+    _check_order(competition, table, ids)
+    predicted, known = len(set(labels)), len(competition.classes)
+    return f"{len(ids):,} rows, {predicted:,} of {known:,} classes, order of {_order_source(competition)}"
+
+
+def _checked_table(competition: Competition, path: Path) -> Table:
+    """The CSV, refused for whatever but its order."""
     table = read_table(path)
     _check_header(competition, table)
     ids, labels = zip(*table.rows, strict=True)
     _check_ids(competition, table, ids)
     _check_labels(competition, table, labels)
-    _check_order(competition, table, ids)
-    predicted, known = len(set(labels)), len(competition.classes)
-    return f"{len(ids):,} rows, {predicted:,} of {known:,} classes, order of {_order_source(competition)}"
+    return table
 
 
 def class_counts(competition: Competition, predictions: Predictions) -> str:

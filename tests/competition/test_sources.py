@@ -225,8 +225,8 @@ def test_a_name_that_cannot_be_a_folders_is_refused(zoo, data_folder, tmp_path, 
 
 def test_an_unknown_name_is_refused_with_the_nearest_and_all_that_are_known(zoo, data_folder):
     shutil.copytree(zoo, data_folder / "zoo")
-    message = refusal("eurosatt", None, data_folder)
-    assert "no competition 'eurosatt' (did you mean 'eurosat'?), neither a folder here nor one of" in message
+    message = refusal("Eurosatt", None, data_folder)
+    assert "no competition 'Eurosatt' (did you mean 'eurosat'?), neither a folder here nor one of" in message
     assert "cifar10, eurosat, fashion-mnist, rehearsal, zoo; give its folder or ZIP with --data" in message
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from competition.errors import UserError
 from competition.spec import Competition, Label, Split
 from pipeline.answers.predictions import Predictions
-from pipeline.answers.submission import check_submission, class_counts, write_submission
+from pipeline.answers.submission import check_submission, class_counts, put_in_order, write_submission
 
 IDS = ("00017.png", "b.png", "c.png", "d.png")
 
@@ -167,6 +167,27 @@ def test_a_misspelt_class_gets_the_nearest_name(check):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv: cannot be read \(No such file or directory\)"):
         check_submission(contest(), tmp_path / "none.csv")
+
+
+def test_a_good_file_needs_no_other_order(tmp_path):
+    path = tmp_path / "answer.csv"
+    path.write_text(GOOD)
+    assert put_in_order(contest(), path, tmp_path / "in-order.csv") == path
+    assert not (tmp_path / "in-order.csv").exists()
+
+
+def test_rows_in_an_order_of_their_own_are_written_anew(tmp_path):
+    path, corrected = tmp_path / "answer.csv", tmp_path / "in-order.csv"
+    path.write_text("Image,Class\nd.png,10\nb.png,0\nc.png,3\n00017.png,3\n")
+    assert put_in_order(contest(), path, corrected) == corrected
+    assert corrected.read_text() == GOOD
+
+
+def test_other_faults_are_not_put_right(tmp_path):
+    path = tmp_path / "answer.csv"
+    path.write_text("Image,Class\nd.png,10\nb.png,0\nc.png,3\n")
+    with pytest.raises(UserError, match="1 of 4 ids missing"):
+        put_in_order(contest(), path, tmp_path / "in-order.csv")
 
 
 def test_class_counts_stand_beside_the_shares_of_train():

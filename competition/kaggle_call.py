@@ -1,0 +1,150 @@
+"""One call of Kaggle's client, in a process of its own: ``kaggle_client.py`` starts it and reads what it prints.
+
+Importing the client logs in and creates folders, a call may hang for ever, and its command line neither fails
+where it should nor shows a server's reason. Here a call is one JSON line in, ``[name, arguments]``; out come
+JSON lines with ``total`` (bytes to expect), ``answer`` or ``error``: its ``kind``, a status or a word, and ``says``.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+_LISTED = 100  # submissions, the newest first
+
+
+def main() -> None:
+    name, arguments = json.loads(sys.stdin.readline())
+    out = sys.stdout
+
+    def reply(**words: object) -> None:
+        print(json.dumps(words, default=str), file=out, flush=True)
+
+    with contextlib.redirect_stdout(sys.stderr):
+        reply(**outcome(name, arguments, lambda total: reply(total=total)))
+
+
+def outcome(name: str, arguments: dict, announce: Callable[[int], object]) -> dict:
+    """The ``answer`` or ``error`` of one of ``CALLS``. announce: is told the bytes of a download that begins."""
+    try:
+        return {"answer": CALLS[name](_client(announce), **arguments)}
+    except SystemExit:  # how the client says that it knows nobody to log in as
+        return {"error": {"kind": "credentials", "says": ""}}
+    except Exception as error:
+        return {"error": _described(error)}
+
+
+def _client(announce: Callable[[int], object]):
+    """The client, logged in, that announces a download."""
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    api = KaggleApi()
+    api.authenticate()
+    fetch = api.download_file
+
+    def announced(response, *arguments):
+        announce(int(response.headers.get("Content-Length") or 0))
+        return fetch(response, *arguments)
+
+    api.download_file = announced
+    return api
+
+
+def _described(error: Exception) -> dict:
+    for each in (error, error.__context__):  # of some answers the client makes an error of its own
+        if getattr(each, "response", None) is not None:
+            return {"kind": each.response.status_code, "says": _reason(each.response)}
+    if isinstance(error, OSError) and type(error).__module__.startswith("requests"):
+        return {"kind": "connection", "says": type(error).__name__}
+    kind = "missing" if isinstance(error, ImportError) else "fault"
+    return {"kind": kind, "says": f"{type(error).__name__}: {error}"}
+
+
+def _reason(response) -> str:
+    """What the server said, else the status' own name."""
+    try:
+        return str(response.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.reason or ""
+
+
+def username(api) -> str:
+    return api.config_values["username"]
+
+
+def download(api, competition: str, folder: str) -> None:
+    api.competition_download_files(competition, folder)
+
+
+def submissions(api, competition: str) -> list[dict]:
+    listed = api.competition_submissions(competition, page_size=_LISTED) or []
+    return [
+        {
+            "ref": str(each.ref),
+            "status": each.status.name,
+            "description": each.description or "",
+            "public": each.public_score or "",
+            "reason": each.error_description or "",
+        }
+        for each in listed
+    ]
+
+
+def limits(api, competition: str) -> dict:
+    found = api.competition_get_submission_limits(competition)
+    return {"today": found.num_today, "total": found.num_total, "left": found.num_allowed_now}
+
+
+def submit(api, competition: str, file: str, description: str) -> dict:
+    response = api.competition_submit(file, description, competition, quiet=True)
+    arrived = response.message != api.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE
+    return {"ref": str(response.ref or ""), "says": response.message or "", "arrived": arrived}
+
+
+def kernel_status(api, kernel: str) -> dict:
+    session = api.kernels_status(kernel)
+    return {"status": session.status.name, "reason": session.failure_message or ""}
+
+
+def kernel_log(api, kernel: str) -> str:
+    """What the kernel printed, both streams as one text."""
+    parts = json.loads(_output_page(api, kernel, "").log or "[]")
+    return "".join(part["data"] for part in parts)
+
+
+def kernel_output(api, kernel: str, names: list[str], folder: str) -> list[str]:
+    """Fetch the files of these names. Returns the names that are there."""
+    import requests
+
+    token, fetched = "", []
+    while token is not None:
+        page = _output_page(api, kernel, token)
+        for file in page.files or []:
+            if file.file_name in names:
+                response = requests.get(file.url)
+                response.raise_for_status()
+                (Path(folder) / file.file_name).write_bytes(response.content)
+                fetched.append(file.file_name)
+        token = page.next_page_token or None
+    return fetched
+
+
+def _output_page(api, kernel: str, token: str):
+    from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
+
+    request = ApiListKernelSessionOutputRequest()
+    request.user_name, request.kernel_slug = kernel.split("/")
+    if token:
+        request.page_token = token
+    with api.build_kaggle_client() as client:
+        return client.kernels.kernels_api_client.list_kernel_session_output(request)
+
+
+CALLS = {
+    each.__name__: each
+    for each in (username, download, submissions, limits, submit, kernel_status, kernel_log, kernel_output)
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""Kaggle's server, asked through Kaggle's own client: within a time limit, and what goes wrong said in one line.
+
+Every call is a process of its own (``kaggle_call.py``), killed when it hangs. Its exit status means nothing;
+what it prints is believed only as far as it goes. No credential of the user's gets into an error.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from competition.errors import UserError
+from competition.wording import printable
+
+DRIVER = Path(__file__).with_name("kaggle_call.py")
+PATIENCE = 60.0  # seconds for an answer
+STALLED = 120.0  # seconds without a new byte of a download; the client itself pauses up to half a minute between tries
+SENDING = 180.0  # seconds for an upload, and one more for every 100 kB
+LOGIN = "run `kaggle auth login`, or set KAGGLE_API_TOKEN to a token from https://www.kaggle.com/settings/api"
+_SECRETS = re.compile(r"(?i)(authorization\W+(?:basic |bearer )?|\b(?:basic|bearer) +|https?://[^\s?]+\?)\S+")
+
+
+class KaggleError(UserError):
+    """What went wrong with a call.
+
+    kind: the HTTP status, or ``credentials`` (none are there), ``connection``, ``hang``, ``upload`` (refused),
+        ``missing`` (the client is not installed) or ``fault`` (of the client).
+    """
+
+    def __init__(self, kind: int | str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    @property
+    def is_final(self) -> bool:
+        """True where the server has surely not done what was asked: it refused, or was never asked."""
+        if isinstance(self.kind, int):
+            return self.kind < 500
+        return self.kind in ("credentials", "missing", "upload")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """status: PENDING, COMPLETE or ERROR; public: the score as the server spells it; reason: of an ERROR."""
+
+    ref: str
+    status: str
+    description: str
+    public: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Submissions: sent today, sent ever, and still allowed now. All 0 for who has no team there yet."""
+
+    today: int
+    total: int
+    left: int
+
+
+def username() -> str:
+    """Who the credentials belong to."""
+    return _call("username", "your account")
+
+
+def download(competition: str, folder: Path) -> Path:
+    """Fetch all files of a competition as ``<folder>/<competition>.zip``, going on where an earlier try ended.
+
+    Raises KaggleError; what had arrived is kept for the next try.
+    """
+    parts = folder / ".fetched"
+    parts.mkdir(parents=True, exist_ok=True)
+    part = parts / f"{competition}.zip"
+    with tqdm(desc=f"downloading {competition}", unit="B", unit_scale=True, leave=False) as bar:
+
+        def arrived(total: int | None) -> int:
+            bytes_there = part.stat().st_size if part.is_file() else 0
+            bar.total = total
+            bar.update(bytes_there - bar.n)
+            return bytes_there
+
+        _call("download", competition, STALLED, arrived, competition=competition, folder=str(parts))
+    if not part.is_file():
+        raise KaggleError("fault", f"{competition}: Kaggle sent no ZIP; download it by hand and give it with --data")
+    return part.replace(folder / part.name)
+
+
+def submissions(competition: str) -> list[Submission]:
+    """One's own, the newest first."""
+    return [Submission(**each) for each in _call("submissions", competition, competition=competition)]
+
+
+def limits(competition: str) -> Limits:
+    return Limits(**_call("limits", competition, competition=competition))
+
+
+def submit(competition: str, file: Path, description: str) -> str:
+    """Send a CSV. Returns the submission's ref. An error that is not ``is_final`` may have come after it arrived."""
+    patience = SENDING + file.stat().st_size / 1e5
+    arguments = {"competition": competition, "file": str(file.resolve()), "description": description}
+    answer = _call("submit", competition, patience, **arguments)
+    if answer["ref"]:
+        return answer["ref"]
+    says = printable(masked(answer["says"]), most=200)
+    if answer["arrived"]:
+        raise KaggleError("fault", f"{competition}: Kaggle took the file without giving it a number ({says})")
+    raise KaggleError("upload", f"{competition}: the file did not arrive ({says}); run the same command again")
+
+
+def kernel_status(kernel: str) -> tuple[str, str]:
+    """QUEUED, RUNNING, COMPLETE, ERROR or CANCEL_…, and the reason of a failure. kernel: ``user/slug``."""
+    answer = _call("kernel_status", kernel, kernel=kernel)
+    return answer["status"], masked(answer["reason"])
+
+
+def kernel_log(kernel: str) -> str:
+    """What the kernel's last session printed."""
+    return masked(_call("kernel_log", kernel, kernel=kernel))
+
+
+def kernel_output(kernel: str, names: list[str], folder: Path) -> list[str]:
+    """Fetch those files of a kernel's output, by their paths there, into a folder. Returns which were there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return _call("kernel_output", kernel, SENDING, kernel=kernel, names=names, folder=str(folder.resolve()))
+
+
+def masked(text: str) -> str:
+    """The text without keys, tokens, what follows ``Authorization``, and what signs an address."""
+    for secret in _credentials():
+        text = text.replace(secret, "***")
+    return _SECRETS.sub(r"\1***", text)
+
+
+def _call(
+    name: str,
+    subject: str,
+    patience: float = PATIENCE,
+    arrived: Callable[[int | None], int] | None = None,
+    **arguments: object,
+):
+    """The answer of one call. subject: whom it is about, for errors; patience, arrived: see ``run_driver``."""
+    reply = run_driver(name, arguments, patience, arrived or (lambda total: 0))
+    if "answer" in reply:
+        return reply["answer"]
+    raise _error(reply["error"]["kind"], reply["error"]["says"], subject)
+
+
+def run_driver(name: str, arguments: dict, patience: float, arrived: Callable[[int | None], int]) -> dict:
+    """What a process of its own replies to one call, ``answer`` or ``error``.
+
+    arrived: is told the bytes to expect once they are known, and says how many are there.
+    patience: seconds since the last of them came, after which the process is killed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        replies, complaints = Path(folder) / "replies", Path(folder) / "complaints"
+        with replies.open("wb") as out, complaints.open("wb") as err:
+            command = [sys.executable, "-P", str(DRIVER)]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=_environment())
+            try:
+                process.stdin.write(json.dumps([name, arguments]).encode() + b"\n")
+                process.stdin.close()
+                in_time = _ended(process, patience, lambda: arrived(_reply(replies).get("total")))
+            finally:
+                process.kill()
+                process.wait()
+        reply = _reply(replies)
+        if "answer" in reply or "error" in reply:
+            return reply
+        if not in_time:
+            return {"error": {"kind": "hang", "says": f"{patience:.0f} s"}}
+        return {"error": {"kind": "fault", "says": complaints.read_text(errors="replace")[-300:]}}
+
+
+def _credentials() -> list[str]:
+    """The user's keys and tokens, wherever the client would find them."""
+    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or "~/.kaggle").expanduser()
+    found = [os.environ.get("KAGGLE_KEY"), os.environ.get("KAGGLE_API_TOKEN")]
+    with suppress(OSError, ValueError):
+        found.append(json.loads((folder / "kaggle.json").read_text()).get("key"))
+    for name in ("access_token", "access_token.txt"):
+        with suppress(OSError, ValueError):
+            found.append((folder / name).read_text().strip())
+    return [secret for secret in found if secret]
+
+
+def _environment() -> dict[str, str]:
+    """The user's, without what makes the client print its headers."""
+    return {key: value for key, value in os.environ.items() if key not in ("VERBOSE", "VERBOSE_OUTPUT")}
+
+
+def _ended(process: subprocess.Popen, patience: float, progress: Callable[[], object]) -> bool:
+    """Wait until the process ends; False once its progress has stood still for ``patience`` seconds."""
+    seen, since = progress(), time.monotonic()
+    while process.poll() is None:
+        time.sleep(0.05)
+        if (now := progress()) != seen:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > patience:
+            return False
+    progress()
+    return True
+
+
+def _reply(replies: Path) -> dict:
+    """All that was replied so far, as one dictionary; a line that is not whole yet is left for later."""
+    merged: dict = {}
+    for line in replies.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            merged |= json.loads(line)
+    return merged
+
+
+def _error(kind: int | str, says: str, subject: str) -> KaggleError:
+    words = masked(" ".join(says.split()))
+    said = f"{kind}: {printable(words, most=200)}" if words else str(kind)
+    is_kernel = "/" in subject
+    page = f"https://www.kaggle.com/competitions/{subject}"
+    messages = {
+        "credentials": f"no Kaggle credentials; {LOGIN}",
+        "missing": f"the kaggle client is not there ({words}); pip install -r requirements.txt",
+        "connection": f"Kaggle cannot be reached ({words}); check the connection and run the same command again",
+        "hang": f"{subject}: no answer from Kaggle for {words}; run the same command again later",
+        401: f"Kaggle does not accept the credentials ({said}); {LOGIN}",
+        403: f"{subject}: Kaggle refuses ({said}); accept the rules at {page}/rules, then run the same command again",
+        404: f"no competition '{subject}' on Kaggle ({said}); its name is the last part of its page's address",
+        429: f"{subject}: Kaggle has had too many requests ({said}); wait some minutes and run the same command again",
+    }
+    if is_kernel and kind in (403, 404):
+        message = f"no kernel '{subject}' that you may see ({said}); give USER/NAME as in its page's address"
+    elif kind in messages:
+        message = messages[kind]
+    elif isinstance(kind, int) and kind >= 500:
+        message = f"{subject}: Kaggle's server failed ({said}); run the same command again later"
+    elif isinstance(kind, int):
+        message = f"{subject}: Kaggle refuses ({said}); see {page}"
+    else:
+        message = f"{subject}: Kaggle's client failed ({said}); mend that and run the same command again"
+    return KaggleError(kind, message)

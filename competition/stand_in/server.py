@@ -1,0 +1,242 @@
+"""A local stand-in for Kaggle's server: the real ``kaggle`` client, and nothing leaves the machine.
+
+    python competition/stand_in/server.py [--competition rehearsal|FOLDER] [--answers FILE] [--port N] [--state DIR]
+
+Lists and hands out the competition's files, takes and scores submissions (public and private part, a limit a
+day), shows the leaderboard, and runs pushed kernels in a sandbox that is laid out like a notebook. Listens on
+loopback only. What it answers in words, and its limits, are its own; Kaggle's are not known from here.
+"""
+
+import argparse
+import ipaddress
+import shlex
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from types import MappingProxyType
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from competition.errors import UserError
+from competition.rehearsal import DATA_FOLDER, NAME, draw_rehearsal
+from competition.stand_in.board import Board, Hosted
+from competition.stand_in.faults import Faults, parse_fault
+from competition.stand_in.handler import Handler
+from competition.stand_in.kernels import Kernels
+from competition.stand_in.sandbox import Limits, Sandbox
+from competition.stand_in.state import State
+from competition.stand_in.wire import DATA, OUTPUT, Message
+from competition.wording import counted, printable
+
+USERNAME = "rehearser"
+PORT = 8765
+DAILY_LIMIT = 5
+OWN_WORDS = "A stand-in for Kaggle's server, on this machine only; its words and limits are its own, not Kaggle's."
+
+
+class StandIn(ThreadingHTTPServer):
+    """The server; in a test, ``with StandIn(hosted, state_folder) as server`` starts it in a thread and ends it.
+
+    faults: what shall go wrong; see ``Faults``.
+    datasets: folders by what a kernel names them, ``owner/slug`` or a model's ``owner/model/...``.
+    calls: the names of the methods that were called, the latest last.
+    refused: what was asked of any other host through it as a proxy; nothing of it was passed on.
+    report: is given a line for each request.
+    ended: set when the server ends.
+
+    Raises UserError where the address is not loopback, taken, or the state cannot be kept.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(
+        self,
+        hosted: Hosted,
+        state_folder: Path,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        daily_limit: int = DAILY_LIMIT,
+        sandbox: Sandbox | None = None,
+        datasets: Mapping[str, Path] = MappingProxyType({}),
+        report: Callable[[str], object] = lambda line: None,
+    ) -> None:
+        self.faults, self.report = Faults(), report
+        self.datasets = dict(datasets)
+        self.calls: deque[str] = deque(maxlen=10_000)
+        self.refused: deque[str] = deque(maxlen=10_000)
+        self.ended = threading.Event()
+        self._listen(host, port)
+        try:
+            self.state = State(state_folder)
+        except UserError:
+            self.server_close()
+            raise
+        self.username, self.key = USERNAME, self.state.secret("key")
+        self.board = Board(hosted, self.state, USERNAME, daily_limit)
+        sandbox = sandbox or Sandbox(Path(sys.executable), Limits())
+        self.kernels = Kernels(self.board, self.state, sandbox, self.datasets)
+        self.methods = self.board.methods | self.kernels.methods
+        self.methods["security.OAuthService/IntrospectToken"] = self._introspect
+        self.files = {DATA: self.board.file_at, OUTPUT: self.kernels.file_at}
+
+    def _listen(self, host: str, port: int) -> None:
+        try:
+            is_loopback = ipaddress.IPv4Address(host).is_loopback
+        except ValueError:
+            is_loopback = False
+        if not is_loopback:
+            raise UserError(f"'{printable(host)}' is no IPv4 address on loopback; give 127.0.0.1")
+        try:
+            super().__init__((host, port), Handler)
+        except (OSError, OverflowError) as error:
+            raise UserError(f"port {port} cannot be listened on ({error}); give another --port") from error
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes the client talk to this server, as this account, and to nothing else."""
+        proxy = "http://{}:{}".format(*self.server_address)
+        return {
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "http_proxy": proxy,
+            "https_proxy": proxy,
+            "no_proxy": "",
+            "NO_PROXY": "",
+            "KAGGLE_USERNAME": self.username,
+            "KAGGLE_KEY": self.key,
+            # Before any token in the home directory, which the client would send instead of the key.
+            "KAGGLE_API_TOKEN": self.key,
+        }
+
+    def __enter__(self) -> "StandIn":
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End a server that runs in a thread; as often as you like."""
+        self.shutdown()
+        self.close()
+
+    def close(self) -> None:
+        """End what still runs; the state stays."""
+        if not self.ended.is_set():
+            self.ended.set()
+            self.server_close()
+            self.kernels.close()
+            self.board.close()
+            self.state.close()
+
+    def verify_request(self, request: object, client_address: tuple) -> bool:
+        return ipaddress.ip_address(client_address[0]).is_loopback
+
+    def handle_error(self, request: object, client_address: tuple) -> None:
+        """A client that has gone is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            self.report(traceback.format_exc())
+
+    def _introspect(self, request: Message) -> Message:
+        is_active = request.get("token") == self.key
+        return {"active": True, "username": self.username} if is_active else {"active": False}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help lists the options")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(description=__doc__.partition("\n")[0], epilog=OWN_WORDS, allow_abbrev=False)
+    parser.add_argument("--competition", metavar="rehearsal|FOLDER", default=NAME)
+    parser.add_argument("--answers", type=Path, metavar="FILE", help="default: answers/NAME.csv beside the folder")
+    parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="on loopback")
+    parser.add_argument("--port", type=int, metavar="N", default=PORT, help=f"0 for any free one; default {PORT}")
+    parser.add_argument("--state", type=Path, metavar="DIR", default=DATA_FOLDER / "stand_in")
+    parser.add_argument("--daily-limit", type=int, metavar="N", default=DAILY_LIMIT, help="submissions a UTC day")
+    parser.add_argument("--python", type=Path, metavar="PATH", default=Path(sys.executable), help="runs the kernels")
+    parser.add_argument("--kernel-seconds", type=float, metavar="N", default=Limits.seconds, help="of a session")
+    parser.add_argument("--kernel-gigabytes", type=float, metavar="N", default=Limits.gigabytes, help="of a process")
+    dataset = "a folder for kernels that name it as a dataset or model source; may be given again"
+    parser.add_argument("--dataset", action="append", metavar="OWNER/SLUG=FOLDER", default=[], help=dataset)
+    fault = "what shall go wrong, e.g. CreateSubmission=429x2, upload=drop, download=drop, GetKernel=hang"
+    parser.add_argument("--fault", action="append", metavar="NAME=WHAT", default=[], help=fault)
+    return parser
+
+
+def _hosted(competition: str, answers: Path | None) -> Hosted:
+    """The competition of that name or in that folder; the rehearsal is drawn where it is not there yet."""
+    folder = DATA_FOLDER / NAME if competition == NAME else Path(competition).expanduser().resolve()
+    answers = answers or folder.parent / "answers" / f"{folder.name}.csv"
+    if competition == NAME and not folder.exists():
+        draw_rehearsal(folder, answers)
+    return Hosted(folder.name, folder, answers)
+
+
+def _dataset(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if "/" not in name or not folder:
+        raise UserError(f"--dataset {printable(text)} is not of the form OWNER/SLUG=FOLDER")
+    if not Path(folder).is_dir():
+        raise UserError(f"--dataset {printable(text)}: there is no such folder; give one that is there")
+    return name, Path(folder).expanduser().resolve()
+
+
+def _greeting(server: StandIn) -> str:
+    """What a shell may evaluate: the environment, and comments."""
+    board, sandbox = server.board, server.kernels.sandbox
+    host, port = server.server_address
+    limits = f"{sandbox.limits.seconds:g} seconds, {sandbox.limits.gigabytes:g} GB a process"
+    kernels = f"are refused here ({sandbox.problem})" if sandbox.problem else f"by {sandbox.executable}, {limits}"
+    return "\n".join(
+        [
+            f"# {OWN_WORDS}",
+            f"# {board.hosted.slug} ({counted(len(board.names), 'file')}) at {host}, port {port};"
+            f" {counted(board.daily_limit, 'submission')} a UTC day; state in {server.state.folder}",
+            f"# kernels {kernels}",
+            "# For the shell that the client is used in; nothing else can be reached from there:",
+            *(f"export {name}={shlex.quote(value)}" for name, value in server.environment.items()),
+        ]
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until interrupted. 0, or 2 after one line about what is wrong with the command."""
+    try:
+        given = _parser().parse_args(arguments)
+        faults = [parse_fault(text) for text in given.fault]
+        datasets = dict(map(_dataset, given.dataset))
+        sandbox = Sandbox(given.python, Limits(given.kernel_seconds, given.kernel_gigabytes))
+        hosted = _hosted(given.competition, given.answers)
+        served = (hosted, given.state, given.port, given.host, given.daily_limit)
+        server = StandIn(*served, sandbox, datasets, _to_stderr)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for name, fault in faults:
+        server.faults[name] = fault
+    print(_greeting(server), flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.close()
+    return 0
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,86 @@
+"""What goes over the wire: dates, refusals, pages, and the files and addresses an answer may be."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Message = dict[str, Any]
+
+ORIGIN = "http://localhost"  # where the client believes to be with KAGGLE_API_ENVIRONMENT=LOCALHOST
+_PAGE = 20  # the client's own default
+DATA, OUTPUT, UPLOAD = "data", "output", "upload"  # the first parts of addresses beside /api
+LOGS = "/api/v1/kernels/logs/stream/"
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """An answer that sends the client to another address."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """An answer of bytes, as a file of that type."""
+
+    body: bytes
+    kind: str
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer of events, each sent when it happens."""
+
+    events: Iterator[Message]
+
+
+class RefusedError(Exception):
+    """A request that is answered with an HTTP error; its words are the stand-in's own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def needed(request: Message, name: str) -> str:
+    """A text field of the request. Raises RefusedError where it is missing or empty."""
+    value = request.get(name)
+    if not isinstance(value, str) or not value:
+        raise RefusedError(400, f"the request lacks {name}")
+    return value
+
+
+def number(request: Message, name: str, default: int) -> int:
+    """A whole number of the request, 0 counting as none. Raises RefusedError where it is something else."""
+    value = request.get(name) or default
+    if not str(value).isdecimal():
+        raise RefusedError(400, f"{name} is no whole number")
+    return int(value)
+
+
+def iso(moment: datetime) -> str:
+    """``2026-01-02T03:04:05.678Z``, in UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def modified(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def page_of(items: Sequence, request: Message) -> tuple[Sequence, str]:
+    """The part of ``items`` that the request's page size and token (or page number) ask for, and the next token."""
+    size = number(request, "pageSize", _PAGE)
+    start = number(request, "pageToken", (number(request, "page", 1) - 1) * size)
+    end = start + size
+    return items[start:end], str(end) if end < len(items) else ""
+
+
+def in_folder(folder: Path, name: str) -> Path:
+    """The regular file of that relative name. Raises RefusedError where there is none, or it is elsewhere."""
+    path = folder / name
+    is_inside = path.resolve() == folder.resolve() / name
+    if not is_inside or not path.is_file():
+        raise RefusedError(404, f"there is no file {name}")
+    return path

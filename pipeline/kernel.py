@@ -1,0 +1,113 @@
+"""What a bundled kernel does in a notebook: finds its inputs, trains, predicts, leaves the submission and the runs.
+
+python pipeline/kernel.py --competition NAME [--predict-only] [any option of train.py, or then of predict.py]
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from competition.errors import UserError, first_few
+from competition.sources import KAGGLE_INPUT, subfolders
+from pipeline.files import written
+from pipeline.settings import CHECKOUT, KAGGLE_WORKING, Parser, run_door, train_settings
+
+OUTPUTS = ("submission.csv", "submission.json", "report.html")
+DEEPEST = 4  # folders below the inputs in which something is looked for
+OVERTIME = 1.1, 120.0  # of a budget, and seconds, after which a training that does not end is ended
+
+
+def main(arguments: list[str]) -> None:
+    given, options = kernel_options(arguments)
+    name, work = given.competition, given.work
+    data = input_of(given.input, name, "a folder with train.csv and test.csv", holds_tables)
+    source = ["--competition", name, "--data", str(data), "--work", str(work)]
+    runs = work / "runs" / name
+    if given.predict_only:
+        trained = input_of(given.input, name, "a folder with trained models", holds_runs)
+        shutil.copytree(trained, runs, dirs_exist_ok=True)
+    else:
+        train([*source, *options], runs)
+    status = run("predict", [*source, *(options if given.predict_only else [])])
+    leave(work, name)
+    sys.exit(status)
+
+
+def kernel_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The kernel's own options, and those that it passes on."""
+    parser = Parser("Train and predict in a notebook, with what is mounted there; other options go to train.py.")
+    parser.add_argument("--competition", metavar="NAME", required=True)
+    parser.add_argument("--predict-only", action="store_true", help="with the runs that an earlier kernel has left")
+    parser.add_argument("--input", type=Path, metavar="DIR", default=KAGGLE_INPUT)
+    parser.add_argument("--work", type=Path, metavar="DIR", default=KAGGLE_WORKING)
+    return parser.parse_known_args(arguments)
+
+
+def input_of(inputs: Path, name: str, what: str, holds: Callable[[Path], bool]) -> Path:
+    """The input that holds what is looked for, whatever it is called; of several, the one with the name in its path.
+
+    Raises UserError for none, or several.
+    """
+    found = [folder for folder in folders(inputs, DEEPEST) if holds(folder)]
+    found = [folder for folder in found if name in folder.relative_to(inputs).parts] or found
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(f"{inputs}: no input holds {what}; add it to the kernel's sources and push again")
+    raise UserError(f"{inputs}: several inputs hold {what}: {first_few(found)}; leave one of them to the kernel")
+
+
+def folders(folder: Path, depth: int) -> Iterator[Path]:
+    """The folders below one, parents first."""
+    for inner in subfolders(folder) if depth else ():
+        yield inner
+        yield from folders(inner, depth - 1)
+
+
+def holds_tables(folder: Path) -> bool:
+    return (folder / "train.csv").is_file() and (folder / "test.csv").is_file()
+
+
+def holds_runs(folder: Path) -> bool:
+    """Of one competition: ``<folder>/<recipe>/run.json``."""
+    return any(folder.glob("*/run.json"))
+
+
+def train(options: list[str], runs: Path) -> None:
+    """Train; models that were through before it failed or took too long still answer."""
+    budget = train_settings(options).budget
+    share, more = OVERTIME
+    status = run("train", options, None if budget is None else share * budget + more)
+    if status != 0 and not holds_runs(runs):
+        sys.exit(status)
+    if status != 0:
+        print("warning: the training did not end as planned; what was trained before answers", flush=True)
+
+
+def run(door: str, options: list[str], seconds: float | None = None) -> int:
+    """The exit status of one of the pipeline's scripts; 124, as of ``timeout``, where it was ended for its time."""
+    command = [sys.executable, str(CHECKOUT / "pipeline" / f"{door}.py"), *options]
+    print(f"{door}.py {' '.join(options)}", flush=True)
+    try:
+        return subprocess.run(command, timeout=seconds).returncode
+    except subprocess.TimeoutExpired:
+        print(f"error: {door}.py was not through after {seconds:.0f} s and was ended", file=sys.stderr, flush=True)
+        return 124
+
+
+def leave(work: Path, name: str) -> None:
+    """Put the outputs where they are looked for, and take away what the notebook need not keep."""
+    for path in (work / "submissions" / name / output for output in OUTPUTS):
+        if path.is_file():
+            with written(work / path.name) as copy:
+                shutil.copyfile(path, copy)
+    shutil.rmtree(work / "competition", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run_door(main)

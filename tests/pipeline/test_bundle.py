@@ -1,0 +1,205 @@
+"""The pipeline in one script: the same bytes each time, small, readable, and with right metadata."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import bundle, kernel
+from pipeline.settings import CHECKOUT, run_door
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def pack(tmp_path, monkeypatch, capsys) -> Callable[..., Path]:
+    """A function that bundles for the competition insects and returns the folder to push."""
+    monkeypatch.setenv("KAGGLE_KEY", KEY)
+
+    def run(*options: str, folder: str = "push", status: int = 0) -> Path:
+        place = tmp_path / folder
+        with pytest.raises(SystemExit) as ended:
+            run_door(bundle.main, ["--competition", "insects", "--output", str(place / "kernel.py"), *options])
+        assert ended.value.code == status, capsys.readouterr().err
+        return place
+
+    return run
+
+
+def metadata(place: Path) -> dict:
+    return json.loads((place / "kernel-metadata.json").read_text())
+
+
+def test_the_same_command_gives_the_same_bytes(pack):
+    first, second = pack("--user", "ann"), pack("--user", "ann", folder="again")
+    for name in ("kernel.py", "kernel-metadata.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_it_is_one_small_script_that_says_what_it_is(pack):
+    script = pack("--user", "ann", "--models", "dhc-gaussian-nb") / "kernel.py"
+    text = script.read_text()
+    compile(text, str(script), "exec")
+    assert len(text) < 500_000
+    top = text[:1000]
+    assert "python pipeline/kernel.py --competition insects --models dhc-gaussian-nb --budget 8h" in top
+    assert bundle.version(CHECKOUT, bundle.packed_files(CHECKOUT)) in top
+
+
+def test_it_holds_what_runs_and_nothing_else():
+    names = set(bundle.packed_files(CHECKOUT))
+    assert {
+        "competition/datasets.py",
+        "pipeline/train.py",
+        "pipeline/recipes/sprint.toml",
+        "competition/known/eurosat.toml",
+    } <= names
+    assert all(name.startswith(("pipeline/", "competition/")) for name in names)
+    assert not [name for name in names if name.startswith(("competition/data/", "competition/stand_in/"))]
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_it_holds_no_credential_of_this_machine(pack):
+    place = pack("--user", "ann")
+    assert KEY not in "".join(path.read_text() for path in place.iterdir())
+    assert KEY not in "".join(bundle.packed_files(CHECKOUT).values())
+
+
+def test_the_version_is_the_commit_and_the_contents(tmp_path):
+    files = {"pipeline/train.py": "x = 1\n"}
+    plain = bundle.version(tmp_path, files)
+    assert plain.startswith("contents ")
+    assert bundle.version(tmp_path, {"pipeline/train.py": "x = 2\n"}) != plain
+    identity = ["-c", "user.name=ann", "-c", "user.email=ann@example.com"]
+    for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", "-C", tmp_path, *command], check=True)
+    assert bundle.version(tmp_path, files).startswith("commit ")
+    (tmp_path / "below").mkdir()
+    assert bundle.version(tmp_path / "below", files) == plain
+
+
+def test_the_metadata_are_complete(pack):
+    assert metadata(pack("--user", "ann", "--dataset-sources", "ann/weights")) == {
+        "id": "ann/insects-pipeline",
+        "title": "insects pipeline",
+        "code_file": "kernel.py",
+        "language": "python",
+        "kernel_type": "script",
+        "is_private": True,
+        "enable_gpu": True,
+        "enable_tpu": False,
+        "enable_internet": False,
+        "machine_shape": "NvidiaTeslaT4",
+        "competition_sources": ["insects"],
+        "dataset_sources": ["ann/weights"],
+        "kernel_sources": [],
+        "model_sources": [],
+    }
+
+
+def test_classical_models_need_no_gpu(pack):
+    found = metadata(pack("--user", "ann", "--models", "dhc-gaussian-nb", "dhc-svm"))
+    assert (found["enable_gpu"], found["machine_shape"]) == (False, "")
+
+
+def test_predicting_alone_takes_the_runs_of_the_training_kernel(pack):
+    found = metadata(pack("--user", "ann", "--predict-only"))
+    assert found["id"] == "ann/insects-predict"
+    assert found["kernel_sources"] == ["ann/insects-pipeline"]
+    assert metadata(pack("--user", "ann", "--predict-only", "--dataset-sources", "ann/runs"))["kernel_sources"] == []
+
+
+@pytest.mark.parametrize(
+    "competition", ["a", "unibuc-dhc-2023", "a-very-long-name-of-a-competition-about-many-kinds-of-moths"]
+)
+def test_a_title_resolves_to_the_address_and_is_not_too_long(competition):
+    from slugify import slugify  # what the client compares them with
+
+    title = bundle.kernel_title(competition, "pipeline")
+    assert slugify(title) == bundle.slug(title)
+    assert 5 <= len(title) <= 50
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--models", "sprnt"), "did you mean sprint"),
+        (("--budget", "soon"), "90s, 5m, 1h"),
+        (("--modles", "sprint"), "--models"),
+        (("--data", "insects.zip"), "--data is about a file of this machine"),
+        (("--competition", "My Zoo"), "no name as in a competition page's address"),
+    ],
+)
+def test_what_the_notebook_would_refuse_is_refused_here(tmp_path, capsys, options, words):
+    arguments = ["--competition", "insects", "--user", "ann", "--output", str(tmp_path / "kernel.py"), *options]
+    with pytest.raises(SystemExit) as ended:
+        run_door(bundle.main, arguments)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert words in error and len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- in the notebook
+
+
+@pytest.fixture
+def notebook(make_competition, tmp_path) -> Path:
+    """A folder with ``input``, where a competition lies under a name of its own, and an empty ``working``."""
+    make_competition(tmp_path / "input" / "comp-7" / "files")
+    (tmp_path / "input" / "weights").mkdir()
+    (tmp_path / "working").mkdir()
+    return tmp_path
+
+
+def run_kernel(notebook: Path, *options: str, script: Path = CHECKOUT / "pipeline" / "kernel.py"):
+    places = ["--input", notebook / "input", "--work", notebook / "working"]
+    command = [sys.executable, script, "--competition", "insects", *places, *options]
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=notebook)
+
+
+def test_the_bundled_kernel_leaves_its_answer_and_the_runs_that_a_later_one_answers_with(notebook):
+    quick = ("--models", "dhc-gaussian-nb", "--epochs", "1")
+    places = ("--input", str(notebook / "input"), "--work", str(notebook / "working"))
+    command = ["pipeline/kernel.py", "--competition", "insects", *places, *quick]
+    script = notebook / "kernel.py"
+    script.write_text(bundle.script(bundle.packed_files(CHECKOUT), command, "tested"))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=notebook)
+    assert done.returncode == 0, done.stderr
+    working = notebook / "working"
+    assert {path.name for path in working.iterdir()} == {"runs", "submissions", "submission.csv", "submission.json"}
+    answer = (working / "submission.csv").read_bytes()
+    (working / "runs").rename(notebook / "input" / "weights" / "runs")
+    (working / "submission.csv").unlink()
+    assert run_kernel(notebook, "--predict-only").returncode == 0
+    assert (working / "submission.csv").read_bytes() == answer
+
+
+def test_a_kernel_without_its_input_ends_with_one_line(notebook):
+    (notebook / "input" / "comp-7" / "files" / "test.csv").unlink()
+    done = run_kernel(notebook)
+    assert done.returncode == 2
+    assert "no input holds a folder with train.csv and test.csv" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_of_two_inputs_the_one_with_the_competitions_name_counts(make_competition, notebook):
+    make_competition(notebook / "input" / "insects")
+    found = kernel.input_of(notebook / "input", "insects", "tables", kernel.holds_tables)
+    assert found == notebook / "input" / "insects"
+
+
+def test_a_training_that_does_not_end_leaves_the_answer_to_what_was_trained(notebook, monkeypatch):
+    runs = notebook / "working" / "runs" / "insects"
+    (runs / "dhc-svm").mkdir(parents=True)
+    (runs / "dhc-svm" / "run.json").touch()
+    waited = []
+    monkeypatch.setattr(kernel, "run", lambda door, options, seconds: waited.append(seconds) or 124)
+    kernel.train(["--budget", "100s"], runs)
+    assert waited[0] > 100
+    (runs / "dhc-svm" / "run.json").unlink()
+    with pytest.raises(SystemExit):
+        kernel.train(["--budget", "100s"], runs)
