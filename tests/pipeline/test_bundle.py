@@ -100,6 +100,11 @@ def test_the_metadata_are_complete(pack):
     }
 
 
+def test_the_metadata_of_the_checkout_say_all_that_fresh_ones_say(pack):
+    ours = json.loads((CHECKOUT / "kernel-metadata.json").read_text())
+    assert ours.keys() == metadata(pack("--user", "ann")).keys()
+
+
 def test_classical_models_need_no_gpu(pack):
     found = metadata(pack("--user", "ann", "--models", "dhc-gaussian-nb", "dhc-svm"))
     assert (found["enable_gpu"], found["machine_shape"]) == (False, "")
