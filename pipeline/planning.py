@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from competition.errors import UserError
 from pipeline.files import written
 from pipeline.models.classical import CLASSIFIERS
+from pipeline.models.features import build_features
 from pipeline.models.pacing import Epoch
 from pipeline.models.recipe import ClassicalRecipe, NeuralRecipe, Rung
 from pipeline.settings import Settings
@@ -125,10 +126,14 @@ def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tupl
 
 def _classical_plan(recipe: ClassicalRecipe, task: Task, seconds: float, rate: float) -> ModelPlan | None:
     """As many training images as ``seconds`` hold; None where these would be too few to be worth it."""
-    cost = CLASSIFIERS[recipe.classifier.name].cost
+    classifier = CLASSIFIERS[recipe.classifier.name](task.classes, **recipe.classifier.arguments)
+    values, beforehand = task.values, 0.0
+    if recipe.features is not None:
+        features = build_features(recipe.features.name, **recipe.features.arguments)
+        values, beforehand = features.count, features.cost(task.train_images + task.validation_images, task.values)
 
     def estimate(images: int) -> float:
-        return CAUTION * task.folds * cost(images, task.validation_images, task.values, task.classes) / rate
+        return CAUTION * (beforehand + task.folds * classifier.cost(images, task.validation_images, values)) / rate
 
     if (needed := estimate(task.train_images)) <= seconds:
         return ModelPlan(recipe.name, seconds=needed)

@@ -1,6 +1,6 @@
-"""Blend the trained models and answer the test images: runs -> blend -> submission CSV.
+"""Blend the trained models and answer the test images: runs -> blend -> submission CSV and report.
 
-python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [--no-tta] ...
+python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [--no-tta] [--no-report] ...
 """
 
 import shutil
@@ -14,10 +14,12 @@ import torch
 
 from competition.errors import UserError, first_few
 from competition.sources import open_competition
-from competition.spec import Competition
+from competition.spec import Competition, Split
+from competition.wording import printable
 from pipeline.answers.blend import Blend, select_blend
 from pipeline.answers.ledger import Note, sha256_of
 from pipeline.answers.predictions import Predictions
+from pipeline.answers.report.answers import Answers
 from pipeline.answers.scores import wilson_interval
 from pipeline.answers.submission import class_counts, write_submission
 from pipeline.devices import choose_device
@@ -33,12 +35,17 @@ def main(arguments: list[str]) -> None:
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
     runs = usable_runs(competition, settings)
-    blend = choose_blend(runs, competition, settings)
+    validated = validation_predictions(runs, competition, settings)
+    train, validation = labelled_splits(competition, validated)
+    blend = select_blend(validated, validation.ids, validation.labels)
+    print(blend.table())
     members = {name: answer(runs[name], competition, settings, device) for name in blend.weights}
     predictions = fill_unreadable(blend.apply(members), runs, competition, settings)
     print(class_counts(competition, predictions))
     submission = hand_in(competition, predictions, settings)
-    write_note(submission, blend, settings.runs_folder(competition.name))
+    write_note(submission, blend, len(validation))
+    folder = settings.runs_folder(competition.name)
+    report(Answers(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings)
     print(submission)
 
 
@@ -57,15 +64,20 @@ def usable_runs(competition: Competition, settings: Settings) -> dict[str, Run]:
     return runs
 
 
-def choose_blend(runs: dict[str, Run], competition: Competition, settings: Settings) -> Blend:
+def validation_predictions(
+    runs: dict[str, Run], competition: Competition, settings: Settings
+) -> dict[str, Predictions]:
     folder = settings.runs_folder(competition.name)
-    validated = {name: Predictions.load(folder / name / "predictions.npz") for name in runs}
-    ids = next(iter(validated.values())).ids
-    labels = dict(zip(competition.train.ids, competition.train.labels, strict=True))
-    labels |= dict(zip(competition.val.ids, competition.val.labels, strict=True))
-    blend = select_blend(validated, ids, np.array([labels[name] for name in ids]))
-    print(blend.table())
-    return blend
+    return {name: Predictions.load(folder / name / "predictions.npz") for name in runs}
+
+
+def labelled_splits(competition: Competition, validated: dict[str, Predictions]) -> tuple[Split, Split]:
+    """The labelled images that the runs were validated on, and before them all the others."""
+    train, val = competition.train, competition.val
+    split = Split("labelled", train.ids + val.ids, train.paths + val.paths, np.append(train.labels, val.labels))
+    places = {name: row for row, name in enumerate(split.ids)}  # of an id in both tables, val's
+    rows = np.array([places[name] for name in next(iter(validated.values())).ids])
+    return split.take(np.setdiff1d(np.arange(len(split)), rows)), split.take(rows)
 
 
 def answer(run: Run, competition: Competition, settings: Settings, device: torch.device) -> Predictions:
@@ -112,12 +124,25 @@ def hand_in(competition: Competition, predictions: Predictions, settings: Settin
     return path
 
 
-def write_note(submission: Path, blend: Blend, runs: Path) -> None:
-    """Leave beside the submission what submit.py writes into the ledger. runs: ``runs/<competition>``."""
-    validated = len(Predictions.load(runs / blend.best_single / "predictions.npz"))
+def write_note(submission: Path, blend: Blend, validated: int) -> None:
+    """Leave beside the submission what submit.py writes into the ledger. validated: number of validation images."""
     interval = wilson_interval(round(blend.expected * validated), validated)
     note = Note(sha256_of(submission), blend.weights, blend.expected, *interval)
     note.write(submission.with_name("submission.json"))
+
+
+def report(answers: Answers, settings: Settings) -> None:
+    """Write the report beside the submission, which stands whatever a figure trips over."""
+    if not settings.report:
+        return
+    try:
+        from pipeline.answers.report.page import write_report  # here, since matplotlib takes a while to load
+
+        write_report(answers)
+    except Exception as error:
+        if settings.debug:
+            raise
+        print(f"warning: no report ({printable(error, most=200)}); the submission stands, --debug shows more")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ from competition.errors import UserError
 from competition.spec import Label
 from pipeline.answers.scores import ModelScore, Score
 from pipeline.files import written
-from pipeline.models.classical import CLASSIFIERS, PixelClassifier
+from pipeline.models.classical import CLASSIFIERS, Classifier
+from pipeline.models.features import OnFeatures
 from pipeline.models.neural import NeuralNetwork
+from pipeline.models.recipe import NeuralRecipe
 from pipeline.planning import ModelPlan
 
-Model = PixelClassifier | NeuralNetwork
+Model = Classifier | NeuralNetwork | OnFeatures
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Run:
     """A trained model, as run.json keeps it.
 
     classifier: the classical one's name; None for a network.
+    features: the name of what it sees of the images; None for the pixels.
     fingerprint: of all that shaped it; the same command finds it and does not train again.
     validation: fingerprint of the images that it was scored on.
     image_shape: (height, width) of the images it was trained on.
@@ -36,6 +39,7 @@ class Run:
 
     model: str
     classifier: str | None
+    features: str | None
     fingerprint: str
     validation: str
     classes: tuple[Label, ...]
@@ -57,10 +61,14 @@ class Run:
 
     def models(self, folder: Path, device: torch.device) -> list[Model]:
         """The fitted models, to be averaged. folder: the run's own."""
-        places = [folder / member for member in self.members]
+        return [self._model(folder / member, device) for member in self.members]
+
+    def _model(self, place: Path, device: torch.device) -> Model:
         if self.classifier is not None:
-            return [CLASSIFIERS[self.classifier].load(place) for place in places]
-        return [NeuralNetwork.load(place, device) for place in places]
+            model = CLASSIFIERS[self.classifier].load(place)
+        else:
+            model = NeuralNetwork.load(place, device)
+        return model if self.features is None else OnFeatures.load(place, self.features, model, device)
 
 
 def read_run(folder: Path) -> Run | None:
@@ -98,6 +106,24 @@ def finished_runs(folder: Path, patterns: Sequence[str] = ()) -> dict[str, Run]:
             raise UserError(f"no trained model is called {pattern!r} in {folder}; there are {', '.join(near)}")
         chosen |= matching
     return chosen
+
+
+def transfer_source(recipe: NeuralRecipe, runs: Path, competition: str) -> Path:
+    """The folder of the network that a recipe with ``transfer_from`` starts from.
+
+    It is the newest that the named recipe has trained on another competition; of several folds, the first.
+    runs: the folder runs/. Raises UserError where there is none.
+    """
+    places = [place for place in runs.glob(f"*/{recipe.transfer_from}") if place.parent.name != competition]
+    finished = [(place, run) for place in places if (run := read_run(place))]
+    if not finished:
+        raise UserError(
+            f"{recipe.name} starts from a network that {recipe.transfer_from} has trained on another competition, and "
+            f"{runs}/*/{recipe.transfer_from} holds none; train one first: "
+            f"train.py --competition OTHER --models {recipe.transfer_from}"
+        )
+    place, run = max(finished, key=lambda each: (each[0] / "run.json").stat().st_mtime_ns)
+    return place / run.members[0]
 
 
 def comparable(folder: Path, runs: dict[str, Run]) -> tuple[dict[str, Run], list[str]]:

@@ -31,6 +31,7 @@ class Settings:
     work: holds runs/, submissions/ and competition/data/.
     budget: seconds of wall clock for the whole of train.py; None leaves every recipe its own epochs.
     size: pixels a side of the cached images; None keeps a small native size.
+    weights: a file or folder where ImageNet weights are looked for first.
     """
 
     competition: str | None
@@ -49,7 +50,10 @@ class Settings:
     seed: int = 0
     fresh: bool = False
     skip_unreadable: bool = False
+    weights: Path | None = None
     test_time_views: bool = True
+    report: bool = True
+    debug: bool = False
 
     @property
     def data_folder(self) -> Path:
@@ -122,7 +126,7 @@ class Parser(argparse.ArgumentParser):
 def existing(text: str) -> Path:
     path = Path(text).expanduser()
     if not path.exists():
-        raise argparse.ArgumentTypeError(f"{text} does not exist; give the path of a folder or a ZIP file")
+        raise argparse.ArgumentTypeError(f"{text} does not exist; give the path of a file or folder that does")
     return path
 
 
@@ -168,6 +172,7 @@ def train_settings(arguments: list[str]) -> Settings:
     parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default 0")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--fresh", action="store_true", help="train again what is already trained")
+    parser.add_argument("--weights", type=existing, metavar="FOLDER|FILE", help="where ImageNet weights lie")
     parser.add_argument("--skip-unreadable", action="store_true", help="leave out training images that cannot be read")
     options = parser.parse_args(arguments)
     if options.folds == 1:
@@ -186,6 +191,7 @@ def predict_settings(arguments: list[str]) -> Settings:
     parser.add_argument("--models", nargs="+", metavar="RECIPE", help="blend these alone; names or patterns")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--no-tta", action="store_true", help="one view of each image: faster, less accurate")
+    parser.add_argument("--no-report", action="store_true", help="write the submission alone")
     options = parser.parse_args(arguments)
     return _settings(options, options.models or ())
 
@@ -193,7 +199,7 @@ def predict_settings(arguments: list[str]) -> Settings:
 def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:
     given = vars(options) | {"models": tuple(models), "work": work_folder(options.work)}
     given["test_time_views"] = not given.pop("no_tta", False)
-    del given["debug"]
+    given["report"] = not given.pop("no_report", False)
     return Settings(**given)
 
 

@@ -19,9 +19,10 @@ from competition.splits import limit_train
 from pipeline.answers.scores import scores_table, write_scores
 from pipeline.devices import choose_device
 from pipeline.labelled import Labelled, open_labelled
-from pipeline.models.recipe import choose_recipes
+from pipeline.models.networks.pretrained import recipe_weights
+from pipeline.models.recipe import NeuralRecipe, choose_recipes
 from pipeline.planning import AnyRecipe, Plan, Task, make_plan
-from pipeline.runs import comparable, finished_runs
+from pipeline.runs import comparable, finished_runs, transfer_source
 from pipeline.trainer import Trainer
 
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model
@@ -31,7 +32,10 @@ def main(arguments: list[str]) -> None:
     settings, recorded = read_settings(arguments)
     recipes = choose_recipes(settings.models)
     device = choose_device(settings.device)
+    networks = [recipe for recipe in recipes if isinstance(recipe, NeuralRecipe)]
+    find_imagenet_weights(networks, settings)
     competition = read_competition(settings)
+    find_sources(networks, settings, competition)
     labelled = open_labelled(competition, settings)
     plan = recorded or plan_models(recipes, settings, competition, labelled)
     trainer = Trainer(settings, device, competition, labelled, deadline(settings))
@@ -57,6 +61,20 @@ def read_competition(settings: Settings) -> Competition:
     counts = (len(competition.train), len(competition.val), len(competition.test), len(competition.classes))
     print("{}: {:,} train, {:,} val and {:,} test images, {} classes".format(competition.name, *counts))
     return competition
+
+
+def find_imagenet_weights(networks: list[NeuralRecipe], settings: Settings) -> None:
+    """Have what is missing said, or fetched, before anything else is done."""
+    for recipe in networks:
+        for path in recipe_weights(recipe, settings.weights):
+            print(f"{recipe.name} starts from {path}")
+
+
+def find_sources(networks: list[NeuralRecipe], settings: Settings, competition: Competition) -> None:
+    """The same for networks that start from one of another competition."""
+    for recipe in networks:
+        if recipe.transfer_from is not None:
+            print(f"{recipe.name} starts from {transfer_source(recipe, settings.work / 'runs', competition.name)}")
 
 
 def deadline(settings: Settings) -> float | None:

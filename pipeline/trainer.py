@@ -1,5 +1,6 @@
 """The trainer: one recipe's models fitted, scored on validation, and written down under runs/."""
 
+import hashlib
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -15,11 +16,14 @@ from pipeline.answers.predictions import Predictions
 from pipeline.answers.scores import score
 from pipeline.files import written
 from pipeline.labelled import Labelled
-from pipeline.models.classical import CLASSIFIERS
+from pipeline.models.classical import CLASSIFIERS, Classifier
+from pipeline.models.features import OnFeatures, build_features
+from pipeline.models.grid import NetworkGrid
+from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.neural import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.planning import Fit, ModelPlan, Plan
-from pipeline.runs import Model, Run, begin_run, read_run
+from pipeline.runs import Model, Run, begin_run, read_run, transfer_source
 from pipeline.settings import Settings
 
 
@@ -68,7 +72,20 @@ class Trainer:
             [settings.seed, settings.limit, settings.folds, settings.epochs, settings.budget],
             [model.images, model.fits] if settings.plan else None,
             self.device.type,
+            self._start(recipe),
         )
+
+    def _start(self, recipe: ClassicalRecipe | NeuralRecipe) -> list[str]:
+        """What tells the weights that a network starts from."""
+        if not isinstance(recipe, NeuralRecipe):
+            return []
+        if recipe.transfer_from is not None:
+            source = self._source(recipe)
+            return [hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()]
+        return [path.name for path in recipe_weights(recipe, self.settings.weights)]
+
+    def _source(self, recipe: NeuralRecipe) -> Path:
+        return transfer_source(recipe, self.settings.work / "runs", self.competition.name)
 
     def _fit_parts(
         self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan, folder: Path
@@ -99,10 +116,20 @@ class Trainer:
     def _estimator(
         self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan, part: int, folder: Path
     ) -> Model:
+        estimator = self._bare_estimator(recipe, model, plan, part, folder)
+        if recipe.features is None:
+            return estimator
+        features = build_features(recipe.features.name, **recipe.features.arguments)
+        return OnFeatures(features, estimator, self.device)
+
+    def _bare_estimator(
+        self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan, part: int, folder: Path
+    ) -> Classifier | NeuralNetwork:
         classes = len(self.competition.classes)
         if isinstance(recipe, ClassicalRecipe):
             return CLASSIFIERS[recipe.classifier.name](classes, **recipe.classifier.arguments)
-        return NeuralNetwork(
+        network = NetworkGrid if recipe.grid else NeuralNetwork
+        return network(
             recipe,
             classes,
             folder,
@@ -110,6 +137,8 @@ class Trainer:
             plan=self._network_plan(recipe, model, plan, part),
             seed=self.settings.seed + part,
             device=self.device,
+            weights=self.settings.weights,
+            source=self._source(recipe) if recipe.transfer_from else None,
         )
 
     def _network_plan(self, recipe: NeuralRecipe, model: ModelPlan, plan: Plan, part: int) -> NetworkPlan:
@@ -139,10 +168,12 @@ class Trainer:
     ) -> Run:
         folder, classes = self.folder / recipe.name, self.competition.classes
         predictions = Predictions.load(folder / "predictions.npz")
-        fits = tuple(Fit(each.rung, each.trained) for each in fitted if isinstance(each, NeuralNetwork))
+        bare = [each.model if isinstance(each, OnFeatures) else each for each in fitted]
+        fits = tuple(Fit(each.rung, each.trained) for each in bare if isinstance(each, NeuralNetwork))
         run = Run(
             model=recipe.name,
             classifier=recipe.classifier.name if isinstance(recipe, ClassicalRecipe) else None,
+            features=recipe.features and recipe.features.name,
             fingerprint=key,
             validation=fingerprint(predictions.ids),
             classes=classes,
@@ -154,8 +185,8 @@ class Trainer:
             plan=replace(model, fits=fits),
         )
         run.write(folder)
-        for member in run.members:  # what an interrupted training would have gone on from
-            (folder / member / "checkpoint.pt").unlink(missing_ok=True)
+        for checkpoint in folder.rglob("checkpoint.pt"):  # what an interrupted training would have gone on from
+            checkpoint.unlink()
         return run
 
 

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the internet for a newer one
@@ -73,12 +73,23 @@ def _view(axes: tuple[int, ...], transpose: bool) -> View:
     return view
 
 
+def resized_crop(**arguments: Any) -> Augmentation:
+    """albumentations' RandomResizedCrop, back to the size that the images have."""
+
+    @cache
+    def crop(height: int, width: int) -> Augmentation:
+        return _one_by_one(albumentations.RandomResizedCrop((height, width), **arguments))
+
+    crop(64, 64)  # a wrong argument is said now
+    return lambda images, rng: crop(*images.shape[1:3])(images, rng)
+
+
 def build_augmentation(name: str, arguments: dict[str, Any], symmetries: Symmetries) -> Augmentation:
     """``Shift``, ``Symmetries`` or, by its class name, any transform of albumentations.
 
     Raises UserError for a name or an argument that is not known.
     """
-    own = {"Shift": shift, "Symmetries": partial(symmetric, symmetries)}
+    own = {"Shift": shift, "Symmetries": partial(symmetric, symmetries), "RandomResizedCrop": resized_crop}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # or albumentations would only warn of a wrong argument

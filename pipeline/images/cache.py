@@ -42,7 +42,8 @@ Fit = Callable[[np.ndarray, int, int], np.ndarray]  # image, height, width -> im
 class ImageCache:
     """Read-only images, uint8 ``[N, H, W, 3]``, RGB, that stay on disk until rows are asked for.
 
-    name: the hash of all that shaped the cache they lie in; empty for images that lie in none.
+    folder: of the cache they lie in; None for images that lie in none.
+    rows: int64 ``[N]``, the rows of that cache that these images are.
 
     ``cache[index]`` with an int, a slice or an int array copies these rows into memory, and
     ``np.asarray(cache)`` all of them.
@@ -52,15 +53,25 @@ class ImageCache:
     ndim = 4
 
     def __init__(
-        self, images: np.ndarray, unreadable: np.ndarray, rows: np.ndarray | None = None, name: str = ""
+        self, images: np.ndarray, unreadable: np.ndarray, rows: np.ndarray | None = None, folder: Path | None = None
     ) -> None:
-        self.name = name
+        self.folder = folder
         self._images = images
         self._unreadable = unreadable
-        self._rows = np.arange(len(images)) if rows is None else rows
+        self.rows = np.arange(len(images)) if rows is None else rows
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
+
+    @property
+    def name(self) -> str:
+        """The hash of all that shaped the cache they lie in; empty for images that lie in none."""
+        return self.folder.name if self.folder else ""
+
+    @property
+    def whole(self) -> "ImageCache":
+        """All images of the cache that these lie in."""
+        return ImageCache(self._images, self._unreadable, folder=self.folder)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -69,10 +80,10 @@ class ImageCache:
     @property
     def unreadable(self) -> np.ndarray:
         """int64 ``[K]``: the rows, all zeros, whose files could not be read."""
-        return np.flatnonzero(np.isin(self._rows, self._unreadable))
+        return np.flatnonzero(np.isin(self.rows, self._unreadable))
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        return np.take(self._images, self._rows[index], axis=0)
+        return np.take(self._images, self.rows[index], axis=0)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
@@ -81,7 +92,7 @@ class ImageCache:
 
     def subset(self, rows: slice | Sequence[int] | np.ndarray) -> "ImageCache":
         """The given rows in the given order, without copying an image."""
-        return ImageCache(self._images, self._unreadable, self._rows[rows], self.name)
+        return ImageCache(self._images, self._unreadable, self.rows[rows], self.folder)
 
 
 def open_cache(
@@ -108,7 +119,7 @@ def open_cache(
     images = np.load(place / IMAGES, mmap_mode="r")
     about = json.loads((place / ABOUT).read_text())
     # A plain view of the map: np.memmap's own indexing takes several times as long.
-    return ImageCache(np.asarray(images), np.array(about["unreadable"], dtype=np.int64), name=place.name)
+    return ImageCache(np.asarray(images), np.array(about["unreadable"], dtype=np.int64), folder=place)
 
 
 def _name(paths: Sequence[ImagePath], size: Size | None) -> str:

@@ -22,11 +22,14 @@ from pipeline.files import written
 from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, views
 from pipeline.models import pacing
 from pipeline.models.networks import build_network
+from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
 from pipeline.models.pacing import Epoch
+from pipeline.models.phases import cut, freeze, stretch_at
 from pipeline.models.recipe import NeuralRecipe, Rung
-from pipeline.models.training import EVALUATION_BATCH, LabelledImages, Normalisation, Training, predict, scaled
+from pipeline.models.training import EVALUATION_BATCH, LUMA, LabelledImages, Normalisation, Training, predict, scaled
 
 SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
+IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and deviation of its pixels
 SAMPLE = 2000  # images that the normalisation and the whitening are computed from
 
 
@@ -65,6 +68,8 @@ class NeuralNetwork:
 
     symmetries: the flips and turns that leave a class what it is.
     folder: where the training leaves its checkpoint and history.csv.
+    weights: a file or folder where ImageNet weights are looked for first, if the recipe starts from them.
+    source: folder of the saved network that a recipe with ``transfer_from`` starts from.
     """
 
     def __init__(
@@ -76,10 +81,13 @@ class NeuralNetwork:
         plan: NetworkPlan | None = None,
         seed: int = 0,
         device: torch.device | None = None,
+        weights: Path | None = None,
+        source: Path | None = None,
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
+        self.weights, self.source = weights, source
         self.rung: Rung | None = None
         self.trained: tuple[Epoch, ...] = ()
 
@@ -101,11 +109,12 @@ class NeuralNetwork:
         steps = Steps.of(len(train), self.recipe.batch_size)
         self._take(self.plan.rung or self._interrupted_rung() or self._rung_that_fits(steps))
         self.network = self._build_network()
+        self._start_from_trained()
         self._initialise_from(sample)
         training = self._training(steps)
         training.resume()
         training.run(train, validation, self._epochs(training, steps, validation), self.recipe.name)
-        self.trained = tuple(training.epochs)
+        self.trained, self.best_accuracy = tuple(training.epochs), training.best_accuracy
         return self
 
     def predict_proba(self, images: np.ndarray, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
@@ -157,7 +166,21 @@ class NeuralNetwork:
         arguments = self.recipe.network.arguments
         if width is not None or self.rung is not None:
             arguments["width"] = width or self.rung.width
-        return build_network(self.recipe.network.name, self.classes, self.shape, **arguments)
+        channels = self.normalisation.channels
+        return build_network(self.recipe.network.name, self.classes, self.shape, channels, **arguments)
+
+    def _start_from_trained(self) -> None:
+        """Take over what the recipe starts from: ImageNet weights, or a network trained on other images.
+
+        Of the latter all but the output layer, as its classes are others, and how its images were normalised.
+        """
+        if self.recipe.pretrained:
+            start_from_imagenet(self.network, self.recipe.network.name, self.weights)
+        if self.recipe.transfer_from is not None:
+            source, output = NeuralNetwork.load(self.source), output_layer(self.network)
+            self.normalisation = source.normalisation
+            state = {k: v for k, v in source.network.state_dict().items() if not k.startswith(f"{output}.")}
+            start_from(self.network, state, f"weights in {self.source}", head=output)
 
     def _take(self, rung: Rung | None) -> None:
         """Settle width and input size; without a rung they are the recipe's."""
@@ -194,13 +217,31 @@ class NeuralNetwork:
             return iter(self.plan.replay[len(done) :])
         if self.plan.deadline is None:
             epochs = pacing.fixed_epochs(self.recipe, self.plan.epochs, steps.a_pass, full)
-            return islice(epochs, len(done), None)
-        sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)} | {full}
-        seconds = {size: self._seconds_a_batch(self.network, steps.batch_size, size) for size in sizes}
+            return islice(cut(epochs, training.stretches), len(done), None)
         evaluation = self._seconds_of_evaluation(validation.images)
-        seconds = {size: each + evaluation / steps.a_pass for size, each in seconds.items()}
         end = self.plan.deadline - evaluation * len(self._views(True))
-        return pacing.budgeted_epochs(self.recipe, steps.a_pass, full, seconds, end, done)
+        return self._budgeted_epochs(training, steps, evaluation / steps.a_pass, end)
+
+    def _budgeted_epochs(self, training: Training, steps: Steps, overhead: float, end: float) -> Iterator[Epoch]:
+        """Phase after phase, each with its share of the time until ``end``, by its epochs and measured speed.
+
+        overhead: seconds that validation adds to each batch.
+        """
+        full, done = max(self.shape), list(training.epochs)
+        sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)} | {full}
+        speeds = []
+        for stretch in training.stretches:
+            network = copy.deepcopy(self.network)
+            freeze(network, stretch.phase.train, training.frozen)
+            speeds.append({size: self._seconds_a_batch(network, steps.batch_size, size) + overhead for size in sizes})
+        work = [stretch.epochs * seconds[full] for stretch, seconds in zip(training.stretches, speeds, strict=True)]
+        for number, (stretch, seconds) in enumerate(zip(training.stretches, speeds, strict=True)):
+            recipe = self.recipe.model_copy(update={"epochs": stretch.epochs})
+            before = [stretch.inside(epoch) for epoch in done if stretch_at(training.stretches, epoch.start) == number]
+            now = time.monotonic()
+            deadline = now + (end - now) * work[number] / sum(work[number:])
+            for epoch in pacing.budgeted_epochs(recipe, steps.a_pass, full, seconds, deadline, before):
+                yield stretch.outside(epoch)
 
     def _interrupted_rung(self) -> Rung | None:
         path = self.folder / "rung.json"
@@ -259,7 +300,8 @@ def _sample(images: np.ndarray) -> np.ndarray:
 
 
 def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
-    if recipe.normalise == "unit":
-        return Normalisation((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
-    mean, deviation = sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0)
-    return Normalisation(tuple(mean.tolist()), tuple(deviation.tolist()))
+    fixed = {"unit": ([0.0] * 3, [255.0] * 3), "symmetric": ([127.5] * 3, [127.5] * 3), "imagenet": IMAGENET}
+    mean, deviation = fixed.get(recipe.normalise) or (sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0))
+    if recipe.grey and (sample == sample[..., :1]).all():
+        mean, deviation = [float(np.dot(mean, LUMA))], [float(np.dot(deviation, LUMA))]
+    return Normalisation(tuple(map(float, mean)), tuple(map(float, deviation)))

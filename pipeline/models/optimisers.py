@@ -5,9 +5,11 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, Optimizer, RMSprop
 
 from pipeline.models import recipe
+
+OPTIMISERS = {"adam": Adam, "rmsprop": partial(RMSprop, alpha=0.9), "sgd": SGD}  # alpha: Keras has it so
 
 
 class Muon(Optimizer):
@@ -49,14 +51,24 @@ def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
 def build_optimisers(network: nn.Module, settings: recipe.Optimiser) -> list[Optimizer]:
     """One optimiser over all parameters or, for ``muon``, two: Muon on kernels, Nesterov SGD on the rest.
 
-    Weight decay is the L2 kind, added to the gradient, as the reports use it.
+    Weight decay is the L2 kind, added to the gradient, as the reports use it. Frozen parameters are left out.
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
-    if settings.name == "adam":
-        return [Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay)]
+    momentum = {"momentum": settings.momentum} if settings.name == "sgd" else {}
+    if settings.name != "muon":
+        groups = _groups(network, parameters, settings)
+        return [OPTIMISERS[settings.name](groups, lr=settings.lr, weight_decay=settings.weight_decay, **momentum)]
     sgd = partial(SGD, momentum=settings.momentum, weight_decay=settings.weight_decay, nesterov=True)
-    if settings.name == "sgd":
-        return [sgd(parameters, lr=settings.lr)]
     kernels = [p for p in parameters if p.ndim == 4]
     others = [p for p in parameters if p.ndim != 4]
     return [Muon(kernels, lr=settings.lr, momentum=settings.momentum), sgd(others, lr=settings.sgd_lr)]
+
+
+def _groups(network: nn.Module, parameters: list[nn.Parameter], settings: recipe.Optimiser) -> list[dict]:
+    """One group or, with ``dense_l2``, two: the weights of the hidden dense layers have one of their own."""
+    dense = [module.weight for module in network.modules() if isinstance(module, nn.Linear)][:-1]
+    penalised = {id(weight) for weight in dense} if settings.dense_l2 else set()
+    decay = settings.weight_decay + 2 * settings.dense_l2  # the gradient of the penalty is 2 w
+    hidden = {"params": [p for p in parameters if id(p) in penalised], "weight_decay": decay}
+    others = {"params": [p for p in parameters if id(p) not in penalised]}
+    return [group for group in (others, hidden) if group["params"]]

@@ -5,8 +5,9 @@ import json
 import tomllib
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,6 +18,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from competition.errors import UserError
@@ -44,27 +46,54 @@ class Named(Section):
 
 
 class Optimiser(Section):
-    """lr is the peak rate; for ``muon`` that of the kernels, while ``sgd_lr`` drives all other parameters."""
+    """lr is the peak rate; for ``muon`` that of the kernels, while ``sgd_lr`` drives all other parameters.
 
-    name: Literal["adam", "sgd", "muon"]
+    momentum: of ``sgd`` and ``muon``.
+    dense_l2: L2 penalty on the weights of the hidden dense layers alone, ``dense_l2 * sum(w ** 2)`` in the loss.
+    """
+
+    name: Literal["adam", "rmsprop", "sgd", "muon"]
     lr: PositiveFloat
     momentum: NonNegativeFloat = 0.9
     weight_decay: NonNegativeFloat = 0.0
+    dense_l2: NonNegativeFloat = 0.0
     sgd_lr: PositiveFloat = 0.05
 
 
 class Schedule(Section):
-    """The learning rate over the training.
+    """The learning rate over the training, or over one of its phases.
 
     constant; one-cycle: linearly up for ``warmup`` of the training, then linearly down to zero; plateau:
-    times ``factor`` after ``patience`` epochs without a better validation accuracy, never below ``floor``.
+    times ``factor`` after ``patience`` epochs without a better validation accuracy or loss (``monitor``), never below
+    ``floor``; exponential: down to ``final`` of the peak, by the same factor each epoch; warmup-exponential: linearly
+    up for ``warmup`` of the training first; step: times ``factor`` after every ``every`` of the recipe's epochs.
     """
 
-    name: Literal["constant", "one-cycle", "plateau"]
+    name: Literal["constant", "one-cycle", "plateau", "exponential", "warmup-exponential", "step"]
     warmup: Fraction = 0.2
     factor: Fraction = 0.1
     patience: PositiveInt = 10
+    monitor: Literal["accuracy", "loss"] = "accuracy"
     floor: NonNegativeFloat = 0.0
+    final: Fraction = 0.01
+    every: PositiveInt = 5
+
+
+Trained = Literal["all", "head", "head-and-last-convolution"] | PositiveInt
+
+
+class Phase(Section):
+    """A stretch of the training with an optimiser and a schedule of its own.
+
+    after: whole epochs of the recipe before it begins.
+    train: what is not frozen: everything, the head (the network's last child), the head and the last convolution, or
+        a number of layers, counted from the output; layers are what has weights.
+    """
+
+    after: NonNegativeInt
+    train: Trained = "all"
+    optimiser: Optimiser
+    schedule: Schedule
 
 
 class Recipe(Section):
@@ -72,16 +101,18 @@ class Recipe(Section):
 
     reported: what the report measured, for the record.
     budget_weight: its weight when a time budget is shared among several models.
+    features: what it sees of the images; None for the pixels.
     """
 
     name: str
     summary: str
     reported: float | None = None
     budget_weight: PositiveFloat = 1.0
+    features: Named | None = None
 
 
 class ClassicalRecipe(Recipe):
-    """A scikit-learn-like classifier on pixels."""
+    """A scikit-learn-like classifier."""
 
     kind: Literal["classical"]
     classifier: Named
@@ -102,6 +133,11 @@ class NeuralRecipe(Recipe):
     augment: albumentations by their class names, or ``Shift`` and ``Symmetries`` of images/augment.py.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
     holdout: share of train that is held out to choose the checkpoint, instead of the validation split.
+    grey: one channel instead of three where no training image has colour.
+    pretrained: the network starts from ImageNet weights (weights.py).
+    transfer_from: a recipe; the network, the same, starts from the newest one trained by it on another competition.
+    train: see ``Phase``; together with ``optimiser`` and ``schedule`` the first phase. then: the later ones.
+    grid: tables with other values for some of the recipe's keys; each is trained, the best on validation is kept.
     ladder: what a time budget may choose from, the cheapest first: the dearest with which the network still sees
         every image ``least_passes`` times and, counting repeats, ``least_images`` images.
     """
@@ -109,12 +145,18 @@ class NeuralRecipe(Recipe):
     kind: Literal["neural"]
     network: Named
     input_size: PositiveInt | None = None
-    normalise: Literal["unit", "standard"] = "standard"
+    grey: bool = False
+    normalise: Literal["unit", "symmetric", "standard", "imagenet"] = "standard"
+    pretrained: bool = False
+    transfer_from: str | None = None
     epochs: PositiveInt
     batch_size: PositiveInt
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    train: Trained = "all"
     optimiser: Optimiser
     schedule: Schedule
+    then: tuple[Phase, ...] = ()
+    grid: tuple[dict[str, Any], ...] = ()
     augment: tuple[Named, ...] = ()
     growing: tuple[PositiveFloat, ...] = (1.0,)
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -123,6 +165,40 @@ class NeuralRecipe(Recipe):
     ladder: tuple[Rung, ...] = ()
     least_passes: PositiveFloat = 1.0
     least_images: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _phases_follow_each_other(self) -> Self:
+        starts = [phase.after for phase in self.phases] + [self.epochs]
+        if any(later <= earlier for earlier, later in pairwise(starts)):
+            raise ValueError("then: each phase must begin after the one before it and before the last epoch")
+        return self
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        first = Phase(after=0, train=self.train, optimiser=self.optimiser, schedule=self.schedule)
+        return (first, *self.then)
+
+    @property
+    def grid_points(self) -> list["NeuralRecipe"]:
+        """One recipe a point of the grid. Raises UserError for a key that is not there."""
+        return [self._at(point) for point in self.grid]
+
+    def _at(self, point: dict[str, Any]) -> "NeuralRecipe":
+        try:
+            return NeuralRecipe(**_merged(self.model_dump() | {"grid": ()}, point))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(str(part) for part in fault["loc"])
+            raise UserError(f"{self.name}: grid: {where}: {fault['msg']}; mend the recipe") from None
+
+
+def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The table with the changes, sub-table by sub-table."""
+    merged = table | changes
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(table.get(key), dict):
+            merged[key] = _merged(table[key], value)
+    return merged
 
 
 def fingerprint(*parts: object) -> str:

@@ -1,5 +1,7 @@
 """Learning-rate schedules by name, over one or several optimisers at once."""
 
+import math
+
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -7,10 +9,13 @@ from pipeline.models.recipe import Schedule
 
 
 class LearningRate:
-    """Sets the rate of every parameter group: before each step by progress, after each epoch by accuracy."""
+    """Sets the rate of every parameter group: before each step by progress, after each epoch by validation.
 
-    def __init__(self, schedule: Schedule, optimisers: list[Optimizer]) -> None:
-        self._schedule = schedule
+    epochs: of the recipe that the schedule covers; what ``every`` is measured by.
+    """
+
+    def __init__(self, schedule: Schedule, optimisers: list[Optimizer], epochs: float = 1.0) -> None:
+        self._schedule, self._epochs = schedule, epochs
         self._optimisers = optimisers
         for group in self._groups:
             group.setdefault("peak_lr", group["lr"])
@@ -22,15 +27,26 @@ class LearningRate:
         return [group for optimiser in self._optimisers for group in optimiser.param_groups]
 
     def before_step(self, progress: float) -> None:
-        """progress: how much of the training lies behind, in [0, 1)."""
-        if self._schedule.name == "one-cycle":
+        """progress: how much of the schedule lies behind, in [0, 1)."""
+        if self._schedule.name not in ("constant", "plateau"):
             for group in self._groups:
-                group["lr"] = group["peak_lr"] * triangle(progress, self._schedule.warmup)
+                group["lr"] = group["peak_lr"] * self._share(progress)
 
-    def after_epoch(self, validation_accuracy: float) -> None:
+    def _share(self, progress: float) -> float:
+        """Of the peak rate."""
+        schedule = self._schedule
+        if schedule.name == "one-cycle":
+            return triangle(progress, schedule.warmup)
+        if schedule.name == "step":
+            return schedule.factor ** math.floor(progress * self._epochs / schedule.every + 1e-9)
+        warmup = schedule.warmup if schedule.name == "warmup-exponential" else 0.0
+        return progress / warmup if progress < warmup else schedule.final ** ((progress - warmup) / (1 - warmup))
+
+    def after_epoch(self, validation_accuracy: float, validation_loss: float) -> None:
         if self._schedule.name == "plateau":
+            value = validation_accuracy if self._schedule.monitor == "accuracy" else validation_loss
             for plateau in self._plateaus:
-                plateau.step(validation_accuracy)
+                plateau.step(value)
 
     @property
     def rate(self) -> float:
@@ -47,7 +63,7 @@ class LearningRate:
 def _plateau(schedule: Schedule, optimiser: Optimizer) -> ReduceLROnPlateau:
     return ReduceLROnPlateau(
         optimiser,
-        mode="max",
+        mode="max" if schedule.monitor == "accuracy" else "min",
         factor=schedule.factor,
         patience=schedule.patience - 1,  # PyTorch waits for one more
         threshold=0.0,

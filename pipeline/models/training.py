@@ -21,25 +21,37 @@ from pipeline.images.augment import Augmentation, View, resized
 from pipeline.images.cache import ImageCache
 from pipeline.models.optimisers import build_optimisers
 from pipeline.models.pacing import Epoch
+from pipeline.models.phases import freeze, stretch_at, stretches, train_mode
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.models.schedules import LearningRate
 
 EVALUATION_BATCH = 512
+LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are (ITU-R BT.601)
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What the network sees is ``(pixel - mean) / deviation``, channel by channel, pixels in [0, 255]."""
+    """What the network sees is ``(pixel - mean) / deviation``, channel by channel, pixels in [0, 255].
 
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
+    One mean and one deviation, instead of three, make one channel of grey.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
 
     def __call__(self, images: np.ndarray, device: torch.device) -> Tensor:
-        """uint8 ``[N, H, W, 3]`` to float32 ``[N, 3, H, W]`` on the device, channels last in memory."""
+        """uint8 ``[N, H, W, 3]`` to float32 ``[N, channels, H, W]`` on the device, channels last in memory."""
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
+        pixels = pixels.to(torch.float32, copy=True)  # features are float32 already, and not to be changed
+        if self.channels == 1 and pixels.shape[-1] == 3:
+            pixels = (pixels @ torch.tensor(LUMA, device=device)).unsqueeze(-1)
         mean = torch.tensor(self.mean, device=device)
         deviation = torch.tensor(self.deviation, device=device)
-        return pixels.float().sub_(mean).div_(deviation).permute(0, 3, 1, 2)
+        return pixels.sub_(mean).div_(deviation).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -97,8 +109,9 @@ class Training:
         self.recipe, self.normalise, self.augment = recipe, normalise, augment
         self.full, self.device, self.seed, self.folder = full, device, seed, folder
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
-        self.optimisers = build_optimisers(self.network, recipe.optimiser)
-        self.learning_rate = LearningRate(recipe.schedule, self.optimisers)
+        self.stretches = stretches(recipe)
+        self.frozen = frozenset(name for name, weights in network.named_parameters() if not weights.requires_grad)
+        self._enter(0)
         self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
         self.epochs: list[Epoch] = []
         self.history: list[EpochRecord] = []
@@ -110,12 +123,21 @@ class Training:
         """The network that validation and the checkpoint see: the averaged one where there is one."""
         return self.averaged.module if self.averaged is not None else self.network
 
+    def _enter(self, phase: int) -> None:
+        """Begin the phase of that number, with a new optimiser, on the weights as they are."""
+        self.phase, stretch = phase, self.stretches[phase]
+        freeze(self.network, stretch.phase.train, self.frozen)
+        self.optimisers = build_optimisers(self.network, stretch.phase.optimiser)
+        self.learning_rate = LearningRate(stretch.phase.schedule, self.optimisers, stretch.epochs)
+
     def run(self, train: LabelledImages, validation: LabelledImages, epochs: Iterable[Epoch], title: str) -> None:
         """Train over ``epochs`` and leave the best-on-validation weights in the network."""
         done = self.epochs[-1].end if self.epochs else 0.0
         with tqdm(total=1 + 1e-9, initial=done, desc=title, bar_format=BAR, leave=False) as bar:
             for epoch in epochs:
                 begun = time.monotonic()
+                if (phase := stretch_at(self.stretches, epoch.start)) != self.phase:
+                    self._enter(phase)
                 loss, accuracy = self._train_epoch(train, epoch, bar)
                 speed = epoch.batches * self.recipe.batch_size / (time.monotonic() - begun)
                 self._close_epoch(epoch, loss, accuracy, validation, begun, speed)
@@ -126,7 +148,7 @@ class Training:
         """Mean loss and accuracy on the augmented training images."""
         number = len(self.epochs)
         torch.manual_seed(self.seed * 100_003 + number)
-        self.network.train()
+        train_mode(self.network)
         totals = torch.zeros(2, device=self.device)
         seen, begun = 0, time.monotonic()
         for step, (images, labels) in enumerate(prefetched(self._batches(train, epoch, number))):
@@ -144,7 +166,7 @@ class Training:
     def step(self, images: np.ndarray, labels: np.ndarray, progress: float, epoch: Epoch) -> Tensor:
         """One optimiser step on a uint8 batch. Returns the batch's summed loss and count of correct answers."""
         targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
-        self.learning_rate.before_step(progress)
+        self.learning_rate.before_step(self.stretches[self.phase].local(progress))
         with mixed_precision(self.device):
             logits = self.network(self.normalise(images, self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
@@ -195,7 +217,8 @@ class Training:
         probabilities = predict(self.evaluated, validation.images, self.normalise, self.full, self.device)
         truth = probabilities[np.arange(len(validation)), validation.labels]
         validation_accuracy = float((probabilities.argmax(1) == validation.labels).mean())
-        self.learning_rate.after_epoch(validation_accuracy)
+        validation_loss = float(-np.log(truth.clip(1e-7)).mean())
+        self.learning_rate.after_epoch(validation_accuracy, validation_loss)
         if validation_accuracy >= self.best_accuracy:
             self.best_accuracy = validation_accuracy
             self.best_weights = {k: v.detach().clone() for k, v in self.evaluated.state_dict().items()}
@@ -206,7 +229,7 @@ class Training:
             learning_rate=self.learning_rate.rate,
             loss=loss,
             accuracy=accuracy,
-            validation_loss=float(-np.log(truth.clip(1e-7)).mean()),
+            validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
             images_per_second=speed,
             seconds=time.monotonic() - begun,
@@ -230,6 +253,7 @@ class Training:
     def save_state(self) -> None:
         """Write all that an interrupted training needs to go on."""
         state = {
+            "phase": self.phase,
             "network": self.network.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -249,6 +273,7 @@ class Training:
         if not path.is_file():
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
+        self._enter(state["phase"])
         self.network.load_state_dict(state["network"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])

@@ -85,6 +85,30 @@ def test_the_submission_answers_every_test_image_and_is_named_last(trained):
     assert accuracy(path, trained["folder"]) > 0.9
 
 
+def test_the_report_beside_the_submission_shows_every_model(trained):
+    assert "warning" not in trained["predict"]
+    folder = trained["place"] / "submissions" / "insects"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    figures = {path.stem for path in (folder / "report").glob("*.png")}
+    for model in ("dhc-gaussian-nb", "dhc-knn-sweep", "sprint"):
+        assert f"<td>{model}</td>" in page
+        assert {f"{model}-confusion", f"{model}-roc", f"{model}-images"} <= figures
+    assert {"comparison", "sprint-training", "dhc-knn-sweep-grid", "class-images", "class-counts"} <= figures
+
+
+def test_the_submission_stands_where_the_report_fails_and_where_none_is_wanted(trained, tmp_path):
+    shutil.copytree(trained["place"] / "runs", tmp_path / "runs")
+    folder = tmp_path / "submissions" / "insects"
+    folder.mkdir(parents=True)
+    (folder / "report").write_text("in the way")
+    options = ("--competition", trained["folder"], "--work", tmp_path, "--models", "dhc-gaussian-nb")
+    for more in ((), ("--no-report",)):
+        *lines, last = succeed("predict", *options, *more).splitlines()
+        assert last == str(folder / "submission.csv")
+        assert any(line.startswith("warning: no report") for line in lines) == (more == ())
+        assert not (folder / "report.html").exists()
+
+
 def test_the_blend_and_the_class_counts_are_printed(trained):
     assert "weight" in trained["predict"]
     assert "best single model" in trained["predict"]
@@ -159,6 +183,8 @@ def test_folds_validate_every_labelled_image_once(tmp_path, make_competition):
     succeed("predict", *options)
     run_folder = tmp_path / "runs" / "insects" / "sprint"
     assert {path.name for path in run_folder.glob("fold-*")} == {"fold-1", "fold-2", "fold-3"}
+    page = (tmp_path / "submissions" / "insects" / "report.html").read_text(encoding="utf-8")
+    assert "measured on 90 labelled images, each answered by models that were not trained on it" in page
     assert len(rows(tmp_path / "submissions" / "insects" / "submission.csv")) == 1 + 12
 
 

@@ -1,17 +1,15 @@
-"""What all classifiers on pixels share: the contract, standardised pixels, saving, calibration."""
+"""What all classifiers share: the contract, standardised values, saving, calibration."""
 
-import json
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
-from pipeline.files import written
+from competition.errors import UserError
+from pipeline.models.arrays import load_state, save_state, size_of
 from pipeline.models.classical.pixels import (
     Images,
     chunks,
@@ -25,15 +23,18 @@ FILE = "model.safetensors"
 DOUBT = 1e-6
 
 
-class PixelClassifier(ABC):
-    """A classifier on the pixels of whole images, each standardised by its mean and deviation over train.
+class Classifier(ABC):
+    """A classifier on the values of whole images: pixels, or features standing in a row.
 
-    Images are uint8 ``[N, H, W, 3]``, labels int64 ``[N]`` in ``range(classes)``. A subclass keeps nothing
-    but arrays and JSON's own types as attributes: they are what is saved.
+    Images are uint8 ``[N, H, W, 3]``, or features float32 ``[N, 1, D, 1]``; labels int64 ``[N]`` in
+    ``range(classes)``. A subclass keeps nothing but arrays and JSON's own types as attributes: they are what is
+    saved, those apart whose names begin with an underscore.
 
-    mean, deviation: float64 ``[D]``; the deviation of a pixel that never varies counts as 1.
     grey: whether the three channels of every training image are equal; one of them is used then, and
         ``copies`` is 3.
+    mean, deviation: float64 ``[D]``, of those that standardise; the deviation of a value that never varies
+        counts as 1.
+    seen: the classes with training images, int64, ascending.
     """
 
     def __init__(self, classes: int):
@@ -47,9 +48,8 @@ class PixelClassifier(ABC):
     def predict_proba(self, images: Images) -> np.ndarray:
         """Class probabilities, float32 ``[N, classes]``, none of them zero, rows summing to 1."""
 
-    @staticmethod
     @abstractmethod
-    def cost(train_images: int, validation_images: int, values: int, classes: int) -> float:
+    def cost(self, train_images: int, validation_images: int, values: int) -> float:
         """Estimated work of a fit and of one prediction of the validation images.
 
         values: H * W * channels used. The unit is one floating-point operation of a large float32 matrix
@@ -60,24 +60,16 @@ class PixelClassifier(ABC):
     @property
     def parameters(self) -> int:
         """How many values the fitted model holds in its arrays, stored training pixels among them."""
-        return sum(value.size for value in vars(self).values() if isinstance(value, np.ndarray))
+        return size_of(self)
 
     def save(self, folder: Path) -> None:
         """Write the model to one file of ``folder``, in place of the one that may be there."""
-        state = vars(self)
-        arrays = {name: np.ascontiguousarray(v) for name, v in state.items() if isinstance(v, np.ndarray)}
-        facts = {name: value for name, value in state.items() if name not in arrays}
-        with written(folder / FILE) as path:
-            save_file(arrays, path, metadata={"facts": json.dumps(facts)})
+        save_state(self, folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The model that ``save`` wrote to ``folder``; it predicts what that one predicts, to the bit."""
-        model = cls.__new__(cls)
-        with safe_open(folder / FILE, framework="numpy") as file:
-            vars(model).update(json.loads(file.metadata()["facts"]))
-            vars(model).update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        return model
+        return load_state(cls, folder / FILE)
 
     @property
     def copies(self) -> int:
@@ -85,10 +77,10 @@ class PixelClassifier(ABC):
         return 3 if self.grey else 1
 
     def _flat(self, images: Images, rows: np.ndarray | None = None) -> np.ndarray:
-        """The images, or those at ``rows``, as uint8 ``[N, D]``; decides and keeps ``grey``."""
+        """The images, or those at ``rows``, as ``[N, D]`` of their own type; decides and keeps ``grey``."""
         self.grey = is_grey(images)
         values = int(np.prod(images.shape[1:])) // self.copies
-        flat = np.empty((len(images) if rows is None else len(rows), values), np.uint8)
+        flat = np.empty((len(images) if rows is None else len(rows), values), images.dtype)
         for piece, pixels in zip(
             chunks(len(flat), values * self.copies), flat_chunks(images, self.grey, rows), strict=True
         ):
@@ -96,7 +88,7 @@ class PixelClassifier(ABC):
         return flat
 
     def _measure(self, flat: np.ndarray) -> None:
-        """Keep mean and deviation of each column of ``flat``, uint8 ``[N, D]``."""
+        """Keep mean and deviation of each column of ``flat``, ``[N, D]``."""
         pieces = (flat[piece] for piece in chunks(*flat.shape))
         self._keep_scale(*pixel_sums(pieces, flat.shape[1]), len(flat))
 
@@ -105,10 +97,23 @@ class PixelClassifier(ABC):
         self.deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
 
     def _standardised(self, flat: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-        """``flat`` (uint8 ``[N, D]``) standardised; nothing as large as the result is made beside it."""
+        """``flat`` (``[N, D]``) standardised; nothing as large as the result is made beside it."""
         design = np.subtract(flat, self.mean.astype(dtype), dtype=dtype)
         design /= self.deviation.astype(dtype)
         return design
+
+    def _over_all_classes(self, scores: np.ndarray) -> np.ndarray:
+        """Scores of the classes seen, as ``[N, classes]``; -inf for a class never seen."""
+        everything = np.full((len(scores), self.classes), -np.inf)
+        everything[:, self.seen] = scores
+        return everything
+
+    def _seen_classes(self, labels: np.ndarray, name: str) -> np.ndarray:
+        """The classes among ``labels``. Raises UserError where there are fewer than two."""
+        seen = np.unique(labels)
+        if len(seen) < 2:
+            raise UserError(f"{name}: all training images show one class; give it two or more, or leave {name} out")
+        return seen
 
 
 def soften(scores: np.ndarray, temperature: float) -> np.ndarray:

@@ -18,15 +18,17 @@ def chunks(rows: int, values: int) -> Iterator[slice]:
 
 
 def is_grey(images: Images) -> bool:
-    """Whether the three channels of all images (uint8 ``[N, H, W, 3]``) are equal."""
+    """Whether the images (``[N, H, W, C]``) have three channels and all of them are equal."""
+    if images.shape[-1] != 3:
+        return False
     pieces = (images[piece] for piece in chunks(len(images), np.prod(images.shape[1:])))
     return all((piece[..., :1] == piece[..., 1:]).all() for piece in pieces)
 
 
 def flat_chunks(images: Images, grey: bool, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """The images (or those at ``rows``, in that order) as uint8 ``[n, D]``, piece by piece.
+    """The images (or those at ``rows``, in that order) as ``[n, D]`` of their own type, piece by piece.
 
-    D is H * W * 3, or H * W where ``grey``: then a pixel is the mean of its channels, which for a grey image
+    D is H * W * C, or H * W where ``grey``: then a pixel is the mean of its channels, which for a grey image
     is each of them.
     """
     rows = np.arange(len(images)) if rows is None else rows
@@ -38,11 +40,15 @@ def flat_chunks(images: Images, grey: bool, rows: np.ndarray | None = None) -> I
 
 
 def pixel_sums(pieces: Iterator[np.ndarray], values: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and sum of squares of each of the ``values`` pixels, int64 ``[D]`` each: exact."""
+    """Sum and sum of squares of each of the ``values`` columns, ``[D]`` each: int64 and exact for pixels.
+
+    Features of floating point give float64.
+    """
     total, squares = np.zeros(values, np.int64), np.zeros(values, np.int64)
     for piece in pieces:
-        total += piece.sum(axis=0, dtype=np.int64)
-        squares += np.square(piece, dtype=np.uint16).sum(axis=0, dtype=np.int64)
+        square, wide = (np.uint16, np.int64) if piece.dtype == np.uint8 else (np.float64, np.float64)
+        total = total + piece.sum(axis=0, dtype=wide)
+        squares = squares + np.square(piece, dtype=square).sum(axis=0, dtype=wide)
     return total, squares
 
 
@@ -53,4 +59,4 @@ def mean_and_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray 
     pixel is exactly zero.
     """
     count = np.maximum(count, 1)
-    return total / count, (count * squares - total * total) / (count * count)
+    return total / count, np.maximum(count * squares - total * total, 0) / (count * count)

@@ -1,4 +1,4 @@
-"""Support vector machines on standardised pixels: a grid over one matrix of inner products."""
+"""Support vector machines on standardised values: a grid over one matrix of inner products."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from competition.errors import UserError
-from pipeline.models.classical.base import PixelClassifier, fit_temperature, soften
+from pipeline.models.classical.base import Classifier, fit_temperature, soften
 from pipeline.models.classical.one_vs_one import Machine, Products
 from pipeline.models.classical.pixels import Images, chunks, flat_chunks
 
@@ -30,10 +30,10 @@ class Trial:
     accuracy: float
 
 
-class SupportVectorMachine(PixelClassifier):
+class SupportVectorMachine(Classifier):
     """One-vs-one SVC, the best on validation of a grid of kernels and C (the first of equals).
 
-    Predictions are those of scikit-learn's SVC (gamma="scale") on the standardised pixels. All inner products
+    Predictions are those of scikit-learn's SVC (gamma="scale") on the standardised values. All inner products
     are taken once, and every machine of the grid learns from them. Memory for n training and m validation
     images of D values: 4 n (n + m + D) bytes while they are taken, 4 n (3 n + m) while the machines learn
     (2.7 GB at 15,000 images); therefore no more than ``most_images`` are used, drawn by class.
@@ -61,9 +61,7 @@ class SupportVectorMachine(PixelClassifier):
         flat, labels = self._flat(images, rows), labels[rows]
         self._measure(flat)
         self.gamma = 1 / max(1, np.count_nonzero(np.ptp(flat, axis=0)))
-        self.seen = np.unique(labels)
-        if len(self.seen) < 2:
-            raise UserError("svm: all training images show one class; give it two or more, or leave svm out")
+        self.seen = self._seen_classes(labels, "svm")
         trials = self._train_grid(*self._products(flat, validation_images), labels, validation_labels)
         self.grid_scores = [{**trial.point, "accuracy": trial.accuracy} for trial in trials]
         best = max(trials, key=lambda trial: trial.accuracy)
@@ -83,18 +81,18 @@ class SupportVectorMachine(PixelClassifier):
                 bar.update(len(flat))
         return soften(self._over_all_classes(np.concatenate(scores)), self.temperature)
 
-    @staticmethod
-    def cost(train_images: int, validation_images: int, values: int, classes: int) -> float:
-        """As for every classifier, for a grid of two linear and two rbf machines.
+    def cost(self, train_images: int, validation_images: int, values: int) -> float:
+        """As for every classifier.
 
         Linear machines on classes that overlap take the most by far, growing with the images a pair of
         classes has to the power of 3.75; on classes that part easily this estimate is too high.
         """
-        images = min(train_images, MOST_IMAGES)
-        products = 1.25 * images * values * (images + 4 * validation_images) + 1_500 * images * values
-        kernels = 17_000 * images**2 + 680_000 * images * classes
-        pairs = classes * (classes - 1) / 2
-        return products + kernels + 0.28 * pairs * (2 * images / classes) ** 3.75
+        images = min(train_images, self.most_images)
+        linear = sum(point["kernel"] == "linear" for point in self.grid)
+        products = 1.25 * images * values * (images + len(self.grid) * validation_images) + 1_500 * images * values
+        kernels = len(self.grid) * (4_250 * images**2 + 170_000 * images * self.classes)
+        pairs = self.classes * (self.classes - 1) / 2
+        return products + kernels + 0.14 * linear * pairs * (2 * images / self.classes) ** 3.75
 
     def _training_rows(self, labels: np.ndarray) -> np.ndarray:
         """Rows to train on, sorted by label as libsvm does itself: then it reads the matrix in order."""
@@ -149,12 +147,6 @@ class SupportVectorMachine(PixelClassifier):
         self.coefficients = trial.machine.coefficients
         self.counts = trial.machine.counts
         self.intercepts = trial.machine.intercepts
-
-    def _over_all_classes(self, scores: np.ndarray) -> np.ndarray:
-        """Scores of the classes seen, as ``[N, classes]``; -inf for a class never seen."""
-        everything = np.full((len(scores), self.classes), -np.inf)
-        everything[:, self.seen] = scores
-        return everything
 
 
 def stratified_rows(labels: np.ndarray, most: int, seed: int) -> np.ndarray:

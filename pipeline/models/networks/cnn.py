@@ -1,19 +1,115 @@
-"""Small plain convolutional networks out of the reports."""
+"""The plain networks of the reports: a stack of convolutions, then dense layers. One builder, data decide."""
 
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
 from torch import nn
 
+from competition.errors import UserError
 
-def cnn32(classes: int) -> nn.Sequential:
-    """Three unpadded 3x3 convolutions of 32, 64 and 128 filters, then dense 256.
+Pool = int | list[int] | Literal["global"]
 
-    Input ``[N, 3, 32, 32]`` in [0, 1], output logits ``[N, classes]``. With 96 classes 642,912 trainable
-    parameters, as in the first Deep Hallucination report (ReLU before batch norm, as Keras code writes it).
+
+def cnn(
+    classes: int,
+    shape: tuple[int, int],
+    channels: int = 3,
+    filters: Sequence[int] = (),
+    kernel: int | list[int] = 3,
+    stride: int | list[int] = 1,
+    padding: str | list[str] = "valid",
+    norm: Literal["none", "before", "after"] = "none",
+    pool: Pool | list[Pool] = 1,
+    norm_after_pool: bool = False,
+    conv_dropout: float | list[float] = 0.0,
+    global_pool: bool = False,
+    dense: Sequence[int] = (),
+    dense_dropout: float | list[float] = 0.0,
+    dense_norm: bool = False,
+) -> nn.Sequential:
+    """Logits ``[N, classes]`` for images ``[N, channels, H, W]`` of ``shape`` (H, W).
+
+    The child ``features`` ends flat, ``head`` holds the dense layers. Whatever may be given as a list has one entry a
+    convolution (``dense_dropout``: a dense layer); a single value stands for all.
+
+    norm: batch norm ``before`` the ReLU, or ``after`` it as Keras code has it where the convolution activates.
+    pool: side of max-pooling, 1 for none, [side, stride], or ``global`` for the mean over the whole image.
+    norm_after_pool: a further batch norm between pooling and dropout.
+    global_pool: the mean over the whole image at the end of all convolutions.
+    dense_norm: batch norm after the last hidden dense layer, before its dropout.
+    Raises UserError for a list of the wrong length, RuntimeError where the images are too small.
     """
-    return nn.Sequential(
-        *(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.BatchNorm2d(32), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.BatchNorm2d(64), nn.MaxPool2d(2)),
-        *(nn.Conv2d(64, 128, 3), nn.ReLU(), nn.BatchNorm2d(128)),
-        nn.Flatten(),
-        *(nn.Linear(128 * 4 * 4, 256), nn.ReLU()),
-        nn.Linear(256, classes),
+    each = zip(
+        pairwise([channels, *filters]),
+        *(_one_each(value, len(filters)) for value in (kernel, stride, padding, pool, conv_dropout)),
+        strict=True,
     )
+    features = nn.Sequential()
+    for (before, after), side, step, pad, pooling, dropout in each:
+        features.extend(_convolution(before, after, side, step, pad))
+        features.extend(_activation(after, norm))
+        features.extend(_pooling(pooling))
+        features.extend([nn.BatchNorm2d(after)] if norm_after_pool else [])
+        features.extend(_dropout(dropout))
+    features.extend([nn.AdaptiveAvgPool2d(1)] if global_pool else [])
+    features.append(nn.Flatten())
+    head = dense_head(flat_size(features, channels, shape), classes, dense, dense_dropout, dense_norm)
+    return nn.Sequential(OrderedDict(features=features, head=head))
+
+
+def dense_head(
+    inputs: int, classes: int, dense: Sequence[int], dropout: float | list[float] = 0.0, norm: bool = False
+) -> nn.Sequential:
+    """Dense layers with ReLU and dropout, then the logits. norm: batch norm before the last dropout."""
+    head = nn.Sequential()
+    for position, (width, share) in enumerate(zip(dense, _one_each(dropout, len(dense)), strict=True)):
+        head.extend([nn.Linear(inputs, width), nn.ReLU()])
+        head.extend([nn.BatchNorm1d(width)] if norm and position == len(dense) - 1 else [])
+        head.extend(_dropout(share))
+        inputs = width
+    return head.append(nn.Linear(inputs, classes))
+
+
+@torch.inference_mode()
+def flat_size(features: nn.Module, channels: int, shape: tuple[int, int]) -> int:
+    """How many values an image of (height, width) ``shape`` leaves at the end of ``features``."""
+    size = features.eval()(torch.zeros(1, channels, *shape)).numel()
+    features.train()
+    return size
+
+
+def _one_each(value: object, count: int) -> list:
+    values = value if isinstance(value, list) else [value] * count
+    if len(values) != count:
+        raise UserError(f"network: {values} has {len(values)} entries for {count} layers; mend the recipe")
+    return values
+
+
+def _convolution(before: int, after: int, kernel: int, stride: int, padding: str) -> list[nn.Module]:
+    if padding == "same" and kernel % 2 == 0:  # PyTorch would warn that it copies the images
+        low, high = (kernel - 1) // 2, kernel // 2
+        return [nn.ZeroPad2d((low, high, low, high)), nn.Conv2d(before, after, kernel, stride)]
+    return [nn.Conv2d(before, after, kernel, stride, padding)]
+
+
+def _activation(filters: int, norm: str) -> list[nn.Module]:
+    return {
+        "none": [nn.ReLU()],
+        "before": [nn.BatchNorm2d(filters), nn.ReLU()],
+        "after": [nn.ReLU(), nn.BatchNorm2d(filters)],
+    }[norm]
+
+
+def _pooling(pool: Pool) -> list[nn.Module]:
+    if pool == "global":
+        return [nn.AdaptiveAvgPool2d(1)]
+    if isinstance(pool, list):
+        return [nn.MaxPool2d(*pool)]
+    return [nn.MaxPool2d(pool)] if pool > 1 else []
+
+
+def _dropout(share: float) -> list[nn.Module]:
+    return [nn.Dropout(share)] if share else []

@@ -110,3 +110,32 @@ def test_a_toy_problem_is_learnt(name, lr):
             optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.2 * losses[0]
+
+
+def test_dense_l2_penalises_the_weights_of_hidden_dense_layers_alone():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
+    settings = Optimiser(name="sgd", lr=0.1, momentum=0.0, dense_l2=0.5, weight_decay=0.0)
+    (optimiser,) = build_optimisers(network, settings)
+    before = {name: weights.detach().clone() for name, weights in network.named_parameters()}
+    for weights in network.parameters():
+        weights.grad = torch.zeros_like(weights)
+    optimiser.step()
+    for name, weights in network.named_parameters():  # the gradient of 0.5 w^2 is w
+        torch.testing.assert_close(weights.detach(), before[name] * (0.9 if name == "2.weight" else 1.0))
+
+
+def test_rmsprop_divides_by_the_size_of_the_gradients_so_far():
+    weights = nn.Parameter(torch.zeros(2))
+    holder = nn.Module()
+    holder.weights = weights
+    (optimiser,) = build_optimisers(holder, Optimiser(name="rmsprop", lr=0.1))
+    weights.grad = torch.tensor([1.0, 100.0])
+    optimiser.step()
+    torch.testing.assert_close(weights.detach(), torch.full((2,), -0.1 / 0.1**0.5))
+
+
+def test_what_is_frozen_is_left_out():
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    network[0].requires_grad_(False)
+    (optimiser,) = build_optimisers(network, Optimiser(name="adam", lr=0.1))
+    assert [id(p) for p in optimiser.param_groups[0]["params"]] == [id(p) for p in network[1].parameters()]

@@ -36,7 +36,7 @@ def test_a_constant_rate_stays():
     schedule = LearningRate(Schedule(name="constant"), [only])
     for progress in (0.0, 0.5, 0.9):
         schedule.before_step(progress)
-        schedule.after_epoch(0.1)
+        schedule.after_epoch(0.1, 1.0)
     assert schedule.rate == rate(only) == 0.1
 
 
@@ -46,7 +46,7 @@ def rates_after(accuracies: list[float], **keys: float) -> list[float]:
     rates = []
     for accuracy in accuracies:
         schedule.before_step(0.5)
-        schedule.after_epoch(accuracy)
+        schedule.after_epoch(accuracy, 1.0)
         rates.append(rate(only))
     return rates
 
@@ -71,7 +71,7 @@ def test_a_plateau_lowers_the_rates_of_all_optimisers():
     both = [optimiser(1.0), optimiser(0.1)]
     schedule = LearningRate(Schedule(name="plateau", factor=0.5, patience=1), both)
     for _ in range(3):
-        schedule.after_epoch(0.5)
+        schedule.after_epoch(0.5, 1.0)
     assert rate(both[0]) < 1.0
     assert rate(both[1]) == pytest.approx(0.1 * rate(both[0]))
 
@@ -80,12 +80,12 @@ def test_a_plateau_carries_its_wait_over_into_the_next_process():
     settings = Schedule(name="plateau", factor=0.5, patience=4)
     first, resumed = (LearningRate(settings, [optimiser(1.0)]) for _ in range(2))
     for accuracy in (0.5, 0.4, 0.4):
-        first.after_epoch(accuracy)
+        first.after_epoch(accuracy, 1.0)
     resumed.load_state_dict(first.state_dict())
     rates = []
     for _ in range(6):
-        first.after_epoch(0.4)
-        resumed.after_epoch(0.4)
+        first.after_epoch(0.4, 1.0)
+        resumed.after_epoch(0.4, 1.0)
         rates.append((first.rate, resumed.rate))
     assert all(one == other for one, other in rates)
     assert rates[0] > rates[-1]
@@ -101,3 +101,39 @@ def test_a_rate_of_a_resumed_optimiser_still_follows_the_schedule():
     assert schedule.rate == rate(resumed) == pytest.approx(0.1)
     schedule.before_step(0.5)
     assert schedule.rate == rate(resumed) == pytest.approx(0.2)
+
+
+def shares(schedule: Schedule, progresses: list[float], epochs: float = 1.0) -> list[float]:
+    """Of a peak of 2, at each progress."""
+    only = optimiser(2.0)
+    rate_of = LearningRate(schedule, [only], epochs)
+    found = []
+    for progress in progresses:
+        rate_of.before_step(progress)
+        found.append(rate(only) / 2)
+    return found
+
+
+def test_an_exponential_decay_loses_the_same_factor_over_equal_stretches():
+    decay = Schedule(name="exponential", final=0.01)
+    assert shares(decay, [0, 0.25, 0.5, 1]) == pytest.approx([1, 0.01**0.25, 0.1, 0.01])
+
+
+def test_a_warmup_climbs_to_the_peak_from_where_the_decay_begins():
+    decay = Schedule(name="warmup-exponential", warmup=0.2, final=0.01)
+    assert shares(decay, [0, 0.1, 0.2, 0.6, 1]) == pytest.approx([0, 0.5, 1, 0.1, 0.01])
+
+
+def test_a_step_decay_counts_the_recipes_epochs_whatever_the_training_has():
+    step = Schedule(name="step", every=5, factor=0.1)
+    assert shares(step, [0, 0.24, 0.25, 0.49, 0.5, 0.99], epochs=20) == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.001])
+
+
+def test_a_plateau_may_watch_the_loss():
+    only = optimiser(1.0)
+    schedule = LearningRate(Schedule(name="plateau", factor=0.5, patience=2, monitor="loss"), [only])
+    rates = []
+    for loss in (1.0, 0.9, 0.8, 0.8, 0.85):
+        schedule.after_epoch(0.5, loss)
+        rates.append(rate(only))
+    assert rates == [1, 1, 1, 1, 0.5]

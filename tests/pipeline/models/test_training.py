@@ -92,7 +92,7 @@ def history(training: Training) -> list[dict]:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_training_learns(tmp_path, name):
     recipe = protocol(name)
-    training = run(begin(tmp_path, recipe), epochs_of(recipe, 8))
+    training = run(begin(tmp_path, recipe), epochs_of(recipe, 12))
     probabilities = predict(training.network, TRAIN.images, TO_UNIT, (16, 16), CPU)
     assert (probabilities.argmax(1) == TRAIN.labels).mean() > 0.95
     assert training.best_accuracy > 0.9

@@ -1,0 +1,242 @@
+"""The report's figures: arrays in, a matplotlib Figure out, seven inches wide and readable on a phone.
+
+Drawn without pyplot, so that nothing global is left behind; ``style`` holds while they are drawn and saved.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.ticker import MaxNLocator
+
+WIDTH, DOTS_AN_INCH = 7.0, 150
+INK, FAINT = "#24292f", "#8b929b"
+BLUE, ORANGE, GREEN, RED = "#2b6cb0", "#d97a1f", "#2f855a", "#c53030"
+LINES = (BLUE, ORANGE, GREEN, RED, "#6b46c1", "#0f8a8a", "#b7791f", "#b83280", "#5f6b7a", "#1a365d")
+SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#bcd7f0", "#5b9bd5", "#22578f", "#0b2545"])
+MOST_ANNOTATED = 12  # classes whose confusions are also written as numbers
+MOST_NAMED = 16  # classes named along an axis
+TITLE_LETTERS, HEADING_LETTERS = 48, 56  # at most, above axes and above a contact sheet
+MOST_LETTERS = 48  # that lie side by side along an axis
+MOST_ROC = 10  # classes with a ROC curve each
+MOST_MARKED = 30  # points of a line that get a mark each
+CAPTION_SIZE = 10.5  # points
+LINE, GAP, HEADING = 28, 10, 66  # pixels: of a contact sheet's captions, between its images, above them
+
+Line = tuple[np.ndarray, np.ndarray]  # x, y
+
+
+def style() -> AbstractContextManager:
+    """matplotlib's settings for these figures; class names are never read as formulas."""
+    return matplotlib.rc_context(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 13,
+            "text.color": INK,
+            "text.parse_math": False,
+            "axes.edgecolor": FAINT,
+            "axes.labelcolor": INK,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 14,
+            "axes.titlepad": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "grid.color": "#e3e6ea",
+            "xtick.color": FAINT,
+            "ytick.color": FAINT,
+            "xtick.labelcolor": INK,
+            "ytick.labelcolor": INK,
+            "legend.frameon": False,
+            "legend.fontsize": 11.5,
+            "lines.linewidth": 2,
+            "lines.markersize": 4.5,
+        }
+    )
+
+
+def comparison(names: Sequence[str], accuracies: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Figure:
+    """Bars of accuracy (0-1) with their intervals, the first name on top."""
+    figure, axes = _figure(1.4 + 0.45 * len(names))
+    places = np.arange(len(names))
+    reach = np.array([accuracies - lows, highs - accuracies])
+    axes.barh(places, accuracies, height=0.62, color=BLUE)
+    axes.errorbar(accuracies, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.4, capsize=3)
+    for place, accuracy, high in zip(places, accuracies, highs, strict=True):
+        axes.text(high + 0.012, place, f"{accuracy:.3f}", va="center", fontsize=11.5)
+    axes.set_yticks(places, [short(name, 24) for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, min(1.12, highs.max() * 1.15 + 0.05)), ylim=(len(names) - 0.45, -0.55))
+    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 1])
+    axes.set(xlabel="accuracy on validation, with its 95 % interval", title="All models compared")
+    axes.grid(axis="x")
+    return figure
+
+
+def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
+    """Heat map of confusion counts ``[C, C]``, each row as shares of its true class."""
+    figure, axes = _figure(6.0)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    drawn = axes.imshow(shares, cmap=SHARES, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
+    if len(names) <= MOST_ANNOTATED:
+        for true, predicted in np.argwhere(counts):
+            colour = "white" if shares[true, predicted] > 0.3 else INK
+            axes.text(predicted, true, counts[true, predicted], ha="center", va="center", color=colour, fontsize=11.5)
+    _name_classes(axes, names, "x")
+    _name_classes(axes, names, "y")
+    axes.set(xlabel="predicted class", ylabel="true class", title=short(title, TITLE_LETTERS))
+    axes.spines[["top", "right"]].set_visible(True)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.75, pad=0.02, ticks=(0, 0.05, 0.2, 0.5, 1))
+    bar.set_label("share of the true class")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def roc(legends: Sequence[str], curves: Sequence[Line], title: str) -> Figure:
+    """ROC curves, the first of which stands out."""
+    figure, axes = _figure(6.6)
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
+    for number, (name, (false_rates, true_rates)) in enumerate(zip(legends, curves, strict=True)):
+        colour = INK if number == 0 else LINES[(number - 1) % len(LINES)]
+        axes.plot(false_rates, true_rates, color=colour, linewidth=2.6 if number == 0 else 1.5, label=name)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=short(title, TITLE_LETTERS))
+    axes.grid()
+    axes.legend(loc="lower right")
+    return figure
+
+
+def training(histories: Sequence[Mapping[str, np.ndarray]], title: str) -> Figure:
+    """Loss, accuracy and learning rate over the epochs of one network; of folds, one thin line each."""
+    figure, (losses, accuracies, rates) = _figure(8.2, rows=3, sharex=True, height_ratios=(3, 3, 2))
+    for number, history in enumerate(histories):
+        look = {"alpha": 1.0 if len(histories) == 1 else 0.6, "marker": _mark(len(history["epoch"]))}
+        for axes, quantity in ((losses, "loss"), (accuracies, "accuracy")):
+            for column, name, colour in ((quantity, "train", BLUE), (f"validation_{quantity}", "validation", ORANGE)):
+                label = name if number == 0 else None
+                axes.plot(history["epoch"], history[column], color=colour, label=label, **look)
+        rates.plot(history["epoch"], history["learning_rate"], color=GREEN, **look)
+    losses.set(ylabel="loss (nats)", title=short(title, TITLE_LETTERS))
+    losses.legend(loc="best")
+    accuracies.set(ylabel="accuracy", ylim=(0, 1.02))
+    rates.set(ylabel="learning rate", xlabel="epoch", ylim=(0, None))
+    rates.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (losses, accuracies, rates):
+        axes.grid()
+    figure.align_ylabels()
+    return figure
+
+
+def accuracy_over(quantity: str, curves: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
+    """Accuracy over a number that was tried, a line for each other setting; the best point is ringed."""
+    figure, axes = _figure(4.4)
+    for number, (name, points) in enumerate(curves.items()):
+        values, accuracies = np.array(points, dtype=np.float64).T
+        axes.plot(values, accuracies, color=LINES[number % len(LINES)], marker=_mark(len(values)), label=name or None)
+    every = [point for points in curves.values() for point in points]
+    best = max(every, key=lambda point: point[1])
+    axes.plot(*best, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6)
+    axes.annotate(f"{best[1]:.3f}", best, (0, 9), textcoords="offset points", ha="center", fontsize=11.5)
+    axes.margins(y=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=all(value == int(value) for value, _ in every)))
+    axes.set(xlabel=quantity, ylabel="accuracy on validation", title=short(title, TITLE_LETTERS))
+    axes.grid()
+    if any(curves):
+        axes.legend(loc="best")
+    return figure
+
+
+def class_counts(splits: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
+    """Images of each class, a panel for each split, all in the order of the classes."""
+    figure, panels = _figure(1.2 + 1.7 * len(splits), rows=len(splits), sharex=True)
+    for axes, (split, counts), colour in zip(np.atleast_1d(panels), splits.items(), LINES, strict=False):
+        axes.bar(np.arange(len(names)), counts, width=0.8, color=colour)
+        axes.set(ylabel="images", xlim=(-0.7, len(names) - 0.3))
+        axes.set_title(f"{split}: {counts.min():,} to {counts.max():,} images a class", fontsize=13)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.grid(axis="y")
+    _name_classes(axes, names, "x")
+    axes.set_xlabel("class")
+    return figure
+
+
+def channels(means: Mapping[str, np.ndarray], deviations: Mapping[str, np.ndarray]) -> Figure:
+    """Means of red, green and blue (0-255) of each split, with one deviation to either side."""
+    figure, axes = _figure(1.2 + 0.85 * len(means))
+    for number, (name, colour) in enumerate((("red", RED), ("green", GREEN), ("blue", BLUE))):
+        places = np.arange(len(means)) + 0.24 * (number - 1)
+        centres, reach = ([values[number] for values in split.values()] for split in (means, deviations))
+        axes.errorbar(centres, places, xerr=reach, fmt="o", color=colour, markersize=8, capsize=4, label=name)
+    axes.set_yticks(np.arange(len(means)), list(means))
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(0, 255), ylim=(len(means) - 0.5, -0.5), xlabel="value (0-255)")
+    axes.set_title("Channel means, with one standard deviation to either side")
+    axes.grid(axis="x")
+    figure.legend(loc="outside lower right", ncols=3)
+    return figure
+
+
+def contact_sheet(
+    tiles: np.ndarray, captions: Sequence[str], title: str, columns: int, colours: Sequence[str] | None = None
+) -> Figure:
+    """Images uint8 ``[N, H, W, 3]`` in rows, pixel for pixel, each with its caption of one or more lines below.
+
+    At most ``tile_side(columns)`` pixels wide; to be saved at ``DOTS_AN_INCH``.
+    """
+    height, width = tiles.shape[1:3]
+    rows, places = -(-len(tiles) // columns), [divmod(number, columns) for number in range(len(tiles))]
+    written = round((max(caption.count("\n") for caption in captions) + 1) * LINE + 0.4 * LINE)
+    corners = [(HEADING + row * (height + written + GAP), GAP + column * (width + GAP)) for row, column in places]
+    page = np.full((HEADING + rows * (height + written + GAP), round(WIDTH * DOTS_AN_INCH), 3), 255, np.uint8)
+    for tile, (top, left) in zip(tiles, corners, strict=True):
+        page[top : top + height, left : left + width] = tile
+    figure = Figure(figsize=(WIDTH, len(page) / DOTS_AN_INCH), dpi=DOTS_AN_INCH)
+    figure.figimage(page)
+    figure.text(GAP, len(page) - HEADING // 2, short(title, HEADING_LETTERS), va="center", fontsize=14, transform=None)
+    letters = int(width / (0.62 * CAPTION_SIZE * DOTS_AN_INCH / 72))
+    for number, (caption, (top, left)) in enumerate(zip(captions, corners, strict=True)):
+        text = "\n".join(short(line, letters) for line in caption.split("\n"))
+        look = {"fontsize": CAPTION_SIZE, "color": INK if colours is None else colours[number]}
+        figure.text(left, len(page) - top - height - 0.2 * LINE, text, va="top", transform=None, **look)
+    return figure
+
+
+def tile_side(columns: int) -> int:
+    """Pixels that an image of a contact sheet may be wide, where so many are to lie side by side."""
+    return int((WIDTH * DOTS_AN_INCH - GAP) / columns) - GAP
+
+
+def _figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequence[float]) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, sharex=sharex, **ratios)
+
+
+def _name_classes(axes: Axes, names: Sequence[str], side: str) -> None:
+    """Name every class along an axis or, of many, each so-manieth."""
+    places = np.arange(0, len(names), -(-len(names) // MOST_NAMED))
+    labels = [short(names[place], 14) for place in places]
+    turned = side == "x" and (max(map(len, labels)) + 1) * len(labels) > MOST_LETTERS
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    axis.set_ticks(places, labels, fontsize=11.5, rotation=90 if turned else 0)
+    axis.set_tick_params(length=0 if len(places) == len(names) else 3)
+
+
+def _mark(points: int) -> str | None:
+    return "o" if points <= MOST_MARKED else None
+
+
+def short(text: str, most: int) -> str:
+    """The text with the middle of a long one left out."""
+    most = max(most, 3)
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+
+
+def can_draw(text: str) -> bool:
+    """Whether the figures' font has all the letters."""
+    letters = get_font(findfont("DejaVu Sans")).get_charmap()
+    return all(ord(letter) in letters for letter in text)

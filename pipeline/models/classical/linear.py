@@ -1,0 +1,89 @@
+"""Logistic regression on standardised values."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.models.classical.base import Classifier, fit_temperature, soften
+from pipeline.models.classical.pixels import Images, flat_chunks
+
+MOST_ITERATIONS = 300
+
+
+class LogisticRegression(Classifier):
+    """Multinomial logistic regression, the best on validation of a grid of C (of equals the first).
+
+    Predictions are those of scikit-learn's LogisticRegression on the standardised values; its probabilities are
+    softened by a temperature that is fitted on the validation images. Memory: eight bytes for each training value.
+
+    grid: one ``{"C": float}`` for each regression tried; C is the inverse of the L2 penalty.
+    grid_scores: those points, each with its validation ``accuracy``. chosen: the point that was kept.
+    coefficients: ``[C, D]`` and intercepts: ``[C]``, of the classes seen, or of the second of two.
+    """
+
+    def __init__(self, classes: int, grid: Sequence[dict]):
+        super().__init__(classes)
+        self.grid = [dict(point) for point in grid]
+
+    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
+        """Fit every point of the grid and keep the best on the validation images.
+
+        Raises UserError where the training images show fewer than two classes.
+        """
+        self.seen = self._seen_classes(labels, "logreg")
+        flat = self._flat(images)
+        self._measure(flat)
+        trials = self._fit_grid(self._standardised(flat), labels, validation_images)
+        accuracies = [float((scores.argmax(axis=1) == validation_labels).mean()) for *_, scores in trials]
+        self.grid_scores = [
+            {**point, "accuracy": accuracy} for point, accuracy in zip(self.grid, accuracies, strict=True)
+        ]
+        best = int(np.argmax(accuracies))
+        self.chosen = self.grid[best]
+        self.coefficients, self.intercepts, scores = trials[best]
+        self.temperature = fit_temperature(scores, validation_labels)
+        return self
+
+    def predict_proba(self, images: Images) -> np.ndarray:
+        """Softened probabilities, float32 ``[N, classes]``."""
+        return soften(self._scores(images, self.coefficients, self.intercepts), self.temperature)
+
+    def cost(self, train_images: int, validation_images: int, values: int) -> float:
+        """As for every classifier; a C that has not converged by then takes all iterations."""
+        an_iteration = (6 * values + 60) * train_images * self.classes
+        return len(self.grid) * MOST_ITERATIONS * an_iteration + 1_500 * (train_images + validation_images) * values
+
+    def _fit_grid(
+        self, design: np.ndarray, labels: np.ndarray, validation_images: Images
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Coefficients, intercepts and validation scores of every point."""
+        trials = []
+        for point in tqdm(self.grid, desc="logistic regression", unit="fit", leave=False):
+            coefficients, intercepts = fit_logistic(design, labels, point["C"])
+            trials.append((coefficients, intercepts, self._scores(validation_images, coefficients, intercepts)))
+        return trials
+
+    def _scores(self, images: Images, coefficients: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+        """Log odds of each class, float64 ``[N, classes]``; -inf for a class never seen."""
+        pieces = [self._standardised(flat) @ coefficients.T + intercepts for flat in flat_chunks(images, self.grey)]
+        return self._over_all_classes(both_sides(np.concatenate(pieces)))
+
+
+def fit_logistic(design: np.ndarray, labels: np.ndarray, C: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients ``[C, D]`` and intercepts ``[C]`` of scikit-learn's regression on ``design``, ``[N, D]``."""
+    from sklearn import linear_model
+    from sklearn.exceptions import ConvergenceWarning
+
+    regression = linear_model.LogisticRegression(C=C, max_iter=MOST_ITERATIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # that far along, validation sees no difference
+        regression.fit(design, labels)
+    return regression.coef_, regression.intercept_
+
+
+def both_sides(scores: np.ndarray) -> np.ndarray:
+    """Scores of two classes, ``[N, 2]``, where only the second one's are there; any others as they are."""
+    return np.hstack([np.zeros_like(scores), scores]) if scores.shape[1] == 1 else scores

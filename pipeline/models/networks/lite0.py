@@ -1,0 +1,98 @@
+"""EfficientNet-Lite0: the EfficientNet for small processors; its ImageNet weights come as a Python package.
+
+M. Tan and Q. Le, "EfficientNet" (arXiv:1905.11946); the Lite variants (Google, 2020) have ReLU6 in place of
+swish, no squeeze-and-excitation, and a stem and head that no scaling touches.
+"""
+
+from typing import Self
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+FEATURES = 1280
+STEM = 32
+PAIRS = {"conv_stem": "bn0", "expand_conv": "bn0", "depthwise_conv": "bn1", "project_conv": "bn2", "conv_head": "bn1"}
+GROUPS = (  # blocks, kernel, stride of the first block, expansion, filters
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution without bias, padded as TensorFlow pads: at the lower right where both sides cannot be equal."""
+
+    def __init__(self, channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(channels, filters, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        padding: list[int] = []
+        for side in images.shape[:1:-1]:  # F.pad wants the last dimension first
+            needed = max(0, (-(-side // stride) - 1) * stride + kernel - side)
+            padding += [needed // 2, needed - needed // 2]
+        return super().forward(F.pad(images, padding) if any(padding) else images)
+
+
+def norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class Block(nn.Module):
+    """Widen by a 1x1 convolution, filter each channel by itself, narrow again; added to the input where it fits."""
+
+    def __init__(self, channels: int, filters: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = channels * expansion
+        self.expands, self.residual = expansion > 1, stride == 1 and channels == filters
+        if self.expands:
+            self.expand_conv, self.bn0 = SameConv2d(channels, wide, 1), norm(wide)
+        self.depthwise_conv, self.bn1 = SameConv2d(wide, wide, kernel, stride, groups=wide), norm(wide)
+        self.project_conv, self.bn2 = SameConv2d(wide, filters, 1), norm(filters)
+
+    def forward(self, images: Tensor) -> Tensor:
+        wide = F.relu6(self.bn0(self.expand_conv(images))) if self.expands else images
+        narrow = self.bn2(self.project_conv(F.relu6(self.bn1(self.depthwise_conv(wide)))))
+        return images + narrow if self.residual else narrow
+
+
+class Lite0(nn.Module):
+    """Logits ``[N, classes]`` for images ``[N, 3, H, W]`` of any size; with 1000 classes 4,652,008 parameters.
+
+    The weights' names are those of the published file, less their leading underscores.
+    """
+
+    def __init__(self, classes: int, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.conv_stem, self.bn0 = SameConv2d(3, STEM, 3, stride=2), norm(STEM)
+        blocks, channels = [], STEM
+        for count, kernel, stride, expansion, filters in GROUPS:
+            for position in range(count):
+                blocks.append(Block(channels, filters, kernel, 1 if position else stride, expansion))
+                channels = filters
+        self.blocks = nn.Sequential(*blocks)
+        self.conv_head, self.bn1 = SameConv2d(channels, FEATURES, 1), norm(FEATURES)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(FEATURES, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """``[N, 1280]``: what the classifier at the end sees."""
+        images = F.relu6(self.bn0(self.conv_stem(images)))
+        return F.relu6(self.bn1(self.conv_head(self.blocks(images)))).mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.dropout(self.features(images)))
+
+    def folded(self) -> Self:
+        """Itself, each batch norm worked into the convolution before it: the same answers in half the time."""
+        for module in [self, *self.blocks]:
+            for conv, bn in PAIRS.items():
+                if hasattr(module, conv):
+                    setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, bn)))
+                    setattr(module, bn, nn.Identity())
+        return self

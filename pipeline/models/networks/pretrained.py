@@ -1,0 +1,133 @@
+"""Networks that ImageNet weights exist for, and how trained weights come into a network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from competition.errors import UserError
+from pipeline.images.augment import resized
+from pipeline.models.networks.cnn import dense_head
+from pipeline.models.networks.lite0 import FEATURES, Lite0
+from pipeline.models.recipe import NeuralRecipe
+from pipeline.models.weights import LITE0, find_weights, load_weights
+
+TORCHVISION = ("alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0")
+LITE0_SIZE = 128  # pixels a side
+LITE0_BATCH = 64
+
+
+def from_torchvision(name: str, classes: int, dense: tuple[int, ...] = (), dropout: float = 0.0) -> nn.Module:
+    """torchvision's network of that name with ``classes`` outputs, its weights drawn at random.
+
+    dense: hidden layers, with ReLU and dropout, in place of the network's own last child.
+    """
+    from torchvision.models import get_model
+
+    network = get_model(name, weights=None, num_classes=classes)
+    if dense:
+        head = last_child(network)
+        inputs = next(module for module in getattr(network, head).modules() if isinstance(module, nn.Linear))
+        setattr(network, head, dense_head(inputs.in_features, classes, dense, dropout))
+    return network
+
+
+class Fusion(nn.Module):
+    """Middle fusion: the feature maps of several trunks at one spatial size, concatenated, one classifier.
+
+    trunks: networks of torchvision that keep their convolutions in ``features``.
+    spatial: side of the maps, by adaptive average pooling; dense, dropout: of the classifier's hidden layers.
+    """
+
+    def __init__(
+        self, classes: int, trunks: tuple[str, ...], spatial: int, dense: tuple[int, ...], dropout: float
+    ) -> None:
+        super().__init__()
+        self.spatial = spatial
+        self.trunks = nn.ModuleDict({name: from_torchvision(name, 1).features for name in trunks})
+        filters = sum(_filters(trunk) for trunk in self.trunks.values())
+        self.head = dense_head(filters * spatial**2, classes, dense, dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = [F.adaptive_avg_pool2d(trunk(images), self.spatial) for trunk in self.trunks.values()]
+        return self.head(torch.cat(maps, dim=1).flatten(1))
+
+
+def _filters(trunk: nn.Module) -> int:
+    return [module.out_channels for module in trunk.modules() if isinstance(module, nn.Conv2d)][-1]
+
+
+def last_child(network: nn.Module) -> str:
+    """The name of a network's head."""
+    return [name for name, _ in network.named_children()][-1]
+
+
+def output_layer(network: nn.Module) -> str:
+    """The name of the layer that gives the logits."""
+    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def recipe_weights(recipe: NeuralRecipe, given: Path | None) -> list[Path]:
+    """The files of ImageNet weights that the recipe starts from; none for one that starts from scratch.
+
+    given: where they are looked for first. Raises UserError where they are missing or damaged.
+    """
+    if not recipe.pretrained:
+        return []
+    networks = recipe.network.arguments.get("trunks", [recipe.network.name])
+    return [find_weights(network, given) for network in networks]
+
+
+def start_from_imagenet(network: nn.Module, name: str, given: Path | None) -> None:
+    """Take over ImageNet weights, all but those of layers that the network has in another shape.
+
+    given: where they are looked for first. Raises UserError where they are missing or do not fit.
+    """
+    if isinstance(network, Fusion):
+        for trunk, module in network.trunks.items():
+            state = load_weights(trunk, given)
+            module_state = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
+            start_from(module, module_state, f"ImageNet weights of {trunk}", head="")
+    else:
+        start_from(network, load_weights(name, given), f"ImageNet weights of {name}", head=last_child(network))
+
+
+def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head: str) -> None:
+    """Copy a state into the network; of its head only what is there and fits.
+
+    head: name of a child or a layer, or empty where everything must fit.
+    Raises UserError, naming ``what``, where it does not.
+    """
+    own = network.state_dict()
+    fitting = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
+    free = (f"{head}.",) if head else ()
+    counters = {key for key in own if key.endswith("num_batches_tracked")}  # old files have none
+    unfit = [key for key in own if key not in fitting and key not in counters and not key.startswith(free)]
+    if unfit:
+        raise UserError(f"the {what} do not fit the network at {unfit[0]}; mend the recipe or give another file")
+    network.load_state_dict(fitting, strict=False)
+
+
+def lite0_features(
+    images: np.ndarray, device: torch.device, title: str | None = None, size: int = LITE0_SIZE
+) -> np.ndarray:
+    """float32 ``[N, 1280]``: what EfficientNet-Lite0, trained on ImageNet, sees in uint8 ``[N, H, W, 3]``.
+
+    size: pixels a side to which the images, an array or a cache, are resized. title: shows a progress bar.
+    Raises UserError where the weights are not installed.
+    """
+    network = Lite0(1000)
+    network.load_state_dict(load_weights(LITE0))
+    network = network.eval().folded().to(device, memory_format=torch.channels_last)
+    features = np.empty((len(images), FEATURES), np.float32)
+    starts = range(0, len(images), LITE0_BATCH)
+    for start in tqdm(starts, desc=title, unit="batch", leave=False, disable=title is None):
+        batch = resized(images[start : start + LITE0_BATCH], size, size)
+        pixels = torch.from_numpy(batch).to(device).float().sub_(127).div_(128).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            features[start : start + LITE0_BATCH] = network.features(pixels).cpu()
+    return features

@@ -1,0 +1,107 @@
+"""Every recipe, from its TOML file to predictions: two small competitions that differ in size and classes.
+
+The large networks (LARGE) see the smallest images that they allow, and few of them; the others see 200.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from competition.sources import open_competition
+from pipeline import trainer
+from pipeline.answers.predictions import Predictions
+from pipeline.labelled import open_labelled
+from pipeline.models.networks import build_network
+from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe, recipe_names
+from pipeline.models.weights import weights_file
+from pipeline.planning import ModelPlan, Plan
+from pipeline.runs import read_run
+from pipeline.settings import train_settings
+from pipeline.trainer import Trainer
+
+CPU = torch.device("cpu")
+LARGE = {"alexnet": 63, "fusion": 63, "vgg": 34}
+LARGE |= dict.fromkeys(("mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0", "lite0"), 32)
+LARGE_IMAGES = 16
+COMPETITIONS = {
+    "ants": {"classes": ("ant", "bee", "cat"), "size": (48, 48)},
+    "birds": {"classes": (1, 2, 3, 4, 5), "size": (56, 46)},
+}
+SOURCE = "animals-cnn-regularised"
+
+
+def is_large(recipe: object) -> bool:
+    return isinstance(recipe, NeuralRecipe) and recipe.network.name in LARGE
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ImageNet weights that no image has shaped, each file named by its own hash."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in ("alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0", "lite0"):
+        torch.save(build_network(name, 1000, (64, 64)).state_dict(), folder / "state")
+        with (folder / "state").open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        (folder / "state").rename(folder / f"{weights_file(name).stem}-{digest[:8]}.pth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recipes; those of large networks, and what is slow only because images are enlarged, at a smaller size."""
+    folder = tmp_path_factory.mktemp("recipes")
+    for name in recipe_names():
+        text = (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
+        recipe = load_recipe(RECIPES / f"{name}.toml")
+        if is_large(recipe):
+            lines = [line for line in text.splitlines() if not line.startswith("input_size")]
+            text = "\n".join([f"input_size = {LARGE[recipe.network.name]}", *lines])
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trainers(
+    tmp_path_factory: pytest.TempPathFactory, make_competition: Callable[..., Path], weights: Path, recipes: Path
+) -> dict[str, Trainer]:
+    """One trainer a competition, both with a network that the transfers to the other one start from."""
+    work = tmp_path_factory.mktemp("work")
+    trainers = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "RECIPES", recipes)
+        for name, look in COMPETITIONS.items():
+            folder = make_competition(work / name, train=200, val=20, test=5, **look)
+            options = ["--competition", folder, "--work", work, "--epochs", 1, "--weights", weights]
+            settings = train_settings([str(option) for option in options])
+            competition = open_competition(**settings.source)
+            trainers[name] = Trainer(settings, CPU, competition, open_labelled(competition, settings), None)
+            train(trainers[name], SOURCE)
+        yield trainers
+
+
+def train(by: Trainer, name: str) -> ModelPlan:
+    images = LARGE_IMAGES if is_large(load_recipe(RECIPES / f"{name}.toml")) else None
+    model = ModelPlan(name, images=images)
+    return by.train(model, Plan(by.competition.name, 0, None, None, None, (model,)))
+
+
+@pytest.mark.parametrize("competition", COMPETITIONS)
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trainers, name, competition):
+    by = trainers[competition]
+    train(by, name)
+    run = read_run(by.folder / name)
+    (model,) = run.models(by.folder / name, CPU)
+    images = by.labelled.images.subset(by.labelled.validated)
+    probabilities = model.predict_proba(images)
+    assert probabilities.shape == (20, len(COMPETITIONS[competition]["classes"]))
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-4)
+    saved = Predictions.load(by.folder / name / "predictions.npz")
+    np.testing.assert_allclose(probabilities, saved.probabilities, atol=1e-6)
+    if name != SOURCE:
+        shutil.rmtree(by.folder / name)  # the large ones fill a disk
