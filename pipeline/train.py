@@ -32,10 +32,9 @@ def main(arguments: list[str]) -> None:
     settings, recorded = read_settings(arguments)
     recipes = choose_recipes(settings.models)
     device = choose_device(settings.device)
-    networks = [recipe for recipe in recipes if isinstance(recipe, NeuralRecipe)]
-    find_imagenet_weights(networks, settings)
+    find_imagenet_weights(recipes, settings)
     competition = read_competition(settings)
-    find_sources(networks, settings, competition)
+    find_sources(recipes, settings, competition)
     labelled = open_labelled(competition, settings)
     plan = recorded or plan_models(recipes, settings, competition, labelled)
     trainer = Trainer(settings, device, competition, labelled, deadline(settings))
@@ -63,17 +62,17 @@ def read_competition(settings: Settings) -> Competition:
     return competition
 
 
-def find_imagenet_weights(networks: list[NeuralRecipe], settings: Settings) -> None:
+def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
     """Have what is missing said, or fetched, before anything else is done."""
-    for recipe in networks:
+    for recipe in recipes:
         for path in recipe_weights(recipe, settings.weights):
             print(f"{recipe.name} starts from {path}")
 
 
-def find_sources(networks: list[NeuralRecipe], settings: Settings, competition: Competition) -> None:
+def find_sources(recipes: list[AnyRecipe], settings: Settings, competition: Competition) -> None:
     """The same for networks that start from one of another competition."""
-    for recipe in networks:
-        if recipe.transfer_from is not None:
+    for recipe in recipes:
+        if isinstance(recipe, NeuralRecipe) and recipe.transfer_from is not None:
             print(f"{recipe.name} starts from {transfer_source(recipe, settings.work / 'runs', competition.name)}")
 
 

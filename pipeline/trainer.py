@@ -76,10 +76,8 @@ class Trainer:
         )
 
     def _start(self, recipe: ClassicalRecipe | NeuralRecipe) -> list[str]:
-        """What tells the weights that a network starts from."""
-        if not isinstance(recipe, NeuralRecipe):
-            return []
-        if recipe.transfer_from is not None:
+        """What tells the weights that a model starts from or sees with."""
+        if isinstance(recipe, NeuralRecipe) and recipe.transfer_from is not None:
             source = self._source(recipe)
             return [hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()]
         return [path.name for path in recipe_weights(recipe, self.settings.weights)]

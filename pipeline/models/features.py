@@ -12,6 +12,7 @@ from competition.errors import UserError
 from pipeline.images.features import COLOURS, HISTOGRAMS, PIXELS, Images, computed_once, descriptors, descriptors_name
 from pipeline.models.arrays import load_state, save_state, size_of
 from pipeline.models.classical import Classifier
+from pipeline.models.networks.lite0 import POOLED
 from pipeline.models.neural import NeuralNetwork
 
 FILE = "features.safetensors"
@@ -102,17 +103,18 @@ class SelectedDescriptors(Features):
 class Lite0Features(Features):
     """What EfficientNet-Lite0, trained on ImageNet and frozen, sees in the images at 128 pixels a side.
 
-    Square roots of it, since means of rectified values have long tails.
+    Of its later groups too, not of its last layer alone: logistic regression on EuroSAT then has 0.967 of the
+    validation images right instead of 0.946.
     """
 
-    count = 1280
+    count = POOLED
 
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:
         from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features
         from pipeline.models.weights import LITE0, weights_file
 
-        name = f"{Path(weights_file(LITE0).name).stem}-{LITE0_SIZE}"
-        return np.sqrt(computed_once(images, name, lambda whole: lite0_features(whole, device, "features of lite0")))
+        name = f"{Path(weights_file(LITE0).name).stem}-pooled-{LITE0_SIZE}"
+        return computed_once(images, name, lambda whole: lite0_features(whole, device, "features of lite0"))
 
     def cost(self, images: int, values: int) -> float:
         return 0.5e9 * images

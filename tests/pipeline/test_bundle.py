@@ -175,7 +175,8 @@ def test_the_bundled_kernel_leaves_its_answer_and_the_runs_that_a_later_one_answ
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=notebook)
     assert done.returncode == 0, done.stderr
     working = notebook / "working"
-    assert {path.name for path in working.iterdir()} == {"runs", "submissions", "submission.csv", "submission.json"}
+    outputs = {"submission.csv", "submission.json", "report.html"}
+    assert {path.name for path in working.iterdir()} == {"runs", "submissions"} | outputs
     answer = (working / "submission.csv").read_bytes()
     (working / "runs").rename(notebook / "input" / "weights" / "runs")
     (working / "submission.csv").unlink()

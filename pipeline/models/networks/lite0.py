@@ -4,8 +4,10 @@ M. Tan and Q. Le, "EfficientNet" (arXiv:1905.11946); the Lite variants (Google, 
 swish, no squeeze-and-excitation, and a stem and head that no scaling touches.
 """
 
+from itertools import accumulate
 from typing import Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -22,6 +24,8 @@ GROUPS = (  # blocks, kernel, stride of the first block, expansion, filters
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+POOLED_AFTER = list(accumulate(count for count, *_ in GROUPS))[-5:]  # blocks
+POOLED = sum(filters for *_, filters in GROUPS[-5:]) + FEATURES
 
 
 class SameConv2d(nn.Conv2d):
@@ -80,13 +84,18 @@ class Lite0(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(FEATURES, classes)
 
-    def features(self, images: Tensor) -> Tensor:
-        """``[N, 1280]``: what the classifier at the end sees."""
-        images = F.relu6(self.bn0(self.conv_stem(images)))
-        return F.relu6(self.bn1(self.conv_head(self.blocks(images)))).mean((2, 3))
+    def pooled(self, images: Tensor) -> Tensor:
+        """``[N, 2024]``: the mean over the image of what the last five groups and, last, the head see."""
+        maps, means = F.relu6(self.bn0(self.conv_stem(images))), []
+        for number, block in enumerate(self.blocks, start=1):
+            maps = block(maps)
+            if number in POOLED_AFTER:
+                means.append(maps.mean((2, 3)))
+        head = F.relu6(self.bn1(self.conv_head(maps)))
+        return torch.cat([*means, head.mean((2, 3))], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.fc(self.dropout(self.features(images)))
+        return self.fc(self.dropout(self.pooled(images)[:, -FEATURES:]))
 
     def folded(self) -> Self:
         """Itself, each batch norm worked into the convolution before it: the same answers in half the time."""

