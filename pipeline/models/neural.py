@@ -11,20 +11,18 @@ from typing import Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from competition.spec import Symmetries
 from competition.splits import stratified_holdout
-from pipeline.devices import mixed_precision
 from pipeline.files import written
 from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, views
 from pipeline.models import pacing
 from pipeline.models.networks import build_network
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
 from pipeline.models.pacing import Epoch
-from pipeline.models.phases import cut, freeze, stretch_at
+from pipeline.models.phases import cut, stretch_at
 from pipeline.models.recipe import NeuralRecipe, Rung
 from pipeline.models.training import EVALUATION_BATCH, LUMA, LabelledImages, Normalisation, Training, predict, scaled
 
@@ -111,7 +109,7 @@ class NeuralNetwork:
         self.network = self._build_network()
         self._start_from_trained()
         self._initialise_from(sample)
-        training = self._training(steps)
+        training = self._training(self.network, steps)
         training.resume()
         training.run(train, validation, self._epochs(training, steps, validation), self.recipe.name)
         self.trained, self.best_accuracy = tuple(training.epochs), training.best_accuracy
@@ -195,9 +193,9 @@ class NeuralNetwork:
             few = resized(sample[::4], *small)
             self.network.initialise_from(self.normalisation(few, torch.device("cpu")))
 
-    def _training(self, steps: "Steps") -> Training:
+    def _training(self, network: nn.Module, steps: Steps) -> Training:
         return Training(
-            network=self.network,
+            network=network,
             recipe=self.recipe.model_copy(update={"batch_size": steps.batch_size}),
             normalise=self.normalisation,
             augment=self._augmentation(),
@@ -211,7 +209,7 @@ class NeuralNetwork:
         steps = [(step.name, step.arguments) for step in self.recipe.augment]
         return chain([build_augmentation(name, arguments, self.symmetries) for name, arguments in steps])
 
-    def _epochs(self, training: Training, steps: "Steps", validation: LabelledImages) -> Iterator[Epoch]:
+    def _epochs(self, training: Training, steps: Steps, validation: LabelledImages) -> Iterator[Epoch]:
         done, full = training.epochs, max(self.shape)
         if self.plan.replay is not None:
             return iter(self.plan.replay[len(done) :])
@@ -229,11 +227,10 @@ class NeuralNetwork:
         """
         full, done = max(self.shape), list(training.epochs)
         sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)} | {full}
-        speeds = []
-        for stretch in training.stretches:
-            network = copy.deepcopy(self.network)
-            freeze(network, stretch.phase.train, training.frozen)
-            speeds.append({size: self._seconds_a_batch(network, steps.batch_size, size) + overhead for size in sizes})
+        speeds = [
+            {size: self._seconds_a_batch(self.network, steps, size, phase) + overhead for size in sizes}
+            for phase in range(len(training.stretches))
+        ]
         work = [stretch.epochs * seconds[full] for stretch, seconds in zip(training.stretches, speeds, strict=True)]
         for number, (stretch, seconds) in enumerate(zip(training.stretches, speeds, strict=True)):
             recipe = self.recipe.model_copy(update={"epochs": stretch.epochs})
@@ -247,7 +244,7 @@ class NeuralNetwork:
         path = self.folder / "rung.json"
         return Rung(**json.loads(path.read_text())) if path.is_file() else None
 
-    def _rung_that_fits(self, steps: "Steps") -> Rung | None:
+    def _rung_that_fits(self, steps: Steps) -> Rung | None:
         """The dearest rung of the recipe's ladder that still sees enough images before the deadline."""
         if not self.recipe.ladder or self.plan.deadline is None:
             return None
@@ -255,8 +252,7 @@ class NeuralNetwork:
         passes = max(self.recipe.least_passes, self.recipe.least_images / (steps.a_pass * steps.batch_size))
         chosen = rungs[0]
         for rung in rungs[1:]:
-            middle = round(rung.size * pacing.size_at(0.5, self.recipe, max(self.shape)))
-            a_batch = self._seconds_a_batch(self._build_network(rung.width), steps.batch_size, middle)
+            a_batch = self._mean_seconds_a_batch(self._build_network(rung.width), steps, rung.size)
             if passes * steps.a_pass * a_batch > self.plan.deadline - time.monotonic():
                 break
             chosen = rung
@@ -271,19 +267,25 @@ class NeuralNetwork:
         predict(self.network, few, self.normalisation, self.shape, self.device)
         return (time.monotonic() - begun) * len(images) / len(few)
 
-    def _seconds_a_batch(self, network: nn.Module, batch_size: int, size: int) -> float:
-        """Seconds of one forward and backward pass, the better of two after a first one that warms up."""
-        network = copy.deepcopy(network).to(self.device, memory_format=torch.channels_last).train()
-        images = np.zeros((batch_size, *scaled(self.shape, size), 3), np.uint8)
-        targets = torch.zeros(batch_size, dtype=torch.int64, device=self.device)
+    def _mean_seconds_a_batch(self, network: nn.Module, steps: Steps, share: float) -> float:
+        """Over the training, of images of that share of the full size; measured at one size, the others by area."""
+        sizes = share * np.array(
+            [pacing.size_at(point, self.recipe, max(self.shape)) for point in np.arange(0.05, 1, 0.1)]
+        )
+        middle = round(np.median(sizes))
+        return self._seconds_a_batch(network, steps, middle) * float(np.mean((sizes / middle) ** 2))
+
+    def _seconds_a_batch(self, network: nn.Module, steps: Steps, size: int, phase: int = 0) -> float:
+        """Seconds of one step of the optimiser, the better of two after a first one that warms up."""
+        trial = self._training(copy.deepcopy(network), steps)
+        trial.enter(phase)
+        images = np.zeros((steps.batch_size, *scaled(self.shape, size), 3), np.uint8)
+        labels = np.zeros(steps.batch_size, np.int64)
+        epoch = Epoch(size, 1, 0.0, 1.0)
         seconds = []
         for _ in range(3):
             begun = time.monotonic()
-            with mixed_precision(self.device):
-                logits = network(self.normalisation(images, self.device))
-            F.cross_entropy(logits.float(), targets).backward()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
+            trial.step(images, labels, trial.stretches[phase].start, epoch).sum().item()  # item waits for a GPU
             seconds.append(time.monotonic() - begun)
         return min(seconds)
 

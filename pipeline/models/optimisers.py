@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
+from pipeline.devices import mixed_precision
 from pipeline.models import recipe
 
 OPTIMISERS = {"adam": Adam, "rmsprop": partial(RMSprop, alpha=0.9), "sgd": SGD}  # alpha: Keras has it so
@@ -16,8 +17,8 @@ class Muon(Optimizer):
     """Momentum SGD whose update of each filter bank is orthogonalised (K. Jordan et al., 2024).
 
     Takes convolution kernels ``[out, in, h, w]``, read as matrices ``[out, in * h * w]``; ``torch.optim.Muon``
-    takes matrices alone, and works in bfloat16, which CPUs without AMX only emulate. Before each step a
-    kernel is scaled to the norm ``sqrt(out)``: batch norm follows, so only its direction matters.
+    takes matrices alone, and works in bfloat16, which most CPUs only emulate. Before each step a kernel is scaled
+    to the norm ``sqrt(out)``: batch norm follows, so only its direction matters.
     """
 
     def __init__(self, kernels: Iterable[nn.Parameter], lr: float, momentum: float) -> None:
@@ -31,7 +32,9 @@ class Muon(Optimizer):
                 buffer.mul_(group["momentum"]).add_(kernel.grad)
                 update = kernel.grad.add(buffer, alpha=group["momentum"])
                 kernel.mul_(len(kernel) ** 0.5 / kernel.norm())
-                kernel.add_(orthogonalised(update.flatten(1)).view_as(kernel), alpha=-group["lr"])
+                with mixed_precision(kernel.device):
+                    direction = orthogonalised(update.flatten(1))
+                kernel.add_(direction.view_as(kernel), alpha=-group["lr"])
 
 
 def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:

@@ -111,7 +111,7 @@ class Training:
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
         self.stretches = stretches(recipe)
         self.frozen = frozenset(name for name, weights in network.named_parameters() if not weights.requires_grad)
-        self._enter(0)
+        self.enter(0)
         self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
         self.epochs: list[Epoch] = []
         self.history: list[EpochRecord] = []
@@ -123,10 +123,11 @@ class Training:
         """The network that validation and the checkpoint see: the averaged one where there is one."""
         return self.averaged.module if self.averaged is not None else self.network
 
-    def _enter(self, phase: int) -> None:
+    def enter(self, phase: int) -> None:
         """Begin the phase of that number, with a new optimiser, on the weights as they are."""
         self.phase, stretch = phase, self.stretches[phase]
         freeze(self.network, stretch.phase.train, self.frozen)
+        train_mode(self.network)
         self.optimisers = build_optimisers(self.network, stretch.phase.optimiser)
         self.learning_rate = LearningRate(stretch.phase.schedule, self.optimisers, stretch.epochs)
 
@@ -137,7 +138,7 @@ class Training:
             for epoch in epochs:
                 begun = time.monotonic()
                 if (phase := stretch_at(self.stretches, epoch.start)) != self.phase:
-                    self._enter(phase)
+                    self.enter(phase)
                 loss, accuracy = self._train_epoch(train, epoch, bar)
                 speed = epoch.batches * self.recipe.batch_size / (time.monotonic() - begun)
                 self._close_epoch(epoch, loss, accuracy, validation, begun, speed)
@@ -273,7 +274,7 @@ class Training:
         if not path.is_file():
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
-        self._enter(state["phase"])
+        self.enter(state["phase"])
         self.network.load_state_dict(state["network"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
