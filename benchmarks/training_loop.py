@@ -2,9 +2,9 @@
 
     python benchmarks/training_loop.py [--size PX] [--batches N] [--rounds N]
 
-Both sides train sprint on the same batches with the same optimisers. The loop gathers, resizes and augments
-uint8 images, averages the weights and shows its progress besides; the bare side has nothing to do but to step.
-The two take turns; a line a round, then the median ratio of their images a second.
+Both sides train sprint on the same batches with the same optimisers, in the same precision. The loop gathers,
+resizes and augments uint8 images, averages the weights and shows its progress besides; the bare side has nothing
+to do but to step. The two take turns; a line a round, then the median ratio of their images a second.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from pipeline.devices import mixed_precision
 from pipeline.images.augment import chain, shift, symmetric
 from pipeline.models.networks import build_network
 from pipeline.models.optimisers import build_optimisers
@@ -81,7 +82,9 @@ def bare_speed(recipe: NeuralRecipe, images: LabelledImages) -> float:
     targets = torch.from_numpy(images.labels).split(recipe.batch_size)
     begun = time.monotonic()
     for batch, labels in zip(inputs, targets, strict=True):
-        loss = F.cross_entropy(stepped(batch), labels, label_smoothing=recipe.label_smoothing)
+        with mixed_precision(CPU):
+            logits = stepped(batch)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
