@@ -81,12 +81,13 @@ def download(competition: str, folder: Path) -> Path:
     parts = folder / ".fetched"
     parts.mkdir(parents=True, exist_ok=True)
     part = parts / f"{competition}.zip"
-    with tqdm(desc=f"downloading {competition}", unit="B", unit_scale=True, leave=False) as bar:
+    with tqdm(desc=f"downloading {competition}", unit="B", unit_scale=True, leave=False, delay=1) as bar:
 
         def arrived(total: int | None) -> int:
             bytes_there = part.stat().st_size if part.is_file() else 0
             bar.total = total
-            bar.update(bytes_there - bar.n)
+            if new := bytes_there - bar.n:
+                bar.update(new)
             return bytes_there
 
         _call("download", competition, STALLED, arrived, competition=competition, folder=str(parts))

@@ -118,7 +118,7 @@ class Trainer:
         if recipe.features is None:
             return estimator
         features = build_features(recipe.features.name, **recipe.features.arguments)
-        return OnFeatures(features, estimator, self.device)
+        return OnFeatures(features, estimator, self.device, self.settings.weights)
 
     def _bare_estimator(
         self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan, part: int, folder: Path

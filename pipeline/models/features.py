@@ -1,5 +1,6 @@
 """Features: what a model may see of the images instead of their pixels."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,10 @@ from competition.errors import UserError
 from pipeline.images.features import COLOURS, HISTOGRAMS, PIXELS, Images, computed_once, descriptors, descriptors_name
 from pipeline.models.arrays import load_state, save_state, size_of
 from pipeline.models.classical import Classifier
-from pipeline.models.networks.lite0 import POOLED
+from pipeline.models.networks.lite0 import POOLED, Lite0
+from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, start_from
 from pipeline.models.neural import NeuralNetwork
+from pipeline.models.weights import LITE0, load_weights
 
 FILE = "features.safetensors"
 COMPONENTS = 256  # principal components from which features are selected
@@ -31,9 +34,9 @@ class Features(ABC):
 
     count: int
 
-    def fit(self, images: Images, labels: np.ndarray) -> Self:
-        """Learn from the training images what there is to be learnt."""
-        return self
+    @abstractmethod
+    def fit(self, images: Images, labels: np.ndarray, weights: Path | None = None) -> Self:
+        """Learn from the training images what there is to be learnt. weights: where ImageNet weights are looked for."""
 
     def transform(self, images: Images, device: torch.device) -> np.ndarray:
         """float32 ``[N, 1, D, 1]``."""
@@ -61,7 +64,7 @@ class SelectedDescriptors(Features):
     def __init__(self, count: int):
         self.count = count
 
-    def fit(self, images: Images, labels: np.ndarray) -> Self:
+    def fit(self, images: Images, labels: np.ndarray, weights: Path | None = None) -> Self:
         found = self._descriptors(images)
         self.offset = sum(rows.sum(axis=0, dtype=np.float64) for rows in _pieces(found)) / len(found)
         self.projection = self._components(found)
@@ -109,15 +112,37 @@ class Lite0Features(Features):
 
     count = POOLED
 
-    def _rows(self, images: Images, device: torch.device) -> np.ndarray:
-        from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features
-        from pipeline.models.weights import LITE0, weights_file
+    def fit(self, images: Images, labels: np.ndarray, weights: Path | None = None) -> Self:
+        """Take the weights in, so that the saved model has all that it needs to predict.
 
-        name = f"{Path(weights_file(LITE0).name).stem}-pooled-{LITE0_SIZE}"
-        return computed_once(images, name, lambda whole: lite0_features(whole, device, "features of lite0"))
+        Raises UserError where they are missing.
+        """
+        network = Lite0(1000)
+        start_from(network, load_weights(LITE0, weights), "ImageNet weights of lite0", head="")
+        self.values = torch.cat([tensor.flatten() for tensor in _floats(network)]).numpy()
+        return self
+
+    def _rows(self, images: Images, device: torch.device) -> np.ndarray:
+        name = f"lite0-{hashlib.sha256(self.values).hexdigest()[:16]}-pooled-{LITE0_SIZE}"
+        return computed_once(
+            images, name, lambda whole: lite0_features(self._network(), whole, device, "features of lite0")
+        )
+
+    def _network(self) -> Lite0:
+        network, taken = Lite0(1000), 0
+        for tensor in _floats(network):
+            values = self.values[taken : taken + tensor.numel()]
+            tensor.copy_(torch.from_numpy(values).view_as(tensor))
+            taken += tensor.numel()
+        return network
 
     def cost(self, images: int, values: int) -> float:
         return 0.5e9 * images
+
+
+def _floats(network: Lite0) -> list[torch.Tensor]:
+    """Its weights and running averages, the very ones that it uses."""
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
 def variance_ratio(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -154,14 +179,23 @@ def build_features(name: str, **arguments) -> Features:
 
 
 class OnFeatures:
-    """A model that sees features of the images, behind the same contract as the model itself."""
+    """A model that sees features of the images, behind the same contract as the model itself.
 
-    def __init__(self, features: Features, model: Classifier | NeuralNetwork, device: torch.device):
-        self.features, self.model, self.device = features, model, device
+    weights: a file or folder where ImageNet weights are looked for first, if the features need them.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        model: Classifier | NeuralNetwork,
+        device: torch.device,
+        weights: Path | None = None,
+    ):
+        self.features, self.model, self.device, self.weights = features, model, device, weights
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Fit the features, then the model on them."""
-        self.features.fit(images, labels)
+        self.features.fit(images, labels, self.weights)
         train, validation = (self.features.transform(each, self.device) for each in (images, validation_images))
         self.model.fit(train, labels, validation, validation_labels)
         return self

@@ -114,21 +114,15 @@ def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head:
     network.load_state_dict(fitting, strict=False)
 
 
-def lite0_features(
-    images: np.ndarray, device: torch.device, title: str | None = None, size: int = LITE0_SIZE
-) -> np.ndarray:
-    """float32 ``[N, 2024]``: what EfficientNet-Lite0, trained on ImageNet, sees in uint8 ``[N, H, W, 3]``.
+def lite0_features(network: Lite0, images: np.ndarray, device: torch.device, title: str) -> np.ndarray:
+    """float32 ``[N, 2024]``: what the network sees in uint8 ``[N, H, W, 3]``, see ``Lite0.pooled``.
 
-    size: pixels a side to which the images, an array or a cache, are resized. title: shows a progress bar.
-    Raises UserError where the weights are not installed.
+    The images, an array or a cache, are resized to 128 pixels a side; title: of the progress bar.
     """
-    network = Lite0(1000)
-    network.load_state_dict(load_weights(LITE0))
     network = network.eval().folded().to(device, memory_format=torch.channels_last)
     features = np.empty((len(images), POOLED), np.float32)
-    starts = range(0, len(images), LITE0_BATCH)
-    for start in tqdm(starts, desc=title, unit="batch", leave=False, disable=title is None):
-        batch = resized(images[start : start + LITE0_BATCH], size, size)
+    for start in tqdm(range(0, len(images), LITE0_BATCH), desc=title, unit="batch", leave=False):
+        batch = resized(images[start : start + LITE0_BATCH], LITE0_SIZE, LITE0_SIZE)
         pixels = torch.from_numpy(batch).to(device).float().sub_(127).div_(128).permute(0, 3, 1, 2)
         with torch.inference_mode():
             features[start : start + LITE0_BATCH] = network.pooled(pixels).cpu()

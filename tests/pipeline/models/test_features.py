@@ -8,6 +8,8 @@ import torch
 from sklearn.feature_selection import f_classif
 
 from competition.errors import UserError
+from pipeline.models import features
+from pipeline.models.arrays import load_state, save_state
 from pipeline.models.classical import LogisticRegression
 from pipeline.models.features import (
     FEATURES,
@@ -17,7 +19,8 @@ from pipeline.models.features import (
     build_features,
     variance_ratio,
 )
-from pipeline.models.networks import pretrained
+from pipeline.models.networks.lite0 import Lite0
+from pipeline.models.networks.pretrained import lite0_features
 from pipeline.models.neural import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, load_recipe
 
@@ -111,10 +114,15 @@ def test_a_network_takes_features_for_images_of_one_channel_and_leaves_them_as_t
     np.testing.assert_array_equal(loaded.predict_proba(images), model.predict_proba(images))
 
 
-def test_features_of_the_frozen_network_are_what_it_sees_in_a_row(train, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pretrained, "lite0_features", lambda images, *_: np.float32(images[:, 0, :2, 0]))
-    seen = Lite0Features().fit(*train).transform(train[0], CPU)
-    np.testing.assert_array_equal(seen[:, 0, :, 0], train[0][:, 0, :2, 0])
+def test_features_of_the_frozen_network_are_saved_with_its_weights(train, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    images, labels = train[0][:4], train[1][:4]
+    published = Lite0(1000)
+    monkeypatch.setattr(features, "load_weights", lambda *_: published.state_dict())
+    fitted = Lite0Features().fit(images, labels)
+    monkeypatch.delattr(features, "load_weights")
+    save_state(fitted, tmp_path / "features.safetensors")
+    seen = load_state(Lite0Features, tmp_path / "features.safetensors").transform(images, CPU)
+    np.testing.assert_allclose(seen[:, 0, :, 0], lite0_features(published, images, CPU, "lite0"), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("descriptors", {"count": 4}), ("lite0", {})])
