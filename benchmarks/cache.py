@@ -9,6 +9,7 @@ over the same files with two threads each, and the medians are compared.
 import argparse
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,7 @@ def compare_speed(paths: list[Path], scratch: Path) -> None:
         builds.append(seconds(lambda folder=caches: open_cache(paths, folder, threads=THREADS)))
         loops.append(seconds(lambda: imread_all(paths)))
         openings.append(seconds(lambda folder=caches: open_cache(paths, folder, threads=THREADS)))
+        shutil.rmtree(caches)  # its memory serves the next round: a machine's first touch of memory is slow
     build, loop = len(paths) / median(builds), len(paths) / median(loops)
     print(f"{len(paths):,} files, {THREADS} threads, medians of {ROUNDS} rounds")
     print(f"building the cache   {build:10,.0f} images/s")

@@ -25,7 +25,7 @@ class Blend:
     gains: what each member added to the validation accuracy when first chosen; the first, all of its own.
     score: of the blend, on the images that chose it.
     expected: accuracy on images that did not choose it: selected on four fifths of validation and measured on
-        the other fifth, in turn.
+        the other fifth, in turn. Where choosing one model alone does no worse by that measure, that one is the blend.
     best_single, single_score: the best member alone, on the same images.
     """
 
@@ -70,17 +70,19 @@ def select_blend(predictions: Mapping[str, Predictions], ids: Sequence[str], lab
     members = [predictions[name].aligned_to(ids) for name in names]
     stack = _stack(members)
     picks, accuracies = _select(stack, labels, np.ones(len(labels), dtype=bool))
+    expected, expected_single = (_expected_accuracy(stack, labels, rounds) for rounds in (ROUNDS, 1))
     single = score(stack[picks[0]], labels)
     blended = score(_mean(members, picks).probabilities, labels)
-    if blended.accuracy < single.accuracy:  # rounding the mean to float32 can tie what was apart in the sum
-        picks, accuracies, blended = picks[:1], accuracies[:1], single
+    # rounding the mean to float32 can tie what was apart in the sum
+    if expected <= expected_single or blended.accuracy < single.accuracy:
+        picks, accuracies, blended, expected = picks[:1], accuracies[:1], single, expected_single
     steps = [accuracies[0], *(after - before for before, after in pairwise(accuracies))]
     chosen = list(dict.fromkeys(picks))
     return Blend(
         weights={names[pick]: picks.count(pick) / len(picks) for pick in chosen},
         gains={names[pick]: steps[picks.index(pick)] for pick in chosen},
         score=blended,
-        expected=_expected_accuracy(stack, labels),
+        expected=expected,
         best_single=names[picks[0]],
         single_score=single,
     )
@@ -99,7 +101,9 @@ def _mean(members: Sequence[Predictions], picks: Sequence[int]) -> Predictions:
     return Predictions.mean([members[pick] for pick in chosen], [picks.count(pick) for pick in chosen])
 
 
-def _select(stack: np.ndarray, labels: np.ndarray, seen: np.ndarray) -> tuple[list[int], list[float]]:
+def _select(
+    stack: np.ndarray, labels: np.ndarray, seen: np.ndarray, rounds: int = ROUNDS
+) -> tuple[list[int], list[float]]:
     """The members chosen round by round for the images ``seen`` (bool ``[N]``), and the accuracies.
 
     The first round chooses the best single member, the last one improved on all before it. Rounds that change
@@ -110,7 +114,7 @@ def _select(stack: np.ndarray, labels: np.ndarray, seen: np.ndarray) -> tuple[li
     trial = np.empty_like(total)  # one for all: claiming memory anew costs more than the sum
     picks: list[int] = []
     qualities: list[tuple[int, float]] = []
-    for size in range(1, ROUNDS + 1):
+    for size in range(1, rounds + 1):
         candidates = [
             _quality(np.add(total, member, out=trial), (truth + member_truth) / size, labels, seen)
             for member, member_truth in zip(stack, truths, strict=True)
@@ -139,11 +143,11 @@ def _right(total: np.ndarray, labels: np.ndarray, counted: np.ndarray) -> int:
     return int(np.count_nonzero((total.argmax(axis=1) == labels) & counted))
 
 
-def _expected_accuracy(stack: np.ndarray, labels: np.ndarray) -> float:
+def _expected_accuracy(stack: np.ndarray, labels: np.ndarray, rounds: int) -> float:
     """Accuracy where selection saw four fifths of the images and the other one measured it, in turn."""
     parts = np.random.default_rng(0).permutation(len(labels)) % PARTS
     right = 0
     for part in range(PARTS):
-        picks, _ = _select(stack, labels, parts != part)
+        picks, _ = _select(stack, labels, parts != part, rounds)
         right += _right(sum(stack[pick] for pick in picks), labels, parts == part)
     return right / len(labels)

@@ -13,6 +13,7 @@ JPEG_START = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
 JPEG_SCAN = b"\xff\xda"
 PNG_START = b"\x89PNG\r\n\x1a\n"
+PIECE = 1 << 16  # bytes; most small images come in one
 PNG_ALPHA = 4  # the bit of IHDR's colour type that announces an alpha channel
 
 
@@ -46,7 +47,10 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     """The file's bytes in fewer system calls than open() makes: threads pass the interpreter on at each."""
     file = os.open(path, os.O_RDONLY)
     try:
-        return os.read(file, os.fstat(file).st_size)
+        pieces = [os.read(file, PIECE)]
+        while len(pieces[-1]) == PIECE:
+            pieces.append(os.read(file, PIECE))
+        return b"".join(pieces)
     finally:
         os.close(file)
 

@@ -34,6 +34,20 @@ def accuracy(predictions: Predictions, ids: tuple[str, ...], labels: np.ndarray)
     return float((predictions.aligned_to(ids).winners == labels).mean())
 
 
+def test_a_blend_that_would_not_hold_on_unseen_images_is_the_best_model_alone():
+    """Among coin flips, a selection always finds a blend that looks better than each of them."""
+    labels = np.random.default_rng(0).integers(0, 2, 60)
+    blends = [
+        select_blend(
+            {f"coin{flip}": guesses(labels, 2, 0, 100 * draw + flip) for flip in range(12)}, some_ids(60), labels
+        )
+        for draw in range(8)
+    ]
+    alone = [blend for blend in blends if len(blend.weights) == 1]
+    assert alone
+    assert all(blend.weights == {blend.best_single: 1.0} for blend in alone)
+
+
 def test_models_that_err_on_different_images_make_a_better_blend(models, labels):
     blend = select_blend(models, some_ids(500), labels)
     assert blend.best_single == "model4"
