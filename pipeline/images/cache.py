@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Self
 from uuid import uuid4
 
@@ -223,13 +224,20 @@ def _decode_all(
     shape = (len(paths), *size, 3)
     chunk = max(1, CHUNK_BYTES // math.prod(shape[1:]))
     unreadable: list[int] = []
+    buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # one a thread: to claim memory anew for each chunk takes time
+    for _ in range(threads):
+        buffers.put(np.empty((chunk, *size, 3), np.uint8))
     bar = tqdm(total=len(paths), desc="decoding", unit="image", leave=False)
     with bar, _ArrayFile(target, shape) as file, _one_thread_in_cv2():
 
         def work(start: int) -> tuple[int, list[int]]:
-            images, failed = _decode_chunk(paths[start : start + chunk], size, fit)
-            file.write(start, images)
-            return len(images), [start + row for row in failed]
+            buffer, some = buffers.get(), paths[start : start + chunk]
+            try:
+                failed = _decode_chunk(some, buffer, fit)
+                file.write(start, buffer[: len(some)])
+            finally:
+                buffers.put(buffer)
+            return len(some), [start + row for row in failed]
 
         with ThreadPoolExecutor(threads) as pool:
             for done, failed in pool.map(work, range(0, len(paths), chunk)):
@@ -238,16 +246,17 @@ def _decode_all(
     return list(shape), unreadable
 
 
-def _decode_chunk(paths: Sequence[ImagePath], size: Size, fit: Fit) -> tuple[np.ndarray, list[int]]:
-    """The images and the rows that could not be read, which stay zeros."""
-    images = np.zeros((len(paths), *size, 3), np.uint8)
+def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, fit: Fit) -> list[int]:
+    """Fill the first rows of ``images``. Returns those that could not be read, which are zeros."""
+    _, height, width, _ = images.shape
     failed = []
     for row, path in enumerate(paths):
         try:
-            images[row] = fit(decode(path), *size)
+            images[row] = fit(decode(path), height, width)
         except UnreadableImage:
+            images[row] = 0
             failed.append(row)
-    return images, failed
+    return failed
 
 
 class _ArrayFile:
