@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
+from competition.spec import Competition, Symmetries
 from pipeline.files import written
 from pipeline.models.classical import CLASSIFIERS
 from pipeline.models.features import build_features
@@ -51,6 +52,7 @@ class Plan:
     """Everything that a repetition of a run has to know, as plan.json keeps it."""
 
     competition: str
+    symmetries: Symmetries | None
     seed: int
     limit: int | None
     folds: int | None
@@ -94,7 +96,7 @@ class Task:
 
 
 def make_plan(
-    recipes: Sequence[AnyRecipe], settings: Settings, competition: str, task: Task, seconds: float | None
+    recipes: Sequence[AnyRecipe], settings: Settings, competition: Competition, task: Task, seconds: float | None
 ) -> Plan:
     """Share out the ``seconds`` that are left; None gives every model all that its recipe asks for."""
     models, left_out = [ModelPlan(recipe.name) for recipe in recipes], {}
@@ -103,7 +105,16 @@ def make_plan(
         print(_described(models, left_out, task, seconds))
         if not models:
             raise UserError("the budget holds none of the models; give more time with --budget, or other --models")
-    return Plan(competition, settings.seed, settings.limit, settings.folds, settings.size, tuple(models), left_out)
+    return Plan(
+        competition=competition.name,
+        symmetries=competition.symmetries,
+        seed=settings.seed,
+        limit=settings.limit,
+        folds=settings.folds,
+        size=settings.size,
+        models=tuple(models),
+        left_out=left_out,
+    )
 
 
 def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tuple[list[ModelPlan], dict[str, str]]:

@@ -5,6 +5,7 @@ python pipeline/train.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -14,7 +15,7 @@ from pipeline.settings import BEGUN, Settings, run_door, train_settings  # isort
 import numpy as np
 
 from competition.sources import open_competition
-from competition.spec import Competition
+from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from pipeline.answers.scores import scores_table, write_scores
 from pipeline.devices import choose_device
@@ -23,6 +24,7 @@ from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.recipe import NeuralRecipe, choose_recipes
 from pipeline.planning import AnyRecipe, Plan, Task, make_plan
 from pipeline.runs import comparable, finished_runs, transfer_source
+from pipeline.symmetries import settle_symmetries
 from pipeline.trainer import Trainer
 
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model
@@ -33,9 +35,10 @@ def main(arguments: list[str]) -> None:
     recipes = choose_recipes(settings.models)
     device = choose_device(settings.device)
     find_imagenet_weights(recipes, settings)
-    competition = read_competition(settings)
+    competition = read_competition(settings, recorded and recorded.symmetries)
     find_sources(recipes, settings, competition)
     labelled = open_labelled(competition, settings)
+    competition = settle_symmetries(competition, recipes, labelled, settings, device)
     plan = recorded or plan_models(recipes, settings, competition, labelled)
     trainer = Trainer(settings, device, competition, labelled, deadline(settings))
     for model in plan.models:
@@ -53,8 +56,11 @@ def read_settings(arguments: list[str]) -> tuple[Settings, Plan | None]:
     return plan.applied_to(settings), plan
 
 
-def read_competition(settings: Settings) -> Competition:
+def read_competition(settings: Settings, symmetries: Symmetries | None) -> Competition:
+    """symmetries: of the plan that is to be repeated, where there is one."""
     competition = open_competition(**settings.source)
+    if symmetries is not None:
+        competition = replace(competition, symmetries=symmetries)
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
     counts = (len(competition.train), len(competition.val), len(competition.test), len(competition.classes))
@@ -92,7 +98,7 @@ def plan_models(recipes: list[AnyRecipe], settings: Settings, competition: Compe
     )
     end = deadline(settings)
     seconds = None if end is None else end - time.monotonic()
-    return make_plan(recipes, settings, competition.name, task, seconds)
+    return make_plan(recipes, settings, competition, task, seconds)
 
 
 def print_scores(folder: Path) -> None:

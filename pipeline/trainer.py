@@ -73,6 +73,7 @@ class Trainer:
             [model.images, model.fits] if settings.plan else None,
             self.device.type,
             self._start(recipe),
+            self.competition.symmetries if isinstance(recipe, NeuralRecipe) else None,
         )
 
     def _start(self, recipe: ClassicalRecipe | NeuralRecipe) -> list[str]:
@@ -131,7 +132,7 @@ class Trainer:
             recipe,
             classes,
             folder,
-            symmetries=self.competition.symmetries,
+            symmetries=self.competition.symmetries or "none",  # where nobody asked, no recipe wants to know
             plan=self._network_plan(recipe, model, plan, part),
             seed=self.settings.seed + part,
             device=self.device,
