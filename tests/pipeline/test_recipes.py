@@ -36,7 +36,10 @@ COMPETITIONS = {
 }
 SOURCE = "animals-cnn-regularised"
 NETWORKS = [name for name in recipe_names() if isinstance(load_recipe(RECIPES / f"{name}.toml"), NeuralRecipe)]
-EPOCHS = {"dhc-cnn32": 30}  # of eight steps, that a network may take to learn what is easy; 20 for the others
+EPOCHS = dict.fromkeys(
+    ("dhc-vgg-exponential", "dhc-vgg-plateau", "dhc-vgg-warmup"), 12
+)  # of eight steps; 20 for others
+EPOCHS |= {"eurosat-mobilenet": 40, "efficientnet-lite0": 50}
 
 
 def is_large(recipe: object) -> bool:
@@ -57,11 +60,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @torch.no_grad()
 def seen_something(network: nn.Module) -> nn.Module:
-    """The network, its batch norms' averages those of random images: as they are drawn, what it sees would fade."""
+    """The network, its batch norms' averages those of noise in many tints, without which what it sees would fade."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
-    network.train()(torch.rand(16, 3, 64, 64))
+    network.train()(2 * torch.randn(32, 3, 1, 1) + torch.randn(32, 3, 64, 64))
     return network
 
 
@@ -98,7 +101,8 @@ def trainers(
 def clear(trainers: dict[str, Trainer], make_competition: Callable[..., Path], weights: Path) -> Trainer:
     """A trainer for a competition of few images that are easy to tell apart."""
     work = next(iter(trainers.values())).settings.work
-    return trainer_for(make_competition(work / "clear", classes=range(4), train=64, val=8, size=(48, 48)), weights)
+    folder = make_competition(work / "clear", classes=range(4), train=64, val=32, size=(48, 48), variety=0.2)
+    return trainer_for(folder, weights)
 
 
 def trainer_for(folder: Path, weights: Path) -> Trainer:

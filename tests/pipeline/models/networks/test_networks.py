@@ -1,41 +1,20 @@
-"""The networks: the layers and numbers of the reports, and that each of them learns."""
+"""The networks: the layers and numbers of the reports."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from competition.errors import UserError
 from pipeline.models.networks import NETWORKS, build_network
 from pipeline.models.networks.lite0 import POOLED, SameConv2d
 from pipeline.models.networks.sprint import WHITENED, Sprint
 from pipeline.models.networks.vgg import vgg
-from pipeline.models.optimisers import build_optimisers
 from pipeline.models.recipe import RECIPES, load_recipe
 
 
 def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, kind)]
-
-
-def separable(count: int, size: int, classes: int = 4) -> tuple[Tensor, Tensor]:
-    """Images ``[count, 3, size, size]`` in [0, 1], a tint for each class in much noise."""
-    generator = torch.Generator().manual_seed(7)
-    labels = torch.arange(count) % classes
-    tints = torch.rand(classes, 3, 1, 1, generator=generator)
-    noise = torch.rand(count, 3, size, size, generator=generator)
-    return 0.5 * tints[labels] + 0.5 * noise, labels
-
-
-def train(network: nn.Module, recipe: str, images: Tensor, labels: Tensor, steps: int) -> float:
-    """Accuracy in training mode after ``steps`` steps of the recipe's optimisers on all images at once."""
-    optimisers = build_optimisers(network.train(), load_recipe(RECIPES / f"{recipe}.toml").optimiser)
-    for _ in range(steps):
-        network.zero_grad()
-        F.cross_entropy(network(images), labels).backward()
-        for optimiser in optimisers:
-            optimiser.step()
-    return (network(images).argmax(1) == labels).float().mean().item()
 
 
 def of_recipe(name: str, classes: int, size: int = 64) -> nn.Module:
@@ -211,28 +190,6 @@ def test_whitening_survives_images_of_one_colour():
     network = Sprint(4, width=8)
     network.initialise_from(torch.full((8, 3, 12, 12), 0.5))
     assert all(parameter.isfinite().all() for parameter in network.parameters())
-
-
-@pytest.mark.parametrize(
-    ("name", "recipe", "size", "arguments"),
-    [("sprint", "sprint", 16, {"width": 8}), ("cnn", "dhc-cnn32", 16, {"filters": [8], "norm": "after", "pool": 2})],
-)
-def test_networks_learn_to_tell_separable_images_apart(name, recipe, size, arguments):
-    torch.manual_seed(0)
-    images, labels = separable(64, size)
-    network = build_network(name, 4, (size, size), **arguments)
-    assert train(network, recipe, images, labels, steps=25) > 0.95
-
-
-def test_vgg_learns_a_handful_of_images():
-    torch.manual_seed(0)
-    images, labels = separable(4, 34, classes=2)
-    network = vgg(2, (34, 34), conv_dropout=0.0, head_dropout=0.0)
-    with torch.no_grad():
-        before = F.cross_entropy(network(images), labels).item()
-    train(network, "dhc-vgg-plateau", images, labels, steps=2)
-    with torch.no_grad():
-        assert F.cross_entropy(network(images), labels).item() < 0.7 * before
 
 
 @pytest.mark.parametrize("name", sorted(set(NETWORKS) - {"alexnet", "resnet18", "resnet50", "efficientnet_b0"}))
