@@ -8,8 +8,6 @@ on the same validation images. Prints a line a model: seconds of either, their r
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -20,23 +18,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from benchmarks.measuring import draw_images, timed
 from pipeline.models.classical import CLASSIFIERS
 from pipeline.models.recipe import RECIPES, load_recipe
 
 CLASSES = 10
 SIDE = 32
-
-
-def draw(images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Overlapping classes of smooth images, uint8 ``[N, 32, 32, 3]``, and their labels."""
-    shapes = np.random.default_rng(0).normal(size=(40, SIDE, SIDE, 3)).cumsum(axis=1).cumsum(axis=2)
-    shapes /= shapes.std(axis=(1, 2, 3), keepdims=True)
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(CLASSES, size=images)
-    weights = rng.normal(0, 30, (images, len(shapes)))
-    weights[np.arange(images), labels] += 40
-    noisy = 128 + np.tensordot(weights, shapes, axes=1) / 3 + rng.normal(0, 10, (images, SIDE, SIDE, 3))
-    return np.clip(noisy, 0, 255).astype(np.uint8), labels
 
 
 def scikit_learn(
@@ -52,11 +39,6 @@ def scikit_learn(
     z = scaler.transform(validation.reshape(len(validation), -1).astype(np.float32))
     predictions = [candidate.fit(x, labels).predict(z) for candidate in candidates]
     return max(predictions, key=lambda predicted: (predicted == validation_labels).mean())
-
-
-def timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
-    begin = time.perf_counter()
-    return work(), time.perf_counter() - begin
 
 
 def compare(recipe: str, candidates: list[ClassifierMixin], sample: tuple[np.ndarray, ...]) -> None:
@@ -75,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1200, help="training images (a quarter for validation)")
     images = parser.parse_args().images
-    sample = (*draw(images, seed=1), *draw(images // 4, seed=2))
+    sample = (*draw_images(images, SIDE, CLASSES, seed=1), *draw_images(images // 4, SIDE, CLASSES, seed=2))
     grid = load_recipe(RECIPES / "dhc-svm.toml").classifier.arguments["grid"]
     neighbours = load_recipe(RECIPES / "dhc-knn-sweep.toml").classifier.arguments["neighbours"]
     compare("dhc-svm", [SVC(**point) for point in grid], sample)
