@@ -19,12 +19,14 @@ from competition.splits import stratified_holdout
 from pipeline.files import written
 from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, views
 from pipeline.models import pacing
+from pipeline.models.inference import batch_size, outputs, predict, prepared
 from pipeline.models.networks import build_network
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
+from pipeline.models.normalisation import LUMA, Normalisation
 from pipeline.models.pacing import Epoch
 from pipeline.models.phases import cut, stretch_at
 from pipeline.models.recipe import NeuralRecipe, Rung
-from pipeline.models.training import EVALUATION_BATCH, LUMA, LabelledImages, Normalisation, Training, predict, scaled
+from pipeline.models.training import LabelledImages, Training, scaled
 
 SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and deviation of its pixels
@@ -262,9 +264,10 @@ class NeuralNetwork:
 
     def _seconds_of_evaluation(self, images: np.ndarray) -> float:
         """Seconds of one view of the images, by the measure of a few of them."""
-        few = images[:EVALUATION_BATCH]
+        few, network = images[: batch_size(self.shape)], prepared(self.network, self.device)
         begun = time.monotonic()
-        predict(self.network, few, self.normalisation, self.shape, self.device)
+        for answers in outputs(network, few, self.normalisation, self.shape, self.device):
+            answers.cpu()  # waits for a GPU
         return (time.monotonic() - begun) * len(images) / len(few)
 
     def _mean_seconds_a_batch(self, network: nn.Module, steps: Steps, share: float) -> float:

@@ -77,7 +77,7 @@ def test_the_frozen_phase_leaves_the_trunk_as_it_is_and_the_next_one_does_not(tm
 
 
 def _unit():
-    from pipeline.models.training import Normalisation
+    from pipeline.models.normalisation import Normalisation
 
     return Normalisation((0.0,) * 3, (255.0,) * 3)
 
