@@ -396,14 +396,18 @@ def accuracies(model: SupportVectorMachine) -> list[float]:
     ]
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("scale", ["standard", "unit"])
 def test_nearest_neighbours_without_room_for_all_pixels_search_their_components_and_one_line_says_so(
-    capsys: pytest.CaptureFixture,
+    metric: str, scale: str, capsys: pytest.CaptureFixture
 ):
     images, labels, validation, _ = sample = (*draw(1000, seed=1), *draw(150, seed=2))
-    model = NearestNeighbours(CLASSES, [5], memory=9e5).fit(*sample)
+    model = NearestNeighbours(CLASSES, [5], [metric], scale, memory=9e5).fit(*sample)
     assert re.fullmatch(r"knn: .* 192 principal components are searched instead\n", capsys.readouterr().out)
-    x, z = standardised(images, validation)
-    expected = KNeighborsClassifier(5).fit(x, labels).predict(z)  # as many components as values lose nothing
+    x, z = standardised(images, validation) if scale == "standard" else (part / 255 for part in (images, validation))
+    x, z = x.reshape(len(x), -1), z.reshape(len(z), -1)
+    expected = KNeighborsClassifier(5, metric=metric).fit(x, labels).predict(z)
+    # As many components as values lose nothing.
     np.testing.assert_array_equal(model.predict_proba(validation).argmax(axis=1), expected)
 
 
