@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn.modules.batchnorm import _BatchNorm
 
+# The operator is an inner one of PyTorch, the same from 2.10 to 2.14: where it is missing, networks are only folded.
 FUSES = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 ACTIVATIONS = {  # what oneDNN calls them, and their arguments
     nn.ReLU: ("relu", []),

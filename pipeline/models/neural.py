@@ -264,11 +264,11 @@ class NeuralNetwork:
 
     def _seconds_of_evaluation(self, images: np.ndarray) -> float:
         """Seconds of one view of the images, by the measure of a few of them."""
-        few, network = images[: batch_size(self.shape)], prepared(self.network, self.device)
-        begun = time.monotonic()
+        few, begun = images[: batch_size(self.shape)], time.monotonic()
+        network, ready = prepared(self.network, self.device), time.monotonic()
         for answers in outputs(network, few, self.normalisation, self.shape, self.device):
             answers.cpu()  # waits for a GPU
-        return (time.monotonic() - begun) * len(images) / len(few)
+        return ready - begun + (time.monotonic() - ready) * len(images) / len(few)
 
     def _mean_seconds_a_batch(self, network: nn.Module, steps: Steps, share: float) -> float:
         """Over the training, of images of that share of the full size; measured at one size, the others by area."""

@@ -1,13 +1,16 @@
 """The networks: the layers and numbers of the reports."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from competition.errors import UserError
+from pipeline import devices
 from pipeline.models.networks import NETWORKS, build_network
-from pipeline.models.networks.lite0 import POOLED, SameConv2d
+from pipeline.models.networks.lite0 import POOLED, conv, same_padded
+from pipeline.models.networks.pretrained import lite0_features
 from pipeline.models.networks.sprint import WHITENED, Sprint
 from pipeline.models.networks.vgg import vgg
 from pipeline.models.recipe import RECIPES, load_recipe
@@ -108,23 +111,23 @@ def test_middle_fusion_puts_the_maps_of_both_trunks_side_by_side_at_one_size():
 @pytest.mark.parametrize(("shape", "padded"), [((8, 8), (0, 1)), ((7, 7), (1, 1))])
 def test_lite0_pads_as_tensorflow_does(shape, padded):
     """A kernel of ones counts the pixels it sees: at an even side the padding lies at the lower right alone."""
-    conv = SameConv2d(1, 1, kernel=3, stride=2)
-    nn.init.ones_(conv.weight)
+    ones = conv(1, 1, kernel=3, stride=2)
+    nn.init.ones_(ones.weight)
     with torch.inference_mode():
-        seen = conv(torch.ones(1, 1, *shape))[0, 0]
+        seen = ones(same_padded(torch.ones(1, 1, *shape), kernel=3, stride=2))[0, 0]
     assert seen.shape == ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
     assert [3 - seen[0, 1].item() / 3, 3 - seen[-1, 1].item() / 3] == list(padded)
 
 
-def test_lite0_answers_the_same_with_its_batch_norms_folded_in():
-    torch.manual_seed(0)
-    network = build_network("lite0", 5, (48, 48)).train()
-    images = torch.rand(4, 3, 48, 48)
+def test_lite0_features_are_the_means_that_the_plain_network_comes_to(as_if_trained, monkeypatch):
+    monkeypatch.setattr(devices, "_native_bfloat16", lambda: False)
+    images = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), np.uint8)
+    pixels = (torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127) / 128
+    network = as_if_trained(build_network("lite0", 5, (128, 128)), pixels)
+    seen = lite0_features(network, images, torch.device("cpu"), "lite0")
+    assert seen.shape == (5, POOLED) and seen.std(axis=0).mean() > 0.01
     with torch.inference_mode():
-        network(images)  # moves the running averages
-        before = network.eval().pooled(images)
-        assert before.shape == (4, POOLED)
-        torch.testing.assert_close(network.folded().pooled(images), before, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(seen, network.eval().pooled(pixels), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
