@@ -22,7 +22,8 @@ class NearestNeighbours(Classifier):
     predicted class is scikit-learn's KNeighborsClassifier's: the one with most votes, the first of equals.
     Memory: five bytes for each training pixel (uint8 kept, float32 while searching).
 
-    neighbours: the numbers of neighbours tried; those above the number of training images are left out.
+    neighbours: the numbers of neighbours tried; those above the number of training images are left out, or that
+        number itself is tried where none is left.
     metrics: any of ``METRICS``.
     scale: ``standard`` for values standardised by their mean and deviation over train; ``unit`` for pixels / 255,
         which are searched as they are: no metric's order changes when all values are divided by the same.
@@ -52,7 +53,7 @@ class NearestNeighbours(Classifier):
         self.flat = self._flat(images)
         self.labels = labels
         self._measure(self.flat)
-        self.neighbours = [k for k in self.neighbours if k <= len(labels)]
+        self.neighbours = [k for k in self.neighbours if k <= len(labels)] or [len(labels)]
         found = {metric: self._nearest_labels(validation_images, metric) for metric in self.metrics}
         self.grid_scores = [
             row for metric, nearest in found.items() for row in self._curve(metric, nearest, validation_labels)
