@@ -1,7 +1,9 @@
 """A study: who runs how many trials, with which values, and what becomes of those that die."""
 
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from optuna.trial import TrialState
 
 from competition.errors import UserError
 from pipeline import study as studies
-from pipeline.study import agreed, finished, importances, open_storage, open_study, run_trials
+from pipeline.study import BEAT, agreed, finished, importances, open_storage, open_study, run_trials
 
 OWN = [{"x": 0.25}]
 
@@ -33,11 +35,19 @@ def states(study: Study) -> list[TrialState]:
     return [trial.state for trial in study.get_trials()]
 
 
-@pytest.fixture
-def quick(monkeypatch) -> None:
-    """Signs of life, and looks for them, many times a second."""
-    for name, seconds in {"BEAT_EVERY": 0.05, "DEAD_AFTER": 1.0, "LOOK_EVERY": 0.05}.items():
-        monkeypatch.setattr(studies, name, seconds)
+@dataclass
+class Clock:
+    """A clock that waiting alone moves, by more than half of what a silent trial is granted."""
+
+    while_waiting: Callable[[int], None]  # told how often there has been a wait
+    waits: int = 0
+
+    def monotonic(self) -> float:
+        return 0.6 * studies.DEAD_AFTER * self.waits
+
+    def sleep(self, seconds: float) -> None:
+        self.waits += 1
+        self.while_waiting(self.waits)
 
 
 def test_the_own_values_come_first_and_then_better_ones(tmp_path):
@@ -116,32 +126,39 @@ def test_no_trial_begins_once_the_time_is_over(tmp_path):
     assert len(study.get_trials()) == 2
 
 
-def test_a_dead_process_gives_its_place_to_another_trial(tmp_path, quick):
+def test_a_dead_process_gives_its_place_to_another_trial(tmp_path, monkeypatch):
     opened(tmp_path).ask()  # and never heard of again
     study = opened(tmp_path)
+    monkeypatch.setattr(studies, "time", Clock(lambda waits: None))
     run(study, 3)
     assert states(study) == [TrialState.FAIL] + [TrialState.COMPLETE] * 3
 
 
-def test_the_last_trial_of_another_process_is_waited_for(tmp_path, quick):
-    begun, may_end = threading.Event(), threading.Event()
+def test_a_trial_of_another_process_is_waited_for_as_long_as_it_gives_signs_of_life(tmp_path, monkeypatch):
+    other, study = opened(tmp_path), opened(tmp_path)
+    trial = other.ask()
 
-    def slow(trial: Trial) -> float:
-        begun.set()
-        may_end.wait()
+    def live(waits: int) -> None:
+        if waits < 10:
+            trial.set_user_attr(BEAT, waits)
+        else:
+            other.tell(trial, parabola(trial))
+
+    monkeypatch.setattr(studies, "time", Clock(live))
+    run(study, 1)
+    assert states(study) == [TrialState.COMPLETE]
+
+
+def test_a_running_trial_gives_signs_of_life(tmp_path, monkeypatch):
+    def patient(trial: Trial) -> float:
+        while opened(tmp_path).get_trials()[0].user_attrs.get(BEAT, 0) < 2:
+            time.sleep(0.01)
         return parabola(trial)
 
-    other = threading.Thread(target=lambda: run(opened(tmp_path), 1, slow))
-    other.start()
-    begun.wait()
-    waiting = threading.Thread(target=lambda: run(opened(tmp_path), 1))
-    waiting.start()
-    waiting.join(timeout=3 * studies.DEAD_AFTER)
-    assert waiting.is_alive()  # as the other one gives signs of life
-    may_end.set()
-    other.join()
-    waiting.join()
-    assert states(opened(tmp_path)) == [TrialState.COMPLETE]
+    monkeypatch.setattr(studies, "BEAT_EVERY", 0.01)
+    study = opened(tmp_path)
+    run(study, 1, patient)
+    assert states(study) == [TrialState.COMPLETE]
 
 
 def test_who_was_taken_for_dead_goes_on_with_another_trial(tmp_path):
