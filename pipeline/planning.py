@@ -14,10 +14,8 @@ from pipeline.files import written
 from pipeline.models.classical import CLASSIFIERS
 from pipeline.models.features import build_features
 from pipeline.models.pacing import Epoch
-from pipeline.models.recipe import ClassicalRecipe, NeuralRecipe, Rung
+from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Rung
 from pipeline.settings import Settings
-
-AnyRecipe = ClassicalRecipe | NeuralRecipe
 
 CAUTION = 1.3  # estimates of the classical models' work are that far off, at most, on most machines
 FEWEST_IMAGES = 10  # a class, below which a classical model is not worth its time
@@ -126,7 +124,7 @@ def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tupl
     classical = [recipe for recipe in recipes if isinstance(recipe, ClassicalRecipe)]
     second = seconds / sum(recipe.budget_weight for recipe in recipes)
     rate = products_a_second()
-    plans = {recipe.name: _classical_plan(recipe, task, second * recipe.budget_weight, rate) for recipe in classical}
+    plans = {recipe.name: classical_plan(recipe, task, second * recipe.budget_weight, rate) for recipe in classical}
     models = [plan for plan in plans.values() if plan is not None]
     left = seconds - sum(model.seconds for model in models)
     weights = sum(recipe.budget_weight for recipe in networks)
@@ -135,7 +133,7 @@ def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tupl
     return sorted(models, key=lambda model: model.seconds), left_out
 
 
-def _classical_plan(recipe: ClassicalRecipe, task: Task, seconds: float, rate: float) -> ModelPlan | None:
+def classical_plan(recipe: ClassicalRecipe, task: Task, seconds: float, rate: float) -> ModelPlan | None:
     """As many training images as ``seconds`` hold; None where these would be too few to be worth it."""
     classifier = CLASSIFIERS[recipe.classifier.name](task.classes, **recipe.classifier.arguments)
     values, beforehand = task.values, 0.0

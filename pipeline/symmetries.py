@@ -22,7 +22,7 @@ from pipeline.images.augment import resized
 from pipeline.images.cache import ImageCache
 from pipeline.labelled import Labelled
 from pipeline.models.neural import NetworkPlan, NeuralNetwork
-from pipeline.models.recipe import RECIPES, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
+from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.settings import Settings
 
 IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn by class
@@ -73,7 +73,7 @@ class Trial:
 
 def settle_symmetries(
     competition: Competition,
-    recipes: Sequence[ClassicalRecipe | NeuralRecipe],
+    recipes: Sequence[AnyRecipe],
     labelled: Labelled,
     settings: Settings,
     device: torch.device,
@@ -89,7 +89,7 @@ def settle_symmetries(
     return replace(competition, symmetries=trial.symmetries)
 
 
-def _wants_symmetries(recipe: ClassicalRecipe | NeuralRecipe) -> bool:
+def _wants_symmetries(recipe: AnyRecipe) -> bool:
     if isinstance(recipe, ClassicalRecipe):
         return False
     return recipe.views == "symmetries" or any(step.name == "Symmetries" for step in recipe.augment)

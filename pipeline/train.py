@@ -21,8 +21,8 @@ from pipeline.answers.scores import scores_table, write_scores
 from pipeline.devices import choose_device
 from pipeline.labelled import Labelled, open_labelled
 from pipeline.models.networks.pretrained import recipe_weights
-from pipeline.models.recipe import NeuralRecipe, choose_recipes
-from pipeline.planning import AnyRecipe, Plan, Task, make_plan
+from pipeline.models.recipe import AnyRecipe, NeuralRecipe, choose_recipes
+from pipeline.planning import Plan, Task, make_plan
 from pipeline.runs import comparable, finished_runs, transfer_source
 from pipeline.symmetries import settle_symmetries
 from pipeline.trainer import Trainer
@@ -56,7 +56,7 @@ def read_settings(arguments: list[str]) -> tuple[Settings, Plan | None]:
     return plan.applied_to(settings), plan
 
 
-def read_competition(settings: Settings, symmetries: Symmetries | None) -> Competition:
+def read_competition(settings: Settings, symmetries: Symmetries | None = None) -> Competition:
     """symmetries: of the plan that is to be repeated, where there is one."""
     competition = open_competition(**settings.source)
     if symmetries is not None:
@@ -88,17 +88,20 @@ def deadline(settings: Settings) -> float | None:
 
 
 def plan_models(recipes: list[AnyRecipe], settings: Settings, competition: Competition, labelled: Labelled) -> Plan:
+    end = deadline(settings)
+    seconds = None if end is None else end - time.monotonic()
+    return make_plan(recipes, settings, competition.name, task_of(competition, labelled), seconds)
+
+
+def task_of(competition: Competition, labelled: Labelled) -> Task:
     train, validation = labelled.parts[0]
-    task = Task(
+    return Task(
         train_images=len(train),
         validation_images=len(validation),
         values=int(np.prod(labelled.images.shape[1:])),
         classes=len(competition.classes),
         folds=len(labelled.parts),
     )
-    end = deadline(settings)
-    seconds = None if end is None else end - time.monotonic()
-    return make_plan(recipes, settings, competition, task, seconds)
 
 
 def print_scores(folder: Path) -> None:

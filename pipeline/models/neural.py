@@ -23,7 +23,7 @@ from pipeline.models.inference import batch_size, outputs, predict, prepared
 from pipeline.models.networks import build_network
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
 from pipeline.models.normalisation import LUMA, Normalisation
-from pipeline.models.pacing import Epoch
+from pipeline.models.pacing import Epoch, OnEpoch
 from pipeline.models.phases import cut, stretch_at
 from pipeline.models.recipe import NeuralRecipe, Rung
 from pipeline.models.training import LabelledImages, Training, scaled
@@ -70,6 +70,7 @@ class NeuralNetwork:
     folder: where the training leaves its checkpoint and history.csv.
     weights: a file or folder where ImageNet weights are looked for first, if the recipe starts from them.
     source: folder of the saved network that a recipe with ``transfer_from`` starts from.
+    on_epoch: see ``Training``.
     """
 
     def __init__(
@@ -83,11 +84,12 @@ class NeuralNetwork:
         device: torch.device | None = None,
         weights: Path | None = None,
         source: Path | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
-        self.weights, self.source = weights, source
+        self.weights, self.source, self.on_epoch = weights, source, on_epoch
         self.rung: Rung | None = None
         self.trained: tuple[Epoch, ...] = ()
 
@@ -205,6 +207,7 @@ class NeuralNetwork:
             device=self.device,
             seed=self.seed,
             folder=self.folder,
+            on_epoch=self.on_epoch,
         )
 
     def _augmentation(self) -> Augmentation:

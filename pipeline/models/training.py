@@ -21,7 +21,7 @@ from pipeline.images.cache import ImageCache
 from pipeline.models.inference import predict
 from pipeline.models.normalisation import Normalisation
 from pipeline.models.optimisers import build_optimisers
-from pipeline.models.pacing import Epoch
+from pipeline.models.pacing import Epoch, OnEpoch
 from pipeline.models.phases import freeze, stretch_at, stretches, train_mode
 from pipeline.models.prefetch import prefetched
 from pipeline.models.recipe import NeuralRecipe
@@ -65,6 +65,7 @@ class Training:
 
     augment: uint8 batch and generator to uint8 batch.
     full: pixels (height, width) that the network takes at the end of the training and in evaluation.
+    on_epoch: called after every epoch; what it raises ends the training.
     All randomness of an epoch comes from (seed, number of the epoch), so resumed equals uninterrupted.
     """
 
@@ -78,10 +79,12 @@ class Training:
         device: torch.device,
         seed: int,
         folder: Path,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)
         self.recipe, self.normalise, self.augment = recipe, normalise, augment
         self.full, self.device, self.seed, self.folder = full, device, seed, folder
+        self.on_epoch = on_epoch
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
         self.stretches = stretches(recipe)
         self.frozen = frozenset(name for name, weights in network.named_parameters() if not weights.requires_grad)
@@ -117,6 +120,8 @@ class Training:
                 speed = epoch.batches * self.recipe.batch_size / (time.monotonic() - begun)
                 self._close_epoch(epoch, loss, accuracy, validation, begun, speed)
                 self.save_state()
+                if self.on_epoch is not None:
+                    self.on_epoch(epoch.end, self.best_accuracy)
         self.network.load_state_dict(self.best_weights)
 
     def _train_epoch(self, train: LabelledImages, epoch: Epoch, bar: tqdm) -> tuple[float, float]:

@@ -33,7 +33,8 @@ class NearestNeighbours(Classifier):
     ``memory``, principal components are kept and searched instead: then euclidean distance and cosine are about
     those of the pixels, and manhattan distance is along the components.
 
-    neighbours: the numbers of neighbours tried; those above the number of training images are left out.
+    neighbours: the numbers of neighbours tried; those above the number of training images are left out, or that
+        number itself is tried where none is left.
     metrics: any of ``METRICS``.
     scale: ``standard`` for values standardised by their mean and deviation over train; ``unit`` for pixels / 255,
         which are searched as they are: no metric's order changes when all values are divided by the same.
@@ -68,7 +69,7 @@ class NearestNeighbours(Classifier):
         self.labels, self.seen = labels, np.unique(labels)
         self._measure(images)
         self._keep(images)
-        self.neighbours = [k for k in self.neighbours if k <= len(labels)]
+        self.neighbours = [k for k in self.neighbours if k <= len(labels)] or [len(labels)]
         found = {metric: self._nearest_labels(validation_images, metric) for metric in self.metrics}
         self.grid_scores = [
             row for metric, nearest in found.items() for row in self._curve(metric, nearest, validation_labels)

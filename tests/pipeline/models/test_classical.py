@@ -237,6 +237,8 @@ def test_more_neighbours_than_training_images_are_left_out_of_the_curve(sample: 
     images, labels, *validation = sample
     model = NearestNeighbours(CLASSES, range(1, 20)).fit(images[:4], labels[:4], *validation)
     assert [row["neighbours"] for row in model.grid_scores] == [1, 2, 3, 4]
+    model = NearestNeighbours(CLASSES, [9]).fit(images[:4], labels[:4], *validation)
+    assert model.k == 4
 
 
 def test_the_grid_table_holds_every_point_and_the_best_on_validation_is_kept(sample: Sample):

@@ -253,6 +253,26 @@ def test_an_error_in_a_batch_reaches_the_caller(tmp_path):
         run(Training(network, recipe, TO_UNIT, broken, (16, 16), CPU, 0, tmp_path), epochs_of(recipe))
 
 
+def test_every_epoch_is_told_with_its_progress_and_the_best_accuracy_so_far(tmp_path):
+    told, training = [], begin(tmp_path, protocol())
+    training.on_epoch = lambda progress, accuracy: told.append((progress, accuracy))
+    run(training, epochs_of(protocol()))
+    assert [progress for progress, _ in told] == [0.25, 0.5, 0.75, 1.0]
+    accuracies = [record.validation_accuracy for record in training.history]
+    assert [accuracy for _, accuracy in told] == [max(accuracies[: count + 1]) for count in range(4)]
+
+
+def test_who_is_told_of_an_epoch_may_end_the_training(tmp_path):
+    def stop(progress: float, accuracy: float) -> None:
+        raise StopIteration
+
+    training = begin(tmp_path, protocol())
+    training.on_epoch = stop
+    with pytest.raises(StopIteration):
+        run(training, epochs_of(protocol()))
+    assert len(training.history) == 1
+
+
 @pytest.mark.parametrize(
     ("full", "size", "expected"),
     [((64, 64), 32, (32, 32)), ((48, 64), 32, (24, 32)), ((100, 3), 10, (10, 3)), ((64, 8), 32, (32, 8))],
