@@ -90,7 +90,7 @@ def deadline(settings: Settings) -> float | None:
 def plan_models(recipes: list[AnyRecipe], settings: Settings, competition: Competition, labelled: Labelled) -> Plan:
     end = deadline(settings)
     seconds = None if end is None else end - time.monotonic()
-    return make_plan(recipes, settings, competition.name, task_of(competition, labelled), seconds)
+    return make_plan(recipes, settings, competition, task_of(competition, labelled), seconds)
 
 
 def task_of(competition: Competition, labelled: Labelled) -> Task:
