@@ -160,7 +160,7 @@ class GradientBoosting(TreeEnsemble):
 def _steps(most: int, step: int, title: str, unit: str) -> Iterator[int]:
     """How many there are to be after each ``step`` on the way to ``most``; shows a progress bar."""
     with tqdm(total=most, desc=title, unit=unit, leave=False) as bar:
-        while bar.n < most:
-            grown = min(bar.n + step, most)
+        for begun in range(0, most, step):
+            grown = min(begun + step, most)
             yield grown
-            bar.update(grown - bar.n)
+            bar.update(grown - begun)
