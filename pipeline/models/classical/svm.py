@@ -217,11 +217,13 @@ class SupportVectorMachine(Classifier):
     def _class_sums(self, maps: dict[str, KernelMap], images: Images, labels: np.ndarray) -> dict[str, ClassSums]:
         """Sums over what each map makes of the images, which are read once. labels: places in ``seen``."""
         sums = {name: ClassSums.zeros(len(self.seen), each.width) for name, each in maps.items()}
+        done = 0
         with tqdm(total=len(images), desc="svm, all images", unit="image", leave=False) as bar:
             for flat in flat_chunks(images, self.grey, beside=LANDMARKS):
                 reduced = self._reduced(self._standardised(flat))
                 for name, each in maps.items():
-                    sums[name].add(each(reduced), labels[bar.n : bar.n + len(flat)])
+                    sums[name].add(each(reduced), labels[done : done + len(flat)])
+                done += len(flat)
                 bar.update(len(flat))
         return sums
 
