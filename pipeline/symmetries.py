@@ -21,7 +21,7 @@ from pipeline.files import written
 from pipeline.images.augment import resized
 from pipeline.images.cache import ImageCache
 from pipeline.labelled import Labelled
-from pipeline.models.neural import NetworkPlan, NeuralNetwork
+from pipeline.models.neural import NetworkPlan, NeuralNetwork, Steps
 from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.settings import Settings
 
@@ -126,7 +126,7 @@ def try_symmetries(
     images, labels = _small(*train, IMAGES, seed)
     seen, truth = _small(*validation, VALIDATION_IMAGES, seed)
     with tempfile.TemporaryDirectory() as folder:
-        plan = NetworkPlan(epochs=max(1, round(STEPS * BATCH / len(labels))))
+        plan = NetworkPlan(epochs=max(1, round(STEPS / Steps.of(len(labels), BATCH).a_pass)))
         network = NeuralNetwork(_trial_recipe(), classes, Path(folder), "none", plan, seed, device)
         network.fit(images, labels, seen, truth)
     return Trial(
