@@ -39,7 +39,7 @@ NETWORKS = [name for name in recipe_names() if isinstance(load_recipe(RECIPES / 
 EPOCHS = dict.fromkeys(
     ("dhc-vgg-exponential", "dhc-vgg-plateau", "dhc-vgg-warmup"), 12
 )  # of eight steps; 20 for others
-EPOCHS |= {"eurosat-mobilenet": 40, "efficientnet-lite0": 50}
+EPOCHS |= {"eurosat-alexnet": 8, "eurosat-mobilenet": 40, "efficientnet-lite0": 50}
 
 
 def is_large(recipe: object) -> bool:
