@@ -36,10 +36,7 @@ COMPETITIONS = {
 }
 SOURCE = "animals-cnn-regularised"
 NETWORKS = [name for name in recipe_names() if isinstance(load_recipe(RECIPES / f"{name}.toml"), NeuralRecipe)]
-EPOCHS = dict.fromkeys(
-    ("dhc-vgg-exponential", "dhc-vgg-plateau", "dhc-vgg-warmup"), 12
-)  # of eight steps; 20 for others
-EPOCHS |= {"eurosat-alexnet": 8, "eurosat-mobilenet": 40, "efficientnet-lite0": 50}
+EPOCHS = (12, 40)  # of eight steps; the longer training where the shorter one is not enough
 
 
 def is_large(recipe: object) -> bool:
@@ -138,10 +135,14 @@ def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trai
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_learns_a_small_separable_set(clear, name):
     """Training accuracy above 0.95, in evaluation, from weights and running averages as they are saved."""
-    by = replace(clear, settings=replace(clear.settings, epochs=EPOCHS.get(name, 20)))
+    assert any(training_accuracy(clear, name, epochs) > 0.95 for epochs in EPOCHS)
+    shutil.rmtree(clear.folder / name)
+
+
+def training_accuracy(clear: Trainer, name: str, epochs: int) -> float:
+    by = replace(clear, settings=replace(clear.settings, epochs=epochs))
     by.train(ModelPlan(name), Plan(by.competition.name, None, 0, None, None, None, ()))
     (model,) = read_run(by.folder / name).models(by.folder / name, CPU)
     rows, _ = by.labelled.parts[0]
     answers = model.predict_proba(by.labelled.images.subset(rows)).argmax(1)
-    assert (answers == by.labelled.split.labels[rows]).mean() > 0.95
-    shutil.rmtree(by.folder / name)
+    return (answers == by.labelled.split.labels[rows]).mean()
