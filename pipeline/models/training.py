@@ -104,7 +104,7 @@ class Training:
         """Begin the phase of that number, with a new optimiser, on the weights as they are."""
         self.phase, stretch = phase, self.stretches[phase]
         freeze(self.network, stretch.phase.train, self.frozen)
-        train_mode(self.network)
+        train_mode(self.network, adapts=self.recipe.transfer_from is not None)
         self.optimisers = build_optimisers(self.network, stretch.phase.optimiser)
         self.learning_rate = LearningRate(stretch.phase.schedule, self.optimisers, stretch.epochs)
 
@@ -128,7 +128,7 @@ class Training:
         """Mean loss and accuracy on the augmented training images."""
         number = len(self.epochs)
         torch.manual_seed(self.seed * 100_003 + number)
-        train_mode(self.network)
+        train_mode(self.network, adapts=self.recipe.transfer_from is not None)
         totals = torch.zeros(2, device=self.device)
         seen, begun = 0, time.monotonic()
         for step, (images, labels) in enumerate(prefetched(self._batches(train, epoch, number))):
