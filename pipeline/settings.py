@@ -22,6 +22,8 @@ BEGUN = time.monotonic()  # the doors import this module before anything that ta
 
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log needs no ten progress lines a second
+if os.environ.get("RANK", "0") != "0":
+    os.environ["TQDM_DISABLE"] = "1"  # of the processes that torchrun starts, one shows how far they all are
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Settings:
     work: holds runs/, submissions/ and competition/data/.
     budget: seconds of wall clock for the whole of train.py; None leaves every recipe its own epochs.
     size: pixels a side of the cached images; None keeps a small native size.
+    compile: networks are compiled before they are trained.
     weights: a file or folder where ImageNet weights are looked for first.
     """
 
@@ -50,6 +53,7 @@ class Settings:
     seed: int = 0
     fresh: bool = False
     skip_unreadable: bool = False
+    compile: bool = False
     weights: Path | None = None
     test_time_views: bool = True
     report: bool = True
@@ -171,6 +175,7 @@ def train_settings(arguments: list[str]) -> Settings:
     parser.add_argument("--size", type=positive, metavar="PX", help="resize images to PX pixels a side")
     parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default 0")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--compile", action="store_true", help="train networks compiled by torch.compile")
     parser.add_argument("--fresh", action="store_true", help="train again what is already trained")
     parser.add_argument("--weights", type=existing, metavar="FOLDER|FILE", help="where ImageNet weights lie")
     parser.add_argument("--skip-unreadable", action="store_true", help="leave out training images that cannot be read")
