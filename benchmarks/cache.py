@@ -1,21 +1,22 @@
-"""How fast the image cache is built and opened, beside a bare cv2.imread loop, and how much memory it takes.
+"""The image cache: how fast it is built and opened, when it pays, and how much memory it takes.
 
-python benchmarks/cache.py [--images FOLDER] [--count N]
+    python benchmarks/cache.py [--images FOLDER] [--count N] [--epochs E]
 
-Without --images it draws its own. Everything is measured in one run: the build and the loop take turns,
-over the same files with two threads each, and the medians are compared.
+Without --images it draws its own. Everything is measured in one run, over the same files with two threads each, and
+the two sides take turns: building the cache and a bare cv2.imread loop, of which the medians are compared; then E
+epochs of augmented batches from the cache, its building counted in, and from the files, read by cv2.imread in each.
 """
 
 import argparse
+import math
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -24,23 +25,28 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.measuring import peak_memory, timed
 from pipeline.images.cache import open_cache
+from pipeline.images.decode import resize
 
 THREADS = 2
 ROUNDS = 5
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 MANY = 100_000
+BATCH = 256
 
 
 def main() -> None:
     options = parse_options()
     if options.peak_memory:
-        print(peak_memory(options.peak_memory))
+        open_cache(sorted(options.peak_memory.iterdir()), options.peak_memory.with_name("caches"), threads=THREADS)
+        print(peak_memory())
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.images or draw_images(Path(scratch) / "images", 20_000)
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[: options.count]
         compare_speed(paths, Path(scratch))
+        compare_epochs(paths, Path(scratch), options.epochs)
         compare_memory(Path(scratch))
 
 
@@ -48,6 +54,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="measure on the images in this folder")
     parser.add_argument("--count", type=int, metavar="N", help="take only the first N of them")
+    parser.add_argument("--epochs", type=int, default=10, metavar="E", help="epochs of augmented batches")
     parser.add_argument("--peak-memory", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -67,9 +74,10 @@ def compare_speed(paths: list[Path], scratch: Path) -> None:
     builds, loops, openings = [], [], []
     for number in range(ROUNDS):
         caches = scratch / f"caches{number}"
-        builds.append(seconds(lambda folder=caches: open_cache(paths, folder, threads=THREADS)))
-        loops.append(seconds(lambda: imread_all(paths)))
-        openings.append(seconds(lambda folder=caches: open_cache(paths, folder, threads=THREADS)))
+        opened = partial(open_cache, paths, caches, threads=THREADS)
+        builds.append(timed(opened)[1])
+        loops.append(timed(partial(imread_all, paths))[1])
+        openings.append(timed(opened)[1])
         shutil.rmtree(caches)  # its memory serves the next round: a machine's first touch of memory is slow
     build, loop = len(paths) / median(builds), len(paths) / median(loops)
     print(f"{len(paths):,} files, {THREADS} threads, medians of {ROUNDS} rounds")
@@ -77,12 +85,6 @@ def compare_speed(paths: list[Path], scratch: Path) -> None:
     print(f"bare cv2.imread loop {loop:10,.0f} images/s")
     print(f"ratio                {build / loop:10.2f}")
     print(f"opening it again     {median(openings):10.2f} s")
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def imread_all(paths: list[Path]) -> None:
@@ -97,6 +99,65 @@ def imread_all(paths: list[Path]) -> None:
         list(pool.map(read, [names[thread::THREADS] for thread in range(THREADS)]))
 
 
+def compare_epochs(paths: list[Path], scratch: Path, epochs: int) -> None:
+    """The same augmented batches from the cache, built first, and from files that are decoded in every epoch."""
+    from pipeline.images.augment import chain, shift, symmetric  # here, or it would count as the cache's memory
+
+    augment = chain([shift(0.0625), symmetric("all")])
+    cache, build = timed(partial(open_cache, paths, scratch / "caches", threads=THREADS))
+
+    def from_cache(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return augment(cache[rows], rng)
+
+    def from_files(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return augment(read_files(paths, cache.shape[1:3], rows), rng)
+
+    cached, decoded = [], []
+    for epoch in range(epochs):
+        cached.append(timed(partial(deliver, from_cache, len(paths), epoch))[1])
+        decoded.append(timed(partial(deliver, from_files, len(paths), epoch))[1])
+    print(f"augmented batches over {epochs} epochs, {THREADS} threads")
+    print_epochs(len(paths), build, cached, decoded)
+
+
+def print_epochs(images: int, build: float, cached: list[float], decoded: list[float]) -> None:
+    """build: seconds; cached, decoded: seconds of each epoch."""
+    with_cache, pays = build + sum(cached), break_even(build, median(cached), median(decoded))
+    print(f"from the cache       {len(cached) * images / with_cache:10,.0f} images/s, building it counted in")
+    print(f"decoding each epoch  {len(decoded) * images / sum(decoded):10,.0f} images/s")
+    print(f"ratio                {sum(decoded) / with_cache:10.2f}")
+    print(f"the cache pays from  {'no epoch on' if pays is None else f'epoch {pays} on':>10}")
+
+
+def deliver(load: Callable[[np.ndarray, np.random.Generator], np.ndarray], count: int, epoch: int) -> None:
+    """One epoch: ``load`` every image once, batch by batch, in an order that the epoch decides.
+
+    load: row numbers and generator to a batch, uint8 ``[n, H, W, 3]``.
+    """
+    order = np.random.default_rng(epoch).permutation(count)
+    batches = [np.sort(order[start : start + BATCH]) for start in range(0, count, BATCH)]
+    generators = [np.random.default_rng((epoch, number)) for number in range(len(batches))]
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(load, batches, generators):
+            pass
+
+
+def read_files(paths: list[Path], size: tuple[int, int], rows: np.ndarray) -> np.ndarray:
+    """What the cache holds of these rows, but decoded now, by cv2 alone."""
+    images = [cv2.imread(str(paths[row]), cv2.IMREAD_COLOR_RGB) for row in rows]
+    return np.stack([image if image.shape[:2] == size else resize(image, *size) for image in images])
+
+
+def break_even(build: float, cached: float, decoded: float) -> int | None:
+    """The first epoch by whose end building a cache and reading it has taken no longer than decoding.
+
+    build: seconds, once; cached, decoded: seconds of an epoch. None where no number of epochs makes up for it.
+    """
+    if decoded <= cached:
+        return None
+    return max(1, math.ceil(build / (decoded - cached)))
+
+
 def compare_memory(scratch: Path) -> None:
     """Peak memory of whole processes: one that caches next to nothing, and one that caches many images."""
     drawn = sorted(draw_images(scratch / "few", 100).iterdir())
@@ -108,13 +169,6 @@ def compare_memory(scratch: Path) -> None:
         command = [sys.executable, __file__, "--peak-memory", str(folder)]
         peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         print(f"peak memory of building a cache of {len(list(folder.iterdir())):7,} images: {peak} MB")
-
-
-def peak_memory(folder: Path) -> int:
-    """Megabytes that this process held at most while it cached the images in ``folder``."""
-    open_cache(sorted(folder.iterdir()), folder.with_name("caches"), threads=THREADS)
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes there, kilobytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20
 
 
 if __name__ == "__main__":

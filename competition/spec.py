@@ -43,7 +43,8 @@ class Competition:
 
     classes: the labels in their own type, sorted; a model's column ``i`` is ``classes[i]``.
     val: empty where the competition ships no validation table (``pipeline`` then carves one out).
-    symmetries: the flips and turns that leave a class what it is: none, left-right mirroring, or all eight.
+    symmetries: the flips and turns that leave a class what it is: none, left-right mirroring, or all eight; None
+        where nobody says (``pipeline`` then finds out).
     submission_ids: the order in which a submission lists the test ids.
     """
 
@@ -56,4 +57,4 @@ class Competition:
     test: Split
     submission_ids: tuple[str, ...]
     metric: str = "accuracy"
-    symmetries: Symmetries = "mirror"
+    symmetries: Symmetries | None = None

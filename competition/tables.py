@@ -150,7 +150,7 @@ def load_competition(
         test=test_split,
         submission_ids=_submission_ids(sample, test_split.ids, test.path),
         metric=known.get("metric", "accuracy"),
-        symmetries=known.get("symmetries", "mirror"),
+        symmetries=known.get("symmetries"),
     )
 
 

@@ -9,14 +9,13 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
+from competition.spec import Competition, Symmetries
 from pipeline.files import written
 from pipeline.models.classical import CLASSIFIERS
 from pipeline.models.features import build_features
 from pipeline.models.pacing import Epoch
-from pipeline.models.recipe import ClassicalRecipe, NeuralRecipe, Rung
+from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Rung
 from pipeline.settings import Settings
-
-AnyRecipe = ClassicalRecipe | NeuralRecipe
 
 CAUTION = 1.3  # estimates of the classical models' work are that far off, at most, on most machines
 FEWEST_IMAGES = 10  # a class, below which a classical model is not worth its time
@@ -51,6 +50,7 @@ class Plan:
     """Everything that a repetition of a run has to know, as plan.json keeps it."""
 
     competition: str
+    symmetries: Symmetries | None
     seed: int
     limit: int | None
     folds: int | None
@@ -94,7 +94,7 @@ class Task:
 
 
 def make_plan(
-    recipes: Sequence[AnyRecipe], settings: Settings, competition: str, task: Task, seconds: float | None
+    recipes: Sequence[AnyRecipe], settings: Settings, competition: Competition, task: Task, seconds: float | None
 ) -> Plan:
     """Share out the ``seconds`` that are left; None gives every model all that its recipe asks for."""
     models, left_out = [ModelPlan(recipe.name) for recipe in recipes], {}
@@ -103,7 +103,16 @@ def make_plan(
         print(_described(models, left_out, task, seconds))
         if not models:
             raise UserError("the budget holds none of the models; give more time with --budget, or other --models")
-    return Plan(competition, settings.seed, settings.limit, settings.folds, settings.size, tuple(models), left_out)
+    return Plan(
+        competition=competition.name,
+        symmetries=competition.symmetries,
+        seed=settings.seed,
+        limit=settings.limit,
+        folds=settings.folds,
+        size=settings.size,
+        models=tuple(models),
+        left_out=left_out,
+    )
 
 
 def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tuple[list[ModelPlan], dict[str, str]]:
@@ -115,7 +124,7 @@ def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tupl
     classical = [recipe for recipe in recipes if isinstance(recipe, ClassicalRecipe)]
     second = seconds / sum(recipe.budget_weight for recipe in recipes)
     rate = products_a_second()
-    plans = {recipe.name: _classical_plan(recipe, task, second * recipe.budget_weight, rate) for recipe in classical}
+    plans = {recipe.name: classical_plan(recipe, task, second * recipe.budget_weight, rate) for recipe in classical}
     models = [plan for plan in plans.values() if plan is not None]
     left = seconds - sum(model.seconds for model in models)
     weights = sum(recipe.budget_weight for recipe in networks)
@@ -124,7 +133,7 @@ def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tupl
     return sorted(models, key=lambda model: model.seconds), left_out
 
 
-def _classical_plan(recipe: ClassicalRecipe, task: Task, seconds: float, rate: float) -> ModelPlan | None:
+def classical_plan(recipe: ClassicalRecipe, task: Task, seconds: float, rate: float) -> ModelPlan | None:
     """As many training images as ``seconds`` hold; None where these would be too few to be worth it."""
     classifier = CLASSIFIERS[recipe.classifier.name](task.classes, **recipe.classifier.arguments)
     values, beforehand = task.values, 0.0

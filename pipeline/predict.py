@@ -5,6 +5,7 @@ python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...]
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -39,8 +40,10 @@ def main(arguments: list[str]) -> None:
     train, validation = labelled_splits(competition, validated)
     blend = select_blend(validated, validation.ids, validation.labels)
     print(blend.table())
-    members = {name: answer(runs[name], competition, settings, device) for name in blend.weights}
-    predictions = fill_unreadable(blend.apply(members), runs, competition, settings)
+    chosen = [runs[name] for name in blend.weights]
+    images = test_images(competition, chosen, settings)
+    members = {run.model: answer(run, images[run.image_shape], competition, settings, device) for run in chosen}
+    predictions = fill_unreadable(blend.apply(members), images[chosen[0].image_shape], competition)
     print(class_counts(competition, predictions))
     submission = hand_in(competition, predictions, settings)
     write_note(submission, blend, len(validation))
@@ -80,9 +83,16 @@ def labelled_splits(competition: Competition, validated: dict[str, Predictions])
     return split.take(np.setdiff1d(np.arange(len(split)), rows)), split.take(rows)
 
 
-def answer(run: Run, competition: Competition, settings: Settings, device: torch.device) -> Predictions:
+def test_images(competition: Competition, runs: Sequence[Run], settings: Settings) -> dict[tuple[int, int], ImageCache]:
+    """The test images at each (height, width) that the runs were trained on."""
+    shapes = dict.fromkeys(run.image_shape for run in runs)
+    return {shape: open_cache(competition.test.paths, settings.cache_folder, shape) for shape in shapes}
+
+
+def answer(
+    run: Run, images: ImageCache, competition: Competition, settings: Settings, device: torch.device
+) -> Predictions:
     """The mean of the run's fitted models on the test images."""
-    images = test_images(competition, run, settings)
     models = run.models(settings.runs_folder(competition.name) / run.model, device)
     total = sum(probabilities(model, images, run.model, settings) for model in models)
     return Predictions(competition.test.ids, total / np.float32(len(models)))
@@ -94,16 +104,9 @@ def probabilities(model: Model, images: ImageCache, name: str, settings: Setting
     return model.predict_proba(images)
 
 
-def test_images(competition: Competition, run: Run, settings: Settings) -> ImageCache:
-    """The test images at the size that the run was trained on."""
-    return open_cache(competition.test.paths, settings.cache_folder, run.image_shape)
-
-
-def fill_unreadable(
-    predictions: Predictions, runs: dict[str, Run], competition: Competition, settings: Settings
-) -> Predictions:
+def fill_unreadable(predictions: Predictions, images: ImageCache, competition: Competition) -> Predictions:
     """Give test images that cannot be read the shares that the classes have in train, and say so."""
-    unreadable = test_images(competition, next(iter(runs.values())), settings).unreadable
+    unreadable = images.unreadable
     if len(unreadable) == 0:
         return predictions
     names = first_few([competition.test.paths[row] for row in unreadable])

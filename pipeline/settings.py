@@ -18,6 +18,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 KAGGLE_WORKING = Path("/kaggle/working")
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "dhc-cnn32", "sprint")
 DEFAULT_BUDGET = 300.0
+TUNING_BUDGET, TRIALS = 1800.0, 20
 BEGUN = time.monotonic()  # the doors import this module before anything that takes long to import
 
 if not sys.stderr.isatty():
@@ -31,10 +32,13 @@ class Settings:
     """What one command works with.
 
     work: holds runs/, submissions/ and competition/data/.
-    budget: seconds of wall clock for the whole of train.py; None leaves every recipe its own epochs.
+    budget: seconds of wall clock for the whole of train.py or tune.py; None leaves every recipe its own epochs.
     size: pixels a side of the cached images; None keeps a small native size.
     compile: networks are compiled before they are trained.
     weights: a file or folder where ImageNet weights are looked for first.
+    trials: of a study, all its processes together.
+    storage: an address or a path where a study is kept; None keeps it below runs/.
+    name: of the recipe that the best trial makes.
     """
 
     competition: str | None
@@ -55,6 +59,9 @@ class Settings:
     skip_unreadable: bool = False
     compile: bool = False
     weights: Path | None = None
+    trials: int = TRIALS
+    storage: str | None = None
+    name: str | None = None
     test_time_views: bool = True
     report: bool = True
     debug: bool = False
@@ -126,6 +133,18 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--label-column", metavar="NAME", help="default: found from the tables")
         self.add_argument("--work", type=Path, metavar="DIR", help="holds runs/ and submissions/")
 
+    def add_training_options(self) -> None:
+        """The options of the doors that train."""
+        self.add_argument("--limit", type=positive, metavar="N", help="train on N images only, stratified")
+        self.add_argument("--size", type=positive, metavar="PX", help="resize images to PX pixels a side")
+        self.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default 0")
+        self.add_argument("--compile", action="store_true", help="train networks compiled by torch.compile")
+        self.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        self.add_argument("--weights", type=existing, metavar="FOLDER|FILE", help="where ImageNet weights lie")
+        self.add_argument(
+            "--skip-unreadable", action="store_true", help="leave out training images that cannot be read"
+        )
+
 
 def existing(text: str) -> Path:
     path = Path(text).expanduser()
@@ -170,23 +189,47 @@ def train_settings(arguments: list[str]) -> Settings:
     )
     length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every network, no budget")
     length.add_argument("--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json")
-    parser.add_argument("--limit", type=positive, metavar="N", help="train on N images only, stratified")
     parser.add_argument("--folds", type=positive, metavar="K", help="K stratified folds instead of one split")
-    parser.add_argument("--size", type=positive, metavar="PX", help="resize images to PX pixels a side")
-    parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default 0")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--compile", action="store_true", help="train networks compiled by torch.compile")
     parser.add_argument("--fresh", action="store_true", help="train again what is already trained")
-    parser.add_argument("--weights", type=existing, metavar="FOLDER|FILE", help="where ImageNet weights lie")
-    parser.add_argument("--skip-unreadable", action="store_true", help="leave out training images that cannot be read")
+    parser.add_training_options()
     options = parser.parse_args(arguments)
     if options.folds == 1:
         parser.error("argument --folds: one fold has nothing to validate on; give 2 or more")
-    if options.budget is None and options.epochs is None and options.plan is None:
-        options.budget = DEFAULT_BUDGET
-    if options.budget == math.inf:
-        options.budget = None
+    options.budget = _budget(options, None if options.plan else DEFAULT_BUDGET)
     return _settings(options, options.models or PORTFOLIO)
+
+
+def tune_settings(arguments: list[str]) -> Settings:
+    """Parse tune.py's command line. Raises UserError for whatever is wrong with it."""
+    parser = Parser("Search for better values of a recipe's settings, and write the best as a recipe of its own.")
+    parser.add_competition_options()
+    parser.add_argument("--model", metavar="RECIPE", required=True, help="the recipe to begin with")
+    parser.add_argument("--name", metavar="RECIPE", help="of the recipe to write; default: RECIPE-tuned")
+    parser.add_argument("--trials", type=positive, default=TRIALS, metavar="N", help=f"of the study; default {TRIALS}")
+    parser.add_argument(
+        "--storage",
+        metavar="ADDRESS|FILE",
+        help="where several processes or machines share a study: sqlite:///FILE, mysql://..., or a journal file",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--budget",
+        type=seconds,
+        metavar="TIME",
+        help="wall clock of this whole command; a trial gets its share of it; default 30m; none: the recipe's epochs",
+    )
+    length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every trial, no budget")
+    parser.add_training_options()
+    options = parser.parse_args(arguments)
+    options.budget = _budget(options, TUNING_BUDGET)
+    options.name = options.name or f"{options.model}-tuned"
+    return _settings(options, [vars(options).pop("model")])
+
+
+def _budget(options: argparse.Namespace, default: float | None) -> float | None:
+    """The seconds asked for; None without a limit."""
+    given = options.budget or (default if options.epochs is None else None)
+    return None if given == math.inf else given
 
 
 def predict_settings(arguments: list[str]) -> Settings:

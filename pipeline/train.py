@@ -5,6 +5,7 @@ python pipeline/train.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -14,16 +15,17 @@ from pipeline.settings import BEGUN, Settings, run_door, train_settings  # isort
 import numpy as np
 
 from competition.sources import open_competition
-from competition.spec import Competition
+from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from pipeline import distributed
 from pipeline.answers.scores import scores_table, write_scores
 from pipeline.devices import choose_device
 from pipeline.labelled import Labelled, open_labelled
 from pipeline.models.networks.pretrained import recipe_weights
-from pipeline.models.recipe import NeuralRecipe, choose_recipes
-from pipeline.planning import AnyRecipe, Plan, Task, make_plan
+from pipeline.models.recipe import AnyRecipe, NeuralRecipe, choose_recipes
+from pipeline.planning import Plan, Task, make_plan
 from pipeline.runs import comparable, finished_runs, transfer_source
+from pipeline.symmetries import settle_symmetries
 from pipeline.trainer import Trainer
 
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model
@@ -35,10 +37,11 @@ def main(arguments: list[str]) -> None:
     recipes = choose_recipes(settings.models)
     device = choose_device(settings.device)
     find_imagenet_weights(recipes, settings)
-    competition = read_competition(settings)
+    competition = read_competition(settings, recorded and recorded.symmetries)
     find_sources(recipes, settings, competition)
     with distributed.main_first():
         labelled = open_labelled(competition, settings)
+    competition = distributed.from_main(lambda: settle_symmetries(competition, recipes, labelled, settings, device))
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, labelled))
     trainer = Trainer(settings, device, competition, labelled, deadline(settings))
     for model in plan.models:
@@ -58,9 +61,12 @@ def read_settings(arguments: list[str]) -> tuple[Settings, Plan | None]:
     return plan.applied_to(settings), plan
 
 
-def read_competition(settings: Settings) -> Competition:
+def read_competition(settings: Settings, symmetries: Symmetries | None = None) -> Competition:
+    """symmetries: of the plan that is to be repeated, where there is one."""
     with distributed.main_first():
         competition = open_competition(**settings.source)
+    if symmetries is not None:
+        competition = replace(competition, symmetries=symmetries)
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
     counts = (len(competition.train), len(competition.val), len(competition.test), len(competition.classes))
@@ -89,17 +95,20 @@ def deadline(settings: Settings) -> float | None:
 
 
 def plan_models(recipes: list[AnyRecipe], settings: Settings, competition: Competition, labelled: Labelled) -> Plan:
+    end = deadline(settings)
+    seconds = None if end is None else end - time.monotonic()
+    return make_plan(recipes, settings, competition, task_of(competition, labelled), seconds)
+
+
+def task_of(competition: Competition, labelled: Labelled) -> Task:
     train, validation = labelled.parts[0]
-    task = Task(
+    return Task(
         train_images=len(train),
         validation_images=len(validation),
         values=int(np.prod(labelled.images.shape[1:])),
         classes=len(competition.classes),
         folds=len(labelled.parts),
     )
-    end = deadline(settings)
-    seconds = None if end is None else end - time.monotonic()
-    return make_plan(recipes, settings, competition.name, task, seconds)
 
 
 def print_scores(folder: Path) -> None:

@@ -17,12 +17,13 @@ from pipeline.answers.predictions import Predictions
 from pipeline.answers.scores import score
 from pipeline.files import written
 from pipeline.labelled import Labelled
-from pipeline.models.classical import CLASSIFIERS, Classifier
+from pipeline.models.classical import CLASSIFIERS
 from pipeline.models.features import OnFeatures, build_features
 from pipeline.models.grid import NetworkGrid
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.neural import NetworkPlan, NeuralNetwork
-from pipeline.models.recipe import RECIPES, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
+from pipeline.models.pacing import OnEpoch
+from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.planning import Fit, ModelPlan, Plan
 from pipeline.runs import Model, Run, begin_run, read_run, transfer_source
 from pipeline.settings import Settings
@@ -77,7 +78,7 @@ class Trainer:
             shutil.copyfile(RECIPES / f"{recipe.name}.toml", copy)
         return None
 
-    def _fingerprint(self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan) -> str:
+    def _fingerprint(self, recipe: AnyRecipe, model: ModelPlan) -> str:
         settings, split = self.settings, self.labelled.split
         return fingerprint(
             recipe.model_dump(),
@@ -86,9 +87,10 @@ class Trainer:
             [model.images, model.fits] if settings.plan else None,
             self.device.type,
             self._start(recipe),
+            self.competition.symmetries if isinstance(recipe, NeuralRecipe) else None,
         )
 
-    def _start(self, recipe: ClassicalRecipe | NeuralRecipe) -> list[str]:
+    def _start(self, recipe: AnyRecipe) -> list[str]:
         """What tells the weights that a model starts from or sees with."""
         if isinstance(recipe, NeuralRecipe) and recipe.transfer_from is not None:
             source = self._source(recipe)
@@ -98,16 +100,15 @@ class Trainer:
     def _source(self, recipe: NeuralRecipe) -> Path:
         return transfer_source(recipe, self.settings.work / "runs", self.competition.name)
 
-    def _fit_parts(
-        self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan, folder: Path
-    ) -> list[Model]:
+    def _fit_parts(self, recipe: AnyRecipe, model: ModelPlan, plan: Plan, folder: Path) -> list[Model]:
         """One fitted and saved model for each part; their validation probabilities go to predictions.npz."""
         images, labels, parts = self.labelled.images, self.labelled.split.labels, self.labelled.parts
         fitted, probabilities = [], []
         for number, (train, validation) in enumerate(parts):
-            train = self._drawn(train, model)
+            train = self.drawn(train, model.images)
             member = folder / member_name(number, len(parts))
-            estimator = self._estimator(recipe, model, plan, number, member)
+            network_plan = self._network_plan(recipe, model, plan, number) if isinstance(recipe, NeuralRecipe) else None
+            estimator = self.estimator(recipe, network_plan, number, member)
             seen = images.subset(validation)
             estimator.fit(images.subset(train), labels[train], seen, labels[validation])
             if distributed.is_main():
@@ -119,40 +120,50 @@ class Trainer:
             Predictions(ids, np.concatenate(probabilities)).save(folder / "predictions.npz")
         return fitted
 
-    def _drawn(self, train: np.ndarray, model: ModelPlan) -> np.ndarray:
-        """The training rows that the plan grants the model, drawn by class."""
-        if model.images is None:
+    def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
+        """So many of the training rows, drawn by class; None for all."""
+        if images is None:
             return train
         labels = self.labelled.split.labels[train]
-        return train[stratified_rows(labels, min(model.images, len(train)), self.settings.seed)]
+        return train[stratified_rows(labels, min(images, len(train)), self.settings.seed)]
 
-    def _estimator(
-        self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan, part: int, folder: Path
+    def estimator(
+        self,
+        recipe: AnyRecipe,
+        plan: NetworkPlan | None,
+        part: int,
+        folder: Path,
+        on_epoch: OnEpoch | None = None,
     ) -> Model:
-        estimator = self._bare_estimator(recipe, model, plan, part, folder)
-        if recipe.features is None:
-            return estimator
-        features = build_features(recipe.features.name, **recipe.features.arguments)
-        return OnFeatures(features, estimator, self.device, self.settings.weights)
+        """The recipe's model for one of the parts, not yet fitted.
 
-    def _bare_estimator(
-        self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan, part: int, folder: Path
-    ) -> Classifier | NeuralNetwork:
-        classes = len(self.competition.classes)
+        plan, folder, on_epoch: of a network, see ``NeuralNetwork``.
+        """
         if isinstance(recipe, ClassicalRecipe):
-            return CLASSIFIERS[recipe.classifier.name](classes, **recipe.classifier.arguments)
+            bare = CLASSIFIERS[recipe.classifier.name](len(self.competition.classes), **recipe.classifier.arguments)
+        else:
+            bare = self._network(recipe, plan, part, folder, on_epoch)
+        if recipe.features is None:
+            return bare
+        features = build_features(recipe.features.name, **recipe.features.arguments)
+        return OnFeatures(features, bare, self.device, self.settings.weights)
+
+    def _network(
+        self, recipe: NeuralRecipe, plan: NetworkPlan, part: int, folder: Path, on_epoch: OnEpoch | None
+    ) -> NeuralNetwork:
         network = NetworkGrid if recipe.grid else NeuralNetwork
         return network(
             recipe,
-            classes,
+            len(self.competition.classes),
             folder,
-            symmetries=self.competition.symmetries,
-            plan=self._network_plan(recipe, model, plan, part),
+            symmetries=self.competition.symmetries or "none",  # where nobody asked, no recipe wants to know
+            plan=plan,
             seed=self.settings.seed + part,
             device=self.device,
             weights=self.settings.weights,
             compile=self.settings.compile,
             source=self._source(recipe) if recipe.transfer_from else None,
+            on_epoch=on_epoch,
         )
 
     def _network_plan(self, recipe: NeuralRecipe, model: ModelPlan, plan: Plan, part: int) -> NetworkPlan:
@@ -174,7 +185,7 @@ class Trainer:
 
     def _write_run(
         self,
-        recipe: ClassicalRecipe | NeuralRecipe,
+        recipe: AnyRecipe,
         model: ModelPlan,
         key: str,
         fitted: list[Model],

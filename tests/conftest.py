@@ -28,14 +28,16 @@ def _write_csv(path: Path, rows: Iterable[Sequence]) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def _picture(label: int, classes: int, size: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+def _picture(
+    label: int, classes: int, size: tuple[int, int], generator: np.random.Generator, variety: float
+) -> np.ndarray:
     """BGR ``[H, W, 3]``: the class is a hue and a width of stripes; noise and the stripes' phase vary."""
     width, height = size
     hsv = np.full((1, 1, 3), (180 * label / classes, 200, 160), np.uint8)
     colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR).astype(np.float32)
     stripes = np.sin((np.arange(width) + generator.integers(width)) * 2 * np.pi / (3 + label % 5))
     noise = generator.normal(0, 15, (height, width, 3))
-    return (colour + 40 * stripes[None, :, None] + noise).clip(0, 255).astype(np.uint8)
+    return (colour + variety * (40 * stripes[None, :, None] + noise)).clip(0, 255).astype(np.uint8)
 
 
 def _names(split: str, count: int, generator: np.random.Generator) -> list[str]:
@@ -59,8 +61,12 @@ def _make_competition(
     with_sample: bool = True,
     with_val: bool = True,
     ids_with_extension: bool = True,
+    variety: float = 1.0,
 ) -> Path:
-    """Write a competition with the columns Image and Class; its test labels to ``<folder>_answers.csv``."""
+    """Write a competition with the columns Image and Class; its test labels to ``<folder>_answers.csv``.
+
+    variety: how much the images of a class differ; 0 leaves a colour.
+    """
     generator = np.random.default_rng(seed)
     rows = {}
     for split, count in {"train": train, "val": val * with_val, "test": test}.items():
@@ -70,7 +76,7 @@ def _make_competition(
         names = _names(split, count, generator)
         labels = generator.permutation(np.arange(count) % len(classes))
         for name, label in zip(names, labels, strict=True):
-            picture = _picture(label, len(classes), size, generator)
+            picture = _picture(label, len(classes), size, generator, variety)
             (images / f"{name}{extension}").write_bytes(cv2.imencode(extension.lower(), picture)[1])
         ids = [name + extension * ids_with_extension for name in names]
         rows[split] = [(image_id, classes[label]) for image_id, label in zip(ids, labels, strict=True)]

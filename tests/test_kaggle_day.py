@@ -12,7 +12,7 @@ from competition.stand_in.server import StandIn
 from tests.stand_in import client_environment, hosted, kaggle
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = ("--models", "dhc-gaussian-nb", "--epochs", "1")
+QUICK = ("--models", "dhc-gaussian-nb", "sprint", "--epochs", "1")
 
 
 class Day:
@@ -80,7 +80,9 @@ def test_the_whole_way(day):
     assert "COMPLETE" in day.kaggle("kernels", "status", kernel)
     day.kaggle("kernels", "output", kernel, "-p", "output")
     assert (day.folder / "output" / "submission.csv").read_bytes() == submission.read_bytes()
-    assert (day.folder / "output" / "runs" / "insects" / "dhc-gaussian-nb" / "run.json").is_file()
+    for model in ("dhc-gaussian-nb", "sprint"):
+        predictions = Path("runs", "insects", model, "predictions.npz")
+        assert (day.folder / "output" / predictions).read_bytes() == (work / predictions).read_bytes()
 
     key = day.server.key.encode()
     assert not [path for path in day.folder.rglob("*") if path.is_file() and key in path.read_bytes()]

@@ -35,6 +35,7 @@ _UNPRIVILEGED = "setpriv --bounding-set=-all --inh-caps=-all --no-new-privs"
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
+    "USER": "root",  # what asks for a name finds no /etc/passwd
     "LANG": "C.UTF-8",
     "PYTHONUNBUFFERED": "1",
     "KAGGLE_KERNEL_RUN_TYPE": "Batch",

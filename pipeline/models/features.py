@@ -11,6 +11,7 @@ import torch
 
 from competition.errors import UserError
 from pipeline import distributed
+from pipeline.devices import product_precision
 from pipeline.images.features import COLOURS, HISTOGRAMS, PIXELS, Images, computed_once, descriptors, descriptors_name
 from pipeline.models.arrays import load_state, save_state, size_of
 from pipeline.models.classical import Classifier
@@ -124,7 +125,8 @@ class Lite0Features(Features):
         return self
 
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:
-        name = f"lite0-{hashlib.sha256(self.values).hexdigest()[:16]}-pooled-{LITE0_SIZE}"
+        precision = str(product_precision(device)).removeprefix("torch.")
+        name = f"lite0-{hashlib.sha256(self.values).hexdigest()[:16]}-pooled-{LITE0_SIZE}-{precision}"
         return computed_once(
             images, name, lambda whole: lite0_features(self._network(), whole, device, "features of lite0")
         )

@@ -22,12 +22,14 @@ from pipeline.files import written
 from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, views
 from pipeline.images.cache import rows_of
 from pipeline.models import pacing
+from pipeline.models.inference import batch_size, outputs, predict, prepared
 from pipeline.models.networks import build_network
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
-from pipeline.models.pacing import Epoch
+from pipeline.models.normalisation import LUMA, Normalisation
+from pipeline.models.pacing import Epoch, OnEpoch
 from pipeline.models.phases import cut, stretch_at
 from pipeline.models.recipe import NeuralRecipe, Rung
-from pipeline.models.training import EVALUATION_BATCH, LUMA, LabelledImages, Normalisation, Training, predict, scaled
+from pipeline.models.training import LabelledImages, Training, scaled
 
 SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and deviation of its pixels
@@ -71,6 +73,7 @@ class NeuralNetwork:
     folder: where the training leaves its checkpoint and history.csv.
     weights: a file or folder where ImageNet weights are looked for first, if the recipe starts from them.
     source: folder of the saved network that a recipe with ``transfer_from`` starts from.
+    on_epoch: see ``Training``.
     compile: the network is compiled for its training.
     """
 
@@ -85,12 +88,13 @@ class NeuralNetwork:
         device: torch.device | None = None,
         weights: Path | None = None,
         source: Path | None = None,
+        on_epoch: OnEpoch | None = None,
         compile: bool = False,
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
-        self.weights, self.source, self.compile = weights, source, compile
+        self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
         self.rung: Rung | None = None
         self.trained: tuple[Epoch, ...] = ()
 
@@ -214,6 +218,7 @@ class NeuralNetwork:
             device=self.device,
             seed=self.seed,
             folder=self.folder,
+            on_epoch=self.on_epoch,
             compile=compile,
         )
 
@@ -282,10 +287,12 @@ class NeuralNetwork:
 
     def _seconds_of_evaluation(self, images: np.ndarray) -> float:
         """Seconds of one view of the images, by the measure of a few of them, if all ranks share them."""
-        few = images[:EVALUATION_BATCH]
-        begun = time.monotonic()
-        predict(self.network, few, self.normalisation, self.shape, self.device)
-        return (time.monotonic() - begun) * len(images) / len(few) / distributed.world_size()
+        few, begun = images[: batch_size(self.shape)], time.monotonic()
+        network, ready = prepared(self.network, self.device), time.monotonic()
+        for answers in outputs(network, few, self.normalisation, self.shape, self.device):
+            answers.cpu()  # waits for a GPU
+        shared = len(images) / len(few) / distributed.world_size()
+        return ready - begun + (time.monotonic() - ready) * shared
 
     def _mean_seconds_a_batch(self, network: nn.Module, steps: Steps, share: float) -> float:
         """Over the training, of images of that share of the full size; measured at one size, the others by area."""

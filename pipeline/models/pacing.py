@@ -1,13 +1,15 @@
 """Pacing: how many batches, at which image size, on which stretch of the schedule, epoch by epoch."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pipeline.models.recipe import NeuralRecipe
 
 SMALLEST_SIZE = 24  # pixels a side; what is learnt on smaller images is of little use later
 EPOCHS_AT_LEAST = 8  # of a training within a budget
+
+OnEpoch = Callable[[float, float], None]  # of the progress in (0, 1] and the best validation accuracy so far
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from competition.errors import UserError
+from pipeline.files import written
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -192,6 +193,9 @@ class NeuralRecipe(Recipe):
             raise UserError(f"{self.name}: grid: {where}: {fault['msg']}; mend the recipe") from None
 
 
+AnyRecipe = ClassicalRecipe | NeuralRecipe
+
+
 def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """The table with the changes, sub-table by sub-table."""
     merged = table | changes
@@ -211,7 +215,7 @@ def recipe_names(folder: Path = RECIPES) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
-def load_recipe(path: Path) -> ClassicalRecipe | NeuralRecipe:
+def load_recipe(path: Path) -> AnyRecipe:
     """Read one recipe. Raises UserError naming the file and the key that is wrong."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -229,7 +233,34 @@ def load_recipe(path: Path) -> ClassicalRecipe | NeuralRecipe:
         raise UserError(f"{path}: {where}: {fault['msg']}; mend that key") from None
 
 
-def choose_recipes(patterns: list[str], folder: Path = RECIPES) -> list[ClassicalRecipe | NeuralRecipe]:
+def write_recipe(recipe: AnyRecipe, path: Path, remark: str) -> None:
+    """Write a recipe that ``load_recipe`` reads as the same, but for its name. remark: the comment it begins with.
+
+    Raises UserError where it could not be read back; the place then holds what it held.
+    """
+    table = recipe.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
+    sections = {key: value for key, value in table.items() if isinstance(value, dict)}
+    lines = [f"# {remark}", *(f"{key} = {_toml(value)}" for key, value in table.items() if key not in sections)]
+    for name, section in sections.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items())]
+    with written(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if load_recipe(temporary).model_dump(exclude={"name"}) != recipe.model_dump(exclude={"name"}):
+            raise UserError(f"{path}: the recipe would not be read as it is; write it by hand")
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML, on one line but for a list of tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + "".join(f"    {_toml(each)},\n" for each in value) + "]"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)  # which writes a string, a number and a boolean as TOML has them
+
+
+def choose_recipes(patterns: list[str], folder: Path = RECIPES) -> list[AnyRecipe]:
     """The recipes of the given names or patterns (``fashion-*``), each once, in the order asked for.
 
     Raises UserError with the nearest names for a pattern that matches nothing.

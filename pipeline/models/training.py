@@ -3,8 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,43 +17,17 @@ from tqdm import tqdm
 from pipeline import distributed
 from pipeline.devices import compiled, mixed_precision, room_for_images
 from pipeline.files import written
-from pipeline.images.augment import Augmentation, View, resized
+from pipeline.images.augment import Augmentation
 from pipeline.images.cache import ImageCache, rows_of
 from pipeline.images.held import HeldImages
+from pipeline.models.inference import predict
+from pipeline.models.normalisation import Normalisation
 from pipeline.models.optimisers import build_optimisers
-from pipeline.models.pacing import Epoch
+from pipeline.models.pacing import Epoch, OnEpoch
 from pipeline.models.phases import freeze, stretch_at, stretches, train_mode
+from pipeline.models.prefetch import prefetched
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.models.schedules import LearningRate
-
-EVALUATION_BATCH = 512
-LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are (ITU-R BT.601)
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What the network sees is ``(pixel - mean) / deviation``, channel by channel, pixels in [0, 255].
-
-    One mean and one deviation, instead of three, make one channel of grey.
-    """
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-
-    @property
-    def channels(self) -> int:
-        return len(self.mean)
-
-    def __call__(self, images: np.ndarray | Tensor, device: torch.device) -> Tensor:
-        """uint8 ``[N, H, W, 3]`` to float32 ``[N, channels, H, W]`` on the device, channels last in memory."""
-        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
-        pixels = pixels.to(device, non_blocking=True)
-        pixels = pixels.to(torch.float32, copy=True)  # features are float32 already, and not to be changed
-        if self.channels == 1 and pixels.shape[-1] == 3:
-            pixels = (pixels @ torch.tensor(LUMA, device=device)).unsqueeze(-1)
-        mean = torch.tensor(self.mean, device=device)
-        deviation = torch.tensor(self.deviation, device=device)
-        return pixels.sub_(mean).div_(deviation).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -93,6 +66,7 @@ class Training:
 
     augment: uint8 batch and generator to uint8 batch.
     full: pixels (height, width) that the network takes at the end of the training and in evaluation.
+    on_epoch: called after every epoch; what it raises ends the training.
     compile: the network is compiled.
     All randomness of an epoch comes from (seed, number of the epoch), so resumed equals uninterrupted.
     """
@@ -107,12 +81,14 @@ class Training:
         device: torch.device,
         seed: int,
         folder: Path,
+        on_epoch: OnEpoch | None = None,
         compile: bool = False,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)
         self.compiled = compiled(self.network, device) if compile else self.network
         self.recipe, self.normalise, self.augment = recipe, normalise, augment
         self.full, self.device, self.seed, self.folder = full, device, seed, folder
+        self.on_epoch = on_epoch
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
         self.stretches = stretches(recipe)
         self.frozen = frozenset(name for name, weights in network.named_parameters() if not weights.requires_grad)
@@ -157,6 +133,8 @@ class Training:
                 self._close_epoch(epoch, loss, accuracy, validation, begun, speed)
                 if distributed.is_main():
                     self.save_state()
+                if self.on_epoch is not None:
+                    self.on_epoch(epoch.end, self.best_accuracy)
         self.network.load_state_dict(self.best_weights)
 
     def _train_epoch(self, train: LabelledImages, epoch: Epoch, bar: tqdm) -> tuple[float, float]:
@@ -332,34 +310,3 @@ def scaled(full: tuple[int, int], size: int) -> tuple[int, int]:
     """(height, width) in the proportions of ``full`` with the longer side ``size``, none scaled below 8."""
     height, width = (max(min(8, side), round(side * size / max(full))) for side in full)
     return height, width
-
-
-@torch.inference_mode()
-def predict(
-    network: nn.Module,
-    images: np.ndarray,
-    normalise: Normalisation,
-    full: tuple[int, int],
-    device: torch.device,
-    views: Sequence[View] = (np.asarray,),
-    title: str | None = None,
-) -> np.ndarray:
-    """Probabilities float32 ``[N, classes]``, averaged over the views. title: shows a progress bar."""
-    network.eval()
-    rows = []
-    starts = range(0, len(images), EVALUATION_BATCH)
-    for start in tqdm(starts, desc=title, unit="batch", leave=False, disable=title is None):
-        batch = resized(images[start : start + EVALUATION_BATCH], *full)
-        with mixed_precision(device):
-            answers = [network(normalise(view(batch), device)).float().softmax(1) for view in views]
-        rows.append(torch.stack(answers).mean(0).cpu())
-    return torch.cat(rows).numpy()
-
-
-def prefetched(batches: Iterator) -> Iterator:
-    """The same items in the same order, the next one prepared by a thread while this one is used."""
-    with ThreadPoolExecutor(1) as pool:
-        ready = pool.submit(next, batches, None)
-        while (item := ready.result()) is not None:
-            ready = pool.submit(next, batches, None)
-            yield item

@@ -55,7 +55,7 @@ def test_it_holds_what_runs_and_nothing_else():
         "competition/datasets.py",
         "pipeline/train.py",
         "pipeline/recipes/sprint.toml",
-        "competition/known/eurosat.toml",
+        "competition/known/unibuc-dhc-2023.toml",
     } <= names
     assert all(name.startswith(("pipeline/", "competition/")) for name in names)
     assert not [name for name in names if name.startswith(("competition/data/", "competition/stand_in/"))]

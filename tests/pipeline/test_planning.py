@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from competition.errors import UserError
+from competition.spec import Competition, Split
 from pipeline.models.pacing import Epoch
 from pipeline.models.recipe import Rung, choose_recipes
 from pipeline.planning import Fit, ModelPlan, Plan, Task, clock, make_plan, products_a_second
@@ -15,9 +16,12 @@ SMALL = Task(train_images=200, validation_images=50, values=16 * 16 * 3, classes
 HUGE = Task(train_images=10**8, validation_images=1000, values=64 * 64 * 3, classes=10, folds=1)
 CLASSICAL = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 
+NOTHING = Split("none", (), ())
+CARS = Competition("cars", "Image", "Class", (0, 1), NOTHING, NOTHING, NOTHING, (), symmetries="all")
 FIT = Fit(Rung(size=0.5, width=16), (Epoch(32, 10, 0.0, 1 / 3), Epoch(64, 7, 1 / 3, 1.0)))
 PLAN = Plan(
     competition="cars",
+    symmetries="all",
     seed=3,
     limit=500,
     folds=2,
@@ -31,7 +35,7 @@ PLAN = Plan(
 
 
 def plan(names: tuple[str, ...], task: Task, seconds: float | None) -> Plan:
-    return make_plan(choose_recipes(list(names)), train_settings([]), "cars", task, seconds)
+    return make_plan(choose_recipes(list(names)), train_settings([]), CARS, task, seconds)
 
 
 def test_a_plan_comes_back_as_it_was_written(tmp_path):

@@ -10,9 +10,12 @@ from pipeline.settings import (
     DEFAULT_BUDGET,
     KAGGLE_WORKING,
     PORTFOLIO,
+    TRIALS,
+    TUNING_BUDGET,
     predict_settings,
     run_door,
     train_settings,
+    tune_settings,
 )
 
 
@@ -35,6 +38,30 @@ def test_every_option_of_train_is_heard(tmp_path):
     assert (settings.epochs, settings.limit, settings.folds, settings.size, settings.seed) == (3, 500, 5, 48, 7)
     assert settings.fresh and settings.skip_unreadable and settings.compile
     assert (settings.image_column, settings.label_column, settings.device) == ("file", "make", "cpu")
+
+
+def test_tuning_takes_twenty_trials_of_one_recipe_and_half_an_hour():
+    settings = tune_settings(["--model", "sprint"])
+    assert (settings.models, settings.name, settings.storage) == (("sprint",), "sprint-tuned", None)
+    assert (settings.trials, settings.budget) == (TRIALS, TUNING_BUDGET) == (20, 1800)
+
+
+def test_every_option_of_tune_is_heard(tmp_path):
+    line = (
+        f"--competition cars --data {tmp_path} --model sprint --name fast --trials 50 --storage sqlite:///x.db "
+        f"--epochs 3 --limit 500 --size 48 --seed 7 --device cpu --work {tmp_path} --weights {tmp_path} "
+        "--skip-unreadable"
+    )
+    settings = tune_settings(line.split())
+    assert (settings.models, settings.name, settings.trials) == (("sprint",), "fast", 50)
+    assert (settings.storage, settings.epochs, settings.budget) == ("sqlite:///x.db", 3, None)
+    assert (settings.limit, settings.size, settings.seed, settings.device) == (500, 48, 7, "cpu")
+    assert settings.skip_unreadable and settings.weights == tmp_path
+
+
+def test_tuning_without_a_budget_leaves_every_trial_the_epochs_of_its_recipe():
+    settings = tune_settings(["--model", "sprint", "--budget", "none"])
+    assert settings.budget is settings.epochs is None
 
 
 def test_predict_averages_over_views_unless_told_otherwise():

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from competition.errors import UserError
 from pipeline.models.arrays import load_state, save_state, size_of
@@ -30,11 +30,15 @@ class Classifier(ABC):
     ``range(classes)``. A subclass keeps nothing but arrays and JSON's own types as attributes: they are what is
     saved, those apart whose names begin with an underscore.
 
+    Its scores become probabilities by a temperature that ``fit`` finds on the validation images. It makes a
+    model more or less sure of itself, and leaves the class that it predicts as it is.
+
     grey: whether the three channels of every training image are equal; one of them is used then, and
         ``copies`` is 3.
     mean, deviation: float64 ``[D]``, of those that standardise; the deviation of a value that never varies
         counts as 1.
     seen: the classes with training images, int64, ascending.
+    temperature: what the scores are divided by before they become probabilities.
     """
 
     def __init__(self, classes: int):
@@ -44,9 +48,13 @@ class Classifier(ABC):
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Learn from the training images; what has to be chosen is chosen on the validation images."""
 
-    @abstractmethod
     def predict_proba(self, images: Images) -> np.ndarray:
-        """Class probabilities, float32 ``[N, classes]``, none of them zero, rows summing to 1."""
+        """Calibrated class probabilities, float32 ``[N, classes]``, none of them zero, rows summing to 1."""
+        return soften(self._scores(images), self.temperature)
+
+    @abstractmethod
+    def _scores(self, images: Images) -> np.ndarray:
+        """Log odds or the like, float64 ``[N, classes]``, the largest of the class predicted; -inf if never seen."""
 
     @abstractmethod
     def cost(self, train_images: int, validation_images: int, values: int) -> float:
@@ -77,8 +85,7 @@ class Classifier(ABC):
         return 3 if self.grey else 1
 
     def _flat(self, images: Images, rows: np.ndarray | None = None) -> np.ndarray:
-        """The images, or those at ``rows``, as ``[N, D]`` of their own type; decides and keeps ``grey``."""
-        self.grey = is_grey(images)
+        """The images, or those at ``rows``, as ``[N, D]`` of their own type."""
         values = int(np.prod(images.shape[1:])) // self.copies
         flat = np.empty((len(images) if rows is None else len(rows), values), images.dtype)
         for piece, pixels in zip(
@@ -87,10 +94,11 @@ class Classifier(ABC):
             flat[piece] = pixels
         return flat
 
-    def _measure(self, flat: np.ndarray) -> None:
-        """Keep mean and deviation of each column of ``flat``, ``[N, D]``."""
-        pieces = (flat[piece] for piece in chunks(*flat.shape))
-        self._keep_scale(*pixel_sums(pieces, flat.shape[1]), len(flat))
+    def _measure(self, images: Images) -> None:
+        """Keep ``grey``, and the mean and deviation of each value."""
+        self.grey = is_grey(images)
+        values = int(np.prod(images.shape[1:])) // self.copies
+        self._keep_scale(*pixel_sums(flat_chunks(images, self.grey), values), len(images))
 
     def _keep_scale(self, total: np.ndarray, squares: np.ndarray, count: int) -> None:
         self.mean, variance = mean_and_variance(total, squares, count)
@@ -128,13 +136,17 @@ def soften(scores: np.ndarray, temperature: float) -> np.ndarray:
 def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     """The temperature at which ``soften`` has the least log loss; it leaves each row's order as it is.
 
-    Guo et al., On Calibration of Modern Neural Networks, 2017.
+    Guo et al., On Calibration of Modern Neural Networks, 2017. One image more, of any class, counts among those of
+    ``scores``, as with Platt (Probabilistic Outputs for Support Vector Machines, 1999): otherwise a model with all
+    of them right would be sure of everything.
     """
-    known = np.where(np.isfinite(scores), scores, np.nan)
-    spread = float(np.median(np.nanmax(known, axis=1) - np.nanmedian(known, axis=1))) or 1.0
+    known = np.isfinite(scores)
+    known_scores = np.where(known, scores, np.nan)
+    spread = float(np.median(np.nanmax(known_scores, axis=1) - np.nanmedian(known_scores, axis=1))) or 1.0
+    rows = np.flatnonzero(known[np.arange(len(labels)), labels])
 
     def log_loss(log_ratio: float) -> float:
-        chosen = soften(scores, spread * np.exp(log_ratio))[np.arange(len(labels)), labels]
-        return -np.log(chosen, dtype=np.float64).mean()
+        logs = log_softmax(scores / (spread * np.exp(log_ratio)), axis=1)
+        return -(logs[rows, labels[rows]].sum() + logs[known].mean())
 
     return spread * float(np.exp(minimize_scalar(log_loss, bounds=(-8, 8), method="bounded").x))

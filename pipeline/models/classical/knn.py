@@ -5,12 +5,19 @@ from typing import Literal, Self
 
 import cv2
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
 from competition.errors import UserError
-from pipeline.models.classical.base import Classifier
-from pipeline.models.classical.pixels import Images, flat_chunks
+from pipeline.memory import total_memory
+from pipeline.models.classical.base import Classifier, fit_temperature
+from pipeline.models.classical.components import (
+    COMPONENTS,
+    components_cost,
+    principal_components,
+    sample_size,
+)
+from pipeline.models.classical.nearest import NearestRows
+from pipeline.models.classical.pixels import Images, flat_chunks, stratified_rows
 
 METRICS = ("euclidean", "manhattan", "cosine")
 
@@ -19,13 +26,21 @@ class NearestNeighbours(Classifier):
     """A vote of the k nearest training images; metric and k are the best on validation.
 
     The neighbours are searched once a metric, for the largest k; a smaller k votes with the first of them. A
-    predicted class is scikit-learn's KNeighborsClassifier's: the one with most votes, the first of equals.
-    Memory: five bytes for each training pixel (uint8 kept, float32 while searching).
+    predicted class is scikit-learn's KNeighborsClassifier's: the one with most votes, the first of equals. The
+    scores are the logarithms of the shares of the votes, one vote more being spread over all classes.
 
-    neighbours: the numbers of neighbours tried; those above the number of training images are left out.
+    Memory: five bytes for each training pixel (uint8 kept, float32 while searching). Where that is more than
+    ``memory``, principal components are kept and searched instead: then euclidean distance and cosine are about
+    those of the pixels, and manhattan distance is along the components.
+
+    neighbours: the numbers of neighbours tried; those above the number of training images are left out, or that
+        number itself is tried where none is left.
     metrics: any of ``METRICS``.
     scale: ``standard`` for values standardised by their mean and deviation over train; ``unit`` for pixels / 255,
         which are searched as they are: no metric's order changes when all values are divided by the same.
+    memory: bytes; None for half of what there is.
+    components: float32 ``[D, p]``; None where the images themselves are searched.
+    kept: of the training images, their values ``[N, D]`` of their own type, or float32 ``[N, p]``.
     grid_scores: validation ``accuracy`` of each ``metric`` with each number of ``neighbours``, ascending.
     metric, k: the best of them, of equals the first.
     """
@@ -38,21 +53,23 @@ class NearestNeighbours(Classifier):
         neighbours: Sequence[int],
         metrics: Sequence[str] = ("euclidean",),
         scale: Literal["standard", "unit"] = "standard",
+        memory: float | None = None,
     ):
         super().__init__(classes)
         self.neighbours = sorted(set(neighbours))
         self.metrics = list(metrics)
         self.scale = scale
+        self._memory = memory or total_memory() / 2
         for metric in self.metrics:
             if metric not in METRICS:
                 raise UserError(f"knn: no metric is called {metric!r}; use {', '.join(METRICS)}")
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Keep the training images and choose metric and k on the validation images."""
-        self.flat = self._flat(images)
-        self.labels = labels
-        self._measure(self.flat)
-        self.neighbours = [k for k in self.neighbours if k <= len(labels)]
+        self.labels, self.seen = labels, np.unique(labels)
+        self._measure(images)
+        self._keep(images)
+        self.neighbours = [k for k in self.neighbours if k <= len(labels)] or [len(labels)]
         found = {metric: self._nearest_labels(validation_images, metric) for metric in self.metrics}
         self.grid_scores = [
             row for metric, nearest in found.items() for row in self._curve(metric, nearest, validation_labels)
@@ -60,21 +77,45 @@ class NearestNeighbours(Classifier):
         best = max(self.grid_scores, key=lambda row: row["accuracy"])
         self.metric, self.k = best["metric"], best["neighbours"]
         self._searched = validation_images, found[self.metric]
+        self.temperature = fit_temperature(self._scores(validation_images), validation_labels)
         return self
 
-    def predict_proba(self, images: Images) -> np.ndarray:
-        """Shares of the votes, float32 ``[N, classes]``, with one vote more spread over all classes."""
+    def cost(self, train_images: int, validation_images: int, values: int) -> float:
+        """As for every classifier. Manhattan distances of bytes are quick, those of floats are not."""
+        beforehand = 900 * train_images * values
+        if self._memory_needed(train_images, values) > self._memory:
+            beforehand += components_cost(train_images + validation_images, values, self._memory)
+            values = COMPONENTS
+        products = train_images * (2.3 * values + 1_700) + 120 * self.neighbours[-1] * values
+        differences = train_images * values * (4 if self.scale == "unit" else 60)
+        a_search = [differences if metric == "manhattan" else products for metric in self.metrics]
+        return beforehand + validation_images * sum(a_search)
+
+    def _scores(self, images: Images) -> np.ndarray:
         searched, nearest = self._searched
         if images is not searched:
             nearest = self._nearest_labels(images, self.metric)
         *_, votes = self._votes(nearest[:, : self.k])
-        return ((votes + 1 / self.classes) / (self.k + 1)).astype(np.float32)
+        shares = (votes[:, self.seen] + 1 / len(self.seen)) / (self.k + 1)
+        return self._over_all_classes(np.log(shares))
 
-    def cost(self, train_images: int, validation_images: int, values: int) -> float:
-        """As for every classifier. Manhattan distances of bytes are quick, those of floats are not."""
-        a_value = {"euclidean": 5.75, "cosine": 5.75, "manhattan": 4 if self.scale == "unit" else 60}
-        search = sum(a_value[metric] for metric in self.metrics)
-        return search * validation_images * train_images * values + 900 * train_images * values
+    def _keep(self, images: Images) -> None:
+        """Keep the training images themselves if there is room for them, and else their principal components."""
+        needed = self._memory_needed(len(images), len(self.mean), images.dtype.itemsize)
+        self.components = None
+        if needed <= self._memory:
+            self.kept = self._flat(images)
+            return
+        rows = stratified_rows(self.labels, sample_size(len(self.mean), self._memory), seed=0)
+        self.components = principal_components(_as_floats(self._scaled(self._flat(images, rows))))
+        print(
+            f"knn: the pixels of all {len(images):,} training images take {needed / 1e9:.2g} GB and there are "
+            f"{self._memory / 1e9:.2g} for them: {self.components.shape[1]} principal components are searched instead"
+        )
+        self.kept = np.concatenate([self._placed(flat) for flat in flat_chunks(images, self.grey)])
+
+    def _memory_needed(self, images: int, values: int, bytes_a_value: int = 1) -> float:
+        return (4 + bytes_a_value) * images * values
 
     def _curve(self, metric: str, nearest: np.ndarray, labels: np.ndarray) -> list[dict]:
         """Rows of ``grid_scores`` for one metric, given the labels of each image's nearest."""
@@ -87,18 +128,25 @@ class NearestNeighbours(Classifier):
         found = []
         with tqdm(total=len(images), desc=f"nearest neighbours, {metric}", unit="image", leave=False) as bar:
             for flat in flat_chunks(images, self.grey):
-                found.append(search(self._scaled(flat)))
+                found.append(search(self._placed(flat)))
                 bar.update(len(flat))
         return self.labels[np.concatenate(found)]
 
     def _search(self, metric: str) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from scaled values ``[n, D]`` to the rows of their nearest training images, ``[n, k]``."""
-        train, most = self._scaled(self.flat), self.neighbours[-1]
+        """A function from what ``_placed`` gives to the rows of the nearest training images, ``[n, largest k]``."""
+        rows = self._placed(self.kept) if self.components is None else self.kept
+        most = self.neighbours[-1]
         if metric == "manhattan":
-            kind = cv2.CV_32S if train.dtype == np.uint8 else cv2.CV_32F
-            return lambda x: cv2.batchDistance(x, train, kind, normType=cv2.NORM_L1, K=most)[1]
-        search = NearestNeighbors(n_neighbors=most, algorithm="brute", metric=metric).fit(_as_floats(train))
-        return lambda x: search.kneighbors(_as_floats(x), return_distance=False)
+            kind = cv2.CV_32S if rows.dtype == np.uint8 else cv2.CV_32F
+            return lambda x: cv2.batchDistance(x, rows, kind, normType=cv2.NORM_L1, K=most)[1]
+        place = NearestRows.by_distance if metric == "euclidean" else NearestRows.by_cosine
+        nearest = place(_as_floats(rows))
+        return lambda x: nearest.search(_as_floats(x), most)
+
+    def _placed(self, flat: np.ndarray) -> np.ndarray:
+        """The values between which distances are taken, of images as ``[n, D]``."""
+        scaled = self._scaled(flat)
+        return scaled if self.components is None else _as_floats(scaled) @ self.components
 
     def _scaled(self, flat: np.ndarray) -> np.ndarray:
         return flat if self.scale == "unit" else self._standardised(flat)

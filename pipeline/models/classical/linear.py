@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.models.classical.base import Classifier, fit_temperature, soften
+from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.pixels import Images, flat_chunks
 
 MOST_ITERATIONS = 300
@@ -16,8 +16,8 @@ MOST_ITERATIONS = 300
 class LogisticRegression(Classifier):
     """Multinomial logistic regression, the best on validation of a grid of C (of equals the first).
 
-    Predictions are those of scikit-learn's LogisticRegression on the standardised values; its probabilities are
-    softened by a temperature that is fitted on the validation images. Memory: eight bytes for each training value.
+    Predictions are those of scikit-learn's LogisticRegression on the standardised values. Memory: eight bytes for
+    each training value.
 
     grid: one ``{"C": float}`` for each regression tried; C is the inverse of the L2 penalty.
     grid_scores: those points, each with its validation ``accuracy``. chosen: the point that was kept.
@@ -34,9 +34,8 @@ class LogisticRegression(Classifier):
         Raises UserError where the training images show fewer than two classes.
         """
         self.seen = self._seen_classes(labels, "logreg")
-        flat = self._flat(images)
-        self._measure(flat)
-        trials = self._fit_grid(self._standardised(flat), labels, validation_images)
+        self._measure(images)
+        trials = self._fit_grid(self._standardised(self._flat(images)), labels, validation_images)
         accuracies = [float((scores.argmax(axis=1) == validation_labels).mean()) for *_, scores in trials]
         self.grid_scores = [
             {**point, "accuracy": accuracy} for point, accuracy in zip(self.grid, accuracies, strict=True)
@@ -46,10 +45,6 @@ class LogisticRegression(Classifier):
         self.coefficients, self.intercepts, scores = trials[best]
         self.temperature = fit_temperature(scores, validation_labels)
         return self
-
-    def predict_proba(self, images: Images) -> np.ndarray:
-        """Softened probabilities, float32 ``[N, classes]``."""
-        return soften(self._scores(images, self.coefficients, self.intercepts), self.temperature)
 
     def cost(self, train_images: int, validation_images: int, values: int) -> float:
         """As for every classifier; a C that has not converged by then takes all iterations."""
@@ -63,10 +58,13 @@ class LogisticRegression(Classifier):
         trials = []
         for point in tqdm(self.grid, desc="logistic regression", unit="fit", leave=False):
             coefficients, intercepts = fit_logistic(design, labels, point["C"])
-            trials.append((coefficients, intercepts, self._scores(validation_images, coefficients, intercepts)))
+            trials.append((coefficients, intercepts, self._log_odds(validation_images, coefficients, intercepts)))
         return trials
 
-    def _scores(self, images: Images, coefficients: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+    def _scores(self, images: Images) -> np.ndarray:
+        return self._log_odds(images, self.coefficients, self.intercepts)
+
+    def _log_odds(self, images: Images, coefficients: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
         """Log odds of each class, float64 ``[N, classes]``; -inf for a class never seen."""
         pieces = [self._standardised(flat) @ coefficients.T + intercepts for flat in flat_chunks(images, self.grey)]
         return self._over_all_classes(both_sides(np.concatenate(pieces)))

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.models.classical.base import Classifier, fit_temperature, soften
+from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.pixels import Images, flat_chunks, is_grey, mean_and_variance, pixel_sums
 
 VARIANCE_SMOOTHING = 1e-9
@@ -15,9 +15,9 @@ COUNT_SMOOTHING = 1.0  # Laplace's: one more of everything
 class NaiveBayes(Classifier):
     """Pixels that are independent within each class.
 
-    The joint log likelihoods, which count every pixel as a witness of its own and are far too sure, are
-    softened by a temperature that is fitted on the validation images. Memory: at most 24 bytes for each pixel
-    of each class, and about 150 MB for the piece in work, however many images there are.
+    The joint log likelihoods count every pixel as a witness of its own and are far too sure; the temperature sets
+    that right. Memory: at most 24 bytes for each pixel of each class, and about 150 MB for the piece in work,
+    however many images there are.
     """
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
@@ -27,12 +27,8 @@ class NaiveBayes(Classifier):
         self._learn(images, labels, counts)
         with np.errstate(divide="ignore"):
             self.log_prior = np.log(counts / len(labels))
-        self.temperature = fit_temperature(self._joint_log_likelihood(validation_images), validation_labels)
+        self.temperature = fit_temperature(self._scores(validation_images), validation_labels)
         return self
-
-    def predict_proba(self, images: Images) -> np.ndarray:
-        """Softened posterior, float32 ``[N, classes]``."""
-        return soften(self._joint_log_likelihood(images), self.temperature)
 
     def cost(self, train_images: int, validation_images: int, values: int) -> float:
         sums = 600 * train_images * values
@@ -46,7 +42,7 @@ class NaiveBayes(Classifier):
     def _log_likelihood(self, flat: np.ndarray) -> np.ndarray:
         """``log p(x | class)`` of the values used once each, float64 ``[n, classes]``; flat: ``[n, D]``."""
 
-    def _joint_log_likelihood(self, images: Images) -> np.ndarray:
+    def _scores(self, images: Images) -> np.ndarray:
         """``log p(x, class)``, float64 ``[N, classes]``; -inf for a class without training images."""
         scores = [self._log_likelihood(flat) for flat in flat_chunks(images, self.grey)]
         return self.copies * np.concatenate(scores) + self.log_prior

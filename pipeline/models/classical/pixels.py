@@ -25,14 +25,14 @@ def is_grey(images: Images) -> bool:
     return all((piece[..., :1] == piece[..., 1:]).all() for piece in pieces)
 
 
-def flat_chunks(images: Images, grey: bool, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+def flat_chunks(images: Images, grey: bool, rows: np.ndarray | None = None, beside: int = 0) -> Iterator[np.ndarray]:
     """The images (or those at ``rows``, in that order) as ``[n, D]`` of their own type, piece by piece.
 
     D is H * W * C, or H * W where ``grey``: then a pixel is the mean of its channels, which for a grey image
-    is each of them.
+    is each of them. beside: how many values the caller makes of each row; the more, the smaller the pieces.
     """
     rows = np.arange(len(images)) if rows is None else rows
-    for piece in chunks(len(rows), np.prod(images.shape[1:])):
+    for piece in chunks(len(rows), max(beside, np.prod(images.shape[1:]))):
         pixels = images[rows[piece]]
         if grey:
             pixels = (pixels.sum(axis=-1, dtype=np.uint16) // 3).astype(np.uint8)
@@ -60,3 +60,13 @@ def mean_and_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray 
     """
     count = np.maximum(count, 1)
     return total / count, np.maximum(count * squares - total * total, 0) / (count * count)
+
+
+def stratified_rows(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """At most ``most`` rows, ascending; each class keeps its share, and at least one row if ``most`` allows."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = shuffled[labels[shuffled] == label]
+        place[members] = np.arange(len(members)) / len(members)
+    return np.sort(np.argsort(place, kind="stable")[:most])

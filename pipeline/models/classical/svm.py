@@ -1,7 +1,7 @@
 """Support vector machines on standardised values: a grid over one matrix of inner products."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,23 +11,27 @@ import numpy as np
 from tqdm import tqdm
 
 from competition.errors import UserError
-from pipeline.models.classical.base import Classifier, fit_temperature, soften
+from pipeline.memory import total_memory
+from pipeline.models.classical.base import Classifier, fit_temperature
+from pipeline.models.classical.components import components_cost, principal_components, sample_size
+from pipeline.models.classical.discriminant import LANDMARKS, ClassSums, DiscriminantMachine, KernelMap
 from pipeline.models.classical.one_vs_one import Machine, Products
-from pipeline.models.classical.pixels import Images, chunks, flat_chunks
+from pipeline.models.classical.pixels import Images, chunks, flat_chunks, stratified_rows
 
 KERNELS = ("linear", "rbf")
-MOST_IMAGES = 15_000
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One point of the grid, trained: its machine, the rows that support it, its validation scores."""
+    """One point of the grid, trained: its machine, and its validation scores of all classes.
+
+    support: rows of the training images that are an exact machine's support vectors; None for an approximate one.
+    """
 
     point: dict
-    machine: Machine
-    support: np.ndarray
+    machine: Machine | DiscriminantMachine
     scores: np.ndarray
-    accuracy: float
+    support: np.ndarray | None = None
 
 
 class SupportVectorMachine(Classifier):
@@ -35,19 +39,24 @@ class SupportVectorMachine(Classifier):
 
     Predictions are those of scikit-learn's SVC (gamma="scale") on the standardised values. All inner products
     are taken once, and every machine of the grid learns from them. Memory for n training and m validation
-    images of D values: 4 n (n + m + D) bytes while they are taken, 4 n (3 n + m) while the machines learn
-    (2.7 GB at 15,000 images); therefore no more than ``most_images`` are used, drawn by class.
+    images of D values: at most 12 n^2 + 4 n (m + D) bytes.
+
+    Where that is more than ``memory``, such exact machines learn from as many images as it has room for, drawn by
+    class, and approximate ones from all of them, a piece at a time: linear discriminants on principal components,
+    for the rbf kernel on a Nyström map of these. Validation decides between all of them.
 
     grid: one ``{"kernel": "linear" | "rbf", "C": float}`` for each machine tried.
-    grid_scores: those points, kernel by kernel, each with its validation ``accuracy``.
+    memory: bytes; None for half of what there is.
+    grid_scores: those points, kernel by kernel, each with its validation ``accuracy``; those of approximate machines
+        say ``"machine": "approximate"``.
     chosen: the point that was kept.
     """
 
-    def __init__(self, classes: int, grid: Sequence[dict], seed: int = 0, most_images: int = MOST_IMAGES):
+    def __init__(self, classes: int, grid: Sequence[dict], seed: int = 0, memory: float | None = None):
         super().__init__(classes)
         self.grid = [dict(point) for point in grid]
         self.seed = seed
-        self.most_images = most_images
+        self._memory = memory or total_memory() / 2
         for point in self.grid:
             if point["kernel"] not in KERNELS:
                 raise UserError(f"svm: no kernel is called {point['kernel']!r}; use {' or '.join(KERNELS)}")
@@ -57,29 +66,21 @@ class SupportVectorMachine(Classifier):
 
         Raises UserError where the training images show fewer than two classes.
         """
-        rows = self._training_rows(labels)
-        flat, labels = self._flat(images, rows), labels[rows]
-        self._measure(flat)
-        self.gamma = 1 / max(1, np.count_nonzero(np.ptp(flat, axis=0)))
         self.seen = self._seen_classes(labels, "svm")
-        trials = self._train_grid(*self._products(flat, validation_images), labels, validation_labels)
-        self.grid_scores = [{**trial.point, "accuracy": trial.accuracy} for trial in trials]
-        best = max(trials, key=lambda trial: trial.accuracy)
-        self._keep(best, flat)
+        self.components = None
+        self._measure(images)
+        rows = self._rows_that_fit(labels, len(validation_images))
+        trials = self._exact_trials(images, labels, rows, validation_images)
+        if len(rows) < len(labels):
+            trials += self._approximate_trials(images, labels, validation_images)
+        accuracies = [float((trial.scores.argmax(axis=1) == validation_labels).mean()) for trial in trials]
+        self.grid_scores = [
+            {**trial.point, "accuracy": accuracy} for trial, accuracy in zip(trials, accuracies, strict=True)
+        ]
+        best = trials[int(np.argmax(accuracies))]
+        self._keep(best, images)
         self.temperature = fit_temperature(best.scores, validation_labels)
         return self
-
-    def predict_proba(self, images: Images) -> np.ndarray:
-        """Softened one-vs-rest scores, float32 ``[N, classes]``."""
-        machine = Machine(self.coefficients, self.counts, self.intercepts)
-        support = self._standardised(self.support)
-        scores = []
-        with tqdm(total=len(images), desc="svm", unit="image", leave=False) as bar:
-            for flat in flat_chunks(images, self.grey):
-                products = Products.of(self._standardised(flat), support)
-                scores.append(machine.scores(self._kernel(products, self.chosen["kernel"])))
-                bar.update(len(flat))
-        return soften(self._over_all_classes(np.concatenate(scores)), self.temperature)
 
     def cost(self, train_images: int, validation_images: int, values: int) -> float:
         """As for every classifier.
@@ -87,22 +88,98 @@ class SupportVectorMachine(Classifier):
         Linear machines on classes that overlap take the most by far, growing with the images a pair of
         classes has to the power of 3.75; on classes that part easily this estimate is too high.
         """
-        images = min(train_images, self.most_images)
+        images = min(train_images, self._most_images(validation_images, values))
         linear = sum(point["kernel"] == "linear" for point in self.grid)
         products = 1.25 * images * values * (images + len(self.grid) * validation_images) + 1_500 * images * values
         kernels = len(self.grid) * (4_250 * images**2 + 170_000 * images * self.classes)
         pairs = self.classes * (self.classes - 1) / 2
-        return products + kernels + 0.14 * linear * pairs * (2 * images / self.classes) ** 3.75
+        exact = products + kernels + 0.14 * linear * pairs * (2 * images / self.classes) ** 3.75
+        if images == train_images:
+            return exact
+        return exact + self._approximate_cost(train_images + validation_images, values)
 
-    def _training_rows(self, labels: np.ndarray) -> np.ndarray:
-        """Rows to train on, sorted by label as libsvm does itself: then it reads the matrix in order."""
-        if len(labels) > self.most_images:
+    def _approximate_cost(self, images: int, values: int) -> float:
+        maps = sum(kernel == "rbf" for kernel in self._kernels())
+        mapping = 80 * LANDMARKS**3 + images * LANDMARKS * (8 * LANDMARKS + 3_000)
+        solving = len(self.grid) * LANDMARKS**2 * (5 * LANDMARKS + self.classes)
+        return components_cost(images, values, self._memory) + maps * mapping + solving
+
+    def _scores(self, images: Images) -> np.ndarray:
+        """Votes and bounded confidences of exact machines, log posteriors of approximate ones; ``[N, classes]``."""
+        score, width = self._scorer()
+        scores = []
+        with tqdm(total=len(images), desc="svm", unit="image", leave=False) as bar:
+            for flat in flat_chunks(images, self.grey, beside=width):
+                scores.append(score(self._standardised(flat)))
+                bar.update(len(flat))
+        return self._over_all_classes(np.concatenate(scores))
+
+    def _scorer(self) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
+        """A function from standardised values to scores of the classes seen, and how many values it makes of a row."""
+        if self.components is not None:
+            approximate = DiscriminantMachine(self.landmarks, self.weights, self.intercepts)
+            return lambda x: approximate.scores(self._reduced(x), self.gamma), len(self.weights)
+        support = self._standardised(self.support)
+        machine = Machine(self.coefficients, self.counts, self.intercepts)
+        return (
+            lambda x: machine.scores(self._kernel(Products.of(x, support), self.chosen["kernel"])),
+            max(len(support), len(self.intercepts)),
+        )
+
+    def _most_images(self, validation_images: int, values: int) -> int:
+        """The largest n whose 12 n^2 + 4 n (m + D) bytes there is room for."""
+        a_row = 4 * (validation_images + values)
+        return int((np.sqrt(a_row**2 + 48 * self._memory) - a_row) / 24)
+
+    def _rows_that_fit(self, labels: np.ndarray, validation_images: int) -> np.ndarray:
+        """Rows for exact machines, sorted by label as libsvm does itself: then it reads the matrix in order."""
+        count, values = len(labels), len(self.mean)
+        most = max(self._most_images(validation_images, values), len(self.seen))
+        if count > most:
+            needed = 12 * count**2 + 4 * count * (validation_images + values)
             print(
-                f"svm: learns from {self.most_images:,} of the {len(labels):,} training images, drawn by class: "
-                f"the kernel matrices of all would take {12e-9 * len(labels) ** 2:.0f} GB"
+                f"svm: the products of all {count:,} training images take {needed / 1e9:.2g} GB and there are "
+                f"{self._memory / 1e9:.2g} for them: exact machines learn from {most:,}, drawn by class, approximate "
+                "ones from all; validation decides"
             )
-        rows = stratified_rows(labels, self.most_images, self.seed)
+        rows = stratified_rows(labels, most, self.seed)
         return rows[np.argsort(labels[rows], kind="stable")]
+
+    def _kernels(self) -> list[str]:
+        return list(dict.fromkeys(point["kernel"] for point in self.grid))
+
+    def _points(self, kernel: str) -> list[dict]:
+        return [point for point in self.grid if point["kernel"] == kernel]
+
+    def _exact_trials(
+        self, images: Images, labels: np.ndarray, rows: np.ndarray, validation_images: Images
+    ) -> list[Trial]:
+        """Train every point on the images at ``rows``."""
+        flat = self._flat(images, rows)
+        self.gamma = 1 / max(1, np.count_nonzero(np.ptp(flat, axis=0)))
+        train, validation = self._products(flat, validation_images)
+        trials = []
+        with tqdm(total=len(self.grid), desc="svm grid", unit="machine", leave=False) as bar:
+            for name in self._kernels():
+                for point, machine, support in self._exact_machines(name, train, labels[rows]):
+                    scores = self._validation_scores(validation, name, machine, support)
+                    trials.append(Trial(point, machine, scores, rows[support]))
+                    bar.update()
+        return trials
+
+    def _exact_machines(
+        self, kernel: str, train: Products, labels: np.ndarray
+    ) -> Iterator[tuple[dict, Machine, np.ndarray]]:
+        """Each point of a kernel with its machine and the rows that support it, trained at the same time.
+
+        The kernel matrix is gone when they are through, before the next one is made.
+        """
+        points = self._points(kernel)
+        train_machine = partial(Machine.train, self._kernel(train, kernel), labels)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            machines = pool.map(train_machine, [point["C"] for point in points])
+            for point, (machine, support) in zip(points, machines, strict=True):
+                yield point, machine, support
 
     def _products(self, flat: np.ndarray, validation_images: Images) -> tuple[Products, Products]:
         """Products of the training rows with themselves, and of the validation images with them."""
@@ -115,45 +192,48 @@ class SupportVectorMachine(Classifier):
     def _kernel(self, products: Products, name: str) -> np.ndarray:
         return products.linear(self.copies) if name == "linear" else products.rbf(self.gamma)
 
-    def _train_grid(
-        self, train: Products, validation: Products, labels: np.ndarray, validation_labels: np.ndarray
-    ) -> list[Trial]:
-        """Train and score every point, kernel by kernel, those of one kernel at the same time."""
-        trials = []
-        with (
-            tqdm(total=len(self.grid), desc="svm grid", unit="machine", leave=False) as bar,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
-        ):
-            for name in dict.fromkeys(point["kernel"] for point in self.grid):
-                points = [point for point in self.grid if point["kernel"] == name]
-                train_machine = partial(Machine.train, self._kernel(train, name), labels)
-                machines = pool.map(train_machine, [point["C"] for point in points])
-                for point, (machine, support) in zip(points, machines, strict=True):
-                    scores = self._validation_scores(validation, name, machine, support)
-                    accuracy = float((scores.argmax(axis=1) == validation_labels).mean())
-                    trials.append(Trial(point, machine, support, scores, accuracy))
-                    bar.update()
-        return trials
-
     def _validation_scores(self, validation: Products, name: str, machine: Machine, support: np.ndarray) -> np.ndarray:
         pieces = (validation.take(rows, support) for rows in chunks(len(validation.left), len(support)))
         scores = [machine.scores(self._kernel(piece, name)) for piece in pieces]
         return self._over_all_classes(np.concatenate(scores))
 
-    def _keep(self, trial: Trial, flat: np.ndarray) -> None:
+    def _approximate_trials(self, images: Images, labels: np.ndarray, validation_images: Images) -> list[Trial]:
+        """Train every point on all images, those of one kernel from the same sums."""
+        rows = stratified_rows(labels, sample_size(len(self.mean), self._memory), self.seed)
+        sample = self._standardised(self._flat(images, rows))
+        self.components = principal_components(sample, self.seed)
+        maps = {name: KernelMap.fit(name, self._reduced(sample), self.gamma, self.seed) for name in self._kernels()}
+        sums = self._class_sums(maps, images, np.searchsorted(self.seen, labels))
+        pieces = flat_chunks(validation_images, self.grey)
+        validation = np.concatenate([self._reduced(self._standardised(flat)) for flat in pieces])
+        trials = []
+        for name in self._kernels():
+            for point in self._points(name):
+                machine = maps[name].machine(*sums[name].discriminants(penalty=1 / (2 * point["C"])))
+                scores = self._over_all_classes(machine.scores(validation, self.gamma))
+                trials.append(Trial({**point, "machine": "approximate"}, machine, scores))
+        return trials
+
+    def _class_sums(self, maps: dict[str, KernelMap], images: Images, labels: np.ndarray) -> dict[str, ClassSums]:
+        """Sums over what each map makes of the images, which are read once. labels: places in ``seen``."""
+        sums = {name: ClassSums.zeros(len(self.seen), each.width) for name, each in maps.items()}
+        done = 0
+        with tqdm(total=len(images), desc="svm, all images", unit="image", leave=False) as bar:
+            for flat in flat_chunks(images, self.grey, beside=LANDMARKS):
+                reduced = self._reduced(self._standardised(flat))
+                for name, each in maps.items():
+                    sums[name].add(each(reduced), labels[done : done + len(flat)])
+                done += len(flat)
+                bar.update(len(flat))
+        return sums
+
+    def _reduced(self, standardised: np.ndarray) -> np.ndarray:
+        """Principal components, float64 ``[n, p]``, of standardised values ``[n, D]``."""
+        return (standardised @ self.components).astype(np.float64)
+
+    def _keep(self, trial: Trial, images: Images) -> None:
         """Keep of a trial what predicting takes."""
         self.chosen = trial.point
-        self.support = flat[trial.support]
-        self.coefficients = trial.machine.coefficients
-        self.counts = trial.machine.counts
-        self.intercepts = trial.machine.intercepts
-
-
-def stratified_rows(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """At most ``most`` rows, ascending; each class keeps its share, and at least one row if ``most`` allows."""
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    place = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
-        place[members] = np.arange(len(members)) / len(members)
-    return np.sort(np.argsort(place, kind="stable")[:most])
+        vars(self).update(vars(trial.machine))
+        if trial.support is not None:
+            self.components, self.support = None, self._flat(images, trial.support)

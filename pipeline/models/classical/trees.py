@@ -8,9 +8,9 @@ from typing import Self
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.models.classical.base import Classifier, fit_temperature, soften
+from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.linear import both_sides
-from pipeline.models.classical.pixels import Images, flat_chunks
+from pipeline.models.classical.pixels import Images, flat_chunks, is_grey
 
 LEAF = -1
 
@@ -18,8 +18,7 @@ LEAF = -1
 class TreeEnsemble(Classifier):
     """Binary trees over values as they are, standardised or not: no split cares for their scale.
 
-    The probabilities are softened by a temperature that is fitted on the validation images. Memory: four bytes
-    for each training value, and what scikit-learn takes while it grows the trees.
+    Memory: four bytes for each training value, and what scikit-learn takes while it grows the trees.
 
     roots: int64 ``[trees]``. The nodes of all trees, end to end: feature, the value asked for, int32; threshold,
     up to which an image goes left, float64; left and right, nodes, int32, ``LEAF`` where there is none.
@@ -33,13 +32,10 @@ class TreeEnsemble(Classifier):
         Raises UserError where the training images show fewer than two classes.
         """
         self.seen = self._seen_classes(labels, self.name)
+        self.grey = is_grey(images)
         self._grow(self._flat(images).astype(np.float32), labels)
         self.temperature = fit_temperature(self._scores(validation_images), validation_labels)
         return self
-
-    def predict_proba(self, images: Images) -> np.ndarray:
-        """Softened probabilities, float32 ``[N, classes]``."""
-        return soften(self._scores(images), self.temperature)
 
     @abstractmethod
     def _grow(self, values: np.ndarray, labels: np.ndarray) -> None:
@@ -164,7 +160,7 @@ class GradientBoosting(TreeEnsemble):
 def _steps(most: int, step: int, title: str, unit: str) -> Iterator[int]:
     """How many there are to be after each ``step`` on the way to ``most``; shows a progress bar."""
     with tqdm(total=most, desc=title, unit=unit, leave=False) as bar:
-        while bar.n < most:
-            grown = min(bar.n + step, most)
+        for begun in range(0, most, step):
+            grown = min(begun + step, most)
             yield grown
-            bar.update(grown - bar.n)
+            bar.update(grown - begun)

@@ -5,16 +5,13 @@ swish, no squeeze-and-excitation, and a stem and head that no scaling touches.
 """
 
 from itertools import accumulate
-from typing import Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, fx, nn
 
 FEATURES = 1280
 STEM = 32
-PAIRS = {"conv_stem": "bn0", "expand_conv": "bn0", "depthwise_conv": "bn1", "project_conv": "bn2", "conv_head": "bn1"}
 GROUPS = (  # blocks, kernel, stride of the first block, expansion, filters
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -28,19 +25,20 @@ POOLED_AFTER = list(accumulate(count for count, *_ in GROUPS))[-5:]  # blocks
 POOLED = sum(filters for *_, filters in GROUPS[-5:]) + FEATURES
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution without bias, padded as TensorFlow pads: at the lower right where both sides cannot be equal."""
+@fx.wrap  # tracing, see pipeline/models/folding.py, knows no sizes of images
+def same_padded(images: Tensor, kernel: int, stride: int) -> Tensor:
+    """Padded as TensorFlow pads: at the lower right where both sides cannot be equal."""
+    padding: list[int] = []
+    for side in images.shape[:1:-1]:  # F.pad wants the last dimension first
+        needed = max(0, (-(-side // stride) - 1) * stride + kernel - side)
+        padding += [needed // 2, needed - needed // 2]
+    return F.pad(images, padding)
 
-    def __init__(self, channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(channels, filters, kernel, stride, groups=groups, bias=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        padding: list[int] = []
-        for side in images.shape[:1:-1]:  # F.pad wants the last dimension first
-            needed = max(0, (-(-side // stride) - 1) * stride + kernel - side)
-            padding += [needed // 2, needed - needed // 2]
-        return super().forward(F.pad(images, padding) if any(padding) else images)
+def conv(channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A convolution without bias; with a stride, its images come to it padded."""
+    padding = kernel // 2 if stride == 1 else 0
+    return nn.Conv2d(channels, filters, kernel, stride, padding, groups=groups, bias=False)
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -53,14 +51,17 @@ class Block(nn.Module):
     def __init__(self, channels: int, filters: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         wide = channels * expansion
+        self.kernel, self.stride = kernel, stride
         self.expands, self.residual = expansion > 1, stride == 1 and channels == filters
         if self.expands:
-            self.expand_conv, self.bn0 = SameConv2d(channels, wide, 1), norm(wide)
-        self.depthwise_conv, self.bn1 = SameConv2d(wide, wide, kernel, stride, groups=wide), norm(wide)
-        self.project_conv, self.bn2 = SameConv2d(wide, filters, 1), norm(filters)
+            self.expand_conv, self.bn0 = conv(channels, wide, 1), norm(wide)
+        self.depthwise_conv, self.bn1 = conv(wide, wide, kernel, stride, groups=wide), norm(wide)
+        self.project_conv, self.bn2 = conv(wide, filters, 1), norm(filters)
 
     def forward(self, images: Tensor) -> Tensor:
         wide = F.relu6(self.bn0(self.expand_conv(images))) if self.expands else images
+        if self.stride > 1:
+            wide = same_padded(wide, self.kernel, self.stride)
         narrow = self.bn2(self.project_conv(F.relu6(self.bn1(self.depthwise_conv(wide)))))
         return images + narrow if self.residual else narrow
 
@@ -73,20 +74,20 @@ class Lite0(nn.Module):
 
     def __init__(self, classes: int, dropout: float = 0.2) -> None:
         super().__init__()
-        self.conv_stem, self.bn0 = SameConv2d(3, STEM, 3, stride=2), norm(STEM)
+        self.conv_stem, self.bn0 = conv(3, STEM, 3, stride=2), norm(STEM)
         blocks, channels = [], STEM
         for count, kernel, stride, expansion, filters in GROUPS:
             for position in range(count):
                 blocks.append(Block(channels, filters, kernel, 1 if position else stride, expansion))
                 channels = filters
         self.blocks = nn.Sequential(*blocks)
-        self.conv_head, self.bn1 = SameConv2d(channels, FEATURES, 1), norm(FEATURES)
+        self.conv_head, self.bn1 = conv(channels, FEATURES, 1), norm(FEATURES)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(FEATURES, classes)
 
     def pooled(self, images: Tensor) -> Tensor:
         """``[N, 2024]``: the mean over the image of what the last five groups and, last, the head see."""
-        maps, means = F.relu6(self.bn0(self.conv_stem(images))), []
+        maps, means = F.relu6(self.bn0(self.conv_stem(same_padded(images, 3, 2)))), []
         for number, block in enumerate(self.blocks, start=1):
             maps = block(maps)
             if number in POOLED_AFTER:
@@ -96,12 +97,3 @@ class Lite0(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.fc(self.dropout(self.pooled(images)[:, -FEATURES:]))
-
-    def folded(self) -> Self:
-        """Itself, each batch norm worked into the convolution before it: the same answers in half the time."""
-        for module in [self, *self.blocks]:
-            for conv, bn in PAIRS.items():
-                if hasattr(module, conv):
-                    setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, bn)))
-                    setattr(module, bn, nn.Identity())
-        return self

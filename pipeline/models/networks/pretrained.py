@@ -7,18 +7,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from competition.errors import UserError
-from pipeline.images.augment import resized
+from pipeline.images.cache import ImageCache
+from pipeline.models.inference import outputs, prepared
 from pipeline.models.networks.cnn import dense_head
-from pipeline.models.networks.lite0 import POOLED, Lite0
+from pipeline.models.networks.lite0 import Lite0
+from pipeline.models.normalisation import Normalisation
 from pipeline.models.recipe import NeuralRecipe, Recipe
 from pipeline.models.weights import LITE0, find_weights, load_weights
 
 TORCHVISION = ("alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0")
 LITE0_SIZE = 128  # pixels a side
-LITE0_BATCH = 64
+LITE0_NORMALISATION = Normalisation((127.0,) * 3, (128.0,) * 3)
 
 
 def from_torchvision(name: str, classes: int, dense: tuple[int, ...] = (), dropout: float = 0.0) -> nn.Module:
@@ -114,16 +115,22 @@ def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head:
     network.load_state_dict(fitting, strict=False)
 
 
-def lite0_features(network: Lite0, images: np.ndarray, device: torch.device, title: str) -> np.ndarray:
+def lite0_features(network: Lite0, images: np.ndarray | ImageCache, device: torch.device, title: str) -> np.ndarray:
     """float32 ``[N, 2024]``: what the network sees in uint8 ``[N, H, W, 3]``, see ``Lite0.pooled``.
 
     The images, an array or a cache, are resized to 128 pixels a side; title: of the progress bar.
     """
-    network = network.eval().folded().to(device, memory_format=torch.channels_last)
-    features = np.empty((len(images), POOLED), np.float32)
-    for start in tqdm(range(0, len(images), LITE0_BATCH), desc=title, unit="batch", leave=False):
-        batch = resized(images[start : start + LITE0_BATCH], LITE0_SIZE, LITE0_SIZE)
-        pixels = torch.from_numpy(batch).to(device).float().sub_(127).div_(128).permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            features[start : start + LITE0_BATCH] = network.pooled(pixels).cpu()
-    return features
+    ready = prepared(_Pooled(network), device)
+    answers = outputs(ready, images, LITE0_NORMALISATION, (LITE0_SIZE, LITE0_SIZE), device, title=title)
+    return torch.cat([features[0].cpu() for features in answers]).numpy()
+
+
+class _Pooled(nn.Module):
+    """``Lite0.pooled`` as a network of its own."""
+
+    def __init__(self, network: Lite0) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.pooled(images)

@@ -1,6 +1,7 @@
 """Classical classifiers: scikit-learn's answers, bounded memory, a saved model that is the same model."""
 
 import re
+import tracemalloc
 from itertools import product
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from pipeline.models.classical import (
     RandomForest,
     SupportVectorMachine,
 )
+from pipeline.models.classical.base import fit_temperature, soften
 from pipeline.models.recipe import RECIPES, load_recipe
 
 CLASSES = 7
@@ -44,6 +46,8 @@ ARGUMENTS = {
     "logreg": {"grid": [{"C": 0.001}, {"C": 0.1}]},
     "forest": {"trees": 25},
     "boosting": {"iterations": 8},
+    "svm in little memory": {"grid": GRID, "memory": 9e4},
+    "knn in little memory": {"neighbours": range(1, 20), "memory": 9e4},
 }
 
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -81,8 +85,16 @@ def standardised(images: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray
     return scaler.transform(flat), scaler.transform(flat_validation)
 
 
+def kind(name: str) -> type[Classifier]:
+    return CLASSIFIERS[name.split()[0]]
+
+
 def build(name: str, classes: int = CLASSES) -> Classifier:
-    return CLASSIFIERS[name](classes, **ARGUMENTS[name])
+    return kind(name)(classes, **ARGUMENTS[name])
+
+
+def test_every_classifier_is_tested():
+    assert {kind(name) for name in ARGUMENTS} == set(CLASSIFIERS.values())
 
 
 def test_naive_bayes_predicts_what_scikit_learns_gaussian_nb_predicts(sample: Sample):
@@ -225,6 +237,8 @@ def test_more_neighbours_than_training_images_are_left_out_of_the_curve(sample: 
     images, labels, *validation = sample
     model = NearestNeighbours(CLASSES, range(1, 20)).fit(images[:4], labels[:4], *validation)
     assert [row["neighbours"] for row in model.grid_scores] == [1, 2, 3, 4]
+    model = NearestNeighbours(CLASSES, [9]).fit(images[:4], labels[:4], *validation)
+    assert model.k == 4
 
 
 def test_the_grid_table_holds_every_point_and_the_best_on_validation_is_kept(sample: Sample):
@@ -235,7 +249,7 @@ def test_the_grid_table_holds_every_point_and_the_best_on_validation_is_kept(sam
     assert max(row["accuracy"] for row in model.grid_scores) == accuracy
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_probabilities_are_a_distribution_and_their_log_loss_beats_a_blind_guess(name: str, sample: Sample):
     validation, validation_labels = sample[2:]
     probabilities = build(name).fit(*sample).predict_proba(validation)
@@ -246,7 +260,34 @@ def test_probabilities_are_a_distribution_and_their_log_loss_beats_a_blind_guess
     assert log_loss(validation_labels, probabilities, labels=range(CLASSES)) < np.log(CLASSES)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_on_images_that_nothing_was_chosen_on_calibrated_probabilities_have_no_larger_log_loss(name: str):
+    model = build(name).fit(*draw(300, seed=1, contrast=12), *draw(150, seed=2, contrast=12))
+    images, labels = draw(1000, seed=3, contrast=12)
+    calibrated, scores = model.predict_proba(images), model._scores(images)
+    np.testing.assert_array_equal(calibrated.argmax(axis=1), scores.argmax(axis=1))
+    uncalibrated = log_loss(labels, soften(scores, 1.0), labels=range(CLASSES))
+    assert log_loss(labels, calibrated, labels=range(CLASSES)) <= uncalibrated + 0.005
+
+
+@pytest.mark.parametrize("images", [20, 200])
+def test_a_model_with_all_validation_images_right_is_the_surer_the_more_there_are_but_never_quite(images: int):
+    labels = np.arange(images) % CLASSES
+    scores = np.eye(CLASSES)[labels]
+    sure = soften(scores, fit_temperature(scores, labels)).max()
+    assert 1 / images / 2 < 1 - sure < 2 / images
+
+
+def test_validation_images_of_a_class_never_seen_leave_the_temperature_as_it_is():
+    labels = np.random.default_rng(0).integers(CLASSES, size=100)
+    scores = np.random.default_rng(1).normal(2 * np.eye(CLASSES)[labels], 1)
+    wider = np.pad(scores, ((0, 30), (0, 1)), mode="wrap")
+    wider[:, CLASSES] = -np.inf
+    alone = fit_temperature(np.delete(wider, CLASSES, axis=1)[:100], labels)
+    assert fit_temperature(wider, np.append(labels, np.full(30, CLASSES))) == pytest.approx(alone, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_class_without_training_images_is_all_but_ruled_out_at_a_finite_log_loss(name: str, sample: Sample):
     probabilities = build(name, CLASSES + 1).fit(*sample).predict_proba(sample[2])
     assert probabilities.shape == (150, CLASSES + 1)
@@ -254,30 +295,30 @@ def test_a_class_without_training_images_is_all_but_ruled_out_at_a_finite_log_lo
     assert probabilities.argmax(axis=1).max() < CLASSES
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_loaded_model_predicts_the_saved_one_to_the_bit_and_knows_all_it_knew(
     name: str, sample: Sample, tmp_path: Path
 ):
     model = build(name).fit(*sample)
     model.save(tmp_path / "model")
-    loaded = CLASSIFIERS[name].load(tmp_path / "model")
+    loaded = kind(name).load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict_proba(sample[2]), model.predict_proba(sample[2]))
     assert loaded.parameters == model.parameters > 0
     assert getattr(loaded, "grid_scores", None) == getattr(model, "grid_scores", None)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_saving_replaces_the_model_that_was_there_and_leaves_nothing_else(name: str, sample: Sample, tmp_path: Path):
     images, labels, *validation = sample
     build(name).fit(images[:100], labels[:100], *validation).save(tmp_path)
     model = build(name).fit(*sample)
     model.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
-    loaded = CLASSIFIERS[name].load(tmp_path)
+    loaded = kind(name).load(tmp_path)
     np.testing.assert_array_equal(loaded.predict_proba(validation[0]), model.predict_proba(validation[0]))
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_grey_images_are_learnt_from_one_channel(name: str):
     train, validation = draw(300, seed=1, grey=True), draw(150, seed=2, grey=True)
     assert build(name).fit(*train, *validation).copies == 3
@@ -286,7 +327,7 @@ def test_grey_images_are_learnt_from_one_channel(name: str):
     assert build(name).fit(almost, train[1], *validation).copies == 1
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_pixel_that_never_varies_in_training_does_no_harm_where_it_varies_later(name: str, sample: Sample):
     model = build(name).fit(*sample)
     flickering = sample[2].copy()
@@ -294,7 +335,7 @@ def test_a_pixel_that_never_varies_in_training_does_no_harm_where_it_varies_late
     assert np.isfinite(model.predict_proba(flickering)).all()
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_images_in_several_pieces_and_in_a_cache_give_the_answers_of_an_array(
     name: str, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -310,37 +351,94 @@ def test_images_in_several_pieces_and_in_a_cache_give_the_answers_of_an_array(
     np.testing.assert_allclose(in_pieces, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_separable_images_are_learnt(name: str):
     train, validation = draw(300, seed=1, contrast=60), draw(200, seed=2, contrast=60)
     predicted = build(name).fit(*train, *validation).predict_proba(validation[0]).argmax(axis=1)
     assert (predicted == validation[1]).mean() > 0.95
 
 
-def test_more_images_than_a_kernel_matrix_may_have_are_drawn_by_class_and_one_line_says_so(
+def test_more_images_than_kernel_matrices_have_room_for_leave_fewer_to_exact_machines_and_one_line_says_so(
     sample: Sample, capsys: pytest.CaptureFixture
 ):
     images, labels, *validation = sample
     rare = np.append(np.flatnonzero(labels > 0), np.flatnonzero(labels == 0)[0])
-    model = SupportVectorMachine(CLASSES, GRID[-1:], most_images=100)
-    model.fit(images[rare], labels[rare], *validation)
+    model = SupportVectorMachine(CLASSES, GRID, memory=9e4)
+    trials = model.fit(images[rare], labels[rare], *validation).grid_scores
     said = capsys.readouterr().out
-    assert re.fullmatch(rf"svm: .* 100 of the {len(rare)} training images, drawn by class.*\n", said)
-    assert len(model.support) <= 100
+    assert re.fullmatch(rf"svm: .* of all {len(rare)} training images .* approximate ones from all; .*\n", said)
+    assert [{key: row[key] for key in ("kernel", "C")} for row in trials] == GRID * 2
+    assert ["machine" in row for row in trials] == [False] * len(GRID) + [True] * len(GRID)
     assert model.seen.tolist() == list(range(CLASSES))
 
 
-def test_no_line_is_printed_where_all_training_images_are_used(sample: Sample, capsys: pytest.CaptureFixture):
-    SupportVectorMachine(CLASSES, GRID[-1:], most_images=300).fit(*sample)
+def test_approximate_machines_that_saw_all_images_are_kept_where_they_beat_exact_ones_that_saw_few():
+    sample = (*draw(1000, seed=1, contrast=12), *draw(500, seed=2, contrast=12))
+    model = SupportVectorMachine(CLASSES, GRID, memory=4e5).fit(*sample)
+    exact, approximate = accuracies(model)
+    assert approximate > exact + 0.1
+    assert model.chosen["machine"] == "approximate"
+    assert (model.predict_proba(sample[2]).argmax(axis=1) == sample[3]).mean() == approximate
+
+
+def test_exact_machines_that_saw_nearly_all_images_are_kept_where_they_beat_approximate_ones():
+    sample = (*draw(200, seed=1, contrast=12), *draw(500, seed=2, contrast=12))
+    model = SupportVectorMachine(CLASSES, GRID, memory=9e5).fit(*sample)
+    exact, approximate = accuracies(model)
+    assert exact > approximate
+    assert "machine" not in model.chosen
+    assert (model.predict_proba(sample[2]).argmax(axis=1) == sample[3]).mean() == exact
+
+
+def accuracies(model: SupportVectorMachine) -> list[float]:
+    """The best on validation of the exact machines, and of the approximate ones."""
+    return [
+        max(row["accuracy"] for row in model.grid_scores if ("machine" in row) == approximate)
+        for approximate in (False, True)
+    ]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("scale", ["standard", "unit"])
+def test_nearest_neighbours_without_room_for_all_pixels_search_their_components_and_one_line_says_so(
+    metric: str, scale: str, capsys: pytest.CaptureFixture
+):
+    images, labels, validation, _ = sample = (*draw(1000, seed=1), *draw(150, seed=2))
+    model = NearestNeighbours(CLASSES, [5], [metric], scale, memory=9e5).fit(*sample)
+    assert re.fullmatch(r"knn: .* 192 principal components are searched instead\n", capsys.readouterr().out)
+    x, z = standardised(images, validation) if scale == "standard" else (part / 255 for part in (images, validation))
+    x, z = x.reshape(len(x), -1), z.reshape(len(z), -1)
+    expected = KNeighborsClassifier(5, metric=metric).fit(x, labels).predict(z)
+    # As many components as values lose nothing.
+    np.testing.assert_array_equal(model.predict_proba(validation).argmax(axis=1), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"), [("svm", 12 * 900**2 + 4 * 900 * (150 + 192)), ("knn", 5 * 900 * 192)], ids=["svm", "knn"]
+)
+def test_a_fit_claims_the_memory_that_its_rule_says(name: str, needed: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(classical.pixels, "CHUNK_VALUES", 5000)
+    sample = (*draw(900, seed=1), *draw(150, seed=2))
+    model = CLASSIFIERS[name](CLASSES, **ARGUMENTS[name] | {"memory": needed})
+    tracemalloc.start()
+    try:
+        model.fit(*sample)
+        assert tracemalloc.get_traced_memory()[1] < 1.2 * needed + 500_000  # for the pieces in work
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["svm", "knn"])
+def test_no_line_is_printed_where_there_is_room(name: str, sample: Sample, capsys: pytest.CaptureFixture):
+    build(name).fit(*sample)
     assert capsys.readouterr().out == ""
 
 
-def test_the_images_drawn_for_a_kernel_matrix_depend_on_the_seed_alone(sample: Sample):
+def test_the_images_drawn_for_exact_machines_depend_on_the_seed_alone(sample: Sample):
     first, again, other = (
-        SupportVectorMachine(CLASSES, GRID[-1:], seed, most_images=100).fit(*sample).support for seed in (0, 0, 1)
+        SupportVectorMachine(CLASSES, GRID, seed, memory=2e5).fit(*sample).grid_scores for seed in (0, 0, 1)
     )
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
+    assert first == again != other
 
 
 def test_a_support_vector_machine_refuses_training_images_of_one_class_only(sample: Sample):
@@ -354,13 +452,27 @@ def test_an_unknown_kernel_is_refused_by_name():
         SupportVectorMachine(CLASSES, [{"kernel": "sigmoid", "C": 1.0}])
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_the_cost_grows_with_every_measure_of_the_work(name: str):
     usual = {"train_images": 4000, "validation_images": 1000, "values": 3072}
     cost = build(name).cost
     assert cost(**usual) > 0
     for measure in ("train_images", "validation_images", "values"):
         assert cost(**{**usual, measure: usual[measure] * 2}) > cost(**usual)
+
+
+@pytest.mark.parametrize(("name", "more"), [("svm", 1.0), ("knn", 0.0)])
+def test_the_cost_in_little_memory_is_that_of_the_other_way(name: str, more: float):
+    """An SVM tries both, exact machines on few images; a search in components takes the place of the other."""
+    task = {"train_images": 20_000, "validation_images": 2_000, "values": 12_288}
+    memory = 1e9 if name == "svm" else 1e8
+    arguments = ARGUMENTS[name] | {"memory": memory}
+    cheap, dear = (
+        CLASSIFIERS[name](CLASSES, **each).cost(**task) for each in (arguments, arguments | {"memory": 1e13})
+    )
+    assert cheap < dear / 2
+    few = CLASSIFIERS[name](CLASSES, **arguments).cost(**task | {"train_images": 5_000})
+    assert cheap > more * few
 
 
 def test_the_metrics_recipe_tries_what_the_report_tried():

@@ -17,6 +17,7 @@ from pipeline.models.recipe import (
     fingerprint,
     load_recipe,
     recipe_names,
+    write_recipe,
 )
 from pipeline.models.schedules import LearningRate
 
@@ -39,7 +40,7 @@ name = "constant"
 """
 
 
-def write_recipe(folder: Path, text: str = NETWORK, name: str = "mine") -> Path:
+def put(folder: Path, text: str = NETWORK, name: str = "mine") -> Path:
     path = folder / f"{name}.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -78,7 +79,7 @@ def test_the_protocols_of_the_reports_are_in_the_recipes():
 
 
 def test_a_recipe_takes_the_name_of_its_file_and_the_defaults_of_what_it_leaves_out(tmp_path):
-    recipe = load_recipe(write_recipe(tmp_path, name="small-one"))
+    recipe = load_recipe(put(tmp_path, name="small-one"))
     assert isinstance(recipe, NeuralRecipe)
     assert recipe.name == "small-one"
     assert recipe.network.arguments == {"width": 8}
@@ -88,6 +89,31 @@ def test_a_recipe_takes_the_name_of_its_file_and_the_defaults_of_what_it_leaves_
 def test_a_recipe_survives_the_way_through_a_saved_model():
     for recipe in choose_recipes(["sprint", "dhc-cnn32", "dhc-vgg-plateau"]):
         assert NeuralRecipe(**recipe.model_dump()) == recipe
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_can_be_written_and_read_again(tmp_path, name):
+    recipe = load_recipe(RECIPES / f"{name}.toml")
+    write_recipe(recipe, tmp_path / f"{name}.toml", "written by a test")
+    assert load_recipe(tmp_path / f"{name}.toml") == recipe
+    assert (tmp_path / f"{name}.toml").read_text().startswith("# written by a test\n")
+
+
+@pytest.mark.parametrize("summary", ['"quoted" \\ back', "Äpfel 🍎", "two\nlines\tand a tab", "# no comment", ""])
+def test_any_words_can_be_written(tmp_path, summary):
+    recipe = load_recipe(put(tmp_path)).model_copy(update={"summary": summary})
+    write_recipe(recipe, tmp_path / "mine.toml", "")
+    assert load_recipe(tmp_path / "mine.toml") == recipe
+
+
+def test_a_recipe_that_could_not_be_read_again_leaves_what_was_there(tmp_path):
+    path = put(tmp_path)
+    recipe = load_recipe(path)
+    broken = recipe.model_copy(update={"network": recipe.network.model_copy(update={"width of": None})})
+    with pytest.raises(UserError):
+        write_recipe(broken, path, "")
+    assert path.read_text() == NETWORK
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.toml"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +132,7 @@ def test_a_recipe_survives_the_way_through_a_saved_model():
     ],
 )
 def test_a_wrong_key_is_refused_in_one_line_naming_file_and_key(tmp_path, line, replacement, words):
-    path = write_recipe(tmp_path, NETWORK.replace(line, replacement))
+    path = put(tmp_path, NETWORK.replace(line, replacement))
     with pytest.raises(UserError) as refusal:
         load_recipe(path)
     message = str(refusal.value)
@@ -116,7 +142,7 @@ def test_a_wrong_key_is_refused_in_one_line_naming_file_and_key(tmp_path, line, 
 
 @pytest.mark.parametrize("kind", ["", 'kind = "nueral"', "kind = 3", 'kind = ["neural"]'])
 def test_a_kind_that_is_not_there_is_refused_with_the_two_there_are(tmp_path, kind):
-    path = write_recipe(tmp_path, NETWORK.replace('kind = "neural"', kind))
+    path = put(tmp_path, NETWORK.replace('kind = "neural"', kind))
     with pytest.raises(UserError, match='kind must be "classical" or "neural"'):
         load_recipe(path)
 
@@ -152,8 +178,8 @@ def test_a_pattern_that_matches_nothing_is_an_error_even_beside_one_that_does():
 
 
 def test_recipes_of_another_folder_can_be_chosen(tmp_path):
-    write_recipe(tmp_path, name="b")
-    write_recipe(tmp_path, name="a")
+    put(tmp_path, name="b")
+    put(tmp_path, name="a")
     assert recipe_names(tmp_path) == ["a", "b"]
     assert [recipe.name for recipe in choose_recipes(["?"], tmp_path)] == ["a", "b"]
 

@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.images.augment import chain, shift, symmetric, views
+from pipeline.images.augment import chain, shift, symmetric
 from pipeline.models import training as loop
+from pipeline.models.inference import predict
 from pipeline.models.networks import build_network
+from pipeline.models.normalisation import Normalisation
 from pipeline.models.pacing import Epoch, fixed_epochs
 from pipeline.models.recipe import NeuralRecipe
-from pipeline.models.training import EpochRecord, LabelledImages, Normalisation, Training, predict, prefetched, scaled
+from pipeline.models.training import EpochRecord, LabelledImages, Training, scaled
 
 CPU = torch.device("cpu")
 TO_UNIT = Normalisation((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
@@ -156,7 +158,9 @@ def test_a_compiled_network_learns_what_it_learns_uncompiled(tmp_path):
     for compile in (False, True):
         torch.manual_seed(0)
         network = build_network("cnn", 4, (16, 16), filters=[4], pool=2)
-        training = Training(network, recipe, TO_UNIT, chain([]), (16, 16), CPU, 0, tmp_path / str(compile), compile)
+        training = Training(
+            network, recipe, TO_UNIT, chain([]), (16, 16), CPU, 0, tmp_path / str(compile), compile=compile
+        )
         trainings.append(run(training, epochs_of(recipe, 2)))
     plain, quick = trainings
     assert quick.compiled is not quick.network and plain.compiled is plain.network
@@ -277,18 +281,24 @@ def test_an_error_in_a_batch_reaches_the_caller(tmp_path):
         run(Training(network, recipe, TO_UNIT, broken, (16, 16), CPU, 0, tmp_path), epochs_of(recipe))
 
 
-def test_prefetching_changes_neither_items_nor_order():
-    assert list(prefetched(iter(range(100)))) == list(range(100))
-    assert list(prefetched(iter([]))) == []
+def test_every_epoch_is_told_with_its_progress_and_the_best_accuracy_so_far(tmp_path):
+    told, training = [], begin(tmp_path, protocol())
+    training.on_epoch = lambda progress, accuracy: told.append((progress, accuracy))
+    run(training, epochs_of(protocol()))
+    assert [progress for progress, _ in told] == [0.25, 0.5, 0.75, 1.0]
+    accuracies = [record.validation_accuracy for record in training.history]
+    assert [accuracy for _, accuracy in told] == [max(accuracies[: count + 1]) for count in range(4)]
 
 
-def test_normalisation_centres_and_scales_each_channel_and_puts_it_first():
-    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), np.uint8)
-    seen = Normalisation((100.0, 120.0, 140.0), (50.0, 60.0, 70.0))(images, CPU)
-    assert seen.shape == (2, 3, 4, 5) and seen.dtype == torch.float32
-    assert seen.is_contiguous(memory_format=torch.channels_last)
-    expected = (images - np.array([100.0, 120.0, 140.0])) / np.array([50.0, 60.0, 70.0])
-    np.testing.assert_allclose(seen.numpy(), expected.transpose(0, 3, 1, 2), rtol=1e-5, atol=1e-6)
+def test_who_is_told_of_an_epoch_may_end_the_training(tmp_path):
+    def stop(progress: float, accuracy: float) -> None:
+        raise StopIteration
+
+    training = begin(tmp_path, protocol())
+    training.on_epoch = stop
+    with pytest.raises(StopIteration):
+        run(training, epochs_of(protocol()))
+    assert len(training.history) == 1
 
 
 @pytest.mark.parametrize(
@@ -297,23 +307,3 @@ def test_normalisation_centres_and_scales_each_channel_and_puts_it_first():
 )
 def test_growing_keeps_the_proportions_of_the_images(full, size, expected):
     assert scaled(full, size) == expected
-
-
-def test_predictions_are_distributions_averaged_over_the_views():
-    torch.manual_seed(0)
-    network = build_network("sprint", 4, (16, 16), width=8)
-    kinds = views("mirror", square=True)
-    both = predict(network, VALIDATION.images, TO_UNIT, (16, 16), CPU, kinds)
-    each = [predict(network, VALIDATION.images, TO_UNIT, (16, 16), CPU, [view]) for view in kinds]
-    assert both.dtype == np.float32 and both.shape == (24, 4)
-    np.testing.assert_allclose(both.sum(1), 1, rtol=1e-5)
-    np.testing.assert_allclose(both, np.mean(each, axis=0), atol=1e-6)
-    assert np.abs(each[0] - each[1]).max() > 1e-6
-
-
-def test_predictions_do_not_depend_on_what_else_is_predicted():
-    torch.manual_seed(0)
-    network = build_network("sprint", 4, (16, 16), width=8)
-    many = draw(600, seed=3).images
-    alone = predict(network, many[590:], TO_UNIT, (16, 16), CPU)
-    np.testing.assert_allclose(predict(network, many, TO_UNIT, (16, 16), CPU)[590:], alone, atol=1e-5)

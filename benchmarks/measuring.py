@@ -1,0 +1,47 @@
+"""What the benchmarks share: a clock, a process' memory, and images with classes in them."""
+
+import re
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+Result = TypeVar("Result")
+
+SHAPES = 40  # smooth patterns that images are mixed of, at least
+
+
+def timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    """What ``work`` returns, and the seconds it took."""
+    begun = time.perf_counter()
+    return work(), time.perf_counter() - begun
+
+
+def peak_memory() -> int:
+    """Megabytes that this process has held at most.
+
+    Linux counts into ``ru_maxrss`` what the process held that started this program, so its own mark is read there.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20
+
+
+def draw_images(images: int, side: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Overlapping classes of smooth images, uint8 ``[N, side, side, 3]``, and their labels, int64 ``[N]``.
+
+    Another seed draws other images of the same classes.
+    """
+    shape = (max(SHAPES, classes), side, side, 3)
+    shapes = np.random.default_rng(0).normal(size=shape).cumsum(axis=1).cumsum(axis=2)
+    shapes /= shapes.std(axis=(1, 2, 3), keepdims=True)
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=images)
+    weights = rng.normal(0, 30, (images, len(shapes)))
+    weights[np.arange(images), labels] += 40
+    noisy = 128 + np.tensordot(weights, shapes, axes=1) / 3 + rng.normal(0, 10, (images, side, side, 3))
+    return np.clip(noisy, 0, 255).astype(np.uint8), labels

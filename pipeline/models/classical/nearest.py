@@ -1,0 +1,69 @@
+"""The nearest rows by brute force: the exact ones, at the speed of float32 products."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from pipeline.models.classical.one_vs_one import squared_lengths
+from pipeline.models.classical.pixels import chunks
+
+ROUNDING = float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class NearestRows:
+    """Finds which of its rows are nearest to a query, by euclidean distance or by cosine.
+
+    Either orders the rows by ``offset + factor * (row . query)``. Products in float32 tell which rows may be
+    among the nearest, however far rounding has led the products astray (at most by D units in the last place of
+    the product of the lengths: Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1); these
+    few, hardly more than were asked for, are compared in float64.
+
+    rows: float32 ``[n, D]``. offset, factor: float64 ``[n]``. reach: the largest of ``|factor| * |row|``.
+    """
+
+    rows: np.ndarray
+    offset: np.ndarray
+    factor: np.ndarray
+    reach: float
+
+    @classmethod
+    def by_distance(cls, rows: np.ndarray) -> Self:
+        """Nearest by euclidean distance; its square is this and the query's own squared length, equal for all rows."""
+        squares = squared_lengths(rows)
+        return cls(rows, squares, np.full(len(rows), -2.0), 2 * float(np.sqrt(squares.max())))
+
+    @classmethod
+    def by_cosine(cls, rows: np.ndarray) -> Self:
+        """Nearest by the cosine of the angle; a row of zeros is at right angles to everything."""
+        lengths = np.sqrt(squared_lengths(rows))
+        return cls(rows, np.zeros(len(rows)), -1 / np.where(lengths > 0, lengths, np.inf), 1.0)
+
+    def search(self, queries: np.ndarray, most: int) -> np.ndarray:
+        """The ``most`` nearest rows of each query (float32 ``[m, D]``), int64 ``[m, most]``, nearest first.
+
+        Of rows equally near the first is the nearer one.
+        """
+        found = np.empty((len(queries), most), np.int64)
+        for piece in chunks(len(queries), len(self.rows)):
+            possible = self._possible(queries[piece], most)
+            found[piece] = [self._nearest(*pair, most) for pair in zip(queries[piece], possible, strict=True)]
+        return found
+
+    def _possible(self, queries: np.ndarray, most: int) -> list[np.ndarray]:
+        """The rows that may be among the nearest of each query."""
+        order = queries @ self.rows.T
+        order *= self.factor.astype(np.float32)
+        order += self.offset.astype(np.float32)
+        lengths = np.sqrt(squared_lengths(queries))
+        doubt = ROUNDING * ((queries.shape[1] + 4) * self.reach * lengths + 2 * np.abs(self.offset).max())
+        limits = np.partition(order, most - 1, axis=1)[:, most - 1] + 2 * doubt
+        return [np.flatnonzero(row <= limit) for row, limit in zip(order, limits, strict=True)]
+
+    def _nearest(self, query: np.ndarray, possible: np.ndarray, most: int) -> np.ndarray:
+        pieces = (self.rows[possible[piece]] for piece in chunks(len(possible), len(query)))
+        # Summed row by row: a matrix product may round equal rows differently.
+        products = [np.multiply(rows, query, dtype=np.float64).sum(axis=1) for rows in pieces]
+        order = self.offset[possible] + self.factor[possible] * np.concatenate(products)
+        return possible[np.argsort(order, kind="stable")[:most]]

@@ -1,0 +1,37 @@
+"""What a network sees of an image's bytes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are (ITU-R BT.601)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the network sees is ``(pixel - mean) / deviation``, channel by channel, pixels in [0, 255].
+
+    One mean and one deviation, instead of three, make one channel of grey.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    def __call__(self, images: np.ndarray | Tensor, device: torch.device) -> Tensor:
+        """uint8 ``[N, H, W, 3]`` to float32 ``[N, channels, H, W]`` on the device, channels last in memory."""
+        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+        pixels = pixels.to(device, non_blocking=True)
+        pixels = pixels.to(torch.float32, copy=True)  # features are float32 already, and not to be changed
+        if self.channels == 1 and pixels.shape[-1] == 3:
+            pixels = (pixels @ torch.tensor(LUMA, device=device)).unsqueeze(-1)
+        width = pixels.shape[2]
+        mean = torch.tensor(self.mean, device=device).repeat(width)
+        deviation = torch.tensor(self.deviation, device=device).repeat(width)
+        pixels.flatten(2).sub_(mean).div_(deviation)  # whole rows at once: three values are too few for a vector
+        return pixels.permute(0, 3, 1, 2)

@@ -1,0 +1,177 @@
+"""Search spaces: which of a recipe's values are searched over, and how far around the recipe's own.
+
+A value is named by its place in the recipe, ``optimiser.lr`` or ``augment.1.rotate``. Of a list it is the largest
+size of its entries: a search that tries 10 for ``rotate = [-20, 20]`` tries ``[-10, 10]``.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, Self
+
+from optuna import Trial
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from competition.errors import UserError
+from pipeline.models.recipe import AnyRecipe, Named, NeuralRecipe
+
+Value = float | int | str
+Rule = Callable[[Sequence[Value]], BaseDistribution]  # the recipe's own values, several of a grid, to what is tried
+
+
+def rate(own: Sequence[float]) -> BaseDistribution:
+    """A tenth to ten times, evenly on a logarithmic scale."""
+    return FloatDistribution(min(own) / 10, max(own) * 10, log=True)
+
+
+def count(own: Sequence[int]) -> BaseDistribution:
+    """Half to double, evenly on a logarithmic scale."""
+    return IntDistribution(max(1, min(own) // 2), max(own) * 2, log=True)
+
+
+def doubling(own: Sequence[int]) -> BaseDistribution:
+    """Half, the same, double: what was a power of two stays one."""
+    return CategoricalDistribution(sorted({size for value in own for size in (max(1, value // 2), value, value * 2)}))
+
+
+def strength(own: Sequence[float]) -> BaseDistribution:
+    """None to double."""
+    kind = IntDistribution if isinstance(own[0], int) else FloatDistribution
+    return kind(0, 2 * max(own))
+
+
+def up_to(more: float, own: Sequence[float], most: float = 0.9) -> BaseDistribution:
+    """From zero to so much more, but no more than ``most``."""
+    return FloatDistribution(0.0, max(*own, min(most, max(own) + more)))
+
+
+def momentum(own: Sequence[float]) -> BaseDistribution:
+    """What a step forgets, ``1 - momentum``: a quarter to four times as much."""
+    return FloatDistribution(max(0.0, 1 - 4 * (1 - min(own))), 1 - (1 - max(own)) / 4)
+
+
+def weight_decay(own: Sequence[float]) -> BaseDistribution:
+    return rate(own) if min(own) > 0 else up_to(5e-4, own)
+
+
+def choice(own: Sequence[str]) -> BaseDistribution:
+    """One of the recipe's own."""
+    return CategoricalDistribution(list(dict.fromkeys(own)))
+
+
+SPACE: dict[str, Rule] = {  # a table that has a name is written with it: ``optimiser:adam``
+    "*optimiser:*.lr": rate,
+    "*optimiser:muon.sgd_lr": rate,
+    "*optimiser:muon.momentum": momentum,
+    "*optimiser:sgd.momentum": momentum,
+    "*optimiser:*.weight_decay": weight_decay,
+    "batch_size": doubling,
+    "label_smoothing": partial(up_to, 0.2),
+    "network:*.*dropout": partial(up_to, 0.3),
+    "augment.*:Shift.fraction": strength,
+    "augment.*:Affine.rotate": strength,
+    "augment.*:Affine.translate_percent": strength,
+    "augment.*:Rotate.limit": strength,
+    "classifier:*.grid.0.kernel": choice,
+    "classifier:*.grid.0.C": rate,
+    "classifier:knn.neighbours": count,
+    "classifier:forest.trees": count,
+    "classifier:boosting.iterations": count,
+}
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What is searched over for one recipe.
+
+    recipe: at the first of its own values, without a grid: the search takes the grid's place.
+    distributions: of each value that is searched over, by its name.
+    own: the recipe's own values, to be tried first; several where it has a grid.
+    """
+
+    recipe: AnyRecipe
+    distributions: dict[str, BaseDistribution]
+    own: tuple[dict[str, Value], ...]
+
+    @classmethod
+    def of(cls, recipe: AnyRecipe) -> Self:
+        """Raises UserError for a recipe that has nothing to search over."""
+        points = _points(recipe)
+        rules, *_ = found = [dict(_searched(point)) for point in points]
+        own = [{place: _size(value) for place, (value, _) in each.items()} for each in found]
+        distributions = {place: rule([values[place] for values in own]) for place, (_, rule) in rules.items()}
+        distributions = {place: each for place, each in distributions.items() if not each.single()}
+        if not distributions:
+            raise UserError(f"{recipe.name} has no value to search over; tune another recipe")
+        return cls(points[0], distributions, tuple({place: values[place] for place in distributions} for values in own))
+
+    def suggest(self, trial: Trial) -> dict[str, Value]:
+        """The values that the trial tries."""
+        return {place: _suggestion(trial, place, each) for place, each in self.distributions.items()}
+
+    def recipe_with(self, values: dict[str, Value]) -> AnyRecipe:
+        """The recipe with these values, numbers rounded to four digits."""
+        table = self.recipe.model_dump()
+        for place, value in values.items():
+            *above, last = place.split(".")
+            node = table
+            for key in above:
+                node = node[key] if isinstance(node, dict) else node[int(key)]
+            node[last] = _resized(node[last], value)
+        return type(self.recipe)(**table)
+
+
+def _points(recipe: AnyRecipe) -> list[AnyRecipe]:
+    """The recipe at each of the values that it tries by itself."""
+    if isinstance(recipe, NeuralRecipe):
+        return recipe.grid_points or [recipe]
+    classifier = recipe.classifier.model_dump()
+    tried = [{key: [value]} for key in ("grid", "neighbours") for value in classifier.get(key, ())]
+    return [recipe.model_copy(update={"classifier": Named(**classifier | each)}) for each in tried] or [recipe]
+
+
+def _searched(recipe: AnyRecipe) -> Iterator[tuple[str, tuple[Any, Rule]]]:
+    """Each place that is searched over, with what the recipe has there and its rule."""
+    for place, label, value in _leaves(recipe.model_dump(exclude={"name"})):
+        rules = [rule for pattern, rule in SPACE.items() if fnmatchcase(label, pattern)]
+        if rules and not (isinstance(value, list) and _size(value) == 0):
+            yield place, (value, rules[0])
+
+
+def _leaves(node: Any, place: str = "", label: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Place, label (the place with the tables' names) and value of all that a table holds, level by level."""
+    if isinstance(node, dict):
+        label += f":{node['name']}" if "name" in node else ""
+        inner = node.items()
+    elif isinstance(node, list | tuple) and node and isinstance(node[0], dict):
+        inner = enumerate(node)
+    else:
+        yield place, label, node
+        return
+    for key, value in inner:
+        yield from _leaves(value, f"{place}.{key}".lstrip("."), f"{label}.{key}".lstrip("."))
+
+
+def _size(value: Any) -> Value:
+    return max(abs(each) for each in value) if isinstance(value, list) else value
+
+
+def _resized(own: Any, size: Value) -> Any:
+    """What the recipe has, in that size."""
+    if isinstance(own, list):
+        return [_rounded(each * size / _size(own), type(each)) for each in own]
+    return _rounded(size, type(size))
+
+
+def _rounded(value: Value, kind: type) -> Value:
+    if kind is float:
+        return float(f"{value:.4g}")
+    return round(value) if kind is int else value
+
+
+def _suggestion(trial: Trial, place: str, distribution: BaseDistribution) -> Value:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(place, distribution.choices)
+    suggest = trial.suggest_int if isinstance(distribution, IntDistribution) else trial.suggest_float
+    return suggest(place, distribution.low, distribution.high, log=distribution.log)

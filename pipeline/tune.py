@@ -1,0 +1,179 @@
+"""Search for better values of what a recipe sets: trials -> the best of them as a recipe of its own.
+
+python pipeline/tune.py --model RECIPE [--competition NAME|FOLDER|ZIP] [--trials N] [--budget 30m] ...
+
+A trial trains as train.py does, with other values (models/search_space.py), for its share of the budget or --epochs.
+The same command in another process, or on another machine with the same --storage, joins the study; after an
+interruption it goes on. ``train.py --models RECIPE-tuned`` trains what was found.
+"""
+
+import re
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pipeline.settings import BEGUN, Settings, run_door, tune_settings  # isort: skip - the clock starts here
+
+from optuna import Study
+from optuna.distributions import CategoricalDistribution
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from competition.errors import UserError, first_few
+from pipeline.devices import choose_device
+from pipeline.labelled import open_labelled
+from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, choose_recipes, fingerprint, write_recipe
+from pipeline.models.search_space import SearchSpace
+from pipeline.objective import Objective
+from pipeline.planning import clock
+from pipeline.study import OWN, finished, importances, open_storage, open_study, run_trials
+from pipeline.symmetries import settle_symmetries
+from pipeline.train import find_imagenet_weights, find_sources, read_competition, task_of
+from pipeline.trainer import Trainer
+
+TRIALS_SHARE = 0.9  # of the budget; the rest is for what comes before the first trial
+CLOSING_SECONDS = 3.0  # for the table and the recipe after the last one
+SHOWN = 5  # trials in the table
+REMARK = "written by pipeline/tune.py"
+
+
+def main(arguments: list[str]) -> None:
+    settings = tune_settings(arguments)
+    recipe = choose_recipe(settings)
+    space = search_space(recipe, settings)
+    target = free_place(settings)
+    storage = settings.storage and open_storage(settings.storage)
+    device = choose_device(settings.device)
+    find_imagenet_weights([recipe], settings)
+    competition = read_competition(settings)
+    find_sources([recipe], settings, competition)
+    labelled = open_labelled(competition, settings)
+    competition = settle_symmetries(competition, [recipe], labelled, settings, device)
+    objective = Objective(space, Trainer(settings, device, competition, labelled, None), trial_seconds(settings))
+    study = begin_study(recipe, objective, storage or journal(objective.trainer, recipe))
+    try:
+        run_trials(study, objective, settings.trials, settings.seed, lambda: has_time(settings))
+    finally:  # also after Ctrl-C: what is finished counts
+        conclude(study, recipe, objective, target)
+    if not finished(study):
+        raise UserError("the budget was over before a trial was finished; give more time with --budget")
+
+
+def choose_recipe(settings: Settings) -> AnyRecipe:
+    recipe, *more = choose_recipes(settings.models)
+    names = [recipe.name, *(each.name for each in more)]
+    if more:
+        raise UserError(f"--model {settings.models[0]}: that is several; name one of {first_few(names)}")
+    return recipe
+
+
+def search_space(recipe: AnyRecipe, settings: Settings) -> SearchSpace:
+    space = SearchSpace.of(recipe)
+    if settings.trials <= len(space.own):
+        raise UserError(
+            f"--trials {settings.trials}: the first {len(space.own)} go to the values that {recipe.name} has itself; "
+            "give more"
+        )
+    return space
+
+
+def free_place(settings: Settings) -> Path:
+    """Where the tuned recipe goes. Raises UserError where another one lies that was not tuned."""
+    if not re.fullmatch(r"\w[\w.-]*", settings.name):
+        raise UserError(f"--name {settings.name}: a recipe's name has letters, digits, dots and dashes; give another")
+    path = RECIPES / f"{settings.name}.toml"
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {REMARK}"):
+        raise UserError(f"--name {settings.name}: {path} is not of tune.py's making; give another name")
+    return path
+
+
+def trial_seconds(settings: Settings) -> float | None:
+    """The same for each trial, whichever process runs it and however many were ended early."""
+    return None if settings.budget is None else TRIALS_SHARE * settings.budget / settings.trials
+
+
+def has_time(settings: Settings) -> bool:
+    """Whether a whole trial fits into what is left of the budget."""
+    if settings.budget is None:
+        return True
+    return time.monotonic() + trial_seconds(settings) <= BEGUN + settings.budget - CLOSING_SECONDS
+
+
+def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
+    """Where a study is kept that is told no other place."""
+    path = trainer.folder / "tuning" / f"{recipe.name}.journal"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open_storage(str(path))
+
+
+def begin_study(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> Study:
+    """The study of this very search, begun here or joined."""
+    trainer, space, settings = objective.trainer, objective.space, objective.trainer.settings
+    split, images = trainer.labelled.split, trainer.labelled.images
+    key = fingerprint(
+        recipe.model_dump(),
+        {place: repr(each) for place, each in space.distributions.items()},
+        [split.ids, split.labels.tolist(), images.shape],
+        [settings.seed, settings.limit, settings.epochs, objective.seconds],
+    )
+    study = open_study(storage, f"{trainer.competition.name}-{recipe.name}-{key}", objective.pruner, space.own)
+    objective.settle_images(study, task_of(trainer.competition, trainer.labelled))
+    print(beginning(study, objective))
+    return study
+
+
+def beginning(study: Study, objective: Objective) -> str:
+    """What is about to be done, for the terminal."""
+    known, trials = len(finished(study)), objective.trainer.settings.trials
+    lines = [f"{trials} trials{length(objective)}{f', {known} of them finished before' if known else ''}, over"]
+    for place, each in objective.space.distributions.items():
+        tried = each.choices if isinstance(each, CategoricalDistribution) else (each.low, "...", each.high)
+        lines.append(f"  {place:<28} {' '.join(map(shown, tried))}")
+    return "\n".join(lines)
+
+
+def length(objective: Objective) -> str:
+    if objective.seconds is not None:
+        return f" of {clock(objective.seconds)} each"
+    return f" of {objective.steps} epochs each" if isinstance(objective.space.recipe, NeuralRecipe) else ""
+
+
+def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path) -> None:
+    """Print the best trials and write the best one as a recipe."""
+    if not (trials := finished(study)):
+        return
+    pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
+    print(f"\n{len(trials)} trials finished, {pruned} ended early, as half of the others were better by then")
+    print(trials_table(trials[:SHOWN], importances(study), list(objective.space.distributions)))
+    images = len(objective.trainer.labelled.validated)
+    print(f"optimistic: all trials were compared on the same {images:,} validation images, the best was chosen by them")
+    if OWN in trials[0].user_attrs:
+        print(f"no trial did better than the values that {recipe.name} has itself")
+    competition, trials_in_all = objective.trainer.competition.name, len(trials) + pruned
+    summary = f"{recipe.name} tuned on {competition}: the best of {trials_in_all} trials, {trials[0].value:.4f}"
+    changes = {"name": target.stem, "summary": f"{summary} of validation right", "reported": None}
+    write_recipe(objective.space.recipe_with(trials[0].params).model_copy(update=changes), target, REMARK)
+    print(f"{target}: for train.py --models {target.stem}")
+
+
+def trials_table(trials: list[FrozenTrial], importance: dict[str, float], places: list[str]) -> str:
+    """A column a trial, a row a value."""
+    rows = [
+        ["", *(f"trial {trial.number}{' (own)' * (OWN in trial.user_attrs)}" for trial in trials), "importance"],
+        ["accuracy", *(f"{trial.value:.4f}" for trial in trials), ""],
+        ["seconds", *(f"{trial.duration.total_seconds():.0f}" for trial in trials), ""],
+    ]
+    for place in places:
+        rows.append([place, *(shown(trial.params[place]) for trial in trials), shown(importance.get(place, ""))])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    run_door(main)

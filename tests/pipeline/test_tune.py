@@ -1,0 +1,241 @@
+"""Tuning, as a user types it, on a small competition; what needs no process of its own runs in this one."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState
+
+from pipeline import tune
+from pipeline.models import search_space
+from pipeline.models.recipe import RECIPES, load_recipe
+from pipeline.settings import run_door
+from pipeline.study import open_storage
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("--model", "cifar-cnn-base", "--epochs", "2")
+
+
+def command(door: str, *arguments: object) -> list[str]:
+    return [sys.executable, str(ROOT / "pipeline" / f"{door}.py"), *map(str, arguments)]
+
+
+def succeed(door: str, *arguments: object) -> str:
+    done = subprocess.run(command(door, *arguments), capture_output=True, text=True, cwd="/", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def study_of(journal: Path) -> optuna.Study:
+    storage = open_storage(str(journal))
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(storage=storage, study_name=name)
+
+
+def trials_of(journal: Path) -> list[optuna.trial.FrozenTrial]:
+    return study_of(journal).get_trials()
+
+
+def states(journal: Path) -> list[TrialState]:
+    return [trial.state for trial in trials_of(journal)]
+
+
+@pytest.fixture(scope="module")
+def insects(tmp_path_factory: pytest.TempPathFactory, make_competition: Callable[..., Path]) -> tuple[str, str]:
+    """The options that name a small competition."""
+    return "--competition", str(make_competition(tmp_path_factory.mktemp("data") / "insects", train=60, val=30))
+
+
+@pytest.fixture(scope="module")
+def tuned_name() -> Iterator[str]:
+    """A name that no recipe has; the recipe is taken away again."""
+    name = f"tuned-{uuid4().hex[:8]}"
+    yield name
+    (RECIPES / f"{name}.toml").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory, insects: tuple[str, str], tuned_name: str) -> dict:
+    """A study from beginning to end, for all tests that only look."""
+    work = tmp_path_factory.mktemp("work")
+    options = (*insects, "--work", work, *SMALL, "--trials", 6, "--name", tuned_name)
+    printed = succeed("tune", *options)
+    return {"work": work, "options": options, "printed": printed, "name": tuned_name}
+
+
+def status(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as leaving:
+        run_door(tune.main, [str(each) for each in arguments])
+    return leaving.value.code
+
+
+@pytest.fixture
+def recipes(tmp_path, monkeypatch) -> Path:
+    """A folder of its own for what is tuned in this process."""
+    monkeypatch.setattr(tune, "RECIPES", tmp_path / "recipes")
+    return tmp_path / "recipes"
+
+
+def test_a_study_tries_the_recipe_itself_first_and_keeps_to_its_number(tuned):
+    trials = trials_of(tuned["work"] / "runs" / "insects" / "tuning" / "cifar-cnn-base.journal")
+    assert len(trials) == 6
+    assert trials[0].params["optimiser.lr"] == 0.001
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    assert len({trial.params["optimiser.lr"] for trial in trials}) == 6
+
+
+def test_it_ends_with_the_best_trials_and_a_word_on_what_they_are_worth(tuned):
+    lines = tuned["printed"].splitlines()
+    header = next(row for row, line in enumerate(lines) if line.lstrip().startswith("trial ") and "importance" in line)
+    assert lines[header + 1].startswith("accuracy")
+    assert {"batch_size", "optimiser.lr"} <= {line.split()[0] for line in lines[header + 1 : header + 8]}
+    assert any(re.match(r"\d trials finished, \d ended early", line) for line in lines)
+    assert any(line.startswith("optimistic: ") and "30 validation images" in line for line in lines)
+    assert lines[-1] == f"{RECIPES / tuned['name']}.toml: for train.py --models {tuned['name']}"
+
+
+def test_the_best_trial_is_a_recipe_that_says_where_it_comes_from(tuned):
+    recipe = load_recipe(RECIPES / f"{tuned['name']}.toml")
+    best = max(trials_of(tuned["work"] / "runs/insects/tuning/cifar-cnn-base.journal"), key=lambda each: each.value)
+    assert recipe.optimiser.lr == pytest.approx(best.params["optimiser.lr"], rel=1e-3)
+    assert recipe.batch_size == best.params["batch_size"]
+    assert recipe.network == load_recipe(RECIPES / "cifar-cnn-base.toml").network
+    assert recipe.summary.startswith("cifar-cnn-base tuned on insects: the best of 6 trials, ")
+    assert recipe.reported is None
+
+
+def test_train_trains_the_tuned_recipe(tuned):
+    place = tuned["options"][:4]
+    assert tuned["name"] in succeed("train", *place, "--models", tuned["name"], "--epochs", 1)
+
+
+def test_the_same_command_again_trains_nothing_and_more_trials_go_on(tuned):
+    said = succeed("tune", *tuned["options"])
+    assert "finished before" in said and "trial 6" not in said
+    said = succeed("tune", *tuned["options"], "--trials", 8)
+    assert "trial 5: " not in said
+    assert all(f"trial {number}: " in said for number in (6, 7))
+
+
+def test_nothing_but_the_journal_stays_of_the_trials(tuned):
+    folder = tuned["work"] / "runs" / "insects" / "tuning"
+    assert [path.name for path in folder.iterdir()] == ["cifar-cnn-base.journal"]
+
+
+def test_two_processes_share_one_study(tmp_path, insects, tuned_name):
+    journal = tmp_path / "shared.journal"
+    options = (*insects, "--work", tmp_path, *SMALL, "--trials", 16, "--storage", journal, "--name", tuned_name)
+    started = [subprocess.Popen(command("tune", *options), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    ran = [set(re.findall(r"^trial (\d+):", text, re.MULTILINE)) for text in printed]
+    assert len(ran[0] | ran[1]) == 16 and not ran[0] & ran[1]
+    assert sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states(journal)) == 16
+
+
+def test_after_ctrl_c_what_is_finished_counts_and_the_study_goes_on(tmp_path, insects, tuned_name):
+    journal = tmp_path / "interrupted.journal"
+    options = (*insects, "--work", tmp_path, *SMALL, "--storage", journal, "--name", tuned_name)
+    process = subprocess.Popen(
+        [sys.executable, "-u", *command("tune", *options, "--trials", 500)[1:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not process.stdout.readline().startswith("trial 1:"):
+        pass
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "trials finished" in printed and printed.splitlines()[-1].endswith(f"--models {tuned_name}")
+    known = len(trials_of(journal))
+    succeed("tune", *options, "--trials", known + 1)
+    assert TrialState.RUNNING not in states(journal)
+    assert sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states(journal)) == known + 1
+
+
+def test_a_hopeless_trial_is_ended_early(tmp_path, insects, recipes, monkeypatch, capsys):
+    rigged = {"optimiser:*.lr": lambda own: CategoricalDistribution([own[0], 1e-9])}  # 1e-9 learns nothing
+    monkeypatch.setattr(search_space, "SPACE", rigged)
+    journal = tmp_path / "rigged.journal"
+    model = ("--model", "cifar-cnn-base", "--epochs", 8, "--trials", 14)
+    assert status(*insects, "--work", tmp_path, *model, "--storage", journal) == 0
+    trials = trials_of(journal)
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    assert pruned and all(trial.params["optimiser.lr"] == 1e-9 for trial in pruned)
+    assert all(max(trial.intermediate_values) < 8 for trial in pruned)
+    assert f"{len(pruned)} ended early" in capsys.readouterr().out
+    assert load_recipe(recipes / "cifar-cnn-base-tuned.toml").optimiser.lr == 0.001
+
+
+def test_a_budget_is_shared_by_the_trials(tmp_path, insects, recipes, monkeypatch, capsys):
+    monkeypatch.setattr(tune, "BEGUN", time.monotonic())
+    options = ("--work", tmp_path, "--model", "cifar-cnn-base", "--trials", 3, "--budget", "60s")
+    assert status(*insects, *options) == 0
+    assert "3 trials of 18s each" in capsys.readouterr().out
+    for trial in trials_of(tmp_path / "runs" / "insects" / "tuning" / "cifar-cnn-base.journal"):
+        assert list(trial.intermediate_values) == list(range(1, 9))
+
+
+def test_all_trials_train_at_one_size_and_width(tmp_path, insects, recipes, monkeypatch):
+    monkeypatch.setattr(tune, "BEGUN", time.monotonic())
+    journal = tmp_path / "sprint.journal"
+    options = ("--work", tmp_path, "--model", "sprint", "--trials", 2, "--budget", "30s", "--storage", journal)
+    assert status(*insects, *options) == 0
+    assert study_of(journal).user_attrs == {"rung": {"size": 1.0, "width": 16}}
+
+
+def test_a_budget_that_holds_no_trial_is_said(tmp_path, insects, recipes, monkeypatch, capsys):
+    monkeypatch.setattr(tune, "BEGUN", time.monotonic() - 50)
+    assert status(*insects, "--work", tmp_path, "--model", "sprint", "--trials", 3, "--budget", "60s") == 2
+    assert "before a trial was finished; give more time" in capsys.readouterr().err
+
+
+def test_a_classifier_is_tuned_on_what_a_trial_has_time_for(tmp_path, insects, recipes, monkeypatch, capsys):
+    monkeypatch.setattr(tune, "BEGUN", time.monotonic())
+    assert status(*insects, "--work", tmp_path, "--model", "dhc-svm", "--trials", 6, "--budget", "60s") == 0
+    recipe = load_recipe(recipes / "dhc-svm-tuned.toml")
+    assert len(recipe.classifier.arguments["grid"]) == 1
+    assert status(*insects, "--work", tmp_path, "--model", "dhc-svm", "--trials", 6000, "--budget", "1s") == 2
+    assert "would not hold ten images of each class" in capsys.readouterr().err
+
+
+def test_a_recipe_that_ships_is_never_overwritten_and_a_tuned_one_is(tmp_path, insects, recipes, capsys):
+    recipes.mkdir()
+    text = (RECIPES / "sprint.toml").read_text(encoding="utf-8")
+    (recipes / "mine.toml").write_text(text, encoding="utf-8")
+    options = (*insects, "--work", tmp_path, *SMALL, "--trials", 2)
+    assert status(*options, "--name", "mine") == 2
+    assert "--name mine" in capsys.readouterr().err
+    assert (recipes / "mine.toml").read_text(encoding="utf-8") == text
+    assert [status(*options, "--name", "other") for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--model", "sprimt"), "no recipe is called 'sprimt'; did you mean sprint"),
+        (("--model", "fashion-*"), "--model fashion-*: that is several"),
+        (("--model", "dhc-gaussian-nb"), "dhc-gaussian-nb has no value to search over"),
+        (("--model", "dhc-svm", "--trials", "4"), "--trials 4: the first 4 go to the values that dhc-svm has itself"),
+        (("--model", "sprint", "--name", "../sprint"), "--name ../sprint: a recipe's name has letters"),
+        (("--model", "sprint", "--epochs", "2", "--budget", "5m"), "--budget: not allowed with argument --epochs"),
+        (("--model", "sprint", "--storage", "sqlite:////no/such/x.db"), "--storage cannot be opened"),
+        (("--model", "sprint", "--storage", "/no/such/journal"), "--storage cannot be opened"),
+        (("--model", "sprint", "--folds", "3"), "unknown option --folds"),
+        ((), "--model"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(insects, options, words, capsys):
+    assert status(*insects, *options) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and words in said and said.count("\n") == 1
