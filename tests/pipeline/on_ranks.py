@@ -14,9 +14,10 @@ from competition.errors import UserError
 from pipeline import devices, distributed
 from pipeline.images.augment import chain
 from pipeline.models.networks import build_network
+from pipeline.models.normalisation import Normalisation
 from pipeline.models.pacing import fixed_epochs
 from pipeline.models.recipe import NeuralRecipe
-from pipeline.models.training import LabelledImages, Normalisation, Training
+from pipeline.models.training import LabelledImages, Training
 from pipeline.settings import run_door
 
 IMAGES, BATCH, CLASSES, SIDE = 40, 10, 4, 12
