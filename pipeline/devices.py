@@ -5,8 +5,10 @@ from contextlib import suppress
 from functools import cache
 
 import torch
+from torch import nn
 
 from competition.errors import UserError
+from pipeline import distributed
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -15,14 +17,17 @@ def choose_device(wish: str) -> torch.device:
     """``auto`` takes a GPU that works; ``cpu`` and ``cuda`` are orders.
 
     A GPU can be there and yet fail at its first kernel, when this build of PyTorch no longer knows it: so a
-    real operation is run. Raises UserError where ``cuda`` was ordered and does not work.
+    real operation is run. Of several ranks each has a GPU of its own, or none has.
+    Raises UserError where ``cuda`` was ordered and does not work.
     """
     _keep_freed_memory()
     if wish == "cpu":
         return torch.device("cpu")
-    fault = _fault_of_cuda()
+    device = torch.device("cuda", distributed.local_rank())
+    fault = next(filter(None, distributed.from_each(_fault_of_cuda(device))), None)
     if fault is None:
-        return torch.device("cuda")
+        torch.cuda.set_device(device)
+        return device
     if wish == "cuda":
         raise UserError(f"--device cuda: {fault}; use --device cpu, or another machine")
     if torch.cuda.is_available():
@@ -61,11 +66,39 @@ def _keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _fault_of_cuda() -> str | None:
+def room_for_images(device: torch.device) -> int:
+    """How many bytes of training images may lie on the device: a quarter of a GPU's free memory.
+
+    None on a processor, which has the images' cache at hand.
+    """
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
+
+
+def compiled(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network, its weights the same ones, as torch.compile makes it; itself where that fails on the device."""
+    return network if _compiler_fails(device) else torch.compile(network)
+
+
+@cache
+def _compiler_fails(device: torch.device) -> bool:
+    """Try the compiler on a small network, and say in one line if it fails."""
+    try:
+        torch.compile(nn.Linear(8, 8, device=device))(torch.ones(2, 8, device=device)).sum().backward()
+    except Exception as error:  # whatever the compiler, or the lack of one, leads it into
+        reason = str(error).strip().partition("\n")[0]
+        print(f"going on without --compile, as nothing can be compiled here: {reason}")
+        return True
+    torch._dynamo.config.suppress_errors = True  # what of a network cannot be compiled runs as it is
+    return False
+
+
+def _fault_of_cuda(device: torch.device) -> str | None:
     if not torch.cuda.is_available():
         return "PyTorch finds no CUDA device"
+    if device.index >= torch.cuda.device_count():
+        return f"there are {torch.cuda.device_count()} GPUs, and more ranks than that"
     try:
-        images = torch.ones(1, 3, 8, 8, device="cuda", dtype=torch.float16)
+        images = torch.ones(1, 3, 8, 8, device=device, dtype=torch.float16)
         torch.nn.functional.conv2d(images, images).sum().item()
     except RuntimeError as error:
         return str(error).splitlines()[0]

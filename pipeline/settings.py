@@ -23,6 +23,8 @@ BEGUN = time.monotonic()  # the doors import this module before anything that ta
 
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log needs no ten progress lines a second
+if os.environ.get("RANK", "0") != "0":
+    os.environ["TQDM_DISABLE"] = "1"  # of the processes that torchrun starts, one shows how far they all are
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Settings:
     work: holds runs/, submissions/ and competition/data/.
     budget: seconds of wall clock for the whole of train.py or tune.py; None leaves every recipe its own epochs.
     size: pixels a side of the cached images; None keeps a small native size.
+    compile: networks are compiled before they are trained.
     weights: a file or folder where ImageNet weights are looked for first.
     trials: of a study, all its processes together.
     storage: an address or a path where a study is kept; None keeps it below runs/.
@@ -54,6 +57,7 @@ class Settings:
     seed: int = 0
     fresh: bool = False
     skip_unreadable: bool = False
+    compile: bool = False
     weights: Path | None = None
     trials: int = TRIALS
     storage: str | None = None
@@ -134,6 +138,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images only, stratified")
         self.add_argument("--size", type=positive, metavar="PX", help="resize images to PX pixels a side")
         self.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default 0")
+        self.add_argument("--compile", action="store_true", help="train networks compiled by torch.compile")
         self.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
         self.add_argument("--weights", type=existing, metavar="FOLDER|FILE", help="where ImageNet weights lie")
         self.add_argument(

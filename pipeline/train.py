@@ -17,6 +17,7 @@ import numpy as np
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
+from pipeline import distributed
 from pipeline.answers.scores import scores_table, write_scores
 from pipeline.devices import choose_device
 from pipeline.labelled import Labelled, open_labelled
@@ -30,6 +31,7 @@ from pipeline.trainer import Trainer
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model
 
 
+@distributed.together
 def main(arguments: list[str]) -> None:
     settings, recorded = read_settings(arguments)
     recipes = choose_recipes(settings.models)
@@ -37,14 +39,17 @@ def main(arguments: list[str]) -> None:
     find_imagenet_weights(recipes, settings)
     competition = read_competition(settings, recorded and recorded.symmetries)
     find_sources(recipes, settings, competition)
-    labelled = open_labelled(competition, settings)
-    competition = settle_symmetries(competition, recipes, labelled, settings, device)
-    plan = recorded or plan_models(recipes, settings, competition, labelled)
+    with distributed.main_first():
+        labelled = open_labelled(competition, settings)
+    competition = distributed.from_main(lambda: settle_symmetries(competition, recipes, labelled, settings, device))
+    plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, labelled))
     trainer = Trainer(settings, device, competition, labelled, deadline(settings))
     for model in plan.models:
         plan = plan.with_model(trainer.train(model, plan))
-        plan.write(trainer.folder / "plan.json")
-    print_scores(trainer.folder)
+        if distributed.is_main():
+            plan.write(trainer.folder / "plan.json")
+    if distributed.is_main():
+        print_scores(trainer.folder)
 
 
 def read_settings(arguments: list[str]) -> tuple[Settings, Plan | None]:
@@ -58,7 +63,8 @@ def read_settings(arguments: list[str]) -> tuple[Settings, Plan | None]:
 
 def read_competition(settings: Settings, symmetries: Symmetries | None = None) -> Competition:
     """symmetries: of the plan that is to be repeated, where there is one."""
-    competition = open_competition(**settings.source)
+    with distributed.main_first():
+        competition = open_competition(**settings.source)
     if symmetries is not None:
         competition = replace(competition, symmetries=symmetries)
     if settings.limit is not None:
@@ -70,9 +76,10 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
 
 def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
     """Have what is missing said, or fetched, before anything else is done."""
-    for recipe in recipes:
-        for path in recipe_weights(recipe, settings.weights):
-            print(f"{recipe.name} starts from {path}")
+    with distributed.main_first():
+        for recipe in recipes:
+            for path in recipe_weights(recipe, settings.weights):
+                print(f"{recipe.name} starts from {path}")
 
 
 def find_sources(recipes: list[AnyRecipe], settings: Settings, competition: Competition) -> None:

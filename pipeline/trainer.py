@@ -12,6 +12,7 @@ import torch
 from competition.errors import UserError
 from competition.spec import Competition
 from competition.splits import stratified_rows
+from pipeline import distributed
 from pipeline.answers.predictions import Predictions
 from pipeline.answers.scores import score
 from pipeline.files import written
@@ -49,21 +50,33 @@ class Trainer:
         """Train what ``model`` says, unless that was done before. Returns it with what became of it.
 
         The run's folder then holds the fitted models, recipe.toml, predictions.npz and run.json.
+        Networks are trained by all ranks together, the rest by the main one.
         """
         recipe = load_recipe(RECIPES / f"{model.model}.toml")
+        if isinstance(recipe, NeuralRecipe):
+            return self._train(recipe, model, plan)
+        return distributed.from_main(lambda: self._train(recipe, model, plan))
+
+    def _train(self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan) -> ModelPlan:
         folder, key = self.folder / recipe.name, self._fingerprint(recipe, model)
+        if run := distributed.from_main(lambda: self._begin_run(recipe, folder, key)):
+            print(f"{recipe.name}: trained before by the same command ({run.score.accuracy:.4f}); --fresh repeats it")
+            return run.plan
+        begun = time.monotonic()
+        fitted = self._fit_parts(recipe, model, plan, folder)
+        run = distributed.from_main(lambda: self._write_run(recipe, model, key, fitted, begun))
+        print(f"{recipe.name}: {run.score.accuracy:.4f} of validation right after {run.seconds:.0f} s")
+        return run.plan
+
+    def _begin_run(self, recipe: ClassicalRecipe | NeuralRecipe, folder: Path, key: str) -> Run | None:
+        """The run if it was finished before; else its folder is ready for it."""
         begin_run(folder, key, self.settings.fresh)
         if run := read_run(folder):
             (folder / "run.json").touch()
-            print(f"{recipe.name}: trained before by the same command ({run.score.accuracy:.4f}); --fresh repeats it")
-            return run.plan
+            return run
         with written(folder / "recipe.toml") as copy:
             shutil.copyfile(RECIPES / f"{recipe.name}.toml", copy)
-        begun = time.monotonic()
-        fitted = self._fit_parts(recipe, model, plan, folder)
-        run = self._write_run(recipe, model, key, fitted, begun)
-        print(f"{recipe.name}: {run.score.accuracy:.4f} of validation right after {run.seconds:.0f} s")
-        return run.plan
+        return None
 
     def _fingerprint(self, recipe: AnyRecipe, model: ModelPlan) -> str:
         settings, split = self.settings, self.labelled.split
@@ -98,11 +111,13 @@ class Trainer:
             estimator = self.estimator(recipe, network_plan, number, member)
             seen = images.subset(validation)
             estimator.fit(images.subset(train), labels[train], seen, labels[validation])
-            estimator.save(member)
+            if distributed.is_main():
+                estimator.save(member)
             probabilities.append(estimator.predict_proba(seen))
             fitted.append(estimator)
-        ids = self.labelled.split.take(self.labelled.validated).ids
-        Predictions(ids, np.concatenate(probabilities)).save(folder / "predictions.npz")
+        if distributed.is_main():
+            ids = self.labelled.split.take(self.labelled.validated).ids
+            Predictions(ids, np.concatenate(probabilities)).save(folder / "predictions.npz")
         return fitted
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
@@ -146,6 +161,7 @@ class Trainer:
             seed=self.settings.seed + part,
             device=self.device,
             weights=self.settings.weights,
+            compile=self.settings.compile,
             source=self._source(recipe) if recipe.transfer_from else None,
             on_epoch=on_epoch,
         )

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache, partial
 from typing import Any
 
@@ -10,13 +11,15 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks t
 
 import albumentations
 import numpy as np
+from torch import Tensor
 
 from competition.errors import UserError
 from competition.spec import Symmetries
 from pipeline.images.decode import resize
 
-View = Callable[[np.ndarray], np.ndarray]
-Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Batch = np.ndarray | Tensor  # a tensor where the images lie on a GPU
+View = Callable[[Batch], Batch]
+Augmentation = Callable[[Batch, np.random.Generator], Batch]
 
 
 def resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -29,11 +32,10 @@ def resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
 def shift(fraction: float) -> Augmentation:
     """Shifts by up to ``fraction`` of the side, the border mirrored in."""
 
-    def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def augment(images: Batch, rng: np.random.Generator) -> Batch:
         _, height, width, _ = images.shape
         reach = max(1, round(fraction * min(height, width)))
-        padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
-        shifted = np.empty_like(images)
+        padded, shifted = _mirrored_in(images, reach), deepcopy(images)
         for row, (down, right) in enumerate(rng.integers(0, 2 * reach + 1, size=(len(images), 2))):
             shifted[row] = padded[row, down : down + height, right : right + width]
         return shifted
@@ -41,13 +43,21 @@ def shift(fraction: float) -> Augmentation:
     return augment
 
 
+def _mirrored_in(images: Batch, reach: int) -> Batch:
+    """The images with ``reach`` more pixels on each side."""
+    if not isinstance(images, Tensor):
+        return np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    rows, columns = (np.pad(np.arange(side), reach, mode="reflect") for side in images.shape[1:3])
+    return images[:, rows][:, :, columns]
+
+
 def symmetric(symmetries: Symmetries) -> Augmentation:
     """A random one of the views that leave a class what it is: see ``views``."""
 
-    def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def augment(images: Batch, rng: np.random.Generator) -> Batch:
         kinds = views(symmetries, square=images.shape[1] == images.shape[2])
         chosen = rng.integers(0, len(kinds), size=len(images))
-        turned = images.copy()
+        turned = deepcopy(images)
         for number, view in enumerate(kinds):
             turned[chosen == number] = view(images[chosen == number])
         return turned
@@ -66,9 +76,11 @@ def views(symmetries: Symmetries, square: bool) -> list[View]:
 
 
 def _view(axes: tuple[int, ...], transpose: bool) -> View:
-    def view(images: np.ndarray) -> np.ndarray:
+    def view(images: Batch) -> Batch:
         turned = images.swapaxes(1, 2) if transpose else images
-        return np.flip(turned, axes) if axes else turned
+        if not axes:
+            return turned
+        return turned.flip(axes) if isinstance(turned, Tensor) else np.flip(turned, axes)
 
     return view
 
@@ -103,7 +115,8 @@ def _one_by_one(transform: albumentations.BasicTransform) -> Augmentation:
     """An albumentations transform, applied to one image after the other."""
     composed = albumentations.Compose([transform])
 
-    def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def augment(images: Batch, rng: np.random.Generator) -> np.ndarray:
+        images = images.cpu().numpy() if isinstance(images, Tensor) else images
         composed.set_random_seed(int(rng.integers(2**31)))
         return np.stack([composed(image=image)["image"] for image in images])
 
@@ -113,7 +126,7 @@ def _one_by_one(transform: albumentations.BasicTransform) -> Augmentation:
 def chain(steps: list[Augmentation]) -> Augmentation:
     """One step after the other."""
 
-    def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def augment(images: Batch, rng: np.random.Generator) -> Batch:
         for step in steps:
             images = step(images, rng)
         return images

@@ -96,6 +96,11 @@ class ImageCache:
         return ImageCache(self._images, self._unreadable, self.rows[rows], self.folder)
 
 
+def rows_of(images: np.ndarray | ImageCache, rows: slice | np.ndarray) -> np.ndarray | ImageCache:
+    """The given rows of an array or of a cache; of a cache without a copy."""
+    return images.subset(rows) if isinstance(images, ImageCache) else images[rows]
+
+
 def open_cache(
     paths: Sequence[ImagePath], folder: Path, size: Size | None = None, threads: int | None = None
 ) -> ImageCache:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from competition.errors import UserError
+from pipeline import distributed
 from pipeline.devices import product_precision
 from pipeline.images.features import COLOURS, HISTOGRAMS, PIXELS, Images, computed_once, descriptors, descriptors_name
 from pipeline.models.arrays import load_state, save_state, size_of
@@ -197,8 +198,9 @@ class OnFeatures:
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Fit the features, then the model on them."""
-        self.features.fit(images, labels, self.weights)
-        train, validation = (self.features.transform(each, self.device) for each in (images, validation_images))
+        self.features = distributed.from_main(lambda: self.features.fit(images, labels, self.weights))
+        with distributed.main_first():
+            train, validation = (self.features.transform(each, self.device) for each in (images, validation_images))
         self.model.fit(train, labels, validation, validation_labels)
         return self
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from pipeline import distributed
 from pipeline.files import written
 from pipeline.models.neural import NetworkPlan, NeuralNetwork
 from pipeline.models.pacing import Epoch
@@ -34,8 +35,9 @@ class NetworkGrid(NeuralNetwork):
             point.plan = self._plan_of(number, len(points))
             point.fit(images, labels, validation_images, validation_labels)
         best = max(points, key=lambda point: point.best_accuracy)
-        self._write_table(points, best)
-        shutil.copyfile(best.folder / "history.csv", self.folder / "history.csv")
+        if distributed.is_main():
+            self._write_table(points, best)
+            shutil.copyfile(best.folder / "history.csv", self.folder / "history.csv")
         self.recipe, self.network, self.rung = best.recipe, best.network, best.rung
         self.shape, self.normalisation, self.best_accuracy = best.shape, best.normalisation, best.best_accuracy
         self.trained = tuple(epoch for point in points for epoch in point.trained)
@@ -43,7 +45,7 @@ class NetworkGrid(NeuralNetwork):
 
     def _points(self) -> list[NeuralNetwork]:
         same = {"symmetries": self.symmetries, "seed": self.seed, "device": self.device}
-        same |= {"weights": self.weights, "source": self.source}
+        same |= {"weights": self.weights, "source": self.source, "compile": self.compile}
         return [
             NeuralNetwork(recipe, self.classes, self.folder / f"grid-{number}", **same)
             for number, recipe in enumerate(self.recipe.grid_points, start=1)

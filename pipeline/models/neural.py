@@ -14,10 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from competition.errors import UserError
 from competition.spec import Symmetries
 from competition.splits import stratified_holdout
+from pipeline import distributed
 from pipeline.files import written
 from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, views
+from pipeline.images.cache import rows_of
 from pipeline.models import pacing
 from pipeline.models.inference import batch_size, outputs, predict, prepared
 from pipeline.models.networks import build_network
@@ -71,6 +74,7 @@ class NeuralNetwork:
     weights: a file or folder where ImageNet weights are looked for first, if the recipe starts from them.
     source: folder of the saved network that a recipe with ``transfer_from`` starts from.
     on_epoch: see ``Training``.
+    compile: the network is compiled for its training.
     """
 
     def __init__(
@@ -85,11 +89,12 @@ class NeuralNetwork:
         weights: Path | None = None,
         source: Path | None = None,
         on_epoch: OnEpoch | None = None,
+        compile: bool = False,
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
-        self.weights, self.source, self.on_epoch = weights, source, on_epoch
+        self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
         self.rung: Rung | None = None
         self.trained: tuple[Epoch, ...] = ()
 
@@ -109,11 +114,12 @@ class NeuralNetwork:
         self.shape = (self.recipe.input_size,) * 2 if self.recipe.input_size else images.shape[1:3]
         self.normalisation = _normalisation(sample, self.recipe)
         steps = Steps.of(len(train), self.recipe.batch_size)
-        self._take(self.plan.rung or self._interrupted_rung() or self._rung_that_fits(steps))
+        _check_parts(min(steps.batch_size, len(train)))
+        self._take(self.plan.rung or distributed.from_main(self._interrupted_rung) or self._rung_that_fits(steps))
         self.network = self._build_network()
         self._start_from_trained()
         self._initialise_from(sample)
-        training = self._training(self.network, steps)
+        training = self._training(self.network, steps, self.compile)
         training.resume()
         training.run(train, validation, self._epochs(training, steps, validation), self.recipe.name)
         self.trained, self.best_accuracy = tuple(training.epochs), training.best_accuracy
@@ -122,7 +128,12 @@ class NeuralNetwork:
     def predict_proba(self, images: np.ndarray, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """float32 ``[N, classes]``, averaged over the recipe's views of each image."""
         kinds = self._views(test_time_views)
-        return predict(self.network, images, self.normalisation, self.shape, self.device, kinds, title)
+
+        def compute(rows: slice) -> np.ndarray:
+            part = rows_of(images, rows)
+            return predict(self.network, part, self.normalisation, self.shape, self.device, kinds, title)
+
+        return distributed.shared_out(compute, len(images))
 
     def _views(self, test_time_views: bool) -> list[View]:
         kinds = views(self.symmetries, square=self.shape[0] == self.shape[1])
@@ -197,7 +208,7 @@ class NeuralNetwork:
             few = resized(sample[::4], *small)
             self.network.initialise_from(self.normalisation(few, torch.device("cpu")))
 
-    def _training(self, network: nn.Module, steps: Steps) -> Training:
+    def _training(self, network: nn.Module, steps: Steps, compile: bool = False) -> Training:
         return Training(
             network=network,
             recipe=self.recipe.model_copy(update={"batch_size": steps.batch_size}),
@@ -208,6 +219,7 @@ class NeuralNetwork:
             seed=self.seed,
             folder=self.folder,
             on_epoch=self.on_epoch,
+            compile=compile,
         )
 
     def _augmentation(self) -> Augmentation:
@@ -223,19 +235,26 @@ class NeuralNetwork:
             return islice(cut(epochs, training.stretches), len(done), None)
         evaluation = self._seconds_of_evaluation(validation.images)
         end = self.plan.deadline - evaluation * len(self._views(True))
-        return self._budgeted_epochs(training, steps, evaluation / steps.a_pass, end)
+        speeds = self._speeds(len(training.stretches), steps, evaluation / steps.a_pass)
+        return self._budgeted_epochs(training, steps, speeds, end)
 
-    def _budgeted_epochs(self, training: Training, steps: Steps, overhead: float, end: float) -> Iterator[Epoch]:
-        """Phase after phase, each with its share of the time until ``end``, by its epochs and measured speed.
+    def _speeds(self, phases: int, steps: Steps, overhead: float) -> list[dict[int, float]]:
+        """Measured seconds a batch for each image size, phase by phase.
 
         overhead: seconds that validation adds to each batch.
         """
-        full, done = max(self.shape), list(training.epochs)
+        full = max(self.shape)
         sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)} | {full}
-        speeds = [
+        return [
             {size: self._seconds_a_batch(self.network, steps, size, phase) + overhead for size in sizes}
-            for phase in range(len(training.stretches))
+            for phase in range(phases)
         ]
+
+    def _budgeted_epochs(
+        self, training: Training, steps: Steps, speeds: list[dict[int, float]], end: float
+    ) -> Iterator[Epoch]:
+        """Phase after phase, each with its share of the time until ``end``, by its epochs and measured speed."""
+        full, done = max(self.shape), list(training.epochs)
         work = [stretch.epochs * seconds[full] for stretch, seconds in zip(training.stretches, speeds, strict=True)]
         for number, (stretch, seconds) in enumerate(zip(training.stretches, speeds, strict=True)):
             recipe = self.recipe.model_copy(update={"epochs": stretch.epochs})
@@ -258,20 +277,22 @@ class NeuralNetwork:
         chosen = rungs[0]
         for rung in rungs[1:]:
             a_batch = self._mean_seconds_a_batch(self._build_network(rung.width), steps, rung.size)
-            if passes * steps.a_pass * a_batch > self.plan.deadline - time.monotonic():
+            if distributed.broadcast(passes * steps.a_pass * a_batch > self.plan.deadline - time.monotonic()):
                 break
             chosen = rung
-        with written(self.folder / "rung.json") as path:
-            path.write_text(chosen.model_dump_json())
+        if distributed.is_main():
+            with written(self.folder / "rung.json") as path:
+                path.write_text(chosen.model_dump_json())
         return chosen
 
     def _seconds_of_evaluation(self, images: np.ndarray) -> float:
-        """Seconds of one view of the images, by the measure of a few of them."""
+        """Seconds of one view of the images, by the measure of a few of them, if all ranks share them."""
         few, begun = images[: batch_size(self.shape)], time.monotonic()
         network, ready = prepared(self.network, self.device), time.monotonic()
         for answers in outputs(network, few, self.normalisation, self.shape, self.device):
             answers.cpu()  # waits for a GPU
-        return ready - begun + (time.monotonic() - ready) * len(images) / len(few)
+        shared = len(images) / len(few) / distributed.world_size()
+        return ready - begun + (time.monotonic() - ready) * shared
 
     def _mean_seconds_a_batch(self, network: nn.Module, steps: Steps, share: float) -> float:
         """Over the training, of images of that share of the full size; measured at one size, the others by area."""
@@ -282,24 +303,39 @@ class NeuralNetwork:
         return self._seconds_a_batch(network, steps, middle) * float(np.mean((sizes / middle) ** 2))
 
     def _seconds_a_batch(self, network: nn.Module, steps: Steps, size: int, phase: int = 0) -> float:
-        """Seconds of one step of the optimiser, the better of two after a first one that warms up."""
+        """Seconds of one step of the optimiser, the better of two after a first one that warms up.
+
+        All ranks step, and the main one measures.
+        """
         trial = self._training(copy.deepcopy(network), steps)
         trial.enter(phase)
-        images = np.zeros((steps.batch_size, *scaled(self.shape, size), 3), np.uint8)
-        labels = np.zeros(steps.batch_size, np.int64)
+        trial.join_ranks()
+        labels = np.zeros(steps.batch_size, np.int64)[distributed.share(steps.batch_size)]
+        images = np.zeros((len(labels), *scaled(self.shape, size), 3), np.uint8)
         epoch = Epoch(size, 1, 0.0, 1.0)
         seconds = []
         for _ in range(3):
             begun = time.monotonic()
-            trial.step(images, labels, trial.stretches[phase].start, epoch).sum().item()  # item waits for a GPU
+            start = trial.stretches[phase].start
+            trial.step(images, labels, steps.batch_size, start, epoch).sum().item()  # item waits for a GPU
             seconds.append(time.monotonic() - begun)
-        return min(seconds)
+        return distributed.broadcast(min(seconds))
 
 
 def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:
     """Part ``train`` into the rest and a stratified ``share``, by the seed 42 that the reports used."""
     rest, held = stratified_holdout(train.labels, share, seed=42)
     return train.take(rest), train.take(held)
+
+
+def _check_parts(batch: int) -> None:
+    """Raises UserError where a batch of that many images has not two for each rank, as batch norm needs."""
+    ranks = distributed.world_size()
+    if ranks > 1 and batch < 2 * ranks:
+        raise UserError(
+            f"batches of {batch} images are too small to be shared by {ranks} processes; "
+            "start fewer with torchrun's --nproc_per_node and --nnodes"
+        )
 
 
 def _sample(images: np.ndarray) -> np.ndarray:

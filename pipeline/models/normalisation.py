@@ -23,9 +23,10 @@ class Normalisation:
     def channels(self) -> int:
         return len(self.mean)
 
-    def __call__(self, images: np.ndarray, device: torch.device) -> Tensor:
+    def __call__(self, images: np.ndarray | Tensor, device: torch.device) -> Tensor:
         """uint8 ``[N, H, W, 3]`` to float32 ``[N, channels, H, W]`` on the device, channels last in memory."""
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device, non_blocking=True)
+        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+        pixels = pixels.to(device, non_blocking=True)
         pixels = pixels.to(torch.float32, copy=True)  # features are float32 already, and not to be changed
         if self.channels == 1 and pixels.shape[-1] == 3:
             pixels = (pixels @ torch.tensor(LUMA, device=device)).unsqueeze(-1)

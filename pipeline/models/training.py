@@ -4,7 +4,7 @@ import csv
 import io
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from pipeline.devices import mixed_precision
+from pipeline import distributed
+from pipeline.devices import compiled, mixed_precision, room_for_images
 from pipeline.files import written
-from pipeline.images.augment import Augmentation, resized
-from pipeline.images.cache import ImageCache
+from pipeline.images.augment import Augmentation
+from pipeline.images.cache import ImageCache, rows_of
+from pipeline.images.held import HeldImages
 from pipeline.models.inference import predict
 from pipeline.models.normalisation import Normalisation
 from pipeline.models.optimisers import build_optimisers
@@ -54,10 +56,9 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: np.ndarray) -> "LabelledImages":
+    def take(self, rows: np.ndarray | slice) -> "LabelledImages":
         """The given rows; of a cache without a copy."""
-        images = self.images.subset(rows) if isinstance(self.images, ImageCache) else self.images[rows]
-        return LabelledImages(images, self.labels[rows])
+        return LabelledImages(rows_of(self.images, rows), self.labels[rows])
 
 
 class Training:
@@ -66,6 +67,7 @@ class Training:
     augment: uint8 batch and generator to uint8 batch.
     full: pixels (height, width) that the network takes at the end of the training and in evaluation.
     on_epoch: called after every epoch; what it raises ends the training.
+    compile: the network is compiled.
     All randomness of an epoch comes from (seed, number of the epoch), so resumed equals uninterrupted.
     """
 
@@ -80,8 +82,10 @@ class Training:
         seed: int,
         folder: Path,
         on_epoch: OnEpoch | None = None,
+        compile: bool = False,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)
+        self.compiled = compiled(self.network, device) if compile else self.network
         self.recipe, self.normalise, self.augment = recipe, normalise, augment
         self.full, self.device, self.seed, self.folder = full, device, seed, folder
         self.on_epoch = on_epoch
@@ -108,18 +112,27 @@ class Training:
         self.optimisers = build_optimisers(self.network, stretch.phase.optimiser)
         self.learning_rate = LearningRate(stretch.phase.schedule, self.optimisers, stretch.epochs)
 
+    def join_ranks(self) -> None:
+        """Begin with the main rank's weights, and learn what this phase lets learn from all ranks' images.
+
+        Anew in each epoch, so that a resumed training sums gradients in the same order as an uninterrupted one.
+        """
+        self.learner = distributed.learning_together(self.compiled)
+
     def run(self, train: LabelledImages, validation: LabelledImages, epochs: Iterable[Epoch], title: str) -> None:
         """Train over ``epochs`` and leave the best-on-validation weights in the network."""
         done = self.epochs[-1].end if self.epochs else 0.0
+        train = replace(train, images=HeldImages(train.images, self.device, room_for_images(self.device)))
         with tqdm(total=1 + 1e-9, initial=done, desc=title, bar_format=BAR, leave=False) as bar:
-            for epoch in epochs:
+            for epoch in distributed.each_from_main(epochs):
                 begun = time.monotonic()
                 if (phase := stretch_at(self.stretches, epoch.start)) != self.phase:
                     self.enter(phase)
                 loss, accuracy = self._train_epoch(train, epoch, bar)
                 speed = epoch.batches * self.recipe.batch_size / (time.monotonic() - begun)
                 self._close_epoch(epoch, loss, accuracy, validation, begun, speed)
-                self.save_state()
+                if distributed.is_main():
+                    self.save_state()
                 if self.on_epoch is not None:
                     self.on_epoch(epoch.end, self.best_accuracy)
         self.network.load_state_dict(self.best_weights)
@@ -127,32 +140,36 @@ class Training:
     def _train_epoch(self, train: LabelledImages, epoch: Epoch, bar: tqdm) -> tuple[float, float]:
         """Mean loss and accuracy on the augmented training images."""
         number = len(self.epochs)
-        torch.manual_seed(self.seed * 100_003 + number)
+        torch.manual_seed(self.seed * 100_003 + number + 1_000_000_007 * distributed.rank())
         train_mode(self.network, adapts=self.recipe.transfer_from is not None)
+        self.join_ranks()
         totals = torch.zeros(2, device=self.device)
         seen, begun = 0, time.monotonic()
-        for step, (images, labels) in enumerate(prefetched(self._batches(train, epoch, number))):
+        for step, (images, labels, batch) in enumerate(prefetched(self._batches(train, epoch, number))):
             progress = epoch.start + (epoch.end - epoch.start) * step / epoch.batches
-            totals += self.step(images, labels, progress, epoch)
-            seen += len(labels)
+            totals += self.step(images, labels, batch, progress, epoch)
+            seen += batch
             bar.update((epoch.end - epoch.start) / epoch.batches)
             if step % 10 == 0:
-                loss, accuracy = (totals / seen).tolist()
+                loss, accuracy = (totals * distributed.world_size() / seen).tolist()
                 speed = seen / (time.monotonic() - begun)
                 bar.set_postfix_str(self._postfix(number, epoch, loss, accuracy, speed), refresh=False)
-        loss, accuracy = (totals / seen).tolist()
+        loss, accuracy = (distributed.summed(totals) / seen).tolist()
         return loss, accuracy
 
-    def step(self, images: np.ndarray, labels: np.ndarray, progress: float, epoch: Epoch) -> Tensor:
-        """One optimiser step on a uint8 batch. Returns the batch's summed loss and count of correct answers."""
+    def step(self, images: np.ndarray, labels: np.ndarray, batch: int, progress: float, epoch: Epoch) -> Tensor:
+        """One optimiser step on this rank's part of a uint8 batch. Returns its summed loss and count of right answers.
+
+        batch: images in the parts of all ranks, over which the gradient is to be the mean.
+        """
         targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
         self.learning_rate.before_step(self.stretches[self.phase].local(progress))
         with mixed_precision(self.device):
-            logits = self.network(self.normalise(images, self.device))
+            logits = self.learner(self.normalise(images, self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss * (len(labels) * distributed.world_size() / batch)).backward()
         for optimiser in self.optimisers:
             self.scaler.step(optimiser)
         self.scaler.update()
@@ -167,22 +184,25 @@ class Training:
         self.averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)
         self.averaged.update_parameters(self.network)
 
-    def _batches(self, train: LabelledImages, epoch: Epoch, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Resized and augmented uint8 batches of one epoch.
+    def _batches(
+        self, train: LabelledImages, epoch: Epoch, number: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        """This rank's part of the resized and augmented uint8 batches of one epoch, and how many images all parts have.
 
         An epoch that is shorter than a pass leaves off where the next one goes on, so that every image is seen
         once before any is seen again.
         """
-        rng = np.random.default_rng((self.seed, number))
+        rng = np.random.default_rng((self.seed, number, distributed.rank()))
         size, first = self.recipe.batch_size, sum(epoch.batches for epoch in self.epochs)
         a_pass = max(1, len(train) // size)
         order = None
         for step in range(first, first + epoch.batches):
             if order is None or step % a_pass == 0:
                 order = np.random.default_rng((self.seed, step // a_pass, 0)).permutation(len(train))
-            rows = np.sort(order[step % a_pass * size :][:size])
-            images = resized(train.images[rows], *scaled(self.full, epoch.size))
-            yield self.augment(images, rng), train.labels[rows]
+            batch = order[step % a_pass * size :][:size]
+            rows = np.sort(batch[distributed.share(len(batch))])
+            images = train.images.batch(rows, *scaled(self.full, epoch.size))
+            yield self.augment(images, rng), train.labels[rows], len(batch)
 
     def _close_epoch(
         self,
@@ -194,7 +214,7 @@ class Training:
         speed: float,
     ) -> None:
         """Validate, keep the weights if they are the best so far, and write the epoch down."""
-        probabilities = predict(self.evaluated, validation.images, self.normalise, self.full, self.device)
+        probabilities = self._probabilities(validation)
         truth = probabilities[np.arange(len(validation)), validation.labels]
         validation_accuracy = float((probabilities.argmax(1) == validation.labels).mean())
         validation_loss = float(-np.log(truth.clip(1e-7)).mean())
@@ -216,7 +236,17 @@ class Training:
         )
         self.epochs.append(epoch)
         self.history.append(record)
-        self._write_history()
+        if distributed.is_main():
+            self._write_history()
+
+    def _probabilities(self, validation: LabelledImages) -> np.ndarray:
+        """float32 ``[N, classes]``, each rank predicting a part of the images."""
+        distributed.share_state(self.evaluated)
+
+        def compute(rows: slice) -> np.ndarray:
+            return predict(self.evaluated, validation.take(rows).images, self.normalise, self.full, self.device)
+
+        return distributed.shared_out(compute, len(validation))
 
     def _postfix(self, number: int, epoch: Epoch, loss: float, accuracy: float, speed: float) -> str:
         best = f", val {self.best_accuracy:.3f}" if self.history else ""
@@ -249,10 +279,9 @@ class Training:
 
     def resume(self) -> None:
         """Take up the state that an interrupted run left in the folder, if it left one."""
-        path = self.folder / "checkpoint.pt"
-        if not path.is_file():
+        state = distributed.from_main(self._saved_state)
+        if state is None:
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
         self.enter(state["phase"])
         self.network.load_state_dict(state["network"])
         if self.averaged is not None:
@@ -264,6 +293,10 @@ class Training:
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.history = [EpochRecord(**record) for record in state["history"]]
         self.best_accuracy, self.best_weights = state["best_accuracy"], state["best_weights"]
+
+    def _saved_state(self) -> dict | None:
+        path = self.folder / "checkpoint.pt"
+        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
 
 
 BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"

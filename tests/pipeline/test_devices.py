@@ -1,5 +1,9 @@
 """The device switch."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -30,3 +34,18 @@ def test_products_are_in_half_precision_only_where_the_processor_computes_it(mon
     monkeypatch.setattr(devices, "_native_bfloat16", lambda: native)
     with mixed_precision(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == precision
+
+
+def test_a_processor_holds_no_images_besides_their_cache():
+    assert devices.room_for_images(torch.device("cpu")) == 0
+
+
+def test_where_nothing_can_be_compiled_one_line_says_so_and_the_network_stays_what_it_is(tmp_path):
+    code = (
+        "import torch; from pipeline.devices import compiled; network = torch.nn.Linear(2, 2); "
+        "print(compiled(network, torch.device('cpu')) is network)"
+    )
+    broken = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": "."}
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | broken, capture_output=True, text=True)
+    line, unchanged = done.stdout.splitlines()
+    assert line.startswith("going on without --compile") and unchanged == "True"

@@ -29,13 +29,14 @@ def test_without_any_option_the_portfolio_trains_for_five_minutes():
 def test_every_option_of_train_is_heard(tmp_path):
     line = (
         f"--competition cars --data {tmp_path} --models sprint dhc-* --epochs 3 --limit 500 --folds 5 --size 48 "
-        f"--seed 7 --device cpu --work {tmp_path} --fresh --skip-unreadable --image-column file --label-column make"
+        f"--seed 7 --device cpu --work {tmp_path} --fresh --skip-unreadable --image-column file --label-column make "
+        "--compile"
     )
     settings = train_settings(line.split())
     assert settings.competition == "cars" and settings.data == tmp_path and settings.work == tmp_path
     assert settings.models == ("sprint", "dhc-*")
     assert (settings.epochs, settings.limit, settings.folds, settings.size, settings.seed) == (3, 500, 5, 48, 7)
-    assert settings.fresh and settings.skip_unreadable
+    assert settings.fresh and settings.skip_unreadable and settings.compile
     assert (settings.image_column, settings.label_column, settings.device) == ("file", "make", "cpu")
 
 

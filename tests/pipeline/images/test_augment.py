@@ -5,6 +5,7 @@ import warnings
 import albumentations
 import numpy as np
 import pytest
+import torch
 
 from competition.errors import UserError
 from pipeline.images.augment import build_augmentation, chain, resized, shift, symmetric, views
@@ -89,7 +90,7 @@ def test_augmenting_leaves_the_given_images_alone():
     np.testing.assert_array_equal(images, before)
 
 
-@pytest.mark.parametrize(
+every_augmentation = pytest.mark.parametrize(
     "augment",
     [
         shift(0.2),
@@ -99,11 +100,24 @@ def test_augmenting_leaves_the_given_images_alone():
     ],
     ids=["shift", "symmetric", "albumentations", "chain"],
 )
+
+
+@every_augmentation
 def test_the_generator_alone_decides(augment):
     images = noise(16)
     first, again, other = (augment(images, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+@every_augmentation
+@pytest.mark.parametrize("width", [12, 9])
+def test_a_batch_that_lies_on_a_device_is_changed_in_the_same_way(augment, width):
+    images = noise(16, width=width)
+    tensor = torch.from_numpy(images.copy())
+    changed = augment(tensor, np.random.default_rng(3))
+    np.testing.assert_array_equal(np.asarray(changed), augment(images, np.random.default_rng(3)))
+    np.testing.assert_array_equal(tensor.numpy(), images)
 
 
 def test_a_transform_of_albumentations_goes_by_its_class_name():

@@ -1,6 +1,7 @@
 """The training loop: what it learns, what it leaves behind, and that resumed equals uninterrupted."""
 
 import csv
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from pipeline.images.augment import chain, shift, symmetric
+from pipeline.models import training as loop
 from pipeline.models.inference import predict
 from pipeline.models.networks import build_network
 from pipeline.models.normalisation import Normalisation
@@ -139,6 +141,32 @@ def test_the_seed_decides_every_bit(tmp_path):
     )
     assert_same_weights(first.network, again.network)
     assert history(first) == history(again) != history(other)
+
+
+def test_images_that_lie_on_the_device_train_the_same_weights(tmp_path, monkeypatch):
+    recipe = protocol()
+    plain = run(begin(tmp_path / "plain", recipe), epochs_of(recipe, 2))
+    monkeypatch.setattr(loop, "room_for_images", lambda device: 10**9)
+    held = run(begin(tmp_path / "held", recipe), epochs_of(recipe, 2))
+    assert_same_weights(plain.network, held.network)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+def test_a_compiled_network_learns_what_it_learns_uncompiled(tmp_path):
+    recipe = protocol("sgd, constant")
+    trainings = []
+    for compile in (False, True):
+        torch.manual_seed(0)
+        network = build_network("cnn", 4, (16, 16), filters=[4], pool=2)
+        training = Training(
+            network, recipe, TO_UNIT, chain([]), (16, 16), CPU, 0, tmp_path / str(compile), compile=compile
+        )
+        trainings.append(run(training, epochs_of(recipe, 2)))
+    plain, quick = trainings
+    assert quick.compiled is not quick.network and plain.compiled is plain.network
+    assert [row.loss for row in quick.history] == pytest.approx([row.loss for row in plain.history], rel=0.02)
+    answers = (predict(each.network, VALIDATION.images, TO_UNIT, (16, 16), CPU) for each in trainings)
+    np.testing.assert_allclose(*answers, atol=0.02)
 
 
 def test_epochs_differ_in_their_batches_and_show_no_image_twice(tmp_path):
