@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from competition.errors import UserError
 from competition.spec import Symmetries
@@ -117,7 +118,7 @@ class NeuralNetwork:
         _check_parts(min(steps.batch_size, len(train)))
         self._take(self.plan.rung or distributed.from_main(self._interrupted_rung) or self._rung_that_fits(steps))
         self.network = self._build_network()
-        self._start_from_trained()
+        self._start_from_trained(sample)
         self._initialise_from(sample)
         training = self._training(self.network, steps, self.compile)
         training.resume()
@@ -182,18 +183,30 @@ class NeuralNetwork:
         channels = self.normalisation.channels
         return build_network(self.recipe.network.name, self.classes, self.shape, channels, **arguments)
 
-    def _start_from_trained(self) -> None:
-        """Take over what the recipe starts from: ImageNet weights, or a network trained on other images.
-
-        Of the latter all but the output layer, as its classes are others, and how its images were normalised.
-        """
+    def _start_from_trained(self, sample: np.ndarray) -> None:
+        """Take over what the recipe starts from: ImageNet weights, or a network trained on other images."""
         if self.recipe.pretrained:
             start_from_imagenet(self.network, self.recipe.network.name, self.weights)
         if self.recipe.transfer_from is not None:
-            source, output = NeuralNetwork.load(self.source), output_layer(self.network)
-            self.normalisation = source.normalisation
-            state = {k: v for k, v in source.network.state_dict().items() if not k.startswith(f"{output}.")}
-            start_from(self.network, state, f"weights in {self.source}", head=output)
+            self._start_from_source()
+            self._adapt_to(sample)
+
+    def _start_from_source(self) -> None:
+        """All but the output layer, as its classes are others, and how its images were normalised."""
+        source, output = NeuralNetwork.load(self.source), output_layer(self.network)
+        self.normalisation = source.normalisation
+        state = {k: v for k, v in source.network.state_dict().items() if not k.startswith(f"{output}.")}
+        start_from(self.network, state, f"weights in {self.source}", head=output)
+
+    def _adapt_to(self, sample: np.ndarray) -> None:
+        """Give batch norms the averages of the images that the network is now for, so that its filters fit these.
+
+        Li et al. 2016, Revisiting Batch Normalization for Practical Domain Adaptation (arXiv:1603.04779).
+        """
+        self.network.to(self.device)
+        starts = range(0, len(sample), batch_size(self.shape))
+        parts = (resized(sample[start : start + starts.step], *self.shape) for start in starts)
+        update_bn((self.normalisation(part, self.device) for part in parts), self.network)
 
     def _take(self, rung: Rung | None) -> None:
         """Settle width and input size; without a rung they are the recipe's."""

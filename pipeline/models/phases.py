@@ -83,13 +83,9 @@ def _learning(network: nn.Module, train: Trained) -> set[str]:
     return {name for name in names if name.startswith(prefixes)}
 
 
-def train_mode(network: nn.Module, adapts: bool = False) -> None:
-    """Training mode, except for batch norms that are frozen: these keep the averages they have.
-
-    adapts: frozen batch norms, too, take on the averages of the images they now see; what was learnt of other images
-    then fits these better (Li et al. 2016, Revisiting Batch Normalization for Practical Domain Adaptation).
-    """
+def train_mode(network: nn.Module) -> None:
+    """Training mode, except for batch norms that are frozen: these keep the averages they have."""
     network.train()
-    for module in [] if adapts else network.modules():
+    for module in network.modules():
         if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
             module.eval()

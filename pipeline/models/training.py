@@ -108,7 +108,7 @@ class Training:
         """Begin the phase of that number, with a new optimiser, on the weights as they are."""
         self.phase, stretch = phase, self.stretches[phase]
         freeze(self.network, stretch.phase.train, self.frozen)
-        train_mode(self.network, adapts=self.recipe.transfer_from is not None)
+        train_mode(self.network)
         self.optimisers = build_optimisers(self.network, stretch.phase.optimiser)
         self.learning_rate = LearningRate(stretch.phase.schedule, self.optimisers, stretch.epochs)
 
@@ -141,7 +141,7 @@ class Training:
         """Mean loss and accuracy on the augmented training images."""
         number = len(self.epochs)
         torch.manual_seed(self.seed * 100_003 + number + 1_000_000_007 * distributed.rank())
-        train_mode(self.network, adapts=self.recipe.transfer_from is not None)
+        train_mode(self.network)
         self.join_ranks()
         totals = torch.zeros(2, device=self.device)
         seen, begun = 0, time.monotonic()

@@ -127,12 +127,15 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("train", "moved"), [("head", set()), ("head-and-last-convolution", CONVOLUTION)])
-def test_a_transfer_moves_what_it_may_and_the_averages_of_its_batch_norms(tmp_path, source, train, moved):
+def test_a_transfer_moves_what_it_may_and_adapts_batch_norms_to_the_new_images(tmp_path, source, train, moved):
     model = network(tmp_path / "new", recipe(transfer_from="mine", train=train), source=source).fit(*SAMPLE)
     before = NeuralNetwork.load(source)
     assert model.normalisation == before.normalisation
     changed = {k for k, v in state(model).items() if k.startswith("features") and not torch.equal(v, state(before)[k])}
     assert changed - AVERAGES == moved and changed >= AVERAGES
+    if train == "head":
+        seen = before.network.features[0](model.normalisation(SAMPLE[0], torch.device("cpu")))
+        torch.testing.assert_close(state(model)["features.1.running_mean"], seen.mean((0, 2, 3)), rtol=1e-3, atol=1e-3)
     assert state(model)["head.2.weight"].shape == (CLASSES, 8)
 
 
