@@ -92,7 +92,7 @@ def settle_symmetries(
 def _wants_symmetries(recipe: AnyRecipe) -> bool:
     if isinstance(recipe, ClassicalRecipe):
         return False
-    return recipe.views == "symmetries" or any(step.name == "Symmetries" for step in recipe.augment)
+    return recipe.views != "one" or any(step.name == "Symmetries" for step in recipe.augment)
 
 
 def _tried_once(labelled: Labelled, classes: int, settings: Settings, device: torch.device, folder: Path) -> Trial:

@@ -75,6 +75,30 @@ def views(symmetries: Symmetries, square: bool) -> list[View]:
     return [_view(axes, turn) for turn in turns for axes in flips]
 
 
+def shifted_views(symmetries: Symmetries, square: bool) -> list[View]:
+    """``views`` and, if these are one or two, each of them shifted along the diagonal, too, one pixel either way.
+
+    As in K. Jordan's multi-crop evaluation (arXiv:2404.00498).
+    """
+    kinds = views(symmetries, square)
+    return kinds if len(kinds) > 2 else [_shifted(kind, pixels) for kind in kinds for pixels in (0, -1, 1)]
+
+
+def _shifted(view: View, pixels: int) -> View:
+    """Down and to the right, the border mirrored in."""
+
+    def shifted(images: Batch) -> Batch:
+        seen = view(images)
+        if pixels == 0:
+            return seen
+        _, height, width, _ = seen.shape
+        reach = abs(pixels)
+        padded, start = _mirrored_in(seen, reach), reach - pixels
+        return padded[:, start : start + height, start : start + width]
+
+    return shifted
+
+
 def _view(axes: tuple[int, ...], transpose: bool) -> View:
     def view(images: Batch) -> Batch:
         turned = images.swapaxes(1, 2) if transpose else images

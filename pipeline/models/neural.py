@@ -20,7 +20,7 @@ from competition.spec import Symmetries
 from competition.splits import stratified_holdout
 from pipeline import distributed
 from pipeline.files import written
-from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, views
+from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.images.cache import rows_of
 from pipeline.models import pacing
 from pipeline.models.inference import batch_size, outputs, predict, prepared
@@ -137,8 +137,9 @@ class NeuralNetwork:
         return distributed.shared_out(compute, len(images))
 
     def _views(self, test_time_views: bool) -> list[View]:
-        kinds = views(self.symmetries, square=self.shape[0] == self.shape[1])
-        return kinds if test_time_views and self.recipe.views == "symmetries" else kinds[:1]
+        kinds = shifted_views if self.recipe.views == "shifts" else views
+        found = kinds(self.symmetries, square=self.shape[0] == self.shape[1])
+        return found if test_time_views and self.recipe.views != "one" else found[:1]
 
     @property
     def parameters(self) -> int:

@@ -138,6 +138,7 @@ class NeuralRecipe(Recipe):
     pretrained: the network starts from ImageNet weights (weights.py).
     transfer_from: a recipe; the network, the same, starts from the newest one trained by it on another competition.
     train: see ``Phase``; together with ``optimiser`` and ``schedule`` the first phase. then: the later ones.
+    views: predictions are of the image as it is, or the mean over its flips and turns, or over shifts of these, too.
     grid: tables with other values for some of the recipe's keys; each is trained, the best on validation is kept.
     ladder: what a time budget may choose from, the cheapest first: the dearest with which the network still sees
         every image ``least_passes`` times and, counting repeats, ``least_images`` images.
@@ -162,7 +163,7 @@ class NeuralRecipe(Recipe):
     growing: tuple[PositiveFloat, ...] = (1.0,)
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     holdout: Fraction | None = None
-    views: Literal["one", "symmetries"] = "one"
+    views: Literal["one", "symmetries", "shifts"] = "one"
     ladder: tuple[Rung, ...] = ()
     least_passes: PositiveFloat = 1.0
     least_images: NonNegativeInt = 0

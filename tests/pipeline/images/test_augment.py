@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from competition.errors import UserError
-from pipeline.images.augment import build_augmentation, chain, resized, shift, symmetric, views
+from pipeline.images.augment import build_augmentation, chain, resized, shift, shifted_views, symmetric, views
 
 
 def noise(count: int, height: int = 12, width: int = 12) -> np.ndarray:
@@ -70,6 +70,22 @@ def test_views_of_images_that_are_not_square_keep_their_shape():
     turned = [view(images) for view in views("all", square=False)]
     assert [view.shape for view in turned] == [images.shape] * 4
     assert len({view.tobytes() for view in turned}) == 4
+
+
+@pytest.mark.parametrize(("symmetries", "count"), [("none", 3), ("mirror", 6), ("all", 8)])
+def test_predictions_average_over_a_few_views_that_differ_and_the_image_itself_comes_first(symmetries, count):
+    images = noise(2)
+    seen = [np.ascontiguousarray(view(images)) for view in shifted_views(symmetries, square=True)]
+    np.testing.assert_array_equal(seen[0], images)
+    assert {view.shape for view in seen} == {images.shape}
+    assert len({view.tobytes() for view in seen}) == len(seen) == count
+
+
+def test_few_views_are_also_shifted_by_a_pixel_to_either_side():
+    images = noise(2)
+    _, up, down = (view(images) for view in shifted_views("none", square=True))
+    np.testing.assert_array_equal(up[:, :-1, :-1], images[:, 1:, 1:])
+    np.testing.assert_array_equal(down[:, 1:, 1:], images[:, :-1, :-1])
 
 
 @pytest.mark.parametrize("symmetries", ["none", "mirror", "all"])
