@@ -264,14 +264,15 @@ def _toml(value: Any) -> str:
 def choose_recipes(patterns: list[str], folder: Path = RECIPES) -> list[AnyRecipe]:
     """The recipes of the given names or patterns (``fashion-*``), each once, in the order asked for.
 
-    Raises UserError with the nearest names for a pattern that matches nothing.
+    Raises UserError with the nearest names, or all, for a pattern that matches nothing.
     """
     names = recipe_names(folder)
     chosen: dict[str, None] = {}
     for pattern in patterns:
         matches = [name for name in names if fnmatchcase(name, pattern)]
         if not matches:
-            near = get_close_matches(pattern, names, n=3, cutoff=0.4) or names
-            raise UserError(f"no recipe is called {pattern!r}; did you mean {', '.join(near)}?")
+            near = get_close_matches(pattern, names, n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(near)}?" if near else f"{folder} holds {', '.join(names)}"
+            raise UserError(f"no recipe is called {pattern!r}; {hint}")
         chosen |= dict.fromkeys(matches)
     return [load_recipe(folder / f"{name}.toml") for name in chosen]
