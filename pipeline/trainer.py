@@ -57,7 +57,7 @@ class Trainer:
             return self._train(recipe, model, plan)
         return distributed.from_main(lambda: self._train(recipe, model, plan))
 
-    def _train(self, recipe: ClassicalRecipe | NeuralRecipe, model: ModelPlan, plan: Plan) -> ModelPlan:
+    def _train(self, recipe: AnyRecipe, model: ModelPlan, plan: Plan) -> ModelPlan:
         folder, key = self.folder / recipe.name, self._fingerprint(recipe, model)
         if run := distributed.from_main(lambda: self._begin_run(recipe, folder, key)):
             print(f"{recipe.name}: trained before by the same command ({run.score.accuracy:.4f}); --fresh repeats it")
@@ -68,7 +68,7 @@ class Trainer:
         print(f"{recipe.name}: {run.score.accuracy:.4f} of validation right after {run.seconds:.0f} s")
         return run.plan
 
-    def _begin_run(self, recipe: ClassicalRecipe | NeuralRecipe, folder: Path, key: str) -> Run | None:
+    def _begin_run(self, recipe: AnyRecipe, folder: Path, key: str) -> Run | None:
         """The run if it was finished before; else its folder is ready for it."""
         begin_run(folder, key, self.settings.fresh)
         if run := read_run(folder):
