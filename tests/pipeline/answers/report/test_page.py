@@ -1,13 +1,14 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pipeline.answers.report.page import measure
+from pipeline.answers.report.page import measure, write_report
 
 FIGURES = {
     "comparison",
@@ -139,6 +140,16 @@ def test_the_page_says_what_its_numbers_are_measured_on(parsed):
     words = " ".join(parsed.text.split())
     assert "measured on 40 validation images" in words
     assert "The expected accuracy was measured on parts of them that the selection of the blend did not see" in words
+
+
+def test_the_images_of_each_split_are_counted(answers, parsed, tmp_path):
+    classes = f"{len(answers.competition.classes)} classes"
+    assert f"45 training, 40 validation and 10 test images of {classes}." in " ".join(parsed.text.split())
+    val = answers.competition.val
+    held_out = replace(answers.competition, train=val, val=val.take([]))
+    page = write_report(replace(answers, competition=held_out, submission=tmp_path / "submission.csv"))
+    lead = f"40 training and 10 test images of {classes}; 40 of the training images validate."
+    assert lead in " ".join(Page(page).text.split())
 
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "–"), (float("nan"), "–"), (1234.5678, "1,234.568")])
