@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from pipeline import tune
 from pipeline.models import search_space
-from pipeline.models.recipe import RECIPES, load_recipe
+from pipeline.models.recipe import RECIPES, Rung, load_recipe
 from pipeline.settings import run_door
 from pipeline.study import open_storage
 
@@ -189,9 +189,11 @@ def test_a_budget_is_shared_by_the_trials(tmp_path, insects, recipes, monkeypatc
 def test_all_trials_train_at_one_size_and_width(tmp_path, insects, recipes, monkeypatch):
     monkeypatch.setattr(tune, "BEGUN", time.monotonic())
     journal = tmp_path / "sprint.journal"
-    options = ("--work", tmp_path, "--model", "sprint", "--trials", 2, "--budget", "30s", "--storage", journal)
+    options = ("--work", tmp_path, "--model", "sprint", "--trials", 2, "--budget", "60s", "--storage", journal)
     assert status(*insects, *options) == 0
-    assert study_of(journal).user_attrs == {"rung": {"size": 1.0, "width": 16}}
+    attributes = study_of(journal).user_attrs
+    assert attributes.keys() == {"rung"}
+    assert Rung(**attributes["rung"]) in load_recipe(RECIPES / "sprint.toml").ladder
 
 
 def test_a_budget_that_holds_no_trial_is_said(tmp_path, insects, recipes, monkeypatch, capsys):
