@@ -25,7 +25,8 @@ class Blend:
     gains: what each member added to the validation accuracy when first chosen; the first, all of its own.
     score: of the blend, on the images that chose it.
     expected: accuracy on images that did not choose it: selected on four fifths of validation and measured on
-        the other fifth, in turn. Where choosing one model alone does no worse by that measure, that one is the blend.
+        the other fifth, in turn. Where choosing one model alone is as good by that measure, but for one standard error
+        of the difference, that one is the blend.
     best_single, single_score: the best member alone, on the same images.
     """
 
@@ -70,19 +71,19 @@ def select_blend(predictions: Mapping[str, Predictions], ids: Sequence[str], lab
     members = [predictions[name].aligned_to(ids) for name in names]
     stack = _stack(members)
     picks, accuracies = _select(stack, labels, np.ones(len(labels), dtype=bool))
-    expected, expected_single = (_expected_accuracy(stack, labels, rounds) for rounds in (ROUNDS, 1))
+    unseen, unseen_single = (_right_unseen(stack, labels, rounds) for rounds in (ROUNDS, 1))
     single = score(stack[picks[0]], labels)
     blended = score(_mean(members, picks).probabilities, labels)
     # rounding the mean to float32 can tie what was apart in the sum
-    if expected <= expected_single or blended.accuracy < single.accuracy:
-        picks, accuracies, blended, expected = picks[:1], accuracies[:1], single, expected_single
+    if not _clearly_better(unseen, unseen_single) or blended.accuracy < single.accuracy:
+        picks, accuracies, blended, unseen = picks[:1], accuracies[:1], single, unseen_single
     steps = [accuracies[0], *(after - before for before, after in pairwise(accuracies))]
     chosen = list(dict.fromkeys(picks))
     return Blend(
         weights={names[pick]: picks.count(pick) / len(picks) for pick in chosen},
         gains={names[pick]: steps[picks.index(pick)] for pick in chosen},
         score=blended,
-        expected=expected,
+        expected=float(unseen.mean()),
         best_single=names[picks[0]],
         single_score=single,
     )
@@ -143,11 +144,18 @@ def _right(total: np.ndarray, labels: np.ndarray, counted: np.ndarray) -> int:
     return int(np.count_nonzero((total.argmax(axis=1) == labels) & counted))
 
 
-def _expected_accuracy(stack: np.ndarray, labels: np.ndarray, rounds: int) -> float:
-    """Accuracy where selection saw four fifths of the images and the other one measured it, in turn."""
+def _right_unseen(stack: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:
+    """bool ``[N]``: which images are right where selection saw four fifths of them and this one was not among these."""
     parts = np.random.default_rng(0).permutation(len(labels)) % PARTS
-    right = 0
+    right = np.zeros(len(labels), dtype=bool)
     for part in range(PARTS):
         picks, _ = _select(stack, labels, parts != part, rounds)
-        right += _right(sum(stack[pick] for pick in picks), labels, parts == part)
-    return right / len(labels)
+        winners = sum(stack[pick] for pick in picks).argmax(axis=1)
+        right |= (winners == labels) & (parts == part)
+    return right
+
+
+def _clearly_better(right: np.ndarray, other: np.ndarray) -> bool:
+    """Whether ``right`` counts more images than ``other`` by over one standard error of that difference (McNemar)."""
+    gained, lost = np.count_nonzero(right & ~other), np.count_nonzero(other & ~right)
+    return gained - lost > (gained + lost) ** 0.5

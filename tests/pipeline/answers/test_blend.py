@@ -119,6 +119,25 @@ def test_a_weak_model_may_help_with_a_small_weight():
     assert 0 < blend.weights["weak"] <= 1 / 3
 
 
+@pytest.mark.parametrize(("gained", "blended"), [(8, False), (30, True)])
+def test_a_gain_that_may_be_chance_is_not_taken(gained, blended):
+    """The weak model puts some images right and five wrong; it has no opinion on the others."""
+    labels = np.zeros(1000, dtype=np.int64)
+    strong, weak = np.full(1000, 0.9), np.full(1000, 0.49)
+    rows = np.random.default_rng(0).permutation(1000)
+    for chosen, (mine, other) in {
+        (0, 100): (0.1, 0.49),
+        (100, 105): (0.51, 0.1),
+        (105, 105 + gained): (0.49, 0.9),
+    }.items():
+        strong[rows[slice(*chosen)]], weak[rows[slice(*chosen)]] = mine, other
+    models = {
+        name: Predictions(some_ids(1000), np.stack([right, 1 - right], axis=1))
+        for name, right in {"strong": strong, "weak": weak}.items()
+    }
+    assert ("weak" in select_blend(models, some_ids(1000), labels).weights) == blended
+
+
 def test_of_two_models_equally_often_right_the_surer_one_is_the_best_single():
     labels = np.array([0, 1, 0, 1, 0])
     sure, unsure = (Predictions(some_ids(5), np.where(np.eye(2)[labels] > 0, p, 1 - p)) for p in (0.9, 0.6))
