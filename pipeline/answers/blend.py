@@ -15,6 +15,7 @@ from pipeline.answers.scores import Score, score, text_table
 
 ROUNDS = 25
 PARTS = 5
+CLEARLY = 1.645  # standard errors: chance alone gives that much in one of twenty cases
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Blend:
     gains: what each member added to the validation accuracy when first chosen; the first, all of its own.
     score: of the blend, on the images that chose it.
     expected: accuracy on images that did not choose it: selected on four fifths of validation and measured on
-        the other fifth, in turn. Where choosing one model alone is as good by that measure, but for one standard error
-        of the difference, that one is the blend.
+        the other fifth, in turn. Where that is not clearly better than choosing one model alone, that one is the
+        blend.
     best_single, single_score: the best member alone, on the same images.
     """
 
@@ -156,6 +157,6 @@ def _right_unseen(stack: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndar
 
 
 def _clearly_better(right: np.ndarray, other: np.ndarray) -> bool:
-    """Whether ``right`` counts more images than ``other`` by over one standard error of that difference (McNemar)."""
+    """Whether ``right`` counts more images than ``other`` at the one-sided level of 5 % (McNemar's test)."""
     gained, lost = np.count_nonzero(right & ~other), np.count_nonzero(other & ~right)
-    return gained - lost > (gained + lost) ** 0.5
+    return gained - lost > CLEARLY * (gained + lost) ** 0.5

@@ -145,12 +145,12 @@ def test_of_two_models_equally_often_right_the_surer_one_is_the_best_single():
 
 
 def test_what_selection_did_not_see_tells_a_lucky_pick_from_skill():
-    """Of forty models that guess, some look good on the images that chose them; unseen ones say 0.1."""
+    """Of forty models that guess, the best looks good on the images that chose it; unseen ones say 0.1."""
     labels = np.random.default_rng(1).integers(0, 10, 300)
     models = {f"guess{seed}": guesses(labels, 10, 0, seed) for seed in range(40)}
     blend = select_blend(models, some_ids(300), labels)
-    assert blend.score.accuracy > 0.17
-    assert blend.expected < 0.15
+    assert blend.score.accuracy > 0.13
+    assert blend.expected < 0.11
 
 
 def test_the_table_shows_members_and_how_the_expectation_was_measured(models, labels):
