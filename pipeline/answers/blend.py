@@ -138,11 +138,11 @@ def _quality(total: np.ndarray, truth: np.ndarray, labels: np.ndarray, seen: np.
     The likelihood is rounded, so that the order of a sum does not decide between equals.
     """
     likelihood = np.log(np.maximum(truth, np.finfo(np.float32).eps)) @ seen
-    return _right(total, labels, seen), round(float(likelihood), 6)
+    return int(np.count_nonzero(_right(total, labels, seen))), round(float(likelihood), 6)
 
 
-def _right(total: np.ndarray, labels: np.ndarray, counted: np.ndarray) -> int:
-    return int(np.count_nonzero((total.argmax(axis=1) == labels) & counted))
+def _right(total: np.ndarray, labels: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    return (total.argmax(axis=1) == labels) & counted
 
 
 def _right_unseen(stack: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:
@@ -151,8 +151,7 @@ def _right_unseen(stack: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndar
     right = np.zeros(len(labels), dtype=bool)
     for part in range(PARTS):
         picks, _ = _select(stack, labels, parts != part, rounds)
-        winners = sum(stack[pick] for pick in picks).argmax(axis=1)
-        right |= (winners == labels) & (parts == part)
+        right |= _right(sum(stack[pick] for pick in picks), labels, parts == part)
     return right
 
 

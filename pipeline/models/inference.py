@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pipeline import distributed
 from pipeline.devices import mixed_precision, product_precision
 from pipeline.images.augment import View, resized
-from pipeline.images.cache import ImageCache
+from pipeline.images.cache import ImageCache, rows_of
 from pipeline.models.folding import FUSES, activations_fused, folded
 from pipeline.models.normalisation import Normalisation
 from pipeline.models.prefetch import prefetched
@@ -30,9 +31,15 @@ def predict(
     """Probabilities float32 ``[N, classes]``, averaged over the views. The network stays as it is.
 
     images: uint8 ``[N, H, W, 3]``. full: (height, width) that the network takes. title: shows a progress bar.
+    Of several ranks each predicts a part of the images.
     """
-    answers = outputs(prepared(network, device), images, normalise, full, device, views, title)
-    return torch.cat([logits.softmax(2).mean(0).cpu() for logits in answers]).numpy()
+
+    def compute(rows: slice) -> np.ndarray:
+        part = rows_of(images, rows)
+        answers = outputs(prepared(network, device), part, normalise, full, device, views, title)
+        return torch.cat([logits.softmax(2).mean(0).cpu() for logits in answers]).numpy()
+
+    return distributed.shared_out(compute, len(images))
 
 
 def prepared(network: nn.Module, device: torch.device) -> nn.Module:
@@ -56,14 +63,19 @@ def outputs(
     title: str | None = None,
 ) -> Iterator[Tensor]:
     """What a prepared network gives, float32 ``[views, n, D]`` for a batch of n images after the other."""
-    starts = range(0, len(images), batch_size(full))
-    resizes = (resized(images[start : start + starts.step], *full) for start in starts)
-    batches = ([np.ascontiguousarray(view(batch)) for view in views] for batch in resizes)
-    bar = tqdm(prefetched(batches), title, len(starts), unit="batch", leave=False, disable=title is None)
+    batches = ([np.ascontiguousarray(view(batch)) for view in views] for batch in resized_batches(images, full))
+    count = -(-len(images) // batch_size(full))
+    bar = tqdm(prefetched(batches), title, count, unit="batch", leave=False, disable=title is None)
     for batch in bar:
         with torch.inference_mode(), mixed_precision(device):
             answers = torch.stack([network(normalise(view, device)).float() for view in batch])
         yield answers
+
+
+def resized_batches(images: np.ndarray | ImageCache, full: tuple[int, int]) -> Iterator[np.ndarray]:
+    """The images, uint8 ``[N, H, W, 3]``, at (height, width) ``full``, as many at once as are predicted at once."""
+    starts = range(0, len(images), batch_size(full))
+    return (resized(images[start : start + starts.step], *full) for start in starts)
 
 
 def batch_size(full: tuple[int, int]) -> int:

@@ -21,9 +21,8 @@ from competition.splits import stratified_holdout
 from pipeline import distributed
 from pipeline.files import written
 from pipeline.images.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
-from pipeline.images.cache import rows_of
 from pipeline.models import pacing
-from pipeline.models.inference import batch_size, outputs, predict, prepared
+from pipeline.models.inference import batch_size, outputs, predict, prepared, resized_batches
 from pipeline.models.networks import build_network
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
 from pipeline.models.normalisation import LUMA, Normalisation
@@ -129,12 +128,7 @@ class NeuralNetwork:
     def predict_proba(self, images: np.ndarray, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """float32 ``[N, classes]``, averaged over the recipe's views of each image."""
         kinds = self._views(test_time_views)
-
-        def compute(rows: slice) -> np.ndarray:
-            part = rows_of(images, rows)
-            return predict(self.network, part, self.normalisation, self.shape, self.device, kinds, title)
-
-        return distributed.shared_out(compute, len(images))
+        return predict(self.network, images, self.normalisation, self.shape, self.device, kinds, title)
 
     def _views(self, test_time_views: bool) -> list[View]:
         kinds = shifted_views if self.recipe.views == "shifts" else views
@@ -205,8 +199,7 @@ class NeuralNetwork:
         Li et al. 2016, Revisiting Batch Normalization for Practical Domain Adaptation (arXiv:1603.04779).
         """
         self.network.to(self.device)
-        starts = range(0, len(sample), batch_size(self.shape))
-        parts = (resized(sample[start : start + starts.step], *self.shape) for start in starts)
+        parts = resized_batches(sample, self.shape)
         update_bn((self.normalisation(part, self.device) for part in parts), self.network)
 
     def _take(self, rung: Rung | None) -> None:

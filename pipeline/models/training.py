@@ -214,7 +214,8 @@ class Training:
         speed: float,
     ) -> None:
         """Validate, keep the weights if they are the best so far, and write the epoch down."""
-        probabilities = self._probabilities(validation)
+        distributed.share_state(self.evaluated)
+        probabilities = predict(self.evaluated, validation.images, self.normalise, self.full, self.device)
         truth = probabilities[np.arange(len(validation)), validation.labels]
         validation_accuracy = float((probabilities.argmax(1) == validation.labels).mean())
         validation_loss = float(-np.log(truth.clip(1e-7)).mean())
@@ -238,15 +239,6 @@ class Training:
         self.history.append(record)
         if distributed.is_main():
             self._write_history()
-
-    def _probabilities(self, validation: LabelledImages) -> np.ndarray:
-        """float32 ``[N, classes]``, each rank predicting a part of the images."""
-        distributed.share_state(self.evaluated)
-
-        def compute(rows: slice) -> np.ndarray:
-            return predict(self.evaluated, validation.take(rows).images, self.normalise, self.full, self.device)
-
-        return distributed.shared_out(compute, len(validation))
 
     def _postfix(self, number: int, epoch: Epoch, loss: float, accuracy: float, speed: float) -> str:
         best = f", val {self.best_accuracy:.3f}" if self.history else ""
