@@ -149,6 +149,7 @@ def test_after_ctrl_c_what_is_finished_counts_and_the_study_goes_on(tmp_path, in
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore Ctrl-C
     )
     while not process.stdout.readline().startswith("trial 1:"):
         pass
