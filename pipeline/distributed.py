@@ -23,6 +23,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # imported after the ranks have met, as DDP would, it keeps hold of their group for good
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous

@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import atexit
 import json
 
 import numpy as np
@@ -66,7 +67,8 @@ def shared_out(count: int) -> list[list[int]]:
 
 
 def train_both(folder: str) -> None:
-    """Train a network with batch norm and one without; write the weights that all ranks end with."""
+    """Train a network with batch norm and one without; write the weights that all ranks end with, and what is left."""
+    atexit.register(note_threads, Path(folder, f"threads-{distributed.rank()}"))
     devices._native_bfloat16 = lambda: False  # its rounding would hide a small mistake
     for norm in NORMS:
         training = train(Path(folder, norm), norm)
@@ -75,6 +77,11 @@ def train_both(folder: str) -> None:
         assert len(set(digests)) == 1
         if distributed.is_main():
             np.savez(Path(folder, f"{norm}.npz"), **weights)
+
+
+def note_threads(file: Path) -> None:
+    """Write down the names of this process's threads, a line each."""
+    file.write_text("".join(path.read_text() for path in Path("/proc/self/task").glob("*/comm")))
 
 
 def train(folder: Path, norm: str) -> Training:

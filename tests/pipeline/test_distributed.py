@@ -117,15 +117,27 @@ def test_rows_that_are_fewer_than_the_ranks_are_computed_by_all(seen):
     assert [each["shared_out"]["1"] for each in seen] == [[[0], [1, 1, 1]]] * 3
 
 
-def test_ranks_learn_from_parts_of_unequal_size_what_one_process_learns(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What three ranks have trained."""
+    place = tmp_path_factory.mktemp("learnt")
+    on_many(3, place / "logs", Path(on_ranks.__file__), "train", place)
+    return place
+
+
+def test_ranks_learn_from_parts_of_unequal_size_what_one_process_learns(learnt, tmp_path, monkeypatch):
     monkeypatch.setattr(devices, "_native_bfloat16", lambda: False)
-    on_many(3, tmp_path / "logs", Path(on_ranks.__file__), "train", tmp_path)
-    alone = on_ranks.train(tmp_path / "alone", "none")
-    with np.load(tmp_path / "none.npz") as together:
+    alone = on_ranks.train(tmp_path, "none")
+    with np.load(learnt / "none.npz") as together:
         for name, value in alone.network.state_dict().items():
             np.testing.assert_allclose(together[name], value.numpy(), rtol=1e-3, atol=1e-4)
-    theirs = rows(tmp_path / "none" / "history.csv")
+    theirs = rows(learnt / "none" / "history.csv")
     assert [float(row["loss"]) for row in theirs] == pytest.approx([record.loss for record in alone.history], rel=1e-3)
+
+
+def test_the_group_leaves_no_thread_behind_that_could_abort_the_process_on_its_way_out(learnt):
+    names = [(learnt / f"threads-{rank}").read_text() for rank in range(3)]
+    assert all("python" in each and "gloo" not in each for each in names)
 
 
 @pytest.fixture(scope="module")
