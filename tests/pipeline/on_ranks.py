@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import atexit
 import json
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from pipeline.models.pacing import fixed_epochs
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.models.training import LabelledImages, Training
 from pipeline.settings import run_door
+from tests.stand_in import wait_until
 
 IMAGES, BATCH, CLASSES, SIDE = 40, 10, 4, 12
 TO_UNIT = Normalisation((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
@@ -67,8 +69,12 @@ def shared_out(count: int) -> list[list[int]]:
 
 
 def train_both(folder: str) -> None:
-    """Train a network with batch norm and one without; write the weights that all ranks end with, and what is left."""
-    atexit.register(note_threads, Path(folder, f"threads-{distributed.rank()}"))
+    """Train a network with batch norm and one without; write the weights that all ranks end with.
+
+    On its way out each rank notes that the group's threads have ended.
+    """
+    assert "gloo" in thread_names()
+    atexit.register(note_that_gloo_has_ended, Path(folder, f"ended-{distributed.rank()}"))
     devices._native_bfloat16 = lambda: False  # its rounding would hide a small mistake
     for norm in NORMS:
         training = train(Path(folder, norm), norm)
@@ -79,9 +85,19 @@ def train_both(folder: str) -> None:
             np.savez(Path(folder, f"{norm}.npz"), **weights)
 
 
-def note_threads(file: Path) -> None:
-    """Write down the names of this process's threads, a line each."""
-    file.write_text("".join(path.read_text() for path in Path("/proc/self/task").glob("*/comm")))
+def thread_names() -> str:
+    """The names of this process's threads, a line each."""
+    names = []
+    for path in Path("/proc/self/task").glob("*/comm"):
+        with suppress(OSError):  # it has just ended
+            names.append(path.read_text())
+    return "".join(names)
+
+
+def note_that_gloo_has_ended(file: Path) -> None:
+    """Leave the file; where the threads stay, none. A thread that was joined may be listed for a moment longer."""
+    wait_until(lambda: "gloo" not in thread_names())
+    file.touch()
 
 
 def train(folder: Path, norm: str) -> Training:
