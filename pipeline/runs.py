@@ -15,6 +15,7 @@ from competition.spec import Label
 from pipeline.answers.scores import ModelScore, Score
 from pipeline.files import written
 from pipeline.models.classical import CLASSIFIERS, Classifier
+from pipeline.models.ensemble import NetworkEnsemble
 from pipeline.models.features import OnFeatures
 from pipeline.models.neural import NeuralNetwork
 from pipeline.models.recipe import NeuralRecipe
@@ -67,7 +68,7 @@ class Run:
         if self.classifier is not None:
             model = CLASSIFIERS[self.classifier].load(place)
         else:
-            model = NeuralNetwork.load(place, device)
+            model = NetworkEnsemble.load(place, device)
         return model if self.features is None else OnFeatures.load(place, self.features, model, device)
 
 

@@ -18,6 +18,7 @@ from pipeline.answers.scores import score
 from pipeline.files import written
 from pipeline.labelled import Labelled
 from pipeline.models.classical import CLASSIFIERS
+from pipeline.models.ensemble import NetworkEnsemble
 from pipeline.models.features import OnFeatures, build_features
 from pipeline.models.grid import NetworkGrid
 from pipeline.models.networks.pretrained import recipe_weights
@@ -151,7 +152,7 @@ class Trainer:
     def _network(
         self, recipe: NeuralRecipe, plan: NetworkPlan, part: int, folder: Path, on_epoch: OnEpoch | None
     ) -> NeuralNetwork:
-        network = NetworkGrid if recipe.grid else NeuralNetwork
+        network = NetworkGrid if recipe.grid else NetworkEnsemble
         return network(
             recipe,
             len(self.competition.classes),

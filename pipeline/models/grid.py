@@ -5,7 +5,6 @@ import io
 import shutil
 import time
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from pipeline import distributed
 from pipeline.files import written
 from pipeline.models.neural import NetworkPlan, NeuralNetwork
-from pipeline.models.pacing import Epoch
+from pipeline.models.pacing import trainings
 
 
 class NetworkGrid(NeuralNetwork):
@@ -44,16 +43,14 @@ class NetworkGrid(NeuralNetwork):
         return self
 
     def _points(self) -> list[NeuralNetwork]:
-        same = {"symmetries": self.symmetries, "seed": self.seed, "device": self.device}
-        same |= {"weights": self.weights, "source": self.source, "compile": self.compile}
         return [
-            NeuralNetwork(recipe, self.classes, self.folder / f"grid-{number}", **same)
+            self.another(self.folder / f"grid-{number}", recipe=recipe)
             for number, recipe in enumerate(self.recipe.grid_points, start=1)
         ]
 
     def _plan_of(self, number: int, points: int) -> NetworkPlan:
         if self.plan.replay is not None:
-            return replace(self.plan, replay=_trainings(self.plan.replay)[number])
+            return replace(self.plan, replay=trainings(self.plan.replay)[number])
         if self.plan.deadline is not None:
             now = time.monotonic()
             return replace(self.plan, deadline=now + (self.plan.deadline - now) / (points - number))
@@ -70,12 +67,6 @@ class NetworkGrid(NeuralNetwork):
         writer.writerows(rows)
         with written(self.folder / "grid.csv") as path:
             path.write_text(text.getvalue(), encoding="utf-8")
-
-
-def _trainings(epochs: tuple[Epoch, ...]) -> list[tuple[Epoch, ...]]:
-    """Several trainings' epochs, parted where one begins."""
-    begins = [number for number, epoch in enumerate(epochs) if epoch.start == 0] + [len(epochs)]
-    return [epochs[first:last] for first, last in pairwise(begins)]
 
 
 def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -44,12 +44,14 @@ class NetworkPlan:
     deadline: on the clock of ``time.monotonic``; as many passes as fit, at most the recipe's.
     replay: the epochs of an earlier run, repeated to the letter.
     rung: of the recipe's ladder; None leaves the recipe's network or, with a deadline, what the speed allows.
+    member: which of the rung's members it is, from 0; the deadline is for this one and all after it.
     """
 
     epochs: int | None = None
     deadline: float | None = None
     replay: tuple[Epoch, ...] | None = None
     rung: Rung | None = None
+    member: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,15 @@ class NeuralNetwork:
         self._initialise_from(sample)
         training = self._training(self.network, steps, self.compile)
         training.resume()
-        training.run(train, validation, self._epochs(training, steps, validation), self.recipe.name)
+        training.run(train, validation, self._epochs(training, steps, validation), self._title())
         self.trained, self.best_accuracy = tuple(training.epochs), training.best_accuracy
         return self
+
+    def another(self, folder: Path, **changes) -> "NeuralNetwork":
+        """A network that differs from this one in what is given, yet to be fitted."""
+        same = {"recipe": self.recipe, "symmetries": self.symmetries, "seed": self.seed, "device": self.device}
+        same |= {"weights": self.weights, "source": self.source, "compile": self.compile}
+        return NeuralNetwork(classes=self.classes, folder=folder, **(same | changes))
 
     def predict_proba(self, images: np.ndarray, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """float32 ``[N, classes]``, averaged over the recipe's views of each image."""
@@ -241,9 +249,24 @@ class NeuralNetwork:
             epochs = pacing.fixed_epochs(self.recipe, self.plan.epochs, steps.a_pass, full)
             return islice(cut(epochs, training.stretches), len(done), None)
         evaluation = self._seconds_of_evaluation(validation.images)
-        end = self.plan.deadline - evaluation * len(self._views(True))
+        predicting = evaluation * len(self._views(True)) * self.members
+        end = self._share_of(self.plan.deadline - predicting)
         speeds = self._speeds(len(training.stretches), steps, evaluation / steps.a_pass)
         return self._budgeted_epochs(training, steps, speeds, end)
+
+    @property
+    def members(self) -> int:
+        """How many networks its rung asks for."""
+        return self.rung.members if self.rung is not None else 1
+
+    def _title(self) -> str:
+        number = f" {self.plan.member + 1} of {self.members}" if self.members > 1 else ""
+        return f"{self.recipe.name}{number}"
+
+    def _share_of(self, deadline: float) -> float:
+        """When this member has to end, so that those after it get as long as it has from now."""
+        now = time.monotonic()
+        return now + (deadline - now) / (self.members - self.plan.member)
 
     def _speeds(self, phases: int, steps: Steps, overhead: float) -> list[dict[int, float]]:
         """Measured seconds a batch for each image size, phase by phase.
@@ -276,15 +299,16 @@ class NeuralNetwork:
         return Rung(**json.loads(path.read_text())) if path.is_file() else None
 
     def _rung_that_fits(self, steps: Steps) -> Rung | None:
-        """The dearest rung of the recipe's ladder that still sees enough images before the deadline."""
+        """The dearest rung of the recipe's ladder whose members still see enough images before the deadline."""
         if not self.recipe.ladder or self.plan.deadline is None:
             return None
         rungs = [rung for rung in self.recipe.ladder if rung.size * max(self.shape) >= SMALLEST_SIDE or rung.size == 1]
-        passes = max(self.recipe.least_passes, self.recipe.least_images / (steps.a_pass * steps.batch_size))
+        least = max(self.recipe.least_passes, self.recipe.least_images / (steps.a_pass * steps.batch_size))
         chosen = rungs[0]
         for rung in rungs[1:]:
             a_batch = self._mean_seconds_a_batch(self._build_network(rung.width), steps, rung.size)
-            if distributed.broadcast(passes * steps.a_pass * a_batch > self.plan.deadline - time.monotonic()):
+            needed = rung.members * max(least, rung.passes) * steps.a_pass * a_batch
+            if distributed.broadcast(needed > self.plan.deadline - time.monotonic()):
                 break
             chosen = rung
         if distributed.is_main():

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pipeline.models.recipe import NeuralRecipe
 
@@ -25,6 +26,12 @@ class Epoch:
     batches: int
     start: float
     end: float
+
+
+def trainings(epochs: tuple[Epoch, ...]) -> list[tuple[Epoch, ...]]:
+    """Several trainings' epochs, parted where one begins."""
+    begins = [number for number, epoch in enumerate(epochs) if epoch.start == 0] + [len(epochs)]
+    return [epochs[first:last] for first, last in pairwise(begins)]
 
 
 def size_at(progress: float, recipe: NeuralRecipe, full: int) -> int:

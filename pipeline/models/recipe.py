@@ -120,10 +120,16 @@ class ClassicalRecipe(Recipe):
 
 
 class Rung(Section):
-    """size: of the images, as a share of what the cache or the recipe says; width: of the network."""
+    """size: of the images, as a share of what the cache or the recipe says; width: of the network.
+
+    members: networks that differ in their seed alone, each with its share of the time; predictions are their mean.
+    passes: what it takes of each of them, where that is more than the recipe's ``least_passes``.
+    """
 
     size: Annotated[float, Field(gt=0, le=1)]
     width: PositiveInt
+    members: PositiveInt = 1
+    passes: PositiveFloat = 1.0
 
 
 class NeuralRecipe(Recipe):

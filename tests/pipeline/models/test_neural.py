@@ -14,30 +14,7 @@ from pipeline.models.neural import NetworkPlan, NeuralNetwork, held_out
 from pipeline.models.pacing import Epoch
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
 from pipeline.models.training import LabelledImages
-
-CLASSES = 4
-TINTS = np.array([[120, 0, 0], [0, 120, 0], [0, 0, 120], [60, 60, 60]])
-Sample = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def draw(count: int, seed: int, shape: tuple[int, int] = (16, 16)) -> tuple[np.ndarray, np.ndarray]:
-    """A tint for each class, in noise, brighter to the left."""
-    labels = np.arange(count) % CLASSES
-    noise = np.random.default_rng(seed).integers(0, 96, (count, *shape, 3))
-    light = np.linspace(39, 0, shape[1]).astype(int)[:, None]
-    return (TINTS[labels, None, None] + noise + light).astype(np.uint8), labels
-
-
-LADDER = [{"size": 0.5, "width": 8}, {"size": 1.0, "width": 8}, {"size": 1.0, "width": 12}]
-NARROW = Rung(size=1.0, width=8)
-SAMPLE: Sample = *draw(64, seed=1), *draw(24, seed=2)
-
-
-def sprint(**changes) -> NeuralRecipe:
-    """The recipe that ships, with small batches and little averaging."""
-    changes = {"batch_size": 16, "averaging": 0.1} | changes
-    recipe = load_recipe(RECIPES / "sprint.toml")
-    return NeuralRecipe(**(recipe.model_dump() | changes))
+from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
 
 
 def network(folder: Path, recipe: NeuralRecipe | None = None, **arguments) -> NeuralNetwork:
@@ -103,7 +80,7 @@ def test_a_saved_network_describes_itself(fitted, tmp_path):
     description = json.loads((tmp_path / "model.json").read_text())
     assert description["recipe"]["name"] == "sprint"
     assert (description["classes"], description["shape"]) == (CLASSES, [16, 16])
-    assert description["rung"] == {"size": 1.0, "width": 8}
+    assert description["rung"] == NARROW.model_dump()
     assert set(description["normalisation"]) == {"mean", "deviation"}
     weights = load_file(tmp_path / "model.safetensors")
     trained = sum(value.size for name, value in weights.items() if name.endswith(("weight", "bias")))
@@ -189,6 +166,13 @@ def test_small_images_are_not_made_smaller_by_a_budget(tmp_path):
 def test_images_too_few_for_the_recipe_choose_a_cheaper_rung(tmp_path):
     plan = NetworkPlan(deadline=time.monotonic() + 60)
     model = network(tmp_path, sprint(ladder=LADDER, least_images=10**9, epochs=1), plan=plan).fit(*SAMPLE)
+    assert model.rung == Rung(**LADDER[1])
+
+
+@pytest.mark.parametrize("more", [{"passes": 1e9}, {"members": 10**9}], ids=["passes", "members"])
+def test_a_rung_that_takes_more_passes_or_members_than_there_is_time_for_is_left_out(tmp_path, more):
+    plan = NetworkPlan(deadline=time.monotonic() + 60)
+    model = network(tmp_path, sprint(ladder=[LADDER[1], LADDER[1] | more], epochs=1), plan=plan).fit(*SAMPLE)
     assert model.rung == Rung(**LADDER[1])
 
 
