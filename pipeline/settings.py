@@ -16,7 +16,7 @@ from competition.errors import UserError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 KAGGLE_WORKING = Path("/kaggle/working")
-PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "dhc-cnn32", "sprint")
+PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
 DEFAULT_BUDGET = 300.0
 TUNING_BUDGET, TRIALS = 1800.0, 20
 BEGUN = time.monotonic()  # the doors import this module before anything that takes long to import

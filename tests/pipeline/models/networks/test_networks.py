@@ -158,11 +158,17 @@ def test_sprint_takes_images_of_any_size(shape):
     assert network(torch.rand(2, 3, *shape)).shape == (2, 7)
 
 
-def test_sprint_doubles_its_width_from_group_to_group_and_freezes_the_first_layer():
+def test_sprint_doubles_its_width_from_group_to_group():
     network = Sprint(10, width=8)
     assert [conv.out_channels for conv in layers(network, nn.Conv2d)] == [WHITENED] + [8] * 3 + [16] * 3 + [32] * 3
+
+
+def test_sprint_learns_neither_its_first_filters_nor_the_scales_of_its_norms():
+    network = Sprint(10, width=8)
     frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
-    assert frozen == {"whiten.weight"}
+    norms = {f"groups.{group}.norm{number}.weight" for group in range(3) for number in (1, 2, 3)}
+    assert frozen == {"whiten.weight"} | norms
+    assert all((norm.weight == 1).all() for norm in layers(network, nn.BatchNorm2d))
 
 
 def test_whitening_makes_the_principal_directions_of_patches_uncorrelated_with_unit_variance():
