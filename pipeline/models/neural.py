@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -304,10 +305,10 @@ class NeuralNetwork:
             return None
         rungs = [rung for rung in self.recipe.ladder if rung.size * max(self.shape) >= SMALLEST_SIDE or rung.size == 1]
         least = max(self.recipe.least_passes, self.recipe.least_images / (steps.a_pass * steps.batch_size))
+        a_batch = cache(lambda width, size: self._mean_seconds_a_batch(self._build_network(width), steps, size))
         chosen = rungs[0]
         for rung in rungs[1:]:
-            a_batch = self._mean_seconds_a_batch(self._build_network(rung.width), steps, rung.size)
-            needed = rung.members * max(least, rung.passes) * steps.a_pass * a_batch
+            needed = rung.members * max(least, rung.passes) * steps.a_pass * a_batch(rung.width, rung.size)
             if distributed.broadcast(needed > self.plan.deadline - time.monotonic()):
                 break
             chosen = rung
