@@ -29,7 +29,7 @@ from pipeline.devices import choose_device
 from pipeline.labelled import Labelled, open_labelled
 from pipeline.models.networks.sprint import Group, Sprint
 from pipeline.models.neural import NetworkPlan, NeuralNetwork
-from pipeline.models.recipe import RECIPES, Rung, load_recipe
+from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
 from pipeline.settings import Parser, existing, positive, run_door, train_settings
 from pipeline.symmetries import settle_symmetries
 
@@ -85,15 +85,19 @@ class Altered(NeuralNetwork):
 
 def trained(variant: Variant, competition: Competition, labelled: Labelled, options: Namespace, seed: int) -> float:
     """The validation accuracy that the variant ends with."""
-    recipe = load_recipe(RECIPES / "sprint.toml").model_copy(update={"grid": (dict(variant.recipe),)}).grid_points[0]
     (train, validation), labels = labelled.parts[0], labelled.split.labels
     seen, truth = labelled.images.subset(validation), labels[validation]
     plan = NetworkPlan(deadline=time.monotonic() + options.seconds, rung=Rung(size=1.0, width=options.width))
     with tempfile.TemporaryDirectory() as folder:
-        model = Altered(recipe, len(competition.classes), Path(folder), competition.symmetries, plan, seed)
+        model = Altered(recipe_of(variant), len(competition.classes), Path(folder), competition.symmetries, plan, seed)
         model.alter = variant.network
         model.fit(labelled.images.subset(train), labels[train], seen, truth)
     return float((model.predict_proba(seen).argmax(axis=1) == truth).mean())
+
+
+def recipe_of(variant: Variant) -> NeuralRecipe:
+    shipped = load_recipe(RECIPES / "sprint.toml")
+    return shipped.model_copy(update={"grid": (dict(variant.recipe),)}).grid_points[0]
 
 
 def with_random_filters(network: Sprint) -> None:

@@ -1,7 +1,6 @@
 """The numerics of a one-vs-one kernel machine: kernels, training by libsvm, votes."""
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Self
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.svm import SVC
 
 LIBSVM_CACHE_MB = 500
 MIRRORED_ROWS = 1000
+DECISIONS_AT_ONCE = 2**22  # of all pairs, for some images: with 1,000 classes an image has half a million
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,24 +80,32 @@ class Machine:
         most votes, which libsvm predicts, is not the most confident of them, the two change places, so that
         the largest score is always SVC.predict's class.
         """
+        step = max(1, DECISIONS_AT_ONCE // len(self.counts) ** 2)
+        return np.concatenate(
+            [self._scores(kernel[start : start + step]) for start in range(0, max(1, len(kernel)), step)]
+        )
+
+    def _scores(self, kernel: np.ndarray) -> np.ndarray:
         decisions = self._decisions(kernel)
-        first, second = np.triu_indices(len(self.counts), 1)
-        classes = np.eye(len(self.counts))
-        won = decisions > 0
-        votes = won @ classes[first] + ~won @ classes[second]
-        confidence = decisions @ (classes[first] - classes[second])
+        first = np.triu(np.ones(decisions.shape[1:], bool), 1)
+        votes = ((decisions > 0) & first | (decisions <= 0) & first.T).sum(axis=2)
+        confidence = np.einsum("nij,ij->ni", decisions, first * 1.0 - first.T)
         scores = votes + confidence / (3 * (np.abs(confidence) + 1))
         rows, winner, surest = np.arange(len(scores)), votes.argmax(axis=1), scores.argmax(axis=1)
         scores[rows, winner], scores[rows, surest] = scores[rows, surest], scores[rows, winner]
         return scores
 
     def _decisions(self, kernel: np.ndarray) -> np.ndarray:
-        """Decision of each pair, float64 ``[n, C (C - 1) / 2]``, positive for the first of the two."""
-        starts = np.cumsum(self.counts)[:-1]
+        """Symmetric float64 ``[n, C, C]``: the decision of each pair, positive for the lower of the two classes."""
+        count, starts = len(self.counts), np.cumsum(self.counts)[:-1]
+        decisions = np.zeros((len(kernel), count, count))
+        decisions[:, *np.triu_indices(count, 1)] = self.intercepts
         blocks = zip(np.split(kernel, starts, axis=1), np.split(self.coefficients, starts, axis=1), strict=True)
-        parts = [columns @ coefficients.T for columns, coefficients in blocks]
-        pairs = combinations(range(len(parts)), 2)
-        return np.stack([parts[i][:, j - 1] + parts[j][:, i] for i, j in pairs], axis=1) + self.intercepts
+        for label, (columns, coefficients) in enumerate(blocks):
+            against = columns @ coefficients.T
+            decisions[:, label, :label] += against[:, :label]
+            decisions[:, label, label + 1 :] += against[:, label:]
+        return decisions + decisions.transpose(0, 2, 1)
 
 
 def squared_lengths(rows: np.ndarray) -> np.ndarray:
