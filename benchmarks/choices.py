@@ -135,6 +135,7 @@ VARIANTS = {
     "without shifts in training": Variant({"augment": [SYMMETRIES]}),
     "without flips and turns in training": Variant({"augment": [SHIFT]}),
     "full size from the start": Variant({"growing": [1.0]}),
+    "three quarters, then full size": Variant({"growing": [0.75, 1.0]}),
     "without averaged weights": Variant({"averaging": 0.0}),
     "without label smoothing": Variant({"label_smoothing": 0.0}),
     "Muon at 0.06": Variant({"optimiser": {"lr": 0.06}}),

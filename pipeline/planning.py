@@ -15,11 +15,19 @@ from pipeline.models.classical import CLASSIFIERS
 from pipeline.models.features import build_features
 from pipeline.models.pacing import Epoch
 from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Rung
+from pipeline.models.weights import LITE0, at_hand
 from pipeline.settings import Settings
 
+PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
+FROZEN_FEATURES = "lite0-logreg"  # joins them where its weights are at hand
 CAUTION = 1.3  # estimates of the classical models' work are that far off, at most, on most machines
 FEWEST_IMAGES = 10  # a class, below which a classical model is not worth its time
 TOO_SHORT = "its share of the budget would not hold ten images of each class"
+
+
+def portfolio(weights: Path | None) -> tuple[str, ...]:
+    """The models that are trained where none are named. weights: where ImageNet weights are looked for first."""
+    return (*PORTFOLIO, FROZEN_FEATURES) if at_hand(LITE0, weights) else PORTFOLIO
 
 
 @dataclass(frozen=True)

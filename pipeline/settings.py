@@ -16,7 +16,6 @@ from competition.errors import UserError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 KAGGLE_WORKING = Path("/kaggle/working")
-PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
 DEFAULT_BUDGET = 300.0
 TUNING_BUDGET, TRIALS = 1800.0, 20
 BEGUN = time.monotonic()  # the doors import this module before anything that takes long to import
@@ -31,6 +30,7 @@ if os.environ.get("RANK", "0") != "0":
 class Settings:
     """What one command works with.
 
+    models: names or patterns; without any, train.py takes the portfolio, predict.py what was trained.
     work: holds runs/, submissions/ and competition/data/.
     budget: seconds of wall clock for the whole of train.py or tune.py; None leaves every recipe its own epochs.
     size: pixels a side of the cached images; None keeps a small native size.
@@ -196,7 +196,7 @@ def train_settings(arguments: list[str]) -> Settings:
     if options.folds == 1:
         parser.error("argument --folds: one fold has nothing to validate on; give 2 or more")
     options.budget = _budget(options, None if options.plan else DEFAULT_BUDGET)
-    return _settings(options, options.models or PORTFOLIO)
+    return _settings(options, options.models or ())
 
 
 def tune_settings(arguments: list[str]) -> Settings:

@@ -23,7 +23,7 @@ from pipeline.devices import choose_device
 from pipeline.labelled import Labelled, open_labelled
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.recipe import AnyRecipe, NeuralRecipe, choose_recipes
-from pipeline.planning import Plan, Task, make_plan
+from pipeline.planning import Plan, Task, make_plan, portfolio
 from pipeline.runs import comparable, finished_runs, transfer_source
 from pipeline.symmetries import settle_symmetries
 from pipeline.trainer import Trainer
@@ -34,7 +34,7 @@ CLOSING_SECONDS = 2.0  # for the tables and files after the last model
 @distributed.together
 def main(arguments: list[str]) -> None:
     settings, recorded = read_settings(arguments)
-    recipes = choose_recipes(settings.models)
+    recipes = choose_recipes(settings.models or portfolio(settings.weights))
     device = choose_device(settings.device)
     find_imagenet_weights(recipes, settings)
     competition = read_competition(settings, recorded and recorded.symmetries)

@@ -67,6 +67,11 @@ def weights_file(network: str) -> WeightsFile:
     return WeightsFile(network, weights.url.rpartition("/")[2], weights.meta["_file_size"], weights.url)
 
 
+def at_hand(network: str, given: Path | None = None) -> bool:
+    """Whether ``find_weights`` would find weights of ``network`` without the internet."""
+    return any(_candidates(weights_file(network), given))
+
+
 def find_weights(network: str, given: Path | None = None) -> Path:
     """Where the weights of ``network`` lie, verified.
 

@@ -9,8 +9,8 @@ from competition.errors import UserError
 from competition.spec import Competition, Split
 from pipeline.models.pacing import Epoch
 from pipeline.models.recipe import Rung, choose_recipes
-from pipeline.planning import Fit, ModelPlan, Plan, Task, clock, make_plan, products_a_second
-from pipeline.settings import PORTFOLIO, train_settings
+from pipeline.planning import PORTFOLIO, Fit, ModelPlan, Plan, Task, clock, make_plan, portfolio, products_a_second
+from pipeline.settings import train_settings
 
 SMALL = Task(train_images=200, validation_images=50, values=16 * 16 * 3, classes=4, folds=1)
 HUGE = Task(train_images=10**8, validation_images=1000, values=64 * 64 * 3, classes=10, folds=1)
@@ -70,6 +70,12 @@ def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, content):
 def test_a_folder_is_refused_as_a_plan(tmp_path):
     with pytest.raises(UserError, match=r"not a plan\.json"):
         Plan.read(tmp_path)
+
+
+@pytest.mark.parametrize(("there", "more"), [(False, ()), (True, ("lite0-logreg",))])
+def test_frozen_features_join_the_portfolio_where_their_weights_are_at_hand(monkeypatch, there, more):
+    monkeypatch.setattr("pipeline.planning.at_hand", lambda network, weights: there)
+    assert portfolio(None) == PORTFOLIO + more
 
 
 def test_without_a_budget_every_model_gets_all_it_asks_for():

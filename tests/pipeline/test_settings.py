@@ -9,7 +9,6 @@ from pipeline.settings import (
     CHECKOUT,
     DEFAULT_BUDGET,
     KAGGLE_WORKING,
-    PORTFOLIO,
     TRIALS,
     TUNING_BUDGET,
     predict_settings,
@@ -19,9 +18,9 @@ from pipeline.settings import (
 )
 
 
-def test_without_any_option_the_portfolio_trains_for_five_minutes():
+def test_without_any_option_no_models_are_named_and_five_minutes_are_given():
     settings = train_settings([])
-    assert (settings.competition, settings.models, settings.seed) == (None, PORTFOLIO, 0)
+    assert (settings.competition, settings.models, settings.seed) == (None, (), 0)
     assert settings.budget == DEFAULT_BUDGET == 300
     assert settings.epochs is settings.plan is settings.folds is None
 

@@ -13,7 +13,7 @@ from pipeline.models import weights
 from pipeline.models.networks import build_network
 from pipeline.models.networks.pretrained import recipe_weights, start_from_imagenet
 from pipeline.models.recipe import choose_recipes
-from pipeline.models.weights import LITE0, find_weights, load_weights, weights_file
+from pipeline.models.weights import LITE0, at_hand, find_weights, load_weights, weights_file
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +84,11 @@ def test_weights_are_found_in_a_notebooks_inputs_and_in_torchs_cache(tmp_path, m
     as_published(monkeypatch, path)
     assert find_weights("resnet18") == path
     assert load_weights("resnet18")["a"].tolist() == [0, 1, 2]
+
+
+def test_weights_are_at_hand_where_they_would_be_found_without_the_internet(tmp_path):
+    assert not at_hand(LITE0) and not at_hand(LITE0, tmp_path)
+    assert at_hand(LITE0, made(tmp_path / "mine", LITE0))
 
 
 def test_given_weights_come_first_by_file_or_by_folder_and_may_be_of_ones_own_making(tmp_path):
