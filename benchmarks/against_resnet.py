@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet18
 
+from benchmarks.measuring import competition_arguments
 from competition.errors import UserError
 from competition.sources import open_competition
 from competition.spec import Split
@@ -93,9 +94,8 @@ def parse(arguments: list[str]) -> Namespace:
 
 
 def train_arguments(options: Namespace, work: str) -> list[str]:
-    data = [] if options.data is None else ["--data", str(options.data)]
     chosen = ["--models", "sprint", "--budget", options.budget, "--device", "cpu", "--work", work]
-    return ["--competition", options.competition, *data, *chosen]
+    return [*competition_arguments(options), *chosen]
 
 
 def run_sprint(command: list[str], folder: Path) -> Evaluation:

@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.measuring import competition_arguments
 from competition.sources import open_competition
 from competition.spec import Competition
 from pipeline.answers.scores import text_table
@@ -32,6 +33,8 @@ from pipeline.models.neural import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
 from pipeline.settings import Parser, existing, positive, run_door, train_settings
 from pipeline.symmetries import settle_symmetries
+
+SHIPPED = load_recipe(RECIPES / "sprint.toml")
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,11 @@ class Variant:
 
 def main(arguments: list[str]) -> None:
     options = parse(arguments)
-    settings = train_settings(train_arguments(options))
+    settings = train_settings(competition_arguments(options))
     device = choose_device("cpu")
     competition = open_competition(**settings.source)
     labelled = open_labelled(competition, settings)
-    competition = settle_symmetries(competition, [load_recipe(RECIPES / "sprint.toml")], labelled, settings, device)
+    competition = settle_symmetries(competition, [SHIPPED], labelled, settings, device)
     accuracies: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for seed in range(options.seeds):
         for name, variant in VARIANTS.items():
@@ -65,11 +68,6 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--seconds", type=positive, default=250, metavar="N", help="that each training gets")
     parser.add_argument("--seeds", type=positive, default=1, metavar="N")
     return parser.parse_args(arguments)
-
-
-def train_arguments(options: Namespace) -> list[str]:
-    data = [] if options.data is None else ["--data", str(options.data)]
-    return ["--competition", options.competition, *data]
 
 
 class Altered(NeuralNetwork):
@@ -96,8 +94,7 @@ def trained(variant: Variant, competition: Competition, labelled: Labelled, opti
 
 
 def recipe_of(variant: Variant) -> NeuralRecipe:
-    shipped = load_recipe(RECIPES / "sprint.toml")
-    return shipped.model_copy(update={"grid": (dict(variant.recipe),)}).grid_points[0]
+    return SHIPPED.model_copy(update={"grid": (dict(variant.recipe),)}).grid_points[0]
 
 
 def with_random_filters(network: Sprint) -> None:
@@ -128,12 +125,15 @@ def with_the_same_head_for_all(network: Sprint) -> None:
     network.head_scale = 0.19
 
 
-SHIFT, SYMMETRIES = {"name": "Shift", "fraction": 0.0625}, {"name": "Symmetries"}
+def without(augmentation: str) -> Variant:
+    return Variant({"augment": [step.model_dump() for step in SHIPPED.augment if step.name != augmentation]})
+
+
 VARIANTS = {
     "as it ships": Variant(),
     "one view in prediction": Variant({"views": "one"}),
-    "without shifts in training": Variant({"augment": [SYMMETRIES]}),
-    "without flips and turns in training": Variant({"augment": [SHIFT]}),
+    "without shifts in training": without("Shift"),
+    "without flips and turns in training": without("Symmetries"),
     "full size from the start": Variant({"growing": [1.0]}),
     "three quarters, then full size": Variant({"growing": [0.75, 1.0]}),
     "without averaged weights": Variant({"averaging": 0.0}),

@@ -1,8 +1,9 @@
-"""What the benchmarks share: a clock, a process' memory, and images with classes in them."""
+"""What the benchmarks share: a clock, a process' memory, options, and images with classes in them."""
 
 import re
 import resource
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +30,12 @@ def peak_memory() -> int:
     if status.exists():
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) // 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20
+
+
+def competition_arguments(options: Namespace) -> list[str]:
+    """A benchmark's ``--competition`` and ``--data``, as train.py takes them."""
+    data = [] if options.data is None else ["--data", str(options.data)]
+    return ["--competition", options.competition, *data]
 
 
 def draw_images(images: int, side: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,23 +22,18 @@ class NetworkEnsemble(NeuralNetwork):
 
     others: tuple[NeuralNetwork, ...] = ()
 
-    def fit(
-        self,
-        images: np.ndarray,
-        labels: np.ndarray,
-        validation_images: np.ndarray,
-        validation_labels: np.ndarray,
-    ) -> Self:
+    def fit(self, *sample: np.ndarray) -> Self:
+        """Train one member after the other. sample: what ``NeuralNetwork.fit`` takes."""
         whole = self.plan
         self.plan = _plan_of(0, whole)
-        super().fit(images, labels, validation_images, validation_labels)
-        for number in range(1, self.members):
-            plan = replace(_plan_of(number, whole), rung=self.rung)
-            seed = self.seed + number * SEEDS_APART
-            other = self.another(_place(self.folder, number), plan=plan, seed=seed)
-            self.others += (other.fit(images, labels, validation_images, validation_labels),)
+        super().fit(*sample)
+        self.others = tuple(self._other(number, whole).fit(*sample) for number in range(1, self.members))
         self.trained = sum((other.trained for other in self.others), self.trained)
         return self
+
+    def _other(self, number: int, whole: NetworkPlan) -> NeuralNetwork:
+        plan = replace(_plan_of(number, whole), rung=self.rung)
+        return self.another(_place(self.folder, number), plan=plan, seed=self.seed + number * SEEDS_APART)
 
     def predict_proba(self, images: np.ndarray, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """float32 ``[N, classes]``, the mean over the members."""

@@ -21,18 +21,15 @@ class NetworkGrid(NeuralNetwork):
     A deadline is shared equally; ``trained`` and a replay hold the epochs of all points, one after the other.
     """
 
-    def fit(
-        self,
-        images: np.ndarray,
-        labels: np.ndarray,
-        validation_images: np.ndarray,
-        validation_labels: np.ndarray,
-    ) -> Self:
-        """Train each point, keep the one with the best validation accuracy (the first of equals), write grid.csv."""
+    def fit(self, *sample: np.ndarray) -> Self:
+        """Train each point, keep the one with the best validation accuracy (the first of equals), write grid.csv.
+
+        sample: what ``NeuralNetwork.fit`` takes.
+        """
         points = self._points()
         for number, point in enumerate(points):
             point.plan = self._plan_of(number, len(points))
-            point.fit(images, labels, validation_images, validation_labels)
+            point.fit(*sample)
         best = max(points, key=lambda point: point.best_accuracy)
         if distributed.is_main():
             self._write_table(points, best)

@@ -80,7 +80,7 @@ def test_a_saved_network_describes_itself(fitted, tmp_path):
     description = json.loads((tmp_path / "model.json").read_text())
     assert description["recipe"]["name"] == "sprint"
     assert (description["classes"], description["shape"]) == (CLASSES, [16, 16])
-    assert description["rung"] == NARROW.model_dump()
+    assert description["rung"] == {"size": 1.0, "width": 8, "members": 1, "passes": 1.0}
     assert set(description["normalisation"]) == {"mean", "deviation"}
     weights = load_file(tmp_path / "model.safetensors")
     trained = sum(value.size for name, value in weights.items() if name.endswith(("weight", "bias")))
