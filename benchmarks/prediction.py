@@ -2,16 +2,17 @@
 
     python benchmarks/prediction.py [--rounds N]
 
-Both sides answer the same images with the same network, averaged over the same views, in the same precision and
-channels last. The plain side is what one would write first: evaluation mode, torch.inference_mode, autocast,
-torchvision's normalize, batches of 512, one view after the other. The two take turns; a line a case with the medians
-of their images a second, the median ratio and the largest difference between their probabilities.
+Both sides answer the same images with the same network, averaged over the same views. The plain side is what one would
+write first: evaluation mode, torch.inference_mode, torchvision's normalize, batches of 512, one view after the other;
+once as PyTorch has it on a processor, in float32, and once as well as that loop can be, channels last and in the
+precision that our side takes. The three take turns; a line a case with the medians of their images a second, the
+median ratios of ours to either and the largest difference between our probabilities and either's.
 """
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,9 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.transforms.functional import normalize
 
+from benchmarks.measuring import draw_images, timed
 from competition.spec import Symmetries
 from pipeline.devices import choose_device, mixed_precision
 from pipeline.images.augment import View, resized, views
@@ -31,8 +33,11 @@ from pipeline.models.networks import build_network
 from pipeline.models.normalisation import Normalisation
 from pipeline.models.recipe import RECIPES, load_recipe
 
+Timed = tuple[np.ndarray, float]  # answers and seconds
+
 CLASSES = 10
 PLAIN_BATCH = 512
+SAMPLE = 64  # images that set the norms
 MEAN, DEVIATION = (120.0,) * 3, (60.0,) * 3
 
 
@@ -67,37 +72,52 @@ def main() -> None:
 
 
 def compare(case: Case, rounds: int, device: torch.device) -> None:
-    network, full = network_of(case)
-    images = np.random.default_rng(0).integers(0, 256, (case.images, case.size, case.size, 3), np.uint8)
+    """One line: our images a second, then for each plain pass its own, the ratio and how far its answers are off."""
+    images, _ = draw_images(case.images, case.size, CLASSES, seed=0)
+    network, full = network_of(case, images)
     kinds = views(case.symmetries, square=True)
     normalise = Normalisation(MEAN, DEVIATION)
-    ours, plain, differences = [], [], []
-    for _ in range(rounds):
-        expected, seconds = timed(lambda: plain_forward_pass(network, images, full, device, kinds))
-        plain.append(case.images / seconds)
-        found, seconds = timed(lambda: predict(network, images, normalise, full, device, kinds))
-        ours.append(case.images / seconds)
-        differences.append(np.abs(found - expected).max())
-    ratio = median(one / other for one, other in zip(ours, plain, strict=True))
-    print(
-        f"{case.recipe:17} {case.size} pixels, {len(kinds)} views: {median(ours):8,.0f} images/s, plain "
-        f"{median(plain):8,.0f} images/s, ratio {ratio:.2f}; probabilities differ by at most {max(differences):.4f}"
-    )
+    tuned = deepcopy(network).to(memory_format=torch.channels_last)
+    float32 = torch.autocast(device.type, enabled=False)
+    sides: dict[str, Callable[[], np.ndarray]] = {
+        "ours": lambda: predict(network, images, normalise, full, device, kinds),
+        "plain in float32": lambda: plain_forward_pass(network, images, full, kinds, float32),
+        "plain, tuned": lambda: plain_forward_pass(tuned, images, full, kinds, mixed_precision(device)),
+    }
+    taken = [{side: timed(work) for side, work in sides.items()} for _ in range(rounds)]
+    columns = [f"{case.recipe:17} {case.size} pixels, {len(kinds)} views", speed_of("ours", taken, case.images)]
+    columns += [f"{speed_of(side, taken, case.images)}, {against(side, taken)}" for side in list(sides)[1:]]
+    print("; ".join(columns))
 
 
-def network_of(case: Case) -> tuple[nn.Module, tuple[int, int]]:
-    """The case's network, channels last, and the (height, width) that it takes."""
+def speed_of(side: str, taken: list[dict[str, Timed]], images: int) -> str:
+    return f"{side} {median(images / each[side][1] for each in taken):,.0f} images/s"
+
+
+def against(side: str, taken: list[dict[str, Timed]]) -> str:
+    ratio = median(each[side][1] / each["ours"][1] for each in taken)
+    difference = max(np.abs(each["ours"][0] - each[side][0]).max() for each in taken)
+    return f"ratio {ratio:.2f}, probabilities within {difference:.4f}"
+
+
+def network_of(case: Case, images: np.ndarray) -> tuple[nn.Module, tuple[int, int]]:
+    """The case's network, its norms set by some of the images, and the (height, width) that it takes."""
     recipe = load_recipe(RECIPES / f"{case.recipe}.toml")
     full = (recipe.input_size or case.size,) * 2
     arguments = recipe.network.arguments | ({"width": case.width} if case.width else {})
     torch.manual_seed(0)
     network = build_network(recipe.network.name, CLASSES, full, **arguments)
-    return network.to(memory_format=torch.channels_last), full
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.momentum = 1.0
+    with torch.no_grad():
+        network(pixels_of(resized(images[:SAMPLE], *full)))
+    return network, full
 
 
 @torch.inference_mode()
 def plain_forward_pass(
-    network: nn.Module, images: np.ndarray, full: tuple[int, int], device: torch.device, kinds: list[View]
+    network: nn.Module, images: np.ndarray, full: tuple[int, int], kinds: list[View], precision: torch.autocast
 ) -> np.ndarray:
     network.eval()
     rows = []
@@ -105,16 +125,15 @@ def plain_forward_pass(
         batch = resized(images[start : start + PLAIN_BATCH], *full)
         answers = []
         for view in kinds:
-            pixels = torch.from_numpy(np.ascontiguousarray(view(batch))).permute(0, 3, 1, 2).float()
-            with mixed_precision(device):
-                answers.append(network(normalize(pixels, MEAN, DEVIATION)).float().softmax(1))
+            with precision:
+                answers.append(network(pixels_of(view(batch))).float().softmax(1))
         rows.append(torch.stack(answers).mean(0))
     return torch.cat(rows).numpy()
 
 
-def timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
-    begun = time.perf_counter()
-    return work(), time.perf_counter() - begun
+def pixels_of(images: np.ndarray) -> Tensor:
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+    return normalize(pixels, MEAN, DEVIATION)
 
 
 if __name__ == "__main__":
