@@ -22,7 +22,7 @@ PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
 FROZEN_FEATURES = "lite0-logreg"  # joins them where its weights are at hand
 CAUTION = 1.3  # estimates of the classical models' work are that far off, at most, on most machines
 FEWEST_IMAGES = 10  # a class, below which a classical model is not worth its time
-TOO_SHORT = "its share of the budget would not hold ten images of each class"
+TOO_SHORT = "fitting it to ten images of each class takes longer than its share of the budget"
 
 
 def portfolio(weights: Path | None) -> tuple[str, ...]:
