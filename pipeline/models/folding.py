@@ -8,6 +8,8 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pipeline.models.depthwise import as_built
+
 # The operator is an inner one of PyTorch, the same from 2.10 to 2.14: where it is missing, networks are only folded.
 FUSES = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 ACTIVATIONS = {  # what oneDNN calls them, and their arguments
@@ -26,7 +28,7 @@ def folded(network: nn.Module) -> fx.GraphModule:
     Into the convolution or dense layer before them, else into the one after them (see ``_layer_after``). Each layer
     must be used once in a pass.
     """
-    traced = fuse(copy.deepcopy(network).eval(), inplace=True)
+    traced = fuse(as_built(copy.deepcopy(network)).eval(), inplace=True)
     for node in list(traced.graph.nodes):
         if isinstance(norm := _layer(traced, node), _BatchNorm):
             scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)

@@ -20,6 +20,7 @@ from pipeline.files import written
 from pipeline.images.augment import Augmentation
 from pipeline.images.cache import ImageCache, rows_of
 from pipeline.images.held import HeldImages
+from pipeline.models.depthwise import learn_in_float32
 from pipeline.models.inference import predict
 from pipeline.models.normalisation import Normalisation
 from pipeline.models.optimisers import build_optimisers
@@ -85,6 +86,7 @@ class Training:
         compile: bool = False,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)
+        learn_in_float32(self.network)
         self.compiled = compiled(self.network, device) if compile else self.network
         self.recipe, self.normalise, self.augment = recipe, normalise, augment
         self.full, self.device, self.seed, self.folder = full, device, seed, folder
