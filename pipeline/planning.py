@@ -20,14 +20,22 @@ from pipeline.settings import Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
 FROZEN_FEATURES = "lite0-logreg"  # joins them where its weights are at hand
+FINE_TUNED = "efficientnet-lite0"  # joins them, too, where the budget is a long one
+LONG = 1800.0  # seconds: half of it is what fine-tuning takes to get better than sprint
 CAUTION = 1.3  # estimates of the classical models' work are that far off, at most, on most machines
 FEWEST_IMAGES = 10  # a class, below which a classical model is not worth its time
 TOO_SHORT = "fitting it to ten images of each class takes longer than its share of the budget"
 
 
-def portfolio(weights: Path | None) -> tuple[str, ...]:
-    """The models that are trained where none are named. weights: where ImageNet weights are looked for first."""
-    return (*PORTFOLIO, FROZEN_FEATURES) if at_hand(LITE0, weights) else PORTFOLIO
+def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
+    """The models that are trained where none are named.
+
+    weights: where ImageNet weights are looked for first. budget: seconds; None for as long as it takes.
+    """
+    if not at_hand(LITE0, weights):
+        return PORTFOLIO
+    long = budget is None or budget >= LONG
+    return (*PORTFOLIO, FROZEN_FEATURES, FINE_TUNED) if long else (*PORTFOLIO, FROZEN_FEATURES)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ CLOSING_SECONDS = 2.0  # for the tables and files after the last model
 @distributed.together
 def main(arguments: list[str]) -> None:
     settings, recorded = read_settings(arguments)
-    recipes = choose_recipes(settings.models or portfolio(settings.weights))
+    recipes = choose_recipes(settings.models or portfolio(settings.weights, settings.budget))
     device = choose_device(settings.device)
     find_imagenet_weights(recipes, settings)
     competition = read_competition(settings, recorded and recorded.symmetries)

@@ -72,10 +72,21 @@ def test_a_folder_is_refused_as_a_plan(tmp_path):
         Plan.read(tmp_path)
 
 
-@pytest.mark.parametrize(("there", "more"), [(False, ()), (True, ("lite0-logreg",))])
-def test_frozen_features_join_the_portfolio_where_their_weights_are_at_hand(monkeypatch, there, more):
+@pytest.mark.parametrize(
+    ("there", "budget", "more"),
+    [
+        (False, 7200.0, ()),
+        (False, None, ()),
+        (True, 1799.0, ("lite0-logreg",)),
+        (True, 1800.0, ("lite0-logreg", "efficientnet-lite0")),
+        (True, None, ("lite0-logreg", "efficientnet-lite0")),
+    ],
+)
+def test_where_imagenet_weights_are_at_hand_frozen_features_join_and_in_half_an_hour_fine_tuning(
+    monkeypatch, there, budget, more
+):
     monkeypatch.setattr("pipeline.planning.at_hand", lambda network, weights: there)
-    assert portfolio(None) == PORTFOLIO + more
+    assert portfolio(None, budget) == PORTFOLIO + more
 
 
 def test_without_a_budget_every_model_gets_all_it_asks_for():
