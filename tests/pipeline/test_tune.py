@@ -209,7 +209,7 @@ def test_a_classifier_is_tuned_on_what_a_trial_has_time_for(tmp_path, insects, r
     recipe = load_recipe(recipes / "dhc-svm-tuned.toml")
     assert len(recipe.classifier.arguments["grid"]) == 1
     assert status(*insects, "--work", tmp_path, "--model", "dhc-svm", "--trials", 6000, "--budget", "1s") == 2
-    assert "takes longer than its share of the budget" in capsys.readouterr().err
+    assert "ten images of each class takes longer than its share of the budget" in capsys.readouterr().err
 
 
 def test_a_recipe_that_ships_is_never_overwritten_and_a_tuned_one_is(tmp_path, insects, recipes, capsys):
