@@ -21,6 +21,8 @@ Batch = np.ndarray | Tensor  # a tensor where the images lie on a GPU
 View = Callable[[Batch], Batch]
 Augmentation = Callable[[Batch, np.random.Generator], Batch]
 
+VIEW_SHIFT = 1 / 24  # of the shorter side; the best or as good at 32, 64 and 96 pixels, see benchmarks/README.md
+
 
 def resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
     """uint8 ``[N, H, W, 3]`` to ``[N, height, width, 3]``."""
@@ -76,24 +78,24 @@ def views(symmetries: Symmetries, square: bool) -> list[View]:
 
 
 def shifted_views(symmetries: Symmetries, square: bool) -> list[View]:
-    """``views`` and, if these are one or two, each of them shifted along the diagonal, too, one pixel either way.
+    """``views`` and, if these are one or two, each of them shifted along the diagonal, too, either way.
 
-    As in K. Jordan's multi-crop evaluation (arXiv:2404.00498).
+    As in K. Jordan's multi-crop evaluation (arXiv:2404.00498), whose one pixel of 32 is ``VIEW_SHIFT`` here.
     """
     kinds = views(symmetries, square)
-    return kinds if len(kinds) > 2 else [_shifted(kind, pixels) for kind in kinds for pixels in (0, -1, 1)]
+    return kinds if len(kinds) > 2 else [_shifted(kind, sign) for kind in kinds for sign in (0, -1, 1)]
 
 
-def _shifted(view: View, pixels: int) -> View:
-    """Down and to the right, the border mirrored in."""
+def _shifted(view: View, sign: int) -> View:
+    """Up and to the left (-1), not at all (0) or down and to the right (1), the border mirrored in."""
 
     def shifted(images: Batch) -> Batch:
         seen = view(images)
-        if pixels == 0:
+        if sign == 0:
             return seen
         _, height, width, _ = seen.shape
-        reach = abs(pixels)
-        padded, start = _mirrored_in(seen, reach), reach - pixels
+        reach = max(1, round(VIEW_SHIFT * min(height, width)))
+        padded, start = _mirrored_in(seen, reach), reach - sign * reach
         return padded[:, start : start + height, start : start + width]
 
     return shifted

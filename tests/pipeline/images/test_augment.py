@@ -81,11 +81,12 @@ def test_predictions_average_over_a_few_views_that_differ_and_the_image_itself_c
     assert len({view.tobytes() for view in seen}) == len(seen) == count
 
 
-def test_few_views_are_also_shifted_by_a_pixel_to_either_side():
-    images = noise(2)
+@pytest.mark.parametrize(("side", "pixels"), [(12, 1), (32, 1), (64, 3), (96, 4)])
+def test_few_views_are_also_shifted_by_a_twenty_fourth_of_the_side_to_either_side(side, pixels):
+    images = noise(2, side, side)
     _, up, down = (view(images) for view in shifted_views("none", square=True))
-    np.testing.assert_array_equal(up[:, :-1, :-1], images[:, 1:, 1:])
-    np.testing.assert_array_equal(down[:, 1:, 1:], images[:, :-1, :-1])
+    np.testing.assert_array_equal(up[:, :-pixels, :-pixels], images[:, pixels:, pixels:])
+    np.testing.assert_array_equal(down[:, pixels:, pixels:], images[:, :-pixels, :-pixels])
 
 
 @pytest.mark.parametrize("symmetries", ["none", "mirror", "all"])
