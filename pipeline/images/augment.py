@@ -21,6 +21,7 @@ Batch = np.ndarray | Tensor  # a tensor where the images lie on a GPU
 View = Callable[[Batch], Batch]
 Augmentation = Callable[[Batch, np.random.Generator], Batch]
 
+GREY = 128
 VIEW_SHIFT = 1 / 24  # of the shorter side; the best or as good at 32, 64 and 96 pixels, see benchmarks/README.md
 
 
@@ -51,6 +52,23 @@ def _mirrored_in(images: Batch, reach: int) -> Batch:
         return np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
     rows, columns = (np.pad(np.arange(side), reach, mode="reflect") for side in images.shape[1:3])
     return images[:, rows][:, :, columns]
+
+
+def cutout(fraction: float) -> Augmentation:
+    """A grey square of ``fraction`` of the shorter side in each image, whose centre may be any pixel.
+
+    T. DeVries, G. W. Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (arXiv:1708.04552).
+    """
+
+    def augment(images: Batch, rng: np.random.Generator) -> Batch:
+        _, height, width, _ = images.shape
+        side, cut = max(1, round(fraction * min(height, width))), deepcopy(images)
+        corners = rng.integers(0, (height, width), size=(len(images), 2)) - side // 2
+        for image, (top, left) in zip(cut, corners.tolist(), strict=True):
+            image[max(0, top) : top + side, max(0, left) : left + side] = GREY
+        return cut
+
+    return augment
 
 
 def symmetric(symmetries: Symmetries) -> Augmentation:
@@ -123,11 +141,12 @@ def resized_crop(**arguments: Any) -> Augmentation:
 
 
 def build_augmentation(name: str, arguments: dict[str, Any], symmetries: Symmetries) -> Augmentation:
-    """``Shift``, ``Symmetries`` or, by its class name, any transform of albumentations.
+    """``Shift``, ``Cutout``, ``Symmetries`` or, by its class name, any transform of albumentations.
 
     Raises UserError for a name or an argument that is not known.
     """
-    own = {"Shift": shift, "Symmetries": partial(symmetric, symmetries), "RandomResizedCrop": resized_crop}
+    own = {"Shift": shift, "Cutout": cutout, "RandomResizedCrop": resized_crop}
+    own |= {"Symmetries": partial(symmetric, symmetries)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # or albumentations would only warn of a wrong argument

@@ -70,6 +70,7 @@ SPACE: dict[str, Rule] = {  # a table that has a name is written with it: ``opti
     "label_smoothing": partial(up_to, 0.2),
     "network:*.*dropout": partial(up_to, 0.3),
     "augment.*:Shift.fraction": strength,
+    "augment.*:Cutout.fraction": strength,
     "augment.*:Affine.rotate": strength,
     "augment.*:Affine.translate_percent": strength,
     "augment.*:Rotate.limit": strength,

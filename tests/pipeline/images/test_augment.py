@@ -8,7 +8,17 @@ import pytest
 import torch
 
 from competition.errors import UserError
-from pipeline.images.augment import build_augmentation, chain, resized, shift, shifted_views, symmetric, views
+from pipeline.images.augment import (
+    GREY,
+    build_augmentation,
+    chain,
+    cutout,
+    resized,
+    shift,
+    shifted_views,
+    symmetric,
+    views,
+)
 
 
 def noise(count: int, height: int = 12, width: int = 12) -> np.ndarray:
@@ -48,6 +58,21 @@ def test_a_shift_reaches_by_the_shorter_side_of_an_image_that_is_not_square():
     middles = shift(0.125)(images, np.random.default_rng(0))[:, 4, 20]
     reachable = images[:, 3:6, 19:22].reshape(200, 9, 3)
     assert (reachable == middles[:, None]).all(axis=2).any(axis=1).all()
+
+
+@pytest.mark.parametrize("height", [12, 20])
+def test_cutout_greys_one_square_of_each_image_that_may_reach_over_the_edge_and_nothing_else(height):
+    images = noise(300, height)
+    changed = (cutout(1 / 3)(images, np.random.default_rng(0)) != images).any(axis=3)
+    rows, columns = changed.any(axis=2).sum(axis=1), changed.any(axis=1).sum(axis=1)
+    np.testing.assert_array_equal(changed.sum(axis=(1, 2)), rows * columns)
+    assert set(rows) == set(columns) == {2, 3, 4}
+    assert changed.any(axis=0).all()
+
+
+def test_what_cutout_cuts_out_is_grey():
+    black = np.zeros((8, 12, 12, 3), np.uint8)
+    assert set(np.unique(cutout(0.5)(black, np.random.default_rng(0)))) == {0, GREY}
 
 
 @pytest.mark.parametrize(("symmetries", "count"), [("none", 1), ("mirror", 2), ("all", 8)])
@@ -111,11 +136,12 @@ every_augmentation = pytest.mark.parametrize(
     "augment",
     [
         shift(0.2),
+        cutout(0.3),
         symmetric("all"),
         build_augmentation("Affine", {"rotate": (-20, 20), "p": 1.0}, "none"),
         chain([shift(0.2), build_augmentation("HorizontalFlip", {}, "none")]),
     ],
-    ids=["shift", "symmetric", "albumentations", "chain"],
+    ids=["shift", "cutout", "symmetric", "albumentations", "chain"],
 )
 
 
