@@ -37,13 +37,18 @@ def shift(fraction: float) -> Augmentation:
 
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         _, height, width, _ = images.shape
-        reach = max(1, round(fraction * min(height, width)))
+        reach = _pixels(fraction, images)
         padded, shifted = _mirrored_in(images, reach), deepcopy(images)
         for row, (down, right) in enumerate(rng.integers(0, 2 * reach + 1, size=(len(images), 2))):
             shifted[row] = padded[row, down : down + height, right : right + width]
         return shifted
 
     return augment
+
+
+def _pixels(fraction: float, images: Batch) -> int:
+    """That fraction of the images' shorter side, at least one."""
+    return max(1, round(fraction * min(images.shape[1:3])))
 
 
 def _mirrored_in(images: Batch, reach: int) -> Batch:
@@ -62,7 +67,7 @@ def cutout(fraction: float) -> Augmentation:
 
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         _, height, width, _ = images.shape
-        side, cut = max(1, round(fraction * min(height, width))), deepcopy(images)
+        side, cut = _pixels(fraction, images), deepcopy(images)
         corners = rng.integers(0, (height, width), size=(len(images), 2)) - side // 2
         for image, (top, left) in zip(cut, corners.tolist(), strict=True):
             image[max(0, top) : top + side, max(0, left) : left + side] = GREY
@@ -112,7 +117,7 @@ def _shifted(view: View, sign: int) -> View:
         if sign == 0:
             return seen
         _, height, width, _ = seen.shape
-        reach = max(1, round(VIEW_SHIFT * min(height, width)))
+        reach = _pixels(VIEW_SHIFT, seen)
         padded, start = _mirrored_in(seen, reach), reach - sign * reach
         return padded[:, start : start + height, start : start + width]
 
@@ -145,8 +150,8 @@ def build_augmentation(name: str, arguments: dict[str, Any], symmetries: Symmetr
 
     Raises UserError for a name or an argument that is not known.
     """
-    own = {"Shift": shift, "Cutout": cutout, "RandomResizedCrop": resized_crop}
-    own |= {"Symmetries": partial(symmetric, symmetries)}
+    turned = partial(symmetric, symmetries)
+    own = {"Shift": shift, "Cutout": cutout, "Symmetries": turned, "RandomResizedCrop": resized_crop}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # or albumentations would only warn of a wrong argument
