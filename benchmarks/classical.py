@@ -7,7 +7,7 @@ scikit-learn one after the other, each a fit and a prediction on standardised pi
 either, their ratio, and how many predictions are equal over all points of the grid. In the end, what ours take for
 twice the images.
 
-At 6,000 images of 64 pixels and 96 classes, a single SVC takes scikit-learn about ten minutes. ``--fits 1`` fits the
+At 6,000 images of 64 pixels and 96 classes, a single SVC takes scikit-learn two to four minutes. ``--fits 1`` fits the
 first of each kernel and takes the others to be as long.
 """
 
