@@ -175,7 +175,7 @@ class NeuralNetwork:
         model.rung = Rung(**description["rung"]) if description["rung"] else None
         model.normalisation = Normalisation(**description["normalisation"])
         network = model._build_network()
-        network.load_state_dict(load_file(folder / "model.safetensors"))
+        _fill(network, folder / "model.safetensors")
         model.network = network.to(model.device, memory_format=torch.channels_last)
         return model
 
@@ -352,6 +352,14 @@ class NeuralNetwork:
             trial.step(images, labels, steps.batch_size, start, epoch).sum().item()  # item waits for a GPU
             seconds.append(time.monotonic() - begun)
         return distributed.broadcast(min(seconds))
+
+
+def _fill(network: nn.Module, path: Path) -> None:
+    """Raises UserError where the weights at ``path`` are not those of the network."""
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError:
+        raise UserError(f"{path}: another version of the pipeline wrote it; train again with --fresh") from None
 
 
 def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from competition.errors import UserError
 from pipeline.images.cache import ImageCache
@@ -85,6 +85,14 @@ def test_a_saved_network_describes_itself(fitted, tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     trained = sum(value.size for name, value in weights.items() if name.endswith(("weight", "bias")))
     assert trained == fitted.parameters
+
+
+def test_weights_of_another_network_are_refused_in_one_line(fitted, tmp_path):
+    fitted.save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(weights | {"whiten.bias": np.zeros(24, np.float32)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"model\.safetensors: another version .*--fresh"):
+        NeuralNetwork.load(tmp_path)
 
 
 def test_images_of_another_size_than_trained_on_are_resized(fitted):
