@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,11 +12,23 @@ from competition.errors import UserError
 from pipeline import devices
 from pipeline.devices import choose_device, mixed_precision
 
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
 def test_cpu_is_an_order():
     assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.skipif(not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(), reason="no huge pages here")
+def test_large_tensors_lie_in_huge_pages():
+    code = (
+        "import torch; from pipeline.devices import choose_device; choose_device('cpu'); "
+        "kept = torch.ones(2**24); print(open('/proc/self/smaps_rollup').read())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": "."}, capture_output=True)
+    (kilobytes,) = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith(b"AnonHugePages:")]
+    assert kilobytes > 2**15  # half of the tensor
 
 
 @needs_no_gpu

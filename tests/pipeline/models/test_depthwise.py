@@ -15,6 +15,7 @@ from pipeline.models.training import Training
 from tests.pipeline.models.small import sprint
 
 SHAPE = (32, 32)
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 
 def images() -> Tensor:
@@ -34,6 +35,11 @@ def learnt(layer: nn.Module, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return answer, seen.grad, layer.weight.grad
 
 
+def gradients(layer: nn.Module, seen: Tensor) -> list[Tensor]:
+    seen = seen.clone().requires_grad_()
+    return list(torch.autograd.grad(layer(seen).square().sum(), [seen, *layer.parameters()]))
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_layer_computes_in_float32_under_autocast_and_answers_in_the_precision_it_was_given(stride, precision):
@@ -46,9 +52,36 @@ def test_the_layer_computes_in_float32_under_autocast_and_answers_in_the_precisi
     exact = seen.float().requires_grad_()
     expected = plain(exact).to(precision)
     expected.float().square().sum().backward()
-    assert torch.equal(answer, expected)
-    assert torch.equal(of_input, exact.grad.to(precision))
-    assert torch.equal(of_weights, plain.weight.grad)
+    torch.testing.assert_close(answer, expected)
+    torch.testing.assert_close(of_input, exact.grad.to(precision))
+    torch.testing.assert_close(of_weights, plain.weight.grad)
+
+
+@pytest.mark.parametrize("size", [(9, 9), (3, 3), (8, 5)])
+@pytest.mark.parametrize(
+    ("kernel", "arguments"),
+    [
+        (5, {"padding": 2}),
+        (5, {"padding": 2, "stride": 2}),
+        (7, {"padding": (3, 4), "bias": False}),
+        ((3, 4), {"padding": 1, "stride": (1, 2)}),
+        (5, {"padding": 4, "dilation": 2}),
+        (5, {"padding": "same"}),
+    ],
+)
+def test_wide_filters_learn_what_pytorch_says_they_should(kernel, arguments, size):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 6, kernel, groups=6, dtype=torch.float64, **arguments)
+    layer, seen = copy.deepcopy(plain).float(), torch.randn(4, 6, *size)
+    learn_in_float32(layer)
+    torch.testing.assert_close(gradients(layer, seen), gradients(plain, seen.double()), check_dtype=False, **CLOSE)
+
+
+def test_what_is_frozen_has_no_gradient():
+    layer, seen = nn.Conv2d(6, 6, 5, padding=2, groups=6).requires_grad_(False), images().requires_grad_()
+    learn_in_float32(layer)
+    layer(seen).sum().backward()
+    assert seen.grad is not None and layer.weight.grad is None
 
 
 def test_only_filters_over_single_channels_are_changed():
