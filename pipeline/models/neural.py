@@ -318,13 +318,19 @@ class NeuralNetwork:
         return chosen
 
     def _seconds_of_evaluation(self, images: np.ndarray) -> float:
-        """Seconds of one view of the images, by the measure of a few of them, if all ranks share them."""
+        """Seconds of one view of the images, if all ranks share them.
+
+        By the measure of a few of them, the second time that the prepared network sees them: the first warms it up.
+        """
         few, begun = images[: batch_size(self.shape)], time.monotonic()
-        network, ready = prepared(self.network, self.device), time.monotonic()
-        for answers in outputs(network, few, self.normalisation, self.shape, self.device):
-            answers.cpu()  # waits for a GPU
+        network = prepared(self.network, self.device)
+        preparing = time.monotonic() - begun
+        for _ in range(2):
+            begun = time.monotonic()
+            for answers in outputs(network, few, self.normalisation, self.shape, self.device):
+                answers.cpu()  # waits for a GPU
         shared = len(images) / len(few) / distributed.world_size()
-        return ready - begun + (time.monotonic() - ready) * shared
+        return preparing + (time.monotonic() - begun) * shared
 
     def _mean_seconds_a_batch(self, network: nn.Module, steps: Steps, share: float) -> float:
         """Over the training, of images of that share of the full size; measured at one size, the others by area."""
