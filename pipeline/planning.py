@@ -20,7 +20,7 @@ from pipeline.settings import Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
 FROZEN_FEATURES = "lite0-logreg"  # joins them where its weights are at hand
-FINE_TUNED = "efficientnet-lite0"  # joins them, too, where the budget is a long one
+FINE_TUNED = "efficientnet-lite0"  # takes its place where the budget is a long one
 LONG = 1800.0  # seconds: half of it is what fine-tuning takes to get better than sprint
 CAUTION = 1.3  # estimates of the classical models' work are that far off, at most, on most machines
 FEWEST_IMAGES = 10  # a class, below which a classical model is not worth its time
@@ -36,9 +36,9 @@ def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
     """
     long = budget is None or budget >= LONG
     if at_hand(LITE0, weights):
-        return (*PORTFOLIO, FROZEN_FEATURES, FINE_TUNED) if long else (*PORTFOLIO, FROZEN_FEATURES)
+        return (*PORTFOLIO, FINE_TUNED if long else FROZEN_FEATURES)
     if long:
-        print(f"no ImageNet weights at hand; for two models that start from them, {weights_file(LITE0).remedy}")
+        print(f"no ImageNet weights at hand; for a model that starts from them, {weights_file(LITE0).remedy}")
     return PORTFOLIO
 
 
