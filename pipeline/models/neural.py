@@ -30,7 +30,7 @@ from pipeline.models.normalisation import LUMA, Normalisation
 from pipeline.models.pacing import Epoch, OnEpoch
 from pipeline.models.phases import cut, stretch_at
 from pipeline.models.recipe import NeuralRecipe, Rung
-from pipeline.models.training import LabelledImages, Training, scaled
+from pipeline.models.training import LabelledImages, Training, of_another_version, scaled
 
 SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and deviation of its pixels
@@ -365,7 +365,7 @@ def _fill(network: nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(load_file(path))
     except RuntimeError:
-        raise UserError(f"{path}: another version of the pipeline wrote it; train again with --fresh") from None
+        raise of_another_version(path) from None
 
 
 def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from competition.errors import UserError
 from pipeline import distributed
 from pipeline.devices import compiled, mixed_precision, room_for_images
 from pipeline.files import written
@@ -268,14 +269,23 @@ class Training:
             "best_accuracy": self.best_accuracy,
             "best_weights": self.best_weights,
         }
-        with written(self.folder / "checkpoint.pt") as path:
+        with written(self._checkpoint) as path:
             torch.save(state, path)
 
     def resume(self) -> None:
-        """Take up the state that an interrupted run left in the folder, if it left one."""
+        """Take up the state that an interrupted run left in the folder, if it left one.
+
+        Raises UserError where that was of another network.
+        """
         state = distributed.from_main(self._saved_state)
         if state is None:
             return
+        try:
+            self._take_up(state)
+        except (RuntimeError, LookupError, ValueError, TypeError):
+            raise of_another_version(self._checkpoint) from None
+
+    def _take_up(self, state: dict) -> None:
         self.enter(state["phase"])
         self.network.load_state_dict(state["network"])
         if self.averaged is not None:
@@ -289,8 +299,17 @@ class Training:
         self.best_accuracy, self.best_weights = state["best_accuracy"], state["best_weights"]
 
     def _saved_state(self) -> dict | None:
-        path = self.folder / "checkpoint.pt"
+        path = self._checkpoint
         return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+
+def of_another_version(path: Path) -> UserError:
+    """The error for what was left by a pipeline whose networks had another shape."""
+    return UserError(f"{path}: another version of the pipeline wrote it; train again with --fresh")
 
 
 BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"

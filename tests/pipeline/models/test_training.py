@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from competition.errors import UserError
 from pipeline.images.augment import chain, shift, symmetric
 from pipeline.models import training as loop
 from pipeline.models.inference import predict
@@ -57,11 +58,11 @@ def protocol(name: str = "muon, one cycle, averaged") -> NeuralRecipe:
     )
 
 
-def begin(folder: Path, recipe: NeuralRecipe, seed: int = 0) -> Training:
+def begin(folder: Path, recipe: NeuralRecipe, seed: int = 0, width: int = 8) -> Training:
     """A training from its first weights, or from where an interrupted one stopped in that folder."""
     torch.manual_seed(seed)
     # A hundredth only: whitening amplifies what is dropped.
-    network = nn.Sequential(nn.Dropout(0.01), build_network("sprint", 4, (16, 16), width=8))
+    network = nn.Sequential(nn.Dropout(0.01), build_network("sprint", 4, (16, 16), width=width))
     network[1].initialise_from(TO_UNIT(TRAIN.images, CPU))
     augment = chain([shift(0.1), symmetric("mirror")])
     training = Training(network, recipe, TO_UNIT, augment, (16, 16), CPU, seed, folder)
@@ -133,6 +134,13 @@ def test_a_finished_training_that_is_begun_again_only_takes_up_its_result(tmp_pa
     again = run(begin(tmp_path, recipe), [])
     assert again.epochs == first.epochs and again.history == first.history
     assert_same_weights(again.network, first.network)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_what_a_training_of_another_network_left_is_refused_in_one_line(tmp_path, name):
+    run(begin(tmp_path, protocol(name)), epochs_of(protocol(name), 1))
+    with pytest.raises(UserError, match=r"checkpoint\.pt: another version .*--fresh"):
+        begin(tmp_path, protocol(name), width=16)
 
 
 def test_the_seed_decides_every_bit(tmp_path):
