@@ -42,9 +42,12 @@ def gradients(layer: nn.Module, seen: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_layer_computes_in_float32_under_autocast_and_answers_in_the_precision_it_was_given(stride, precision):
+@pytest.mark.parametrize(("kernel", "off"), [(3, {"rtol": 0, "atol": 0}), (5, {})])  # wide filters sum in another order
+def test_the_layer_computes_in_float32_under_autocast_and_answers_in_the_precision_it_was_given(
+    kernel, off, stride, precision
+):
     torch.manual_seed(0)
-    plain = nn.Conv2d(6, 6, 5, stride, padding=2, groups=6)
+    plain = nn.Conv2d(6, 6, kernel, stride, padding=2, groups=6)
     layer, seen = copy.deepcopy(plain), images().to(precision)
     learn_in_float32(layer)
     answer, of_input, of_weights = learnt(layer, seen)
@@ -52,9 +55,9 @@ def test_the_layer_computes_in_float32_under_autocast_and_answers_in_the_precisi
     exact = seen.float().requires_grad_()
     expected = plain(exact).to(precision)
     expected.float().square().sum().backward()
-    torch.testing.assert_close(answer, expected)
-    torch.testing.assert_close(of_input, exact.grad.to(precision))
-    torch.testing.assert_close(of_weights, plain.weight.grad)
+    torch.testing.assert_close(answer, expected, **off)
+    torch.testing.assert_close(of_input, exact.grad.to(precision), **off)
+    torch.testing.assert_close(of_weights, plain.weight.grad, **off)
 
 
 @pytest.mark.parametrize("size", [(9, 9), (3, 3), (8, 5)])
