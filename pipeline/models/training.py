@@ -22,6 +22,7 @@ from pipeline.images.augment import Augmentation
 from pipeline.images.cache import ImageCache, rows_of
 from pipeline.images.held import HeldImages
 from pipeline.models.depthwise import learn_in_float32
+from pipeline.models.frozen_norms import norms_worked_in
 from pipeline.models.inference import predict
 from pipeline.models.normalisation import Normalisation
 from pipeline.models.optimisers import build_optimisers
@@ -87,8 +88,9 @@ class Training:
         compile: bool = False,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)
-        learn_in_float32(self.network)
-        self.compiled = compiled(self.network, device) if compile else self.network
+        learner = norms_worked_in(self.network) if recipe.frozen_norms else self.network
+        learn_in_float32(self.network)  # afterwards, as tracing sees through layers that are not PyTorch's own
+        self.compiled = compiled(learner, device) if compile else learner
         self.recipe, self.normalise, self.augment = recipe, normalise, augment
         self.full, self.device, self.seed, self.folder = full, device, seed, folder
         self.on_epoch = on_epoch
@@ -111,7 +113,7 @@ class Training:
         """Begin the phase of that number, with a new optimiser, on the weights as they are."""
         self.phase, stretch = phase, self.stretches[phase]
         freeze(self.network, stretch.phase.train, self.frozen)
-        train_mode(self.network)
+        train_mode(self.network, self.recipe.frozen_norms)
         self.optimisers = build_optimisers(self.network, stretch.phase.optimiser)
         self.learning_rate = LearningRate(stretch.phase.schedule, self.optimisers, stretch.epochs)
 
@@ -144,7 +146,7 @@ class Training:
         """Mean loss and accuracy on the augmented training images."""
         number = len(self.epochs)
         torch.manual_seed(self.seed * 100_003 + number + 1_000_000_007 * distributed.rank())
-        train_mode(self.network)
+        train_mode(self.network, self.recipe.frozen_norms)
         self.join_ranks()
         totals = torch.zeros(2, device=self.device)
         seen, begun = 0, time.monotonic()

@@ -129,6 +129,7 @@ def test_a_recipe_that_could_not_be_read_again_leaves_what_was_there(tmp_path):
         ('name = "sgd"', 'name = "lion"', "optimiser.name: "),
         ('name = "constant"', 'name = "one-cycle"\nwarmup = 1.5', "schedule.warmup: "),
         ("batch_size = 16", 'batch_size = 16\nname = "other"', "name"),
+        ("epochs = 3", "epochs = 3\nfrozen_norms = true", "frozen_norms: "),
     ],
 )
 def test_a_wrong_key_is_refused_in_one_line_naming_file_and_key(tmp_path, line, replacement, words):
