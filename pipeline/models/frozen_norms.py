@@ -30,7 +30,7 @@ def norms_worked_in(network: nn.Module) -> fx.GraphModule:
 
     Each layer must be used once in a pass.
     """
-    traced = fx.symbolic_trace(network)
+    traced = fx.GraphModule(network, _Tracer().trace(network))
     for node in list(traced.graph.nodes):
         if isinstance(norm := layer_at(traced, node), nn.BatchNorm2d) and len(node.args[0].users) == 1:
             before = node.args[0]
@@ -40,3 +40,10 @@ def norms_worked_in(network: nn.Module) -> fx.GraphModule:
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
+
+
+class _Tracer(fx.Tracer):
+    """Takes each convolution as a whole, be it of PyTorch or one that learns in float32."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)

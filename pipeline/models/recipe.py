@@ -187,7 +187,7 @@ class NeuralRecipe(Recipe):
     @model_validator(mode="after")
     def _frozen_norms_have_averages(self) -> Self:
         if self.frozen_norms and not self.pretrained and self.transfer_from is None:
-            raise ValueError("frozen_norms: a network that starts from scratch has no averages to keep; take it out")
+            raise ValueError("frozen_norms: a network that starts from scratch has no averages to keep")
         return self
 
     @property
@@ -204,12 +204,17 @@ class NeuralRecipe(Recipe):
         try:
             return NeuralRecipe(**_merged(self.model_dump() | {"grid": ()}, point))
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(str(part) for part in fault["loc"])
-            raise UserError(f"{self.name}: grid: {where}: {fault['msg']}; mend the recipe") from None
+            raise UserError(f"{self.name}: grid: {_fault(error)}; mend the recipe") from None
 
 
 AnyRecipe = ClassicalRecipe | NeuralRecipe
+
+
+def _fault(error: ValidationError) -> str:
+    """The first key that is wrong, and what is wrong with it; a check of the whole recipe names the key itself."""
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else fault["msg"].removeprefix("Value error, ")
 
 
 def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -244,9 +249,7 @@ def load_recipe(path: Path) -> AnyRecipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: cannot be read as TOML ({error}); mend the file") from None
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise UserError(f"{path}: {where}: {fault['msg']}; mend that key") from None
+        raise UserError(f"{path}: {_fault(error)}; mend that key") from None
 
 
 def write_recipe(recipe: AnyRecipe, path: Path, remark: str) -> None:

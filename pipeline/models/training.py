@@ -88,8 +88,8 @@ class Training:
         compile: bool = False,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)
+        learn_in_float32(self.network)
         learner = norms_worked_in(self.network) if recipe.frozen_norms else self.network
-        learn_in_float32(self.network)  # afterwards, as tracing sees through layers that are not PyTorch's own
         self.compiled = compiled(learner, device) if compile else learner
         self.recipe, self.normalise, self.augment = recipe, normalise, augment
         self.full, self.device, self.seed, self.folder = full, device, seed, folder

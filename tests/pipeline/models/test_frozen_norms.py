@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.depthwise import learn_in_float32
 from pipeline.models.frozen_norms import NormedConv2d, norms_worked_in
 from pipeline.models.networks import build_network
 from pipeline.models.normalisation import Normalisation
@@ -48,6 +49,7 @@ def test_answers_and_gradients_are_those_of_the_plain_network(name, as_if_traine
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_norm_is_left_for_a_pass_of_its_own(name, as_if_trained):
     network = trained_on(name, as_if_trained)
+    learn_in_float32(network)
     norms = sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
     worked_in = norms_worked_in(network)
     called = [worked_in.get_submodule(node.target) for node in worked_in.graph.nodes if node.op == "call_module"]

@@ -137,7 +137,7 @@ def test_a_wrong_key_is_refused_in_one_line_naming_file_and_key(tmp_path, line, 
     with pytest.raises(UserError) as refusal:
         load_recipe(path)
     message = str(refusal.value)
-    assert message.startswith(f"{path}: ") and words in message
+    assert message.startswith(f"{path}: {words}")
     assert "\n" not in message
 
 
