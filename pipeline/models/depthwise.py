@@ -17,39 +17,36 @@ FAST = 3  # pixels: how wide a filter may be for oneDNN to compute its gradient 
 class Float32Convolution(nn.Conv2d):
     """A convolution in float32 whatever autocast says, whose output is in the precision of its input."""
 
-    def _conv_forward(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
-            return self._filtered(images.float(), weight, bias).to(images.dtype)
+            return self._filtered(images.float()).to(images.dtype)
 
-    def _filtered(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _filtered(self, images: Tensor) -> Tensor:
         if self.kernel_size[1] <= FAST or self.dilation != (1, 1) or isinstance(self.padding, str):
-            return super()._conv_forward(images, weight, bias)
-        return _WideFilters.apply(images, weight, bias, self.stride, self.padding)
+            return super().forward(images)
+        filtered = _WideFilters.apply(images, self.weight, self.stride, self.padding)
+        return filtered if self.bias is None else filtered + self.bias[:, None, None]
 
 
 class _WideFilters(torch.autograd.Function):
     """A depthwise convolution, undilated, its images padded with zeros."""
 
     @staticmethod
-    def forward(
-        ctx, images: Tensor, filters: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
-    ) -> Tensor:
+    def forward(ctx, images: Tensor, filters: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(images, filters)
         ctx.stride, ctx.padding = stride, padding
-        return F.conv2d(images, filters, bias, stride, padding, groups=len(filters))
+        return F.conv2d(images, filters, None, stride, padding, groups=len(filters))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (images, filters), groups = ctx.saved_tensors, gradient.shape[1]
-        of_images = of_filters = of_bias = None
+        of_images = of_filters = None
         if ctx.needs_input_grad[0]:
             of_images = conv2d_input(images.shape, filters, gradient, ctx.stride, ctx.padding, groups=groups)
         if ctx.needs_input_grad[1]:
             of_filters = gradient_of_filters(images, filters, gradient, ctx.stride, ctx.padding)
-        if ctx.needs_input_grad[2]:
-            of_bias = gradient.sum((0, 2, 3))
-        return of_images, of_filters, of_bias, None, None
+        return of_images, of_filters, None, None
 
 
 def gradient_of_filters(

@@ -30,11 +30,11 @@ def folded(network: nn.Module) -> fx.GraphModule:
     """
     traced = fuse(as_built(copy.deepcopy(network)).eval(), inplace=True)
     for node in list(traced.graph.nodes):
-        if isinstance(norm := layer_at(traced, node), _BatchNorm):
+        if isinstance(norm := _layer(traced, node), _BatchNorm):
             scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
             if (layer := _layer_after(traced, node, keeps_order=bool((scale > 0).all()))) is not None:
                 _work_in(layer, scale, norm.bias - norm.running_mean * scale)
-                leave_out(traced, node)
+                _leave_out(traced, node)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
@@ -48,7 +48,7 @@ def _layer_after(traced: fx.GraphModule, node: fx.Node, keeps_order: bool) -> nn
     """
     while len(node.users) == 1:
         (node,) = node.users
-        layer = layer_at(traced, node)
+        layer = _layer(traced, node)
         if isinstance(layer, nn.Linear):
             return layer
         if isinstance(layer, nn.Conv2d):
@@ -72,12 +72,12 @@ def _work_in(layer: nn.Conv2d | nn.Linear, scale: Tensor, shift: Tensor) -> None
 def activations_fused(traced: fx.GraphModule) -> fx.GraphModule:
     """The same network for the CPU, each activation right after a convolution computed along with it."""
     for node in list(traced.graph.nodes):
-        activation = ACTIVATIONS.get(type(layer_at(traced, node)), ACTIVATIONS.get(node.target))
+        activation = ACTIVATIONS.get(type(_layer(traced, node)), ACTIVATIONS.get(node.target))
         if activation is not None and len(node.args[0].users) == 1:
             before = node.args[0]
-            if isinstance(convolution := layer_at(traced, before), nn.Conv2d):
+            if isinstance(convolution := _layer(traced, before), nn.Conv2d):
                 traced.set_submodule(before.target, ActivatedConv2d(convolution, *activation))
-                leave_out(traced, node)
+                _leave_out(traced, node)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
@@ -108,10 +108,10 @@ class ActivatedConv2d(nn.Module):
         )
 
 
-def layer_at(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+def _layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return traced.get_submodule(node.target) if node.op == "call_module" else None
 
 
-def leave_out(traced: fx.GraphModule, node: fx.Node) -> None:
+def _leave_out(traced: fx.GraphModule, node: fx.Node) -> None:
     node.replace_all_uses_with(node.args[0])
     traced.graph.erase_node(node)

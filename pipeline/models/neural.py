@@ -193,7 +193,6 @@ class NeuralNetwork:
             start_from_imagenet(self.network, self.recipe.network.name, self.weights)
         if self.recipe.transfer_from is not None:
             self._start_from_source()
-        if self.recipe.transfer_from is not None or self.recipe.frozen_norms:
             self._adapt_to(sample)
 
     def _start_from_source(self) -> None:

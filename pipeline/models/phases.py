@@ -83,9 +83,9 @@ def _learning(network: nn.Module, train: Trained) -> set[str]:
     return {name for name in names if name.startswith(prefixes)}
 
 
-def train_mode(network: nn.Module, frozen_norms: bool = False) -> None:
-    """Training mode, except for batch norms that do not learn, or for all: these keep the averages they have."""
+def train_mode(network: nn.Module) -> None:
+    """Training mode, except for batch norms that are frozen: these keep the averages they have."""
     network.train()
     for module in network.modules():
-        if isinstance(module, _BatchNorm) and (frozen_norms or not any(p.requires_grad for p in module.parameters())):
+        if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
             module.eval()

@@ -143,8 +143,6 @@ class NeuralRecipe(Recipe):
     grey: one channel instead of three where no training image has colour.
     pretrained: the network starts from ImageNet weights (weights.py).
     transfer_from: a recipe; the network, the same, starts from the newest one trained by it on another competition.
-    frozen_norms: batch norms keep the averages of the training images as the training begins; for a network that starts
-        from ``pretrained`` or ``transfer_from``, whose steps then take less time.
     train: see ``Phase``; together with ``optimiser`` and ``schedule`` the first phase. then: the later ones.
     views: predictions are of the image as it is, or the mean over its flips and turns, or over shifts of these, too.
     grid: tables with other values for some of the recipe's keys; each is trained, the best on validation is kept.
@@ -159,7 +157,6 @@ class NeuralRecipe(Recipe):
     normalise: Literal["unit", "symmetric", "standard", "imagenet"] = "standard"
     pretrained: bool = False
     transfer_from: str | None = None
-    frozen_norms: bool = False
     epochs: PositiveInt
     batch_size: PositiveInt
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -182,12 +179,6 @@ class NeuralRecipe(Recipe):
         starts = [phase.after for phase in self.phases] + [self.epochs]
         if any(later <= earlier for earlier, later in pairwise(starts)):
             raise ValueError("then: each phase must begin after the one before it and before the last epoch")
-        return self
-
-    @model_validator(mode="after")
-    def _frozen_norms_have_averages(self) -> Self:
-        if self.frozen_norms and not self.pretrained and self.transfer_from is None:
-            raise ValueError("frozen_norms: a network that starts from scratch has no averages to keep")
         return self
 
     @property

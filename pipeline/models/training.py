@@ -22,7 +22,6 @@ from pipeline.images.augment import Augmentation
 from pipeline.images.cache import ImageCache, rows_of
 from pipeline.images.held import HeldImages
 from pipeline.models.depthwise import learn_in_float32
-from pipeline.models.frozen_norms import norms_worked_in
 from pipeline.models.inference import predict
 from pipeline.models.normalisation import Normalisation
 from pipeline.models.optimisers import build_optimisers
@@ -89,8 +88,7 @@ class Training:
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)
         learn_in_float32(self.network)
-        learner = norms_worked_in(self.network) if recipe.frozen_norms else self.network
-        self.compiled = compiled(learner, device) if compile else learner
+        self.compiled = compiled(self.network, device) if compile else self.network
         self.recipe, self.normalise, self.augment = recipe, normalise, augment
         self.full, self.device, self.seed, self.folder = full, device, seed, folder
         self.on_epoch = on_epoch
@@ -113,7 +111,7 @@ class Training:
         """Begin the phase of that number, with a new optimiser, on the weights as they are."""
         self.phase, stretch = phase, self.stretches[phase]
         freeze(self.network, stretch.phase.train, self.frozen)
-        train_mode(self.network, self.recipe.frozen_norms)
+        train_mode(self.network)
         self.optimisers = build_optimisers(self.network, stretch.phase.optimiser)
         self.learning_rate = LearningRate(stretch.phase.schedule, self.optimisers, stretch.epochs)
 
@@ -146,7 +144,7 @@ class Training:
         """Mean loss and accuracy on the augmented training images."""
         number = len(self.epochs)
         torch.manual_seed(self.seed * 100_003 + number + 1_000_000_007 * distributed.rank())
-        train_mode(self.network, self.recipe.frozen_norms)
+        train_mode(self.network)
         self.join_ranks()
         totals = torch.zeros(2, device=self.device)
         seen, begun = 0, time.monotonic()

@@ -116,6 +116,12 @@ def test_a_recipe_that_could_not_be_read_again_leaves_what_was_there(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["mine.toml"]
 
 
+TOO_LATE = """[[then]]
+after = 3
+optimiser = { name = "sgd", lr = 0.1 }
+schedule = { name = "constant" }"""
+
+
 @pytest.mark.parametrize(
     ("line", "replacement", "words"),
     [
@@ -129,7 +135,7 @@ def test_a_recipe_that_could_not_be_read_again_leaves_what_was_there(tmp_path):
         ('name = "sgd"', 'name = "lion"', "optimiser.name: "),
         ('name = "constant"', 'name = "one-cycle"\nwarmup = 1.5', "schedule.warmup: "),
         ("batch_size = 16", 'batch_size = 16\nname = "other"', "name"),
-        ("epochs = 3", "epochs = 3\nfrozen_norms = true", "frozen_norms: "),
+        ('name = "constant"', f'name = "constant"\n{TOO_LATE}', "then: "),
     ],
 )
 def test_a_wrong_key_is_refused_in_one_line_naming_file_and_key(tmp_path, line, replacement, words):
