@@ -9,7 +9,7 @@ from competition.errors import UserError
 from pipeline.models.networks import build_network
 from pipeline.models.pacing import Epoch, fixed_epochs
 from pipeline.models.phases import cut, freeze, stretch_at, stretches, train_mode
-from pipeline.models.recipe import NeuralRecipe, load_recipe
+from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
 
 SGD = {"name": "sgd", "lr": 0.1}
 CONSTANT = {"name": "constant"}
@@ -49,6 +49,14 @@ def test_a_phase_lets_learn_what_it_names_and_freezes_the_rest(train, expected):
     module = network()
     freeze(module, train)
     assert learning(module) == expected
+
+
+def test_efficientnet_lite0_ends_with_its_stem_and_whole_blocks_frozen():
+    module = build_network("lite0", 3, (32, 32))
+    freeze(module, load_recipe(RECIPES / "efficientnet-lite0.toml").phases[-1].train)
+    names = {name for name, _ in module.named_parameters()}
+    frozen = ("conv_stem.", "bn0.", *(f"blocks.{number}." for number in range(5)))
+    assert names - learning(module) == {name for name in names if name.startswith(frozen)}
 
 
 def test_a_later_phase_thaws_all_but_what_the_network_itself_keeps_frozen():
