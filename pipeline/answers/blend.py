@@ -1,54 +1,67 @@
-"""The blend: greedy ensemble selection with replacement.
+"""The blend: the models' probabilities, each raised to a power of its own, multiplied: a logarithmic opinion pool.
 
-Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble Selection from Libraries of Models", ICML 2004.
+The powers are those that make the validation labels likeliest (T. Heskes, "Selecting weighting factors in logarithmic
+opinion pools", NIPS 1997). A member joins where the likelihood grows by what a parameter costs in G. Schwarz,
+"Estimating the dimension of a model", Annals of Statistics 6, 1978.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import softmax
 
 from competition.errors import UserError, first_few
 from pipeline.answers.predictions import Predictions
 from pipeline.answers.scores import Score, score, text_table
 
-ROUNDS = 25
+Powers = dict[int, float]  # of members, by their places among all models
+
 PARTS = 5
-CLEARLY = 1.645  # standard errors: chance alone gives that much in one of twenty cases
+LEAST = float(np.finfo(np.float32).eps)  # no member rules a class out for the others
 
 
 @dataclass(frozen=True)
 class Blend:
-    """A weighted mean of models, chosen on validation images.
+    """Members and their powers, chosen on validation images.
 
-    weights: members in the order of their choice; each above 0, sum 1.
-    gains: what each member added to the validation accuracy when first chosen; the first, all of its own.
+    powers: members in the order of their choice; each above 0. What is alone has 1 and stays as it is.
+    gains: what each member added to the validation accuracy when it was chosen; the first, all of its own. As the
+        others are chosen for the likelihood of the labels, theirs may be below 0.
     score: of the blend, on the images that chose it.
     expected: accuracy on images that did not choose it: selected on four fifths of validation and measured on
-        the other fifth, in turn. Where that is not clearly better than choosing one model alone, that one is the
-        blend.
+        the other fifth, in turn.
     best_single, single_score: the best member alone, on the same images.
     """
 
-    weights: dict[str, float]
+    powers: dict[str, float]
     gains: dict[str, float]
     score: Score
     expected: float
     best_single: str
     single_score: Score
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """The powers as shares; sum 1."""
+        return {name: power / sum(self.powers.values()) for name, power in self.powers.items()}
+
     def apply(self, predictions: Mapping[str, Predictions]) -> Predictions:
-        """The members' weighted mean; raises UserError where a member's predictions are missing."""
-        missing = [name for name in self.weights if name not in predictions]
+        """The pool of the members, with the first one's ids; raises UserError where predictions are missing."""
+        missing = [name for name in self.powers if name not in predictions]
         if missing:
             raise UserError(f"the blend needs the predictions of {first_few(missing)}; predict with them first")
-        return Predictions.mean([predictions[name] for name in self.weights], list(self.weights.values()))
+        ids = predictions[next(iter(self.powers))].ids
+        stack = _stack([predictions[name].aligned_to(ids) for name in self.powers])
+        return Predictions(ids, _pooled(stack, dict(enumerate(self.powers.values()))))
 
     def table(self) -> str:
         """Member, weight and gain for the terminal, then the blend beside the best single model."""
         rows = [
-            (name, f"{weight:.2f}", f"{'' if name == self.best_single else '+'}{self.gains[name]:.4f}")
+            (name, f"{weight:.2f}", f"{self.gains[name]:{'' if name == self.best_single else '+'}.4f}")
             for name, weight in self.weights.items()
         ]
         return (
@@ -60,33 +73,25 @@ class Blend:
 
 
 def select_blend(predictions: Mapping[str, Predictions], ids: Sequence[str], labels: np.ndarray) -> Blend:
-    """Choose the blend of highest validation accuracy, ties going to the lower log loss.
+    """Begin with the most accurate model, and let others join.
 
     predictions: of each model, at least for the validation ``ids``; labels: int64 ``[N]`` of these ids.
-    The order of the models makes no difference, and the blend is never worse than the best of them.
+    The order of the models makes no difference, and the blend is never less accurate than the best of them.
     Raises UserError where a model lacks an id or has another number of classes.
     """
     if not predictions:
         raise UserError("there is no model to blend; run pipeline/train.py first")
     names = sorted(predictions)
-    members = [predictions[name].aligned_to(ids) for name in names]
-    stack = _stack(members)
-    picks, accuracies = _select(stack, labels, np.ones(len(labels), dtype=bool))
-    unseen, unseen_single = (_right_unseen(stack, labels, rounds) for rounds in (ROUNDS, 1))
-    single = score(stack[picks[0]], labels)
-    blended = score(_mean(members, picks).probabilities, labels)
-    # rounding the mean to float32 can tie what was apart in the sum
-    if not _clearly_better(unseen, unseen_single) or blended.accuracy < single.accuracy:
-        picks, accuracies, blended, unseen = picks[:1], accuracies[:1], single, unseen_single
-    steps = [accuracies[0], *(after - before for before, after in pairwise(accuracies))]
-    chosen = list(dict.fromkeys(picks))
+    library = Library.of(_stack([predictions[name].aligned_to(ids) for name in names]), labels)
+    steps = library.select()
+    (best,), powers = steps[0], steps[-1]
     return Blend(
-        weights={names[pick]: picks.count(pick) / len(picks) for pick in chosen},
-        gains={names[pick]: steps[picks.index(pick)] for pick in chosen},
-        score=blended,
-        expected=float(unseen.mean()),
-        best_single=names[picks[0]],
-        single_score=single,
+        powers={names[member]: power for member, power in powers.items()},
+        gains={names[member]: gain for member, gain in library.gains(steps).items() if member in powers},
+        score=score(_pooled(library.probabilities, powers), labels),
+        expected=_accuracy_unseen(library),
+        best_single=names[best],
+        single_score=score(library.probabilities[best], labels),
     )
 
 
@@ -98,64 +103,98 @@ def _stack(members: Sequence[Predictions]) -> np.ndarray:
     return np.stack([member.probabilities for member in members])
 
 
-def _mean(members: Sequence[Predictions], picks: Sequence[int]) -> Predictions:
-    chosen = list(dict.fromkeys(picks))
-    return Predictions.mean([members[pick] for pick in chosen], [picks.count(pick) for pick in chosen])
+def _pooled(probabilities: np.ndarray, powers: Powers) -> np.ndarray:
+    """float32 ``[N, C]`` of float32 ``[M, N, C]``: the product of all, each raised to its power, rows summing to 1."""
+    if len(powers) == 1:
+        return probabilities[next(iter(powers))]
+    scores = np.tensordot(list(powers.values()), _logarithms(probabilities[list(powers)]), 1)
+    return softmax(scores, axis=1).astype(np.float32)
 
 
-def _select(
-    stack: np.ndarray, labels: np.ndarray, seen: np.ndarray, rounds: int = ROUNDS
-) -> tuple[list[int], list[float]]:
-    """The members chosen round by round for the images ``seen`` (bool ``[N]``), and the accuracies.
+def _logarithms(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities, LEAST, dtype=np.float64))
 
-    The first round chooses the best single member, the last one improved on all before it. Rounds that change
-    nothing are gone through: choosing the best member again lets others in with smaller weights.
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """What all models say of some labelled images.
+
+    probabilities: float32 ``[M, N, C]``; logs: their logarithms, float64.
+    labels: int64 ``[N]``; truths: float64 ``[M, N]``, the logarithms of these labels' probabilities.
     """
-    truths = stack[:, np.arange(len(labels)), labels].astype(np.float64)
-    total, truth = np.zeros_like(stack[0]), np.zeros(len(labels))
-    trial = np.empty_like(total)  # one for all: claiming memory anew costs more than the sum
-    picks: list[int] = []
-    qualities: list[tuple[int, float]] = []
-    for size in range(1, rounds + 1):
-        candidates = [
-            _quality(np.add(total, member, out=trial), (truth + member_truth) / size, labels, seen)
-            for member, member_truth in zip(stack, truths, strict=True)
-        ]
-        best = max(range(len(stack)), key=candidates.__getitem__)
-        if qualities and candidates[best] < qualities[-1]:
-            break
-        picks.append(best)
-        qualities.append(candidates[best])
-        total += stack[best]
-        truth += truths[best]
-    needed = qualities.index(max(qualities)) + 1
-    return picks[:needed], [right / max(np.count_nonzero(seen), 1) for right, _ in qualities[:needed]]
+
+    probabilities: np.ndarray
+    logs: np.ndarray
+    labels: np.ndarray
+    truths: np.ndarray
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> Self:
+        logs = _logarithms(probabilities)
+        return cls(probabilities, logs, labels, logs[:, np.arange(len(labels)), labels])
+
+    def take(self, rows: np.ndarray) -> Self:
+        return type(self)(self.probabilities[:, rows], self.logs[:, rows], self.labels[rows], self.truths[:, rows])
+
+    def select(self) -> list[Powers]:
+        """The best model alone, then the pools as one after the other joins; in the end not a less accurate one."""
+        members = [self.most_accurate()]
+        powers, likelihood = self.likeliest(members, np.ones(1))
+        steps: list[Powers] = [{members[0]: 1.0}]
+        while len(members) < len(self.logs):
+            members.append(self.most_promising(members, powers))
+            powers, grown = self.likeliest(members, np.append(powers, 0.0))
+            if grown - likelihood < np.log1p(len(self.labels)) / 2:
+                break
+            likelihood = grown
+            steps.append({member: float(power) for member, power in zip(members, powers, strict=True) if power > 0})
+        return steps if self.right(steps[-1]) >= self.right(steps[0]) else steps[:1]
+
+    def most_accurate(self) -> int:
+        """Of equals the one that makes the labels likelier."""
+        return max(range(len(self.logs)), key=lambda member: (self.right({member: 1.0}), self.truths[member].sum()))
+
+    def likeliest(self, members: Sequence[int], start: np.ndarray) -> tuple[np.ndarray, float]:
+        """The powers, from 0 on, at which the pool makes the labels likeliest, and the log likelihood there."""
+        logs, truths = self.logs[members], self.truths[members].sum(axis=1)
+
+        def cost(powers: np.ndarray) -> tuple[float, np.ndarray]:
+            scores = np.tensordot(powers, logs, 1)
+            top = scores.max(axis=1, keepdims=True)
+            odds = np.exp(scores - top)
+            total = odds.sum(axis=1, keepdims=True)
+            expected = np.tensordot(logs, odds / total, 2)
+            return (top + np.log(total)).sum() - powers @ truths, expected - truths
+
+        found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(members))
+        return found.x, -float(found.fun)
+
+    def most_promising(self, members: Sequence[int], powers: np.ndarray) -> int:
+        """The model outside whose power most surely wants to be above 0, by C. R. Rao's score test of each."""
+        pool = softmax(np.tensordot(powers, self.logs[members], 1), axis=1)
+
+        def rise(member: int) -> float:
+            logs = self.logs[member]
+            expected = (pool * logs).sum(axis=1)
+            variance = ((pool * logs**2).sum(axis=1) - expected**2).sum()
+            return float((self.truths[member] - expected).sum() / np.sqrt(max(variance, LEAST)))
+
+        return max((member for member in range(len(self.logs)) if member not in members), key=rise)
+
+    def right(self, powers: Powers) -> int:
+        """How many of the images the pool has right."""
+        return np.count_nonzero(_pooled(self.probabilities, powers).argmax(axis=1) == self.labels)
+
+    def gains(self, steps: Sequence[Powers]) -> dict[int, float]:
+        """What the accuracy gained, at each step, by the member that joined."""
+        right = [0, *map(self.right, steps)]
+        more = (after - before for before, after in pairwise(right))
+        joined = (list(powers)[-1] for powers in steps)
+        return {member: gained / len(self.labels) for member, gained in zip(joined, more, strict=True)}
 
 
-def _quality(total: np.ndarray, truth: np.ndarray, labels: np.ndarray, seen: np.ndarray) -> tuple[int, float]:
-    """Seen images that ``total`` ``[N, C]`` has right, then the log likelihood of their ``truth`` ``[N]``.
-
-    The likelihood is rounded, so that the order of a sum does not decide between equals.
-    """
-    likelihood = np.log(np.maximum(truth, np.finfo(np.float32).eps)) @ seen
-    return int(np.count_nonzero(_right(total, labels, seen))), round(float(likelihood), 6)
-
-
-def _right(total: np.ndarray, labels: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    return (total.argmax(axis=1) == labels) & counted
-
-
-def _right_unseen(stack: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:
-    """bool ``[N]``: which images are right where selection saw four fifths of them and this one was not among these."""
-    parts = np.random.default_rng(0).permutation(len(labels)) % PARTS
-    right = np.zeros(len(labels), dtype=bool)
-    for part in range(PARTS):
-        picks, _ = _select(stack, labels, parts != part, rounds)
-        right |= _right(sum(stack[pick] for pick in picks), labels, parts == part)
-    return right
-
-
-def _clearly_better(right: np.ndarray, other: np.ndarray) -> bool:
-    """Whether ``right`` counts more images than ``other`` at the one-sided level of 5 % (McNemar's test)."""
-    gained, lost = np.count_nonzero(right & ~other), np.count_nonzero(other & ~right)
-    return gained - lost > CLEARLY * (gained + lost) ** 0.5
+def _accuracy_unseen(library: Library) -> float:
+    """The share of right images where the selection saw four fifths of them and each was not among these."""
+    parts = np.random.default_rng(0).permutation(len(library.labels)) % PARTS
+    unseen = (library.take(parts == part).right(library.take(parts != part).select()[-1]) for part in range(PARTS))
+    return sum(unseen) / len(library.labels)

@@ -68,22 +68,6 @@ class Predictions:
         wanted = np.array([rows[name] for name in ids], dtype=np.int64)
         return Predictions(tuple(ids), self.probabilities[wanted])
 
-    @staticmethod
-    def mean(predictions: Sequence["Predictions"], weights: Sequence[float] | None = None) -> "Predictions":
-        """The weighted mean, joined by the ids of the first; weights (default: equal) need not sum to 1.
-
-        Raises UserError where the class counts differ or another one lacks ids of the first.
-        """
-        classes = sorted({each.probabilities.shape[1] for each in predictions})
-        if len(classes) > 1:
-            raise UserError(f"predictions of {listed(classes)} classes have no mean; train all on one data set")
-        ids = predictions[0].ids
-        shares = np.ones(len(predictions)) if weights is None else np.asarray(weights, dtype=np.float64)
-        total = np.zeros(predictions[0].probabilities.shape)
-        for each, share in zip(predictions, shares / shares.sum(), strict=True):
-            total += share * each.aligned_to(ids).probabilities
-        return Predictions(ids, total)
-
     def save(self, path: Path) -> None:
         """Write an .npz without pickle: ``ids`` (unicode) and ``probabilities`` (float32)."""
         with written(path) as temporary, temporary.open("wb") as file:

@@ -44,7 +44,7 @@ def test_a_blend_that_would_not_hold_on_unseen_images_is_the_best_model_alone():
         for draw in range(8)
     ]
     alone = [blend for blend in blends if len(blend.weights) == 1]
-    assert alone
+    assert len(alone) >= 6
     assert all(blend.weights == {blend.best_single: 1.0} for blend in alone)
 
 
@@ -64,13 +64,12 @@ def test_the_reported_score_is_that_of_the_applied_blend(models, labels):
     assert accuracy(models[blend.best_single], ids, labels) == blend.single_score.accuracy
 
 
-def test_the_first_gain_is_the_best_model_and_no_later_one_is_a_loss(models, labels):
+def test_the_first_gain_is_the_best_model_and_all_together_are_the_blend(models, labels):
     blend = select_blend(models, some_ids(500), labels)
-    first, *later = blend.gains.items()
+    first, *_ = blend.gains.items()
     assert first == (blend.best_single, blend.single_score.accuracy)
-    assert all(gain >= 0 for _, gain in later)
     assert list(blend.gains) == list(blend.weights)
-    assert sum(blend.gains.values()) <= blend.score.accuracy + 1e-9
+    assert sum(blend.gains.values()) == pytest.approx(blend.score.accuracy)
 
 
 def test_rows_are_joined_by_id(models, labels):
@@ -119,23 +118,23 @@ def test_a_weak_model_may_help_with_a_small_weight():
     assert 0 < blend.weights["weak"] <= 1 / 3
 
 
-@pytest.mark.parametrize(("gained", "blended"), [(8, False), (30, True)])
-def test_a_gain_that_may_be_chance_is_not_taken(gained, blended):
-    """The weak model puts some images right and five wrong; it has no opinion on the others."""
-    labels = np.zeros(1000, dtype=np.int64)
-    strong, weak = np.full(1000, 0.9), np.full(1000, 0.49)
-    rows = np.random.default_rng(0).permutation(1000)
-    for chosen, (mine, other) in {
-        (0, 100): (0.1, 0.49),
-        (100, 105): (0.51, 0.1),
-        (105, 105 + gained): (0.49, 0.9),
-    }.items():
-        strong[rows[slice(*chosen)]], weak[rows[slice(*chosen)]] = mine, other
-    models = {
-        name: Predictions(some_ids(1000), np.stack([right, 1 - right], axis=1))
-        for name, right in {"strong": strong, "weak": weak}.items()
-    }
-    assert ("weak" in select_blend(models, some_ids(1000), labels).weights) == blended
+@pytest.mark.parametrize(("skill", "joins"), [(0.0, False), (0.3, True)])
+def test_who_knows_something_joins_however_weak_and_who_guesses_does_not(skill, joins):
+    labels = np.random.default_rng(0).integers(0, 10, 2000)
+    models = {"strong": guesses(labels, 10, 3, 1), "weak": guesses(labels, 10, skill, 2)}
+    assert ("weak" in select_blend(models, some_ids(2000), labels).weights) == joins
+
+
+@pytest.mark.parametrize("sureness", [0.5, 2.0])
+def test_how_sure_a_model_is_of_itself_changes_its_power_and_not_the_blend(models, labels, sureness):
+    ids = some_ids(500)
+    odds = models["model4"].probabilities.astype(np.float64) ** sureness
+    other = models | {"model4": Predictions(ids, odds / odds.sum(axis=1, keepdims=True))}
+    before, after = select_blend(models, ids, labels), select_blend(other, ids, labels)
+    assert after.powers["model4"] * sureness == pytest.approx(before.powers["model4"], rel=0.01)
+    np.testing.assert_allclose(
+        after.apply(other).probabilities, before.apply(models).probabilities, rtol=0.1, atol=1e-4
+    )
 
 
 def test_of_two_models_equally_often_right_the_surer_one_is_the_best_single():

@@ -46,25 +46,6 @@ def test_ids_without_a_prediction_are_named(predictions):
         predictions.aligned_to(("b.png", "x.png", "17"))
 
 
-def test_the_mean_joins_by_id_and_weighs(predictions):
-    other = Predictions(IDS[::-1], np.eye(3)[[0, 1, 2]])
-    mean = Predictions.mean([predictions, other], [3, 1])
-    assert mean.ids == IDS
-    expected = 0.75 * PROBABILITIES + 0.25 * np.eye(3)[[2, 1, 0]]
-    np.testing.assert_allclose(mean.probabilities, expected, rtol=1e-6)
-
-
-def test_the_mean_without_weights_is_the_plain_one(predictions):
-    other = Predictions(IDS, np.full((3, 3), 1 / 3))
-    mean = Predictions.mean([predictions, other])
-    np.testing.assert_allclose(mean.probabilities, (PROBABILITIES + 1 / 3) / 2, rtol=1e-6)
-
-
-def test_models_of_different_class_counts_have_no_mean(predictions):
-    with pytest.raises(UserError, match="predictions of 2, 3 classes have no mean"):
-        Predictions.mean([predictions, Predictions(IDS, np.full((3, 2), 0.5))])
-
-
 @pytest.mark.parametrize(
     ("ids", "probabilities", "words"),
     [
