@@ -28,7 +28,7 @@ LEAST = float(np.finfo(np.float32).eps)  # no member rules a class out for the o
 class Blend:
     """Members and their powers, chosen on validation images.
 
-    powers: members in the order of their choice; each above 0. What is alone has 1 and stays as it is.
+    powers: members in the order of their choice; each above 0. One alone stays as it is.
     gains: what each member added to the validation accuracy when it was chosen; the first, all of its own. As the
         others are chosen for the likelihood of the labels, theirs may be below 0.
     score: of the blend, on the images that chose it.
@@ -160,7 +160,7 @@ class Library:
 
         def cost(powers: np.ndarray) -> tuple[float, np.ndarray]:
             scores = np.tensordot(powers, logs, 1)
-            top = scores.max(axis=1, keepdims=True)
+            top = scores.max(axis=1, keepdims=True)  # by hand: scipy's logsumexp would take most of the time
             odds = np.exp(scores - top)
             total = odds.sum(axis=1, keepdims=True)
             expected = np.tensordot(logs, odds / total, 2)

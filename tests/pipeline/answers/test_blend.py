@@ -81,6 +81,19 @@ def test_rows_are_joined_by_id(models, labels):
     assert select_blend(shuffled, ids, labels) == select_blend(models, ids, labels)
 
 
+def test_an_applied_blend_is_the_normalised_product_of_powers_joined_by_id(models, labels):
+    ids = some_ids(500)
+    blend = select_blend(models, ids, labels)
+    first, *others = blend.powers
+    backwards = {name: models[name].aligned_to(ids[::-1]) for name in others} | {first: models[first]}
+    product = np.prod([models[name].probabilities ** power for name, power in blend.powers.items()], axis=0)
+    applied = blend.apply(backwards)
+    assert applied.ids == ids
+    np.testing.assert_allclose(
+        applied.probabilities, product / product.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6
+    )
+
+
 def test_the_order_of_the_models_makes_no_difference(models, labels):
     backwards = dict(reversed(models.items()))
     assert select_blend(backwards, some_ids(500), labels) == select_blend(models, some_ids(500), labels)
