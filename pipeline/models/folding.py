@@ -28,9 +28,9 @@ def folded(network: nn.Module) -> fx.GraphModule:
     Into the convolution or dense layer before them, else into the one after them (see ``_layer_after``). Each layer
     must be used once in a pass.
     """
-    traced = fuse(as_built(copy.deepcopy(network)).eval(), inplace=True)
+    traced = fuse(as_built(copy.deepcopy(network)).eval(), inplace=True, no_trace=True)  # if it is traced already
     for node in list(traced.graph.nodes):
-        if isinstance(norm := _layer(traced, node), _BatchNorm):
+        if isinstance(norm := layer_of(traced, node), _BatchNorm):
             scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
             if (layer := _layer_after(traced, node, keeps_order=bool((scale > 0).all()))) is not None:
                 _work_in(layer, scale, norm.bias - norm.running_mean * scale)
@@ -48,7 +48,7 @@ def _layer_after(traced: fx.GraphModule, node: fx.Node, keeps_order: bool) -> nn
     """
     while len(node.users) == 1:
         (node,) = node.users
-        layer = _layer(traced, node)
+        layer = layer_of(traced, node)
         if isinstance(layer, nn.Linear):
             return layer
         if isinstance(layer, nn.Conv2d):
@@ -72,10 +72,10 @@ def _work_in(layer: nn.Conv2d | nn.Linear, scale: Tensor, shift: Tensor) -> None
 def activations_fused(traced: fx.GraphModule) -> fx.GraphModule:
     """The same network for the CPU, each activation right after a convolution computed along with it."""
     for node in list(traced.graph.nodes):
-        activation = ACTIVATIONS.get(type(_layer(traced, node)), ACTIVATIONS.get(node.target))
+        activation = ACTIVATIONS.get(type(layer_of(traced, node)), ACTIVATIONS.get(node.target))
         if activation is not None and len(node.args[0].users) == 1:
             before = node.args[0]
-            if isinstance(convolution := _layer(traced, before), nn.Conv2d):
+            if isinstance(convolution := layer_of(traced, before), nn.Conv2d):
                 traced.set_submodule(before.target, ActivatedConv2d(convolution, *activation))
                 _leave_out(traced, node)
     traced.delete_all_unused_submodules()
@@ -108,7 +108,8 @@ class ActivatedConv2d(nn.Module):
         )
 
 
-def _layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+def layer_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """The module that the node of a traced network calls; None if it calls none."""
     return traced.get_submodule(node.target) if node.op == "call_module" else None
 
 

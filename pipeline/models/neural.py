@@ -292,7 +292,8 @@ class NeuralNetwork:
             before = [stretch.inside(epoch) for epoch in done if stretch_at(training.stretches, epoch.start) == number]
             now = time.monotonic()
             deadline = now + (end - now) * work[number] / sum(work[number:])
-            for epoch in pacing.budgeted_epochs(recipe, steps.a_pass, full, seconds, deadline, before):
+            at_least = max(1, round(pacing.EPOCHS_AT_LEAST * work[number] / sum(work)))
+            for epoch in pacing.budgeted_epochs(recipe, steps.a_pass, full, seconds, deadline, before, at_least):
                 yield stretch.outside(epoch)
 
     def _interrupted_rung(self) -> Rung | None:

@@ -54,10 +54,12 @@ def budgeted_epochs(
     seconds: dict[int, float],
     deadline: float,
     done: list[Epoch],
+    at_least: int = EPOCHS_AT_LEAST,
 ) -> Iterator[Epoch]:
     """As many passes as the time until ``deadline`` (``time.monotonic``) holds, at most the recipe's epochs.
 
-    An epoch is a pass or, where few fit, an eighth of them all: often enough to see that time runs short.
+    An epoch is a pass or, where few fit, one of ``at_least`` equal parts of them all: often enough to see that time
+    runs short.
 
     seconds: measured seconds a batch for each image size; corrected after every epoch by what it took, so
     that a machine which slows down gets a shorter rest of the schedule instead of a schedule cut off.
@@ -70,8 +72,9 @@ def budgeted_epochs(
         left = max(0.0, deadline - time.monotonic())
         passes = _passes_that_fit(left / slowness, progress, recipe, batches, full, seconds, most)
         if progress == 0 and passes < most:
-            longest = min(1.0, max(passes / EPOCHS_AT_LEAST, 1 / batches))
-        taken = min(longest, passes)
+            longest = min(1.0, max(passes / at_least, 1 / batches))
+        parts = max(1, round(passes / longest))
+        taken = min(1.0, passes) if longest == 1 else passes / parts
         end = 1.0 if passes <= taken else progress + (1 - progress) * taken / passes
         epoch = Epoch(size_at(progress, recipe, full), max(1, round(taken * batches)), progress, end)
         begun = time.monotonic()

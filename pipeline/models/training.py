@@ -22,6 +22,7 @@ from pipeline.images.augment import Augmentation
 from pipeline.images.cache import ImageCache, rows_of
 from pipeline.images.held import HeldImages
 from pipeline.models.depthwise import learn_in_float32
+from pipeline.models.frozen import with_start_prepared
 from pipeline.models.inference import predict
 from pipeline.models.normalisation import Normalisation
 from pipeline.models.optimisers import build_optimisers
@@ -88,7 +89,7 @@ class Training:
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)
         learn_in_float32(self.network)
-        self.compiled = compiled(self.network, device) if compile else self.network
+        self.compiled = compiled(self.network, device) if compile else None
         self.recipe, self.normalise, self.augment = recipe, normalise, augment
         self.full, self.device, self.seed, self.folder = full, device, seed, folder
         self.on_epoch = on_epoch
@@ -120,7 +121,8 @@ class Training:
 
         Anew in each epoch, so that a resumed training sums gradients in the same order as an uninterrupted one.
         """
-        self.learner = distributed.learning_together(self.compiled)
+        learner = self.compiled or with_start_prepared(self.network, self.device)
+        self.learner = distributed.learning_together(learner)
 
     def run(self, train: LabelledImages, validation: LabelledImages, epochs: Iterable[Epoch], title: str) -> None:
         """Train over ``epochs`` and leave the best-on-validation weights in the network."""
