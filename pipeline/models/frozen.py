@@ -27,7 +27,7 @@ def with_start_prepared(network: nn.Module, device: torch.device) -> nn.Module:
     if not any(place == START and isinstance(layer_of(traced, node), _BatchNorm) for node, place in part.items()):
         return network
     parted = split_module(traced, None, part.__getitem__)
-    parted.submod_0 = prepared(parted.submod_0, device)
+    parted.submod_0 = prepared(parted.submod_0, device).requires_grad_(False)
     return parted
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from safetensors.numpy import load_file, save_file
 
 from competition.errors import UserError
 from pipeline.images.cache import ImageCache
-from pipeline.models.neural import NetworkPlan, NeuralNetwork, held_out
+from pipeline.models import neural, pacing
+from pipeline.models.neural import NetworkPlan, NeuralNetwork, Steps, held_out
 from pipeline.models.pacing import Epoch
+from pipeline.models.phases import stretches
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
 from pipeline.models.training import LabelledImages
 from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
@@ -146,6 +149,21 @@ def test_a_budgeted_training_is_replayed_to_the_bit(tmp_path):
     replayed = network(tmp_path / "replayed", recipe, plan=replay).fit(images, labels, images, labels)
     assert replayed.trained == budgeted.trained
     np.testing.assert_array_equal(replayed.predict_proba(images), budgeted.predict_proba(images))
+
+
+def test_phases_share_the_validations_of_a_budget(tmp_path, monkeypatch):
+    phase = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
+    model = network(tmp_path, sprint(epochs=16, then=[{"after": 4} | phase]))
+    model.shape = (16, 16)
+    training = SimpleNamespace(epochs=[], stretches=stretches(model.recipe))
+    now = [0.0]
+    for module in (neural, pacing):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    speeds, trained = [{16: 3.0}, {16: 1.0}], []  # seconds a batch, so that both phases have half of the time
+    for epoch in model._budgeted_epochs(training, Steps(8, a_pass=1000), speeds, end=960.0):
+        now[0] += epoch.batches * speeds[epoch.start >= 0.25][16]
+        trained.append(epoch)
+    assert [epoch.batches for epoch in trained] == [40] * 4 + [120] * 4
 
 
 def test_much_time_chooses_the_dearest_rung_and_at_most_the_recipes_epochs(tmp_path):

@@ -128,6 +128,21 @@ def test_all_but_the_last_budgeted_epochs_are_whole_passes(clock):
     assert 1 <= epochs[-1].batches <= BATCHES
 
 
+@pytest.mark.parametrize("at_least", [3, 8])
+def test_few_passes_are_parted_equally(clock, at_least):
+    a_pass_and_a_half = clock.now + 1.5 * BATCHES * SECONDS[64]
+    epochs = clock.train(budgeted_epochs(recipe(growing=(1.0,)), BATCHES, 64, SECONDS, a_pass_and_a_half, [], at_least))
+    batches = [epoch.batches for epoch in epochs]
+    assert len(batches) == at_least and max(batches) - min(batches) <= 1
+
+
+@pytest.mark.parametrize("slowness", [0.8, 1.05, 1.2])
+def test_none_of_few_passes_is_left_with_a_few_batches(clock, slowness):
+    epochs = clock.train(budgeted(clock.now + 1.5 * BATCHES * SECONDS[64], growing=(1.0,)), slowness)
+    batches = [epoch.batches for epoch in epochs]
+    assert min(batches) > max(batches) / 2
+
+
 def test_a_long_budget_is_left_over_once_the_recipe_has_had_its_epochs(clock):
     epochs = clock.train(budgeted(clock.now + 1e6, epochs=6))
     fixed = list(fixed_epochs(recipe(), 6, BATCHES, 64))
