@@ -20,7 +20,7 @@ def with_start_prepared(network: nn.Module, device: torch.device) -> nn.Module:
     """The network in training mode, sharing all that learns; it answers the same but for rounding.
 
     The start reaches to the first layer that learns, or that is random in training. The network itself is returned
-    where there is no batch norm before that, as then nothing is gained.
+    where there is no batch norm before that, as then little is gained.
     """
     traced = fx.GraphModule(network, _Tracer().trace(network))
     part = _parts(traced)

@@ -28,7 +28,7 @@ from pipeline.models.networks import build_network
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
 from pipeline.models.normalisation import LUMA, Normalisation
 from pipeline.models.pacing import Epoch, OnEpoch
-from pipeline.models.phases import cut, stretch_at
+from pipeline.models.phases import cut, freeze, stretch_at
 from pipeline.models.recipe import NeuralRecipe, Rung
 from pipeline.models.training import LabelledImages, Training, of_another_version, scaled
 
@@ -252,7 +252,7 @@ class NeuralNetwork:
         evaluation = self._seconds_of_evaluation(validation.images)
         predicting = evaluation * len(self._views(True)) * self.members
         end = self._share_of(self.plan.deadline - predicting)
-        speeds = self._speeds(len(training.stretches), steps, evaluation / steps.a_pass)
+        speeds = self._speeds(training, steps, evaluation / steps.a_pass)
         return self._budgeted_epochs(training, steps, speeds, end)
 
     @property
@@ -269,16 +269,18 @@ class NeuralNetwork:
         now = time.monotonic()
         return now + (deadline - now) / (self.members - self.plan.member)
 
-    def _speeds(self, phases: int, steps: Steps, overhead: float) -> list[dict[int, float]]:
+    def _speeds(self, training: Training, steps: Steps, overhead: float) -> list[dict[int, float]]:
         """Measured seconds a batch for each image size, phase by phase.
 
         overhead: seconds that validation adds to each batch.
         """
         full = max(self.shape)
         sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)} | {full}
+        network = copy.deepcopy(self.network)
+        freeze(network, "all", training.frozen)  # a trial takes what is frozen from the start for frozen in all phases
         return [
-            {size: self._seconds_a_batch(self.network, steps, size, phase) + overhead for size in sizes}
-            for phase in range(phases)
+            {size: self._seconds_a_batch(network, steps, size, phase) + overhead for size in sizes}
+            for phase in range(len(training.stretches))
         ]
 
     def _budgeted_epochs(
