@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
 
 from competition.errors import UserError
 from pipeline.images.cache import ImageCache
@@ -16,13 +18,17 @@ from pipeline.models.neural import NetworkPlan, NeuralNetwork, Steps, held_out
 from pipeline.models.pacing import Epoch
 from pipeline.models.phases import stretches
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
-from pipeline.models.training import LabelledImages
+from pipeline.models.training import LabelledImages, Training
 from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
 
 
 def network(folder: Path, recipe: NeuralRecipe | None = None, **arguments) -> NeuralNetwork:
     arguments = {"plan": NetworkPlan(epochs=3, rung=NARROW)} | arguments
     return NeuralNetwork(recipe or sprint(), CLASSES, folder, **arguments)
+
+
+def learning(module: nn.Module) -> int:
+    return sum(weights.requires_grad for weights in module.parameters())
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +170,22 @@ def test_phases_share_the_validations_of_a_budget(tmp_path, monkeypatch):
         now[0] += epoch.batches * speeds[epoch.start >= 0.25][16]
         trained.append(epoch)
     assert [epoch.batches for epoch in trained] == [40] * 4 + [120] * 4
+
+
+def test_each_phase_is_measured_with_what_learns_in_it(tmp_path, monkeypatch):
+    rate = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
+    model = network(tmp_path, sprint(epochs=16, train="head", then=[{"after": 4} | rate], **rate))
+    model.fit(*SAMPLE)  # its last phase lets learn all that is not frozen for good
+    everything, counts = learning(model.network), []
+
+    def step(trial: Training, *_) -> Tensor:
+        counts.append(learning(trial.network))
+        return torch.zeros(2)
+
+    monkeypatch.setattr(Training, "step", step)
+    steps = Steps(16, a_pass=4)
+    model._speeds(model._training(model.network, steps), steps, overhead=0.0)
+    assert counts[0] == 1 < counts[-1] == everything
 
 
 def test_much_time_chooses_the_dearest_rung_and_at_most_the_recipes_epochs(tmp_path):
