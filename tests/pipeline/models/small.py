@@ -1,10 +1,19 @@
-"""A small sample and a quick sprint, for the tests of networks."""
+"""A small sample and small networks, for the tests of these."""
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from pipeline.models.networks import build_network
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
 
 CLASSES = 4
+ARGUMENTS = {
+    "sprint": {"width": 8},
+    "vgg": {"conv_dropout": 0.6, "head_dropout": 0.7},
+    "cnn": {"filters": [8, 12, 16], "norm": "before", "pool": [2, 2, 1], "dense": [16]},
+    "fusion": {"trunks": ["alexnet", "mobilenet_v2"], "spatial": 2, "dense": [8], "dropout": 0.5},
+}
 TINTS = np.array([[120, 0, 0], [0, 120, 0], [0, 0, 120], [60, 60, 60]])
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -27,3 +36,14 @@ def sprint(**changes) -> NeuralRecipe:
     changes = {"batch_size": 16, "averaging": 0.1} | changes
     recipe = load_recipe(RECIPES / "sprint.toml")
     return NeuralRecipe(**(recipe.model_dump() | changes))
+
+
+def small_network(name: str) -> nn.Module:
+    """Any one of NETWORKS, for ``tinted_noise`` and five classes."""
+    return build_network(name, 5, (64, 64), **ARGUMENTS.get(name, {}))
+
+
+def tinted_noise() -> Tensor:
+    """Eight images of 64 pixels a side, as a network takes them, each with a tint of its own."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(8, 3, 1, 1, generator=generator) + torch.randn(8, 3, 64, 64, generator=generator)

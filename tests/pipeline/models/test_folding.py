@@ -10,13 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pipeline.models.folding import FUSES, ActivatedConv2d, activations_fused, folded
 from pipeline.models.networks import NETWORKS, build_network
 from pipeline.models.recipe import RECIPES, load_recipe
+from tests.pipeline.models.small import small_network, tinted_noise
 
-ARGUMENTS = {
-    "sprint": {"width": 8},
-    "vgg": {"conv_dropout": 0.6, "head_dropout": 0.7},
-    "cnn": {"filters": [8, 12, 16], "norm": "before", "pool": [2, 2, 1], "dense": [16]},
-    "fusion": {"trunks": ["alexnet", "mobilenet_v2"], "spatial": 2, "dense": [8], "dropout": 0.5},
-}
 fusing = pytest.mark.skipif(not FUSES, reason="this PyTorch comes without oneDNN")
 
 
@@ -24,35 +19,29 @@ def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, kind)]
 
 
-def images() -> Tensor:
-    """Eight tints, in noise."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(8, 3, 1, 1, generator=generator) + torch.randn(8, 3, 64, 64, generator=generator)
-
-
 @torch.inference_mode()
 def assert_same_answers(network: nn.Module) -> None:
     """In double precision, where a mistake cannot pass for rounding."""
     network = copy.deepcopy(network).double()
-    seen = images().double()
+    seen = tinted_noise().double()
     torch.testing.assert_close(folded(network)(seen), network.eval()(seen), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_answers_the_same(name, as_if_trained):
-    network = as_if_trained(build_network(name, 5, (64, 64), **ARGUMENTS.get(name, {})), images())
+    network = as_if_trained(small_network(name), tinted_noise())
     assert_same_answers(network)
 
 
 @fusing
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_answers_the_same_with_its_activations_fused(name, as_if_trained):
-    network = folded(as_if_trained(build_network(name, 5, (64, 64), **ARGUMENTS.get(name, {})), images()))
+    network = folded(as_if_trained(small_network(name), tinted_noise()))
     with torch.inference_mode():
-        expected = network(images())
+        expected = network(tinted_noise())
         fused = activations_fused(network)
         assert layers(fused, ActivatedConv2d)
-        torch.testing.assert_close(fused(images()), expected, rtol=0, atol=2e-3)
+        torch.testing.assert_close(fused(tinted_noise()), expected, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +70,7 @@ def after_activation(then: nn.Module, padding: int = 0) -> nn.Module:
 
 
 def test_a_batch_norm_that_turns_the_order_round_stays_before_max_pooling(as_if_trained):
-    network = as_if_trained(after_activation(nn.MaxPool2d(2)), images())
+    network = as_if_trained(after_activation(nn.MaxPool2d(2)), tinted_noise())
     assert not layers(folded(network), _BatchNorm)
     nn.init.constant_(network[2].weight[1:2], -0.7)
     assert layers(folded(network), _BatchNorm)
@@ -89,21 +78,21 @@ def test_a_batch_norm_that_turns_the_order_round_stays_before_max_pooling(as_if_
 
 
 def test_a_batch_norm_of_negative_scale_goes_where_nothing_is_pooled(as_if_trained):
-    network = as_if_trained(after_activation(nn.Dropout(0.5)), images())
+    network = as_if_trained(after_activation(nn.Dropout(0.5)), tinted_noise())
     nn.init.constant_(network[2].weight[1:2], -0.7)
     assert not layers(folded(network), _BatchNorm)
     assert_same_answers(network)
 
 
 def test_a_batch_norm_stays_before_a_convolution_that_pads(as_if_trained):
-    network = as_if_trained(after_activation(nn.Dropout(0.5), padding=1), images())
+    network = as_if_trained(after_activation(nn.Dropout(0.5), padding=1), tinted_noise())
     assert layers(folded(network), _BatchNorm)
     assert_same_answers(network)
 
 
 def test_a_dense_layer_takes_in_the_batch_norm_of_the_map_that_was_flattened(as_if_trained):
     map_of_pixels = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.MaxPool2d(8), nn.Flatten()]
-    network = as_if_trained(nn.Sequential(*map_of_pixels, nn.Linear(4 * 49, 5)), images())
+    network = as_if_trained(nn.Sequential(*map_of_pixels, nn.Linear(4 * 49, 5)), tinted_noise())
     assert not layers(folded(network), _BatchNorm)
     assert_same_answers(network)
 
@@ -121,7 +110,7 @@ class Forked(nn.Module):
 
 
 def test_a_convolution_that_others_see_too_stays_as_it_is(as_if_trained):
-    network = as_if_trained(Forked(), images())
+    network = as_if_trained(Forked(), tinted_noise())
     assert layers(folded(network), _BatchNorm)
     assert_same_answers(network)
 
@@ -150,7 +139,7 @@ def test_fused_activations_are_those_of_the_layers(arguments, activation):
 
 
 def test_the_network_itself_stays_what_it_is(as_if_trained):
-    network = as_if_trained(after_activation(nn.MaxPool2d(2)), images())
+    network = as_if_trained(after_activation(nn.MaxPool2d(2)), tinted_noise())
     before = copy.deepcopy(network.state_dict())
     activations_fused(folded(network)).to(torch.bfloat16)
     after = network.state_dict()

@@ -9,23 +9,12 @@ from torchvision.ops import StochasticDepth
 
 from pipeline.models.depthwise import learn_in_float32
 from pipeline.models.frozen import with_start_prepared
-from pipeline.models.networks import NETWORKS, build_network
+from pipeline.models.networks import NETWORKS
 from pipeline.models.phases import freeze, train_mode
 from pipeline.models.recipe import Trained
+from tests.pipeline.models.small import small_network, tinted_noise
 
 CPU = torch.device("cpu")
-ARGUMENTS = {
-    "sprint": {"width": 8},
-    "vgg": {"conv_dropout": 0.0, "head_dropout": 0.0},
-    "cnn": {"filters": [8, 12, 16], "norm": "before", "pool": [2, 2, 1], "dense": [16]},
-    "fusion": {"trunks": ["alexnet", "mobilenet_v2"], "spatial": 2, "dense": [8], "dropout": 0.0},
-}
-
-
-def images() -> Tensor:
-    """Eight tints, in noise."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(8, 3, 1, 1, generator=generator) + torch.randn(8, 3, 64, 64, generator=generator)
 
 
 def learning(network: nn.Module, train: Trained) -> nn.Module:
@@ -49,7 +38,7 @@ def norms(network: nn.Module) -> int:
 
 def gradients(network: nn.Module, learner: nn.Module) -> tuple[Tensor, Tensor]:
     """What the learner answers, and all gradients that it leaves in the network, in one row."""
-    answers = learner(images())
+    answers = learner(tinted_noise())
     network.zero_grad()
     answers.square().sum().backward()
     return answers.detach(), torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
@@ -58,7 +47,7 @@ def gradients(network: nn.Module, learner: nn.Module) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("train", ["head", 10])
 def test_every_network_answers_and_learns_the_same(name, train, as_if_trained):
-    network = as_if_trained(build_network(name, 5, (64, 64), **ARGUMENTS.get(name, {})), images())
+    network = as_if_trained(small_network(name), tinted_noise())
     network = without_chance(learning(network, train))
     expected, expected_gradients = gradients(network, network)
     answers, found = gradients(network, with_start_prepared(network, CPU))
@@ -67,12 +56,12 @@ def test_every_network_answers_and_learns_the_same(name, train, as_if_trained):
 
 
 def test_the_start_reaches_to_the_first_layer_that_learns(as_if_trained):
-    network = learning(as_if_trained(build_network("lite0", 5, (64, 64)), images()), 69)
+    network = learning(as_if_trained(small_network("lite0"), tinted_noise()), 69)
     assert norms(with_start_prepared(network, CPU)) == norms(network.blocks[5:]) + 1  # that of the head
 
 
 def test_a_network_that_learns_from_its_first_layer_on_stays_itself():
-    network = learning(build_network("lite0", 5, (64, 64)), "all")
+    network = learning(small_network("lite0"), "all")
     assert with_start_prepared(network, CPU) is network
 
 
@@ -81,11 +70,11 @@ def test_what_is_random_in_training_stays_random():
     network = learning(nn.Sequential(*start, nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 62 * 62, 5)), "head")
     learner = with_start_prepared(network, CPU)
     assert norms(learner) == 0
-    assert not torch.equal(learner(images()), learner(images()))
+    assert not torch.equal(learner(tinted_noise()), learner(tinted_noise()))
 
 
 def test_the_frozen_start_is_the_network_s_own_as_it_is_now(as_if_trained):
-    network = learning(as_if_trained(build_network("lite0", 5, (64, 64)), images()), "head")
+    network = learning(as_if_trained(small_network("lite0"), tinted_noise()), "head")
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    with_start_prepared(network, CPU)(images()).sum().backward()
+    with_start_prepared(network, CPU)(tinted_noise()).sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
