@@ -3,9 +3,9 @@
 import copy
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -249,11 +249,9 @@ class NeuralNetwork:
         if self.plan.deadline is None:
             epochs = pacing.fixed_epochs(self.recipe, self.plan.epochs, steps.a_pass, full)
             return islice(cut(epochs, training.stretches), len(done), None)
-        evaluation = self._seconds_of_evaluation(validation.images)
-        predicting = evaluation * len(self._views(True)) * self.members
-        end = self._share_of(self.plan.deadline - predicting)
+        begun, evaluation = time.monotonic(), self._seconds_of_evaluation(validation.images)
         speeds = self._speeds(training, steps, evaluation / steps.a_pass)
-        return self._budgeted_epochs(training, steps, speeds, end)
+        return self._budgeted_epochs(training, steps, speeds, partial(self._end, begun, validation.images))
 
     @property
     def members(self) -> int:
@@ -264,10 +262,14 @@ class NeuralNetwork:
         number = f" {self.plan.member + 1} of {self.members}" if self.members > 1 else ""
         return f"{self.recipe.name}{number}"
 
-    def _share_of(self, deadline: float) -> float:
-        """When this member has to end, so that those after it get as long as it has from now."""
-        now = time.monotonic()
-        return now + (deadline - now) / (self.members - self.plan.member)
+    def _end(self, begun: float, images: np.ndarray) -> float:
+        """When this member, which began then, has to end.
+
+        Those after it get as long, and then there is time to predict the images with every member; how much, is
+        measured anew each time, as a machine that others use, too, may be slow for a while.
+        """
+        predicting = self._seconds_of_evaluation(images) * len(self._views(True)) * self.members
+        return begun + (self.plan.deadline - predicting - begun) / (self.members - self.plan.member)
 
     def _speeds(self, training: Training, steps: Steps, overhead: float) -> list[dict[int, float]]:
         """Measured seconds a batch for each image size, phase by phase.
@@ -284,16 +286,16 @@ class NeuralNetwork:
         ]
 
     def _budgeted_epochs(
-        self, training: Training, steps: Steps, speeds: list[dict[int, float]], end: float
+        self, training: Training, steps: Steps, speeds: list[dict[int, float]], end: Callable[[], float]
     ) -> Iterator[Epoch]:
-        """Phase after phase, each with its share of the time until ``end``, by its epochs and measured speed."""
+        """Phase after phase, each with its share of the time until ``end()``, by its epochs and measured speed."""
         full, done = max(self.shape), list(training.epochs)
         work = [stretch.epochs * seconds[full] for stretch, seconds in zip(training.stretches, speeds, strict=True)]
         for number, (stretch, seconds) in enumerate(zip(training.stretches, speeds, strict=True)):
             recipe = self.recipe.model_copy(update={"epochs": stretch.epochs})
             before = [stretch.inside(epoch) for epoch in done if stretch_at(training.stretches, epoch.start) == number]
             now = time.monotonic()
-            deadline = now + (end - now) * work[number] / sum(work[number:])
+            deadline = now + (end() - now) * work[number] / sum(work[number:])
             at_least = max(1, round(pacing.EPOCHS_AT_LEAST * work[number] / sum(work)))
             for epoch in pacing.budgeted_epochs(recipe, steps.a_pass, full, seconds, deadline, before, at_least):
                 yield stretch.outside(epoch)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -157,19 +158,29 @@ def test_a_budgeted_training_is_replayed_to_the_bit(tmp_path):
     np.testing.assert_array_equal(replayed.predict_proba(images), budgeted.predict_proba(images))
 
 
-def test_phases_share_the_validations_of_a_budget(tmp_path, monkeypatch):
+def batches_of_two_phases(folder: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[], float]) -> list[int]:
+    """An epoch after the other, on a clock of their own; both phases are given half of the time until the end."""
     phase = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
-    model = network(tmp_path, sprint(epochs=16, then=[{"after": 4} | phase]))
+    model = network(folder, sprint(epochs=16, then=[{"after": 4} | phase]))
     model.shape = (16, 16)
     training = SimpleNamespace(epochs=[], stretches=stretches(model.recipe))
     now = [0.0]
     for module in (neural, pacing):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    speeds, trained = [{16: 3.0}, {16: 1.0}], []  # seconds a batch, so that both phases have half of the time
-    for epoch in model._budgeted_epochs(training, Steps(8, a_pass=1000), speeds, end=960.0):
+    speeds, batches = [{16: 3.0}, {16: 1.0}], []  # seconds a batch
+    for epoch in model._budgeted_epochs(training, Steps(8, a_pass=1000), speeds, end):
         now[0] += epoch.batches * speeds[epoch.start >= 0.25][16]
-        trained.append(epoch)
-    assert [epoch.batches for epoch in trained] == [40] * 4 + [120] * 4
+        batches.append(epoch.batches)
+    return batches
+
+
+def test_phases_share_the_validations_of_a_budget(tmp_path, monkeypatch):
+    assert batches_of_two_phases(tmp_path, monkeypatch, lambda: 960.0) == [40] * 4 + [120] * 4
+
+
+def test_time_that_predicting_turns_out_not_to_need_is_the_next_phases(tmp_path, monkeypatch):
+    ends = iter([480.0, 960.0])
+    assert batches_of_two_phases(tmp_path, monkeypatch, ends.__next__) == [20] * 4 + [180] * 4
 
 
 def test_each_phase_is_measured_with_what_learns_in_it(tmp_path, monkeypatch):
