@@ -9,6 +9,7 @@ from pipeline.models.classical.one_vs_one import squared_lengths
 from pipeline.models.classical.pixels import chunks
 
 ROUNDING = float(np.finfo(np.float32).eps)
+BLOCK = 1024  # values; fewer would have memory, not products, take the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,9 +17,10 @@ class NearestRows:
     """Finds which of its rows are nearest to a query, by euclidean distance or by cosine.
 
     Either orders the rows by ``offset + factor * (row . query)``. Products in float32 tell which rows may be
-    among the nearest, however far rounding has led the products astray (at most by D units in the last place of
-    the product of the lengths: Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1); these
-    few, hardly more than were asked for, are compared in float64.
+    among the nearest, however far rounding has led the products astray; these few, hardly more than were asked for,
+    are compared in float64. A product is a sum of blocks: it is off by at most as many units in the last place of the
+    product of the lengths as a block has values and a row has blocks, instead of as many as a row has values (Higham,
+    Accuracy and Stability of Numerical Algorithms, 2002, sections 3.1 and 4.2).
 
     rows: float32 ``[n, D]``. offset, factor: float64 ``[n]``. reach: the largest of ``|factor| * |row|``.
     """
@@ -53,13 +55,23 @@ class NearestRows:
 
     def _possible(self, queries: np.ndarray, most: int) -> list[np.ndarray]:
         """The rows that may be among the nearest of each query."""
-        order = queries @ self.rows.T
+        order = self._products(queries)
         order *= self.factor.astype(np.float32)
         order += self.offset.astype(np.float32)
-        lengths = np.sqrt(squared_lengths(queries))
-        doubt = ROUNDING * ((queries.shape[1] + 4) * self.reach * lengths + 2 * np.abs(self.offset).max())
+        values, lengths = queries.shape[1], np.sqrt(squared_lengths(queries))
+        units = min(values, BLOCK) + -(-values // BLOCK) + 4
+        doubt = ROUNDING * (units * self.reach * lengths + 2 * np.abs(self.offset).max())
         limits = np.partition(order, most - 1, axis=1)[:, most - 1] + 2 * doubt
         return [np.flatnonzero(row <= limit) for row, limit in zip(order, limits, strict=True)]
+
+    def _products(self, queries: np.ndarray) -> np.ndarray:
+        """float32 ``[m, n]``, one block of values after the other."""
+        products = np.zeros((len(queries), len(self.rows)), np.float32)
+        block = np.empty_like(products)
+        for start in range(0, queries.shape[1], BLOCK):
+            values = slice(start, start + BLOCK)
+            products += np.matmul(queries[:, values], self.rows[:, values].T, out=block)
+        return products
 
     def _nearest(self, query: np.ndarray, possible: np.ndarray, most: int) -> np.ndarray:
         pieces = (self.rows[possible[piece]] for piece in chunks(len(possible), len(query)))

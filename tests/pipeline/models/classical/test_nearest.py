@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.models.classical import pixels
+from pipeline.models.classical import nearest, pixels
 from pipeline.models.classical.nearest import NearestRows
 
 PLACES = {"euclidean": NearestRows.by_distance, "cosine": NearestRows.by_cosine}
@@ -53,13 +53,24 @@ def test_of_equal_rows_the_first_is_nearer(metric: str):
 
 def test_zeros_are_at_right_angles_to_everything():
     rows = np.array([[1, 1], [0, 0], [-1, 1]], np.float32)
-    nearest = NearestRows.by_cosine(rows)
-    np.testing.assert_array_equal(nearest.search(np.array([[1, 0.5]], np.float32), 3), [[0, 1, 2]])
-    np.testing.assert_array_equal(nearest.search(np.zeros((1, 2), np.float32), 3), [[0, 1, 2]])
+    places = NearestRows.by_cosine(rows)
+    np.testing.assert_array_equal(places.search(np.array([[1, 0.5]], np.float32), 3), [[0, 1, 2]])
+    np.testing.assert_array_equal(places.search(np.zeros((1, 2), np.float32), 3), [[0, 1, 2]])
 
 
 def test_a_search_in_small_pieces_finds_the_same(monkeypatch: pytest.MonkeyPatch):
-    nearest, queries = NearestRows.by_distance(draw(400, seed=1)), draw(30, seed=2)
-    at_once = nearest.search(queries, 9)
+    places, queries = NearestRows.by_distance(draw(400, seed=1)), draw(30, seed=2)
+    at_once = places.search(queries, 9)
     monkeypatch.setattr(pixels, "CHUNK_VALUES", 1000)
-    np.testing.assert_array_equal(nearest.search(queries, 9), at_once)
+    np.testing.assert_array_equal(places.search(queries, 9), at_once)
+
+
+@pytest.mark.parametrize("metric", PLACES)
+def test_products_of_blocks_leave_less_in_doubt(metric: str, monkeypatch: pytest.MonkeyPatch):
+    rows, queries = draw(400, seed=1, centre=10, spread=0.1), draw(30, seed=2, centre=10, spread=0.1)
+    places, compared = PLACES[metric](rows), []
+    for block in (50, 7):
+        monkeypatch.setattr(nearest, "BLOCK", block)
+        np.testing.assert_array_equal(places.search(queries, 9), exact(rows, queries, metric, 9))
+        compared.append(sum(map(len, places._possible(queries, 9))))
+    assert compared[1] < compared[0]
