@@ -249,9 +249,10 @@ class NeuralNetwork:
         if self.plan.deadline is None:
             epochs = pacing.fixed_epochs(self.recipe, self.plan.epochs, steps.a_pass, full)
             return islice(cut(epochs, training.stretches), len(done), None)
-        begun, evaluation = time.monotonic(), self._seconds_of_evaluation(validation.images)
+        begun, ranks = time.monotonic(), distributed.world_size()  # which is 1 while the main one asks for epochs
+        evaluation = self._seconds_of_evaluation(validation.images, ranks)
         speeds = self._speeds(training, steps, evaluation / steps.a_pass)
-        return self._budgeted_epochs(training, steps, speeds, partial(self._end, begun, validation.images))
+        return self._budgeted_epochs(training, steps, speeds, partial(self._end, begun, validation.images, ranks))
 
     @property
     def members(self) -> int:
@@ -262,13 +263,13 @@ class NeuralNetwork:
         number = f" {self.plan.member + 1} of {self.members}" if self.members > 1 else ""
         return f"{self.recipe.name}{number}"
 
-    def _end(self, begun: float, images: np.ndarray) -> float:
+    def _end(self, begun: float, images: np.ndarray, ranks: int) -> float:
         """When this member, which began then, has to end.
 
         Those after it get as long, and then there is time to predict the images with every member; how much, is
         measured anew each time, as a machine that others use, too, may be slow for a while.
         """
-        predicting = self._seconds_of_evaluation(images) * len(self._views(True)) * self.members
+        predicting = self._seconds_of_evaluation(images, ranks) * len(self._views(True)) * self.members
         return begun + (self.plan.deadline - predicting - begun) / (self.members - self.plan.member)
 
     def _speeds(self, training: Training, steps: Steps, overhead: float) -> list[dict[int, float]]:
@@ -322,8 +323,8 @@ class NeuralNetwork:
                 path.write_text(chosen.model_dump_json())
         return chosen
 
-    def _seconds_of_evaluation(self, images: np.ndarray) -> float:
-        """Seconds of one view of the images, if all ranks share them.
+    def _seconds_of_evaluation(self, images: np.ndarray, ranks: int) -> float:
+        """Seconds of one view of the images, if so many ranks share them.
 
         By the measure of a few of them, the second time that the prepared network sees them: the first warms it up.
         """
@@ -334,7 +335,7 @@ class NeuralNetwork:
             begun = time.monotonic()
             for answers in outputs(network, few, self.normalisation, self.shape, self.device):
                 answers.cpu()  # waits for a GPU
-        shared = len(images) / len(few) / distributed.world_size()
+        shared = len(images) / len(few) / ranks
         return preparing + (time.monotonic() - begun) * shared
 
     def _mean_seconds_a_batch(self, network: nn.Module, steps: Steps, share: float) -> float:

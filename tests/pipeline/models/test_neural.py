@@ -183,6 +183,24 @@ def test_time_that_predicting_turns_out_not_to_need_is_the_next_phases(tmp_path,
     assert batches_of_two_phases(tmp_path, monkeypatch, ends.__next__) == [20] * 4 + [180] * 4
 
 
+def test_ranks_share_the_time_kept_for_predicting_where_the_main_one_asks_for_epochs_alone(tmp_path, monkeypatch):
+    model, shares = network(tmp_path, plan=NetworkPlan(deadline=time.monotonic() + 60)), []
+
+    def measured(_model: NeuralNetwork, _images: np.ndarray, ranks: int) -> float:
+        shares.append(ranks)
+        return 0.0
+
+    monkeypatch.setattr(NeuralNetwork, "_seconds_of_evaluation", measured)
+    monkeypatch.setattr(NeuralNetwork, "_speeds", lambda *_: [{16: 1.0}])
+    model.shape = (16, 16)
+    monkeypatch.setattr(neural.distributed, "world_size", lambda: 2)
+    training = SimpleNamespace(epochs=[], stretches=stretches(model.recipe))
+    epochs = model._epochs(training, Steps(16, a_pass=4), LabelledImages(*SAMPLE[2:]))
+    monkeypatch.setattr(neural.distributed, "world_size", lambda: 1)
+    next(epochs)
+    assert shares == [2, 2]
+
+
 def test_each_phase_is_measured_with_what_learns_in_it(tmp_path, monkeypatch):
     rate = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
     model = network(tmp_path, sprint(epochs=16, train="head", then=[{"after": 4} | rate], **rate))
