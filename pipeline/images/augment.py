@@ -22,7 +22,7 @@ View = Callable[[Batch], Batch]
 Augmentation = Callable[[Batch, np.random.Generator], Batch]
 
 GREY = 128
-VIEW_SHIFT = 1 / 24  # of the shorter side; the best or as good at 32, 64 and 96 pixels, see benchmarks/README.md
+VIEW_SHIFT = 1 / 24  # of the shorter side; the best or as good at 32, 64 and 96 pixels, see benchmarks/TRIALS.md
 
 
 def resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
