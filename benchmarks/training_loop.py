@@ -2,9 +2,10 @@
 
     python benchmarks/training_loop.py [--size PX] [--batches N] [--rounds N]
 
-Both sides train sprint on the same batches with the same optimisers, in the same precision. The loop gathers,
-resizes and augments uint8 images, averages the weights and shows its progress besides; the bare side has nothing
-to do but to step. The two take turns; a line a round, then the median ratio of their images a second.
+Both sides train sprint on the same batches with the same optimisers, in the same precision, in a process set up as
+``train.py`` does it. The loop gathers, resizes and augments uint8 images, averages the weights and shows its progress
+besides; the bare side has nothing to do but to step. The two take turns; a line a round, then the median ratio of
+their images a second.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pipeline.devices import mixed_precision
+from pipeline.devices import choose_device, mixed_precision
 from pipeline.images.augment import chain, shift, symmetric
 from pipeline.models.networks import build_network
 from pipeline.models.optimisers import build_optimisers
@@ -28,18 +29,18 @@ from pipeline.models.pacing import Epoch
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
 from pipeline.models.training import LabelledImages, Normalisation, Training
 
-CPU = torch.device("cpu")
 NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3)
 
 
 def main() -> None:
     options = parse()
+    device = choose_device("cpu")
     recipe = load_recipe(RECIPES / "sprint.toml")
     images = random_images(options.batches * recipe.batch_size, options.size)
     ratios = []
     for number in range(options.rounds):
-        bare = bare_speed(recipe, images)
-        loop = loop_speed(recipe, images, options.batches)
+        bare = bare_speed(recipe, images, device)
+        loop = loop_speed(recipe, images, options.batches, device)
         ratios.append(loop / bare)
         print(f"round {number + 1}: loop {loop:,.0f} images/s, bare {bare:,.0f} images/s, ratio {ratios[-1]:.3f}")
     print(f"median ratio {median(ratios):.3f}")
@@ -63,26 +64,26 @@ def network(recipe: NeuralRecipe, shape: tuple[int, int]) -> torch.nn.Module:
     return build_network(recipe.network.name, 10, shape, **recipe.network.arguments)
 
 
-def loop_speed(recipe: NeuralRecipe, images: LabelledImages, batches: int) -> float:
+def loop_speed(recipe: NeuralRecipe, images: LabelledImages, batches: int, device: torch.device) -> float:
     """Images a second of one epoch, as history.csv says it."""
     shape = images.images.shape[1:3]
     with tempfile.TemporaryDirectory() as folder:
         augment = chain([shift(0.0625), symmetric("mirror")])
         training = Training(
-            network(recipe, shape), recipe, NORMALISATION, augment, shape, CPU, seed=0, folder=Path(folder)
+            network(recipe, shape), recipe, NORMALISATION, augment, shape, device, seed=0, folder=Path(folder)
         )
         training.run(images, images.take(np.arange(8)), [Epoch(max(shape), batches, 0.0, 0.5)], "loop")
         return training.history[0].images_per_second
 
 
-def bare_speed(recipe: NeuralRecipe, images: LabelledImages) -> float:
+def bare_speed(recipe: NeuralRecipe, images: LabelledImages, device: torch.device) -> float:
     stepped = network(recipe, images.images.shape[1:3]).to(memory_format=torch.channels_last).train()
     optimisers = build_optimisers(stepped, recipe.optimiser)
-    inputs = NORMALISATION(images.images, CPU).split(recipe.batch_size)
+    inputs = NORMALISATION(images.images, device).split(recipe.batch_size)
     targets = torch.from_numpy(images.labels).split(recipe.batch_size)
     begun = time.monotonic()
     for batch, labels in zip(inputs, targets, strict=True):
-        with mixed_precision(CPU):
+        with mixed_precision(device):
             logits = stepped(batch)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         for optimiser in optimisers:
