@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
 
+from pipeline.devices import mixed_precision
 from pipeline.models.depthwise import learn_in_float32
 from pipeline.models.frozen import with_start_prepared
 from pipeline.models.networks import NETWORKS
@@ -36,9 +37,15 @@ def norms(network: nn.Module) -> int:
     return sum(isinstance(module, _BatchNorm) for module in network.modules())
 
 
+def answered(learner: nn.Module) -> Tensor:
+    """Logits float32 ``[8, 5]``, as in a step of the training."""
+    with mixed_precision(CPU):
+        return learner(tinted_noise()).float()
+
+
 def gradients(network: nn.Module, learner: nn.Module) -> tuple[Tensor, Tensor]:
     """What the learner answers, and all gradients that it leaves in the network, in one row."""
-    answers = learner(tinted_noise())
+    answers = answered(learner)
     network.zero_grad()
     answers.square().sum().backward()
     return answers.detach(), torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
@@ -46,13 +53,26 @@ def gradients(network: nn.Module, learner: nn.Module) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("train", ["head", 10])
-def test_every_network_answers_and_learns_the_same(name, train, as_if_trained):
+def test_every_network_answers_and_learns_the_same(name, train, as_if_trained, native_bfloat16):
+    native_bfloat16(False)  # its rounding would hide a small mistake
     network = as_if_trained(small_network(name), tinted_noise())
     network = without_chance(learning(network, train))
     expected, expected_gradients = gradients(network, network)
     answers, found = gradients(network, with_start_prepared(network, CPU))
     torch.testing.assert_close(answers, expected, rtol=0, atol=2e-3)
     assert (found - expected_gradients).norm() < 0.02 * expected_gradients.norm()
+
+
+@pytest.mark.parametrize("name", ["cnn", "lite0", "resnet18"])
+def test_half_precision_rounds_no_more_than_in_the_network_itself(name, as_if_trained, native_bfloat16):
+    network = as_if_trained(small_network(name), tinted_noise())
+    network = without_chance(learning(network, "head"))
+    native_bfloat16(False)
+    _, exact = gradients(network, network)
+    native_bfloat16(True)
+    learner = with_start_prepared(network, CPU)
+    error, own_error = ((gradients(network, each)[1] - exact).norm() for each in (learner, network))
+    assert 0 < error < 1.5 * own_error
 
 
 def test_the_start_reaches_to_the_first_layer_that_learns(as_if_trained):
@@ -70,11 +90,11 @@ def test_what_is_random_in_training_stays_random():
     network = learning(nn.Sequential(*start, nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 62 * 62, 5)), "head")
     learner = with_start_prepared(network, CPU)
     assert norms(learner) == 0
-    assert not torch.equal(learner(tinted_noise()), learner(tinted_noise()))
+    assert not torch.equal(answered(learner), answered(learner))
 
 
 def test_the_frozen_start_is_the_network_s_own_as_it_is_now(as_if_trained):
     network = learning(as_if_trained(small_network("lite0"), tinted_noise()), "head")
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    with_start_prepared(network, CPU)(tinted_noise()).sum().backward()
+    answered(with_start_prepared(network, CPU)).sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

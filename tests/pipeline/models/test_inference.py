@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline import devices
 from pipeline.devices import mixed_precision
 from pipeline.images.augment import View, views
 from pipeline.images.cache import ImageCache
@@ -56,12 +55,6 @@ def plain(network: nn.Module, kinds: Sequence[View] = AS_IT_IS) -> np.ndarray:
 
 def predicted(network: nn.Module, kinds: Sequence[View] = AS_IT_IS) -> np.ndarray:
     return predict(network, IMAGES, NORMALISE, SHAPE, CPU, kinds)
-
-
-@pytest.fixture
-def native_bfloat16(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """A function that makes this processor one that computes bfloat16 natively, or one that does not."""
-    return lambda native: monkeypatch.setattr(devices, "_native_bfloat16", lambda: native)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

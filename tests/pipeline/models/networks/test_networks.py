@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from competition.errors import UserError
-from pipeline import devices
 from pipeline.models.networks import NETWORKS, build_network
 from pipeline.models.networks.lite0 import POOLED, conv, same_padded
 from pipeline.models.networks.pretrained import lite0_features
@@ -119,8 +118,8 @@ def test_lite0_pads_as_tensorflow_does(shape, padded):
     assert [3 - seen[0, 1].item() / 3, 3 - seen[-1, 1].item() / 3] == list(padded)
 
 
-def test_lite0_features_are_the_means_that_the_plain_network_comes_to(as_if_trained, monkeypatch):
-    monkeypatch.setattr(devices, "_native_bfloat16", lambda: False)
+def test_lite0_features_are_the_means_that_the_plain_network_comes_to(as_if_trained, native_bfloat16):
+    native_bfloat16(False)
     images = np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), np.uint8)
     pixels = (torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127) / 128
     network = as_if_trained(build_network("lite0", 5, (128, 128)), pixels)
