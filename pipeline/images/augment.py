@@ -83,7 +83,7 @@ def symmetric(symmetries: Symmetries) -> Augmentation:
         kinds = views(symmetries, square=images.shape[1] == images.shape[2])
         chosen = rng.integers(0, len(kinds), size=len(images))
         turned = deepcopy(images)
-        for number, view in enumerate(kinds):
+        for number, view in enumerate(kinds[1:], start=1):  # the first is the image itself
             turned[chosen == number] = view(images[chosen == number])
         return turned
 
