@@ -43,8 +43,8 @@ def test_a_gpu_that_is_ordered_and_not_there_is_an_error_that_says_what_to_do():
 
 
 @pytest.mark.parametrize(("native", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_products_are_in_half_precision_only_where_the_processor_computes_it(monkeypatch, native, precision):
-    monkeypatch.setattr(devices, "_native_bfloat16", lambda: native)
+def test_products_are_in_half_precision_only_where_the_processor_computes_it(native_bfloat16, native, precision):
+    native_bfloat16(native)
     with mixed_precision(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == precision
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import devices, distributed
+from pipeline import distributed
 from tests.pipeline import on_ranks
 from tests.stand_in import wait_until
 
@@ -125,8 +125,8 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_ranks_learn_from_parts_of_unequal_size_what_one_process_learns(learnt, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "_native_bfloat16", lambda: False)
+def test_ranks_learn_from_parts_of_unequal_size_what_one_process_learns(learnt, tmp_path, native_bfloat16):
+    native_bfloat16(False)
     alone = on_ranks.train(tmp_path, "none")
     with np.load(learnt / "none.npz") as together:
         for name, value in alone.network.state_dict().items():

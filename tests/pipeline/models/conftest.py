@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline import devices
-
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
@@ -17,12 +15,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def native_bfloat16(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """A function that makes this processor one that computes bfloat16 natively, or one that does not."""
-    return lambda native: monkeypatch.setattr(devices, "_native_bfloat16", lambda: native)
 
 
 @pytest.fixture
