@@ -47,9 +47,9 @@ from benchmarks.measuring import competition_arguments
 from competition.errors import UserError
 from competition.sources import open_competition
 from competition.spec import Split
-from pipeline.labelled import Labelled, open_labelled
-from pipeline.runs import read_run
+from pipeline.data.training_data import Labelled, open_labelled
 from pipeline.settings import Parser, existing, positive, run_door, train_settings
+from pipeline.training.runs import read_run
 
 BATCH = 64
 WORKERS = 2

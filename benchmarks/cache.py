@@ -26,8 +26,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import peak_memory, timed
-from pipeline.images.cache import open_cache
-from pipeline.images.decode import resize
+from pipeline.data.cache import open_cache
+from pipeline.data.decode import resize
 
 THREADS = 2
 ROUNDS = 5
@@ -101,7 +101,7 @@ def imread_all(paths: list[Path]) -> None:
 
 def compare_epochs(paths: list[Path], scratch: Path, epochs: int) -> None:
     """The same augmented batches from the cache, built first, and from files that are decoded in every epoch."""
-    from pipeline.images.augment import chain, shift, symmetric  # here, or it would count as the cache's memory
+    from pipeline.data.augment import chain, shift, symmetric  # here, or it would count as the cache's memory
 
     augment = chain([shift(0.0625), symmetric("all")])
     cache, build = timed(partial(open_cache, paths, scratch / "caches", threads=THREADS))

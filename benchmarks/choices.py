@@ -25,14 +25,14 @@ from torch import Tensor, nn
 from benchmarks.measuring import competition_arguments
 from competition.sources import open_competition
 from competition.spec import Competition
-from pipeline.answers.scores import text_table
-from pipeline.devices import choose_device
-from pipeline.labelled import Labelled, open_labelled
+from pipeline.data.training_data import Labelled, open_labelled
 from pipeline.models.networks.sprint import Group, Sprint
-from pipeline.models.neural import NetworkPlan, NeuralNetwork
+from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
+from pipeline.runtime.devices import choose_device
 from pipeline.settings import Parser, existing, positive, run_door, train_settings
-from pipeline.symmetries import settle_symmetries
+from pipeline.training.scores import text_table
+from pipeline.training.symmetries import settle_symmetries
 
 SHIPPED = load_recipe(RECIPES / "sprint.toml")
 

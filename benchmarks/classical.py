@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from benchmarks.measuring import timed
 from competition.rehearsal import Dreams
-from pipeline.images.decode import resize
-from pipeline.models.classical import Classifier, NearestNeighbours, SupportVectorMachine
+from pipeline.data.decode import resize
+from pipeline.models.classical.registry import Classifier, NearestNeighbours, SupportVectorMachine
 from pipeline.models.recipe import RECIPES, load_recipe
 
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # images, labels, validation images, their labels

@@ -26,12 +26,12 @@ from torchvision.transforms.functional import normalize
 
 from benchmarks.measuring import draw_images, timed
 from competition.spec import Symmetries
-from pipeline.devices import choose_device, mixed_precision
-from pipeline.images.augment import View, resized, views
-from pipeline.models.inference import predict
-from pipeline.models.networks import build_network
-from pipeline.models.normalisation import Normalisation
+from pipeline.data.augment import View, resized, views
+from pipeline.models.fast.inference import predict
+from pipeline.models.fast.normalisation import Normalisation
+from pipeline.models.networks.registry import build_network
 from pipeline.models.recipe import RECIPES, load_recipe
+from pipeline.runtime.devices import choose_device, mixed_precision
 
 Timed = tuple[np.ndarray, float]  # answers and seconds
 

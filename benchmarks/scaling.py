@@ -34,16 +34,16 @@ import torch._dynamo  # noqa: F401 - here, or the first optimiser would import i
 from tqdm import tqdm
 
 from benchmarks.measuring import draw_images, peak_memory, timed
-from pipeline.answers.blend import select_blend
-from pipeline.answers.predictions import Predictions
-from pipeline.answers.scores import text_table
-from pipeline.devices import choose_device
-from pipeline.images.cache import ImageCache, open_cache
-from pipeline.models.classical import CLASSIFIERS
-from pipeline.models.features import OnFeatures, build_features
-from pipeline.models.neural import NetworkPlan, NeuralNetwork
+from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.predictions import Predictions
+from pipeline.ensemble.blend import select_blend
+from pipeline.models.classical.features import OnFeatures, build_features
+from pipeline.models.classical.registry import CLASSIFIERS
+from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, Rung, load_recipe
+from pipeline.runtime.devices import choose_device
 from pipeline.settings import Parser, positive, run_door
+from pipeline.training.scores import text_table
 
 WIDTH = 16
 BLENDED = 5  # models

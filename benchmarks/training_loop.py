@@ -21,13 +21,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pipeline.devices import choose_device, mixed_precision
-from pipeline.images.augment import chain, shift, symmetric
-from pipeline.models.networks import build_network
-from pipeline.models.optimisers import build_optimisers
-from pipeline.models.pacing import Epoch
+from pipeline.data.augment import chain, shift, symmetric
+from pipeline.models.networks.registry import build_network
+from pipeline.models.neural.optimisers import build_optimisers
+from pipeline.models.neural.time_budget import Epoch
+from pipeline.models.neural.training import LabelledImages, Normalisation, Training
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
-from pipeline.models.training import LabelledImages, Normalisation, Training
+from pipeline.runtime.devices import choose_device, mixed_precision
 
 NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3)
 

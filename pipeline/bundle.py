@@ -18,8 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from competition import kaggle_client
-from pipeline.files import written
 from pipeline.models.recipe import NeuralRecipe, choose_recipes, recipe_names
+from pipeline.runtime.files import written
 from pipeline.settings import CHECKOUT, Parser, predict_settings, run_door, train_settings
 
 ROOMS = ("competition", "pipeline")

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from competition.errors import UserError, first_few
 from competition.sources import KAGGLE_INPUT, subfolders
-from pipeline.files import written
+from pipeline.runtime.files import written
 from pipeline.settings import CHECKOUT, KAGGLE_WORKING, Parser, run_door, train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")

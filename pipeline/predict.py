@@ -17,18 +17,18 @@ from competition.errors import UserError, first_few
 from competition.sources import open_competition
 from competition.spec import Competition, Split
 from competition.wording import printable
-from pipeline.answers.blend import Blend, select_blend
-from pipeline.answers.ledger import Note, sha256_of
-from pipeline.answers.predictions import Predictions
-from pipeline.answers.report.answers import Answers
-from pipeline.answers.scores import wilson_interval
-from pipeline.answers.submission import class_counts, write_submission
-from pipeline.devices import choose_device
-from pipeline.files import written
-from pipeline.images.cache import ImageCache, open_cache
-from pipeline.models.neural import NeuralNetwork
-from pipeline.runs import Model, Run, comparable, finished_runs
+from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.predictions import Predictions
+from pipeline.ensemble.blend import Blend, select_blend
+from pipeline.ensemble.submission import class_counts, write_submission
+from pipeline.kaggle.ledger import Note, sha256_of
+from pipeline.models.neural.network import NeuralNetwork
+from pipeline.report.context import Answers
+from pipeline.runtime.devices import choose_device
+from pipeline.runtime.files import written
 from pipeline.settings import KAGGLE_WORKING, Settings, predict_settings, run_door
+from pipeline.training.runs import Model, Run, comparable, finished_runs
+from pipeline.training.scores import wilson_interval
 
 
 def main(arguments: list[str]) -> None:
@@ -139,7 +139,7 @@ def report(answers: Answers, settings: Settings) -> None:
     if not settings.report:
         return
     try:
-        from pipeline.answers.report.page import write_report  # here, since matplotlib takes a while to load
+        from pipeline.report.page import write_report  # here, since matplotlib takes a while to load
 
         write_report(answers)
     except Exception as error:

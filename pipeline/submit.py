@@ -16,9 +16,9 @@ from competition.kaggle_client import KaggleError
 from competition.sources import open_competition
 from competition.spec import Competition
 from competition.wording import printable
-from pipeline.answers.desk import Desk, wait_for
-from pipeline.answers.ledger import SCORED, Entry, Ledger, new_entry, note_of, sha256_of
-from pipeline.answers.submission import check_submission, put_in_order
+from pipeline.ensemble.submission import check_submission, put_in_order
+from pipeline.kaggle.ledger import SCORED, Entry, Ledger, new_entry, note_of, sha256_of
+from pipeline.kaggle.submitter import Desk, wait_for
 from pipeline.settings import Parser, data_folder, run_door, work_folder
 
 SESSION = 13 * 3600.0  # seconds that a kernel may queue and run

@@ -17,16 +17,16 @@ import numpy as np
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
-from pipeline import distributed
-from pipeline.answers.scores import scores_table, write_scores
-from pipeline.devices import choose_device
-from pipeline.labelled import Labelled, open_labelled
+from pipeline.data.training_data import Labelled, open_labelled
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.recipe import AnyRecipe, NeuralRecipe, choose_recipes
-from pipeline.planning import Plan, Task, make_plan, portfolio
-from pipeline.runs import comparable, finished_runs, transfer_source
-from pipeline.symmetries import settle_symmetries
-from pipeline.trainer import Trainer
+from pipeline.runtime import distributed
+from pipeline.runtime.devices import choose_device
+from pipeline.training.planning import Plan, Task, make_plan, portfolio
+from pipeline.training.runs import comparable, finished_runs, transfer_source
+from pipeline.training.scores import scores_table, write_scores
+from pipeline.training.symmetries import settle_symmetries
+from pipeline.training.trainer import Trainer
 
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model
 

@@ -2,7 +2,7 @@
 
 python pipeline/tune.py --model RECIPE [--competition NAME|FOLDER|ZIP] [--trials N] [--budget 30m] ...
 
-A trial trains as train.py does, with other values (models/search_space.py), for its share of the budget or --epochs.
+A trial trains as train.py does, with other values (tuning/search_space.py), for its share of the budget or --epochs.
 The same command in another process, or on another machine with the same --storage, joins the study; after an
 interruption it goes on. ``train.py --models RECIPE-tuned`` trains what was found.
 """
@@ -22,16 +22,16 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from competition.errors import UserError, first_few
-from pipeline.devices import choose_device
-from pipeline.labelled import open_labelled
+from pipeline.data.training_data import open_labelled
 from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, choose_recipes, fingerprint, write_recipe
-from pipeline.models.search_space import SearchSpace
-from pipeline.objective import Objective
-from pipeline.planning import clock
-from pipeline.study import OWN, finished, importances, open_storage, open_study, run_trials
-from pipeline.symmetries import settle_symmetries
+from pipeline.runtime.devices import choose_device
 from pipeline.train import find_imagenet_weights, find_sources, read_competition, task_of
-from pipeline.trainer import Trainer
+from pipeline.training.planning import clock
+from pipeline.training.symmetries import settle_symmetries
+from pipeline.training.trainer import Trainer
+from pipeline.tuning.objective import Objective
+from pipeline.tuning.search_space import SearchSpace
+from pipeline.tuning.study import OWN, finished, importances, open_storage, open_study, run_trials
 
 TRIALS_SHARE = 0.9  # of the budget; the rest is for what comes before the first trial
 CLOSING_SECONDS = 3.0  # for the table and the recipe after the last one

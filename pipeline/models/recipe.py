@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from competition.errors import UserError
-from pipeline.files import written
+from pipeline.runtime.files import written
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -137,7 +137,7 @@ class NeuralRecipe(Recipe):
 
     input_size: pixels a side the network takes; None takes the images as they are cached.
     growing: image sizes over the training, as fractions of the input size, each for an equal share.
-    augment: albumentations by their class names, or ``Shift``, ``Cutout`` and ``Symmetries`` of images/augment.py.
+    augment: albumentations by their class names, or ``Shift``, ``Cutout`` and ``Symmetries`` of data/augment.py.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
     holdout: share of train that is held out to choose the checkpoint, instead of the validation split.
     grey: one channel instead of three where no training image has colour.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cache import BATCH, break_even, deliver, draw_images, read_files
-from pipeline.images.cache import open_cache
+from pipeline.data.cache import open_cache
 
 
 @pytest.mark.parametrize(

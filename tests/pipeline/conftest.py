@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline import devices
+from pipeline.runtime import devices
 
 
 @pytest.fixture

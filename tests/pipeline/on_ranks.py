@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from competition.errors import UserError
-from pipeline import devices, distributed
-from pipeline.images.augment import chain
-from pipeline.models.networks import build_network
-from pipeline.models.normalisation import Normalisation
-from pipeline.models.pacing import fixed_epochs
+from pipeline.data.augment import chain
+from pipeline.models.fast.normalisation import Normalisation
+from pipeline.models.networks.registry import build_network
+from pipeline.models.neural.time_budget import fixed_epochs
+from pipeline.models.neural.training import LabelledImages, Training
 from pipeline.models.recipe import NeuralRecipe
-from pipeline.models.training import LabelledImages, Training
+from pipeline.runtime import devices, distributed
 from pipeline.settings import run_door
 from tests.stand_in import wait_until
 

@@ -15,16 +15,16 @@ import torch
 from torch import nn
 
 from competition.sources import open_competition
-from pipeline import trainer
-from pipeline.answers.predictions import Predictions
-from pipeline.labelled import open_labelled
-from pipeline.models.networks import build_network
+from pipeline.data.predictions import Predictions
+from pipeline.data.training_data import open_labelled
+from pipeline.models.networks.registry import build_network
+from pipeline.models.networks.weights import weights_file
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe, recipe_names
-from pipeline.models.weights import weights_file
-from pipeline.planning import ModelPlan, Plan
-from pipeline.runs import read_run
 from pipeline.settings import train_settings
-from pipeline.trainer import Trainer
+from pipeline.training import trainer
+from pipeline.training.planning import ModelPlan, Plan
+from pipeline.training.runs import read_run
+from pipeline.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 LARGE = {"alexnet": 63, "fusion": 63, "vgg": 34}

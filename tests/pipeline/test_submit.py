@@ -14,8 +14,8 @@ from competition.stand_in.faults import Fault
 from competition.stand_in.server import StandIn
 from competition.tables import load_competition
 from pipeline import submit as door
-from pipeline.answers import desk
-from pipeline.answers.ledger import HEADER, Note, sha256_of
+from pipeline.kaggle import submitter as desk
+from pipeline.kaggle.ledger import HEADER, Note, sha256_of
 from tests.stand_in import CREDENTIALS, client_environment, hosted, kaggle, write_submission
 
 ROOT = Path(__file__).parents[2]

@@ -15,10 +15,10 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from pipeline import tune
-from pipeline.models import search_space
 from pipeline.models.recipe import RECIPES, Rung, load_recipe
 from pipeline.settings import run_door
-from pipeline.study import open_storage
+from pipeline.tuning import search_space
+from pipeline.tuning.study import open_storage
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--model", "cifar-cnn-base", "--epochs", "2")

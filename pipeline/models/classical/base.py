@@ -9,7 +9,6 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from competition.errors import UserError
-from pipeline.models.arrays import load_state, save_state, size_of
 from pipeline.models.classical.pixels import (
     Images,
     chunks,
@@ -18,6 +17,7 @@ from pipeline.models.classical.pixels import (
     mean_and_variance,
     pixel_sums,
 )
+from pipeline.models.persistence import load_state, save_state, size_of
 
 FILE = "model.safetensors"
 DOUBT = 1e-6

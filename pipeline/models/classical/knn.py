@@ -8,7 +8,6 @@ import numpy as np
 from tqdm import tqdm
 
 from competition.errors import UserError
-from pipeline.memory import total_memory
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.components import (
     COMPONENTS,
@@ -18,6 +17,7 @@ from pipeline.models.classical.components import (
 )
 from pipeline.models.classical.nearest import NearestRows
 from pipeline.models.classical.pixels import Images, flat_chunks, stratified_rows
+from pipeline.runtime.memory import total_memory
 
 METRICS = ("euclidean", "manhattan", "cosine")
 

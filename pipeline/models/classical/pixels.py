@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.images.cache import ImageCache
+from pipeline.data.cache import ImageCache
 
 Images = np.ndarray | ImageCache
 

@@ -11,12 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from competition.errors import UserError
-from pipeline.memory import total_memory
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.components import components_cost, principal_components, sample_size
 from pipeline.models.classical.discriminant import LANDMARKS, ClassSums, DiscriminantMachine, KernelMap
 from pipeline.models.classical.one_vs_one import Machine, Products
 from pipeline.models.classical.pixels import Images, chunks, flat_chunks, stratified_rows
+from pipeline.runtime.memory import total_memory
 
 KERNELS = ("linear", "rbf")
 STEEPER = 1_550  # images of a pair of classes, measured on CIFAR-10: 800 to 2,200 of them

@@ -25,7 +25,7 @@ POOLED_AFTER = list(accumulate(count for count, *_ in GROUPS))[-5:]  # blocks
 POOLED = sum(filters for *_, filters in GROUPS[-5:]) + FEATURES
 
 
-@fx.wrap  # tracing, see pipeline/models/folding.py, knows no sizes of images
+@fx.wrap  # tracing, see pipeline/models/fast/folding.py, knows no sizes of images
 def same_padded(images: Tensor, kernel: int, stride: int) -> Tensor:
     """Padded as TensorFlow pads: at the lower right where both sides cannot be equal."""
     padding: list[int] = []

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from competition.errors import UserError
-from pipeline.images.cache import ImageCache
-from pipeline.models.inference import outputs, prepared
+from pipeline.data.cache import ImageCache
+from pipeline.models.fast.inference import outputs, prepared
+from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.networks.cnn import dense_head
 from pipeline.models.networks.lite0 import Lite0
-from pipeline.models.normalisation import Normalisation
+from pipeline.models.networks.weights import LITE0, find_weights, load_weights
 from pipeline.models.recipe import NeuralRecipe, Recipe
-from pipeline.models.weights import LITE0, find_weights, load_weights
 
 TORCHVISION = ("alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0")
 LITE0_SIZE = 128  # pixels a side

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.networks import build_network
+from pipeline.models.networks.registry import build_network
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
 
 CLASSES = 4

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from competition.errors import UserError
-from pipeline.models.grid import NetworkGrid
-from pipeline.models.neural import NetworkPlan, NeuralNetwork
+from pipeline.models.neural.grid import NetworkGrid
+from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import NeuralRecipe
 
 CLASSES = 4
@@ -77,7 +77,7 @@ def test_the_frozen_phase_leaves_the_trunk_as_it_is_and_the_next_one_does_not(tm
 
 
 def _unit():
-    from pipeline.models.normalisation import Normalisation
+    from pipeline.models.fast.normalisation import Normalisation
 
     return Normalisation((0.0,) * 3, (255.0,) * 3)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from competition.errors import UserError
-from pipeline.models.classical import CLASSIFIERS
-from pipeline.models.networks import build_network
-from pipeline.models.optimisers import build_optimisers
+from pipeline.models.classical.registry import CLASSIFIERS
+from pipeline.models.networks.registry import build_network
+from pipeline.models.neural.optimisers import build_optimisers
+from pipeline.models.neural.schedules import LearningRate
 from pipeline.models.recipe import (
     RECIPES,
     ClassicalRecipe,
@@ -19,7 +20,6 @@ from pipeline.models.recipe import (
     recipe_names,
     write_recipe,
 )
-from pipeline.models.schedules import LearningRate
 
 NETWORK = """
 summary = "A small one"

@@ -1,1 +1,0 @@
-"""From the models' probabilities to a submission: predictions, their scores, the blend, the CSV."""

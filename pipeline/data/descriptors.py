@@ -1,0 +1,125 @@
+"""Descriptors of images: what is computed of each image alone, once, and kept beside the images' cache."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from competition.errors import UserError
+from pipeline.data.cache import ImageCache
+from pipeline.data.decode import resize
+from pipeline.runtime.files import written
+
+Images = np.ndarray | ImageCache
+
+SIDE = 32  # pixels a side that every image is brought to first
+CELLS, ORIENTATIONS = 8, 9  # cells a side, and directions that the gradients of a cell are counted in
+TILES = 4  # a side, whose colours are measured
+SMALL = 16  # pixels a side of the small image
+FAINT = 10.0  # the length below which a block of cells counts as all but flat, in grey levels
+IMAGES_AT_ONCE = 500
+
+HISTOGRAMS = slice(0, CELLS * CELLS * ORIENTATIONS)
+COLOURS = slice(HISTOGRAMS.stop, HISTOGRAMS.stop + TILES * TILES * 3 * 2)
+PIXELS = slice(COLOURS.stop, COLOURS.stop + SMALL * SMALL * 3)
+
+
+def descriptors(images: Images) -> np.ndarray:
+    """Histograms of gradients, colours and small pixels, float16 ``[N, 1440]``, of uint8 ``[N, H, W, 3]``.
+
+    The parts lie at ``HISTOGRAMS``, ``COLOURS`` and ``PIXELS``, all of them in [0, 1].
+    """
+    found = np.empty((len(images), PIXELS.stop), np.float16)
+    with tqdm(total=len(images), desc="descriptors", unit="image", leave=False) as bar:
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            batch = np.stack([resize(image, SIDE, SIDE) for image in images[start : start + IMAGES_AT_ONCE]])
+            rows = slice(start, start + len(batch))
+            found[rows, HISTOGRAMS] = gradient_histograms(batch)
+            found[rows, COLOURS] = colours(batch)
+            found[rows, PIXELS] = small_pixels(batch)
+            bar.update(len(batch))
+    return found
+
+
+def gradient_histograms(images: np.ndarray) -> np.ndarray:
+    """Histograms of oriented gradients of uint8 ``[n, S, S, 3]``, float32 ``[n, CELLS * CELLS * ORIENTATIONS]``.
+
+    Unsigned directions, each gradient shared by the two nearest of them, and every block of 2x2 cells scaled to
+    length 1, no block overlapping another. Dalal and Triggs, Histograms of Oriented Gradients for Human
+    Detection, 2005.
+    """
+    count, side = images.shape[:2]
+    grey = cv2.cvtColor(images.reshape(-1, side, 3), cv2.COLOR_RGB2GRAY).reshape(count, side, side)
+    magnitude, direction = _gradients(grey.astype(np.float32))
+    lower = np.floor(direction).astype(np.int64)
+    cell = np.arange(side) * CELLS // side
+    place = ((np.arange(count)[:, None, None] * CELLS + cell[:, None]) * CELLS + cell) * ORIENTATIONS
+    share = (direction - lower) * magnitude
+    size = count * HISTOGRAMS.stop
+    total = np.bincount((place + lower % ORIENTATIONS).ravel(), (magnitude - share).ravel(), size)
+    total += np.bincount((place + (lower + 1) % ORIENTATIONS).ravel(), share.ravel(), size)
+    return _scaled_blocks(total.reshape(count, CELLS, CELLS, ORIENTATIONS).astype(np.float32))
+
+
+def _gradients(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitude, and direction in [0, ORIENTATIONS], of float32 ``[n, S, S]``; none at the border."""
+    across, down = np.zeros_like(grey), np.zeros_like(grey)
+    across[:, :, 1:-1] = grey[:, :, 2:] - grey[:, :, :-2]
+    down[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
+    return np.hypot(across, down), np.arctan2(down, across) / np.pi % 1 * ORIENTATIONS
+
+
+def _scaled_blocks(cells: np.ndarray) -> np.ndarray:
+    """``[n, CELLS, CELLS, ORIENTATIONS]`` with each block of 2x2 cells at length 1, less where it is faint."""
+    count, half = len(cells), CELLS // 2
+    blocks = cells.reshape(count, half, 2, half, 2, ORIENTATIONS)
+    length = np.sqrt(np.square(blocks).sum(axis=(2, 4, 5), keepdims=True) + FAINT**2)
+    return (blocks / length).reshape(count, -1)
+
+
+def colours(images: np.ndarray) -> np.ndarray:
+    """Mean and deviation of each channel in each tile of uint8 ``[n, S, S, 3]``, float32 ``[n, TILES² * 3 * 2]``."""
+    tiles = _tiles(images, TILES)
+    return np.stack([tiles.mean(axis=(2, 4)), tiles.std(axis=(2, 4))], axis=-1).reshape(len(images), -1)
+
+
+def small_pixels(images: np.ndarray) -> np.ndarray:
+    """Uint8 ``[n, S, S, 3]`` shrunk to SMALL pixels a side, float32 ``[n, SMALL² * 3]``."""
+    return _tiles(images, SMALL).mean(axis=(2, 4)).reshape(len(images), -1)
+
+
+def _tiles(images: np.ndarray, count: int) -> np.ndarray:
+    """Float32 ``[n, count, pixels, count, pixels, 3]`` in [0, 1]."""
+    side = images.shape[1] // count
+    return images.reshape(len(images), count, side, count, side, 3) / np.float32(255)
+
+
+def descriptors_name() -> str:
+    """What the file with the descriptors is called: by the hash of the code that makes them."""
+    code = Path(__file__).read_bytes() + cv2.__version__.encode()
+    return f"descriptors-{hashlib.sha256(code).hexdigest()[:16]}"
+
+
+def computed_once(images: Images, name: str, compute: Callable[[Images], np.ndarray]) -> np.ndarray:
+    """What ``compute`` makes of the images, ``[N, D]``.
+
+    Of a cache it is computed for all its rows, and kept in its folder under that name, which has to tell what
+    shaped it beside the images. Raises UserError where the folder cannot be written or the disk is full.
+    """
+    if not isinstance(images, ImageCache) or images.folder is None:
+        return compute(images)
+    place = images.folder / f"{name}.npy"
+    if not place.exists():
+        values = compute(images.whole)
+        try:
+            with written(place) as temporary, temporary.open("wb") as file:
+                np.save(file, values)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the features to {place.parent}: {error.strerror or error}; "
+                "free some space there or choose another folder with --work"
+            ) from error
+    return np.load(place, mmap_mode="r")[images.rows]

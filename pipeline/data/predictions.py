@@ -1,0 +1,89 @@
+"""Predictions: probabilities that travel with their ids, joined by id and never by position."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from competition.errors import UserError
+from competition.wording import listed, printable
+from pipeline.runtime.files import written
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One model's probabilities for some images.
+
+    ids: one for each row, each once.
+    probabilities: float32 ``[N, C]``, finite and not negative; column ``i`` is ``Competition.classes[i]``.
+
+    Raises UserError where ids and probabilities do not fit these words.
+    """
+
+    ids: tuple[str, ...]
+    probabilities: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(str(name) for name in self.ids))
+        object.__setattr__(self, "probabilities", np.asarray(self.probabilities, dtype=np.float32))
+        self._check_shape()
+        self._check_values()
+
+    def _check_shape(self) -> None:
+        shape = self.probabilities.shape
+        if len(shape) != 2 or shape[0] != len(self.ids) or shape[1] == 0:
+            raise UserError(f"probabilities of shape {shape} for {len(self.ids):,} ids; expected [ids, classes]")
+        twice = [name for name, times in Counter(self.ids).items() if times > 1]
+        if twice:
+            raise UserError(f"{len(twice):,} ids predicted more than once: {listed(twice)}; give each id once")
+
+    def _check_values(self) -> None:
+        sound = (np.isfinite(self.probabilities) & (self.probabilities >= 0)).all(axis=1)
+        if not sound.all():
+            broken = [self.ids[row] for row in np.flatnonzero(~sound)]
+            raise UserError(
+                f"{len(broken):,} of {len(self):,} predictions negative or not finite: {listed(broken)}; "
+                "train this model again, with a lower learning rate if it diverged"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def winners(self) -> np.ndarray:
+        """The likeliest class of each row: int64 ``[N]``, the first of them in a tie."""
+        return self.probabilities.argmax(axis=1)
+
+    def aligned_to(self, ids: Sequence[str]) -> "Predictions":
+        """The rows of ``ids``, in that order; raises UserError naming the ids that were not predicted."""
+        rows = {name: row for row, name in enumerate(self.ids)}
+        missing = [name for name in ids if name not in rows]
+        if missing:
+            raise UserError(
+                f"no prediction for {len(missing):,} of {len(ids):,} ids: {listed(missing)}; "
+                "predict these images with this model again"
+            )
+        wanted = np.array([rows[name] for name in ids], dtype=np.int64)
+        return Predictions(tuple(ids), self.probabilities[wanted])
+
+    def save(self, path: Path) -> None:
+        """Write an .npz without pickle: ``ids`` (unicode) and ``probabilities`` (float32)."""
+        with written(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, ids=np.array(self.ids, dtype=np.str_), probabilities=self.probabilities)
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read what ``save`` wrote; raises UserError where the file is missing, damaged or something else."""
+        if not path.is_file():
+            raise UserError(f"no predictions at {printable(path)}; run pipeline/train.py first")
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(tuple(stored["ids"].tolist()), stored["probabilities"])
+        except UserError as error:
+            raise UserError(f"{printable(path)}: {error}") from error
+        except Exception as error:  # what a damaged file raises depends on the byte: zipfile, zlib and numpy have many
+            raise UserError(
+                f"{printable(path)} holds no predictions; delete it and run pipeline/train.py again"
+            ) from error

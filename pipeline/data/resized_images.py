@@ -1,0 +1,41 @@
+"""Training images held where they are trained on."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.data.augment import resized
+from pipeline.data.cache import ImageCache
+
+IMAGES_AT_ONCE = 1000
+
+
+class HeldImages:
+    """Images of which batches are taken at one size for a while, then at the next.
+
+    Where all of them fit into ``room`` bytes at that size, they are resized once and lie on the device; otherwise each
+    batch is resized by itself.
+    """
+
+    def __init__(self, images: np.ndarray | ImageCache, device: torch.device, room: int) -> None:
+        self.images, self.device, self.room = images, device, room
+        self._size: tuple[int, int] | None = None
+        self._held: Tensor | None = None
+
+    def batch(self, rows: np.ndarray, height: int, width: int) -> np.ndarray | Tensor:
+        """The given rows ``[n, height, width, 3]``: a tensor on the device where they are held, otherwise an array."""
+        if self._size != (height, width):
+            self._held = None  # makes room first
+            self._size, self._held = (height, width), self._hold(height, width)
+        return resized(self.images[rows], height, width) if self._held is None else self._held[rows]
+
+    def _hold(self, height: int, width: int) -> Tensor | None:
+        """All images at that size, on the device; None where they do not fit."""
+        one = torch.from_numpy(resized(self.images[:1], height, width))
+        if one.nbytes * len(self.images) > self.room:
+            return None
+        held = torch.empty((len(self.images), *one.shape[1:]), dtype=one.dtype, device=self.device)
+        for start in range(0, len(held), IMAGES_AT_ONCE):
+            rows = slice(start, start + IMAGES_AT_ONCE)
+            held[rows] = torch.from_numpy(resized(self.images[rows], height, width))
+        return held

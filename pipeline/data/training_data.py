@@ -1,0 +1,69 @@
+"""The labelled images of a competition, decoded and parted into training and validation rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from competition.errors import UserError, first_few
+from competition.spec import Competition, Split
+from competition.splits import stratified_folds, stratified_holdout
+from pipeline.data.cache import ImageCache, open_cache
+from pipeline.settings import Settings
+
+HELD_OUT = 0.1  # of train, where the competition ships no validation table
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """All images with labels.
+
+    split: the rows of train, then those of val.
+    images: of these rows.
+    parts: pairs of row numbers (train, validation); one pair, or one a fold.
+    """
+
+    split: Split
+    images: ImageCache
+    parts: list[tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def validated(self) -> np.ndarray:
+        """The row numbers of all validation images, part after part."""
+        return np.concatenate([validation for _, validation in self.parts])
+
+
+def open_labelled(competition: Competition, settings: Settings) -> Labelled:
+    """Decode train and val, and part them: by folds if asked for, else as the competition does, else a tenth.
+
+    Raises UserError where images cannot be read, unless ``settings.skip_unreadable``.
+    """
+    train, val = competition.train, competition.val
+    split = Split("labelled", train.ids + val.ids, train.paths + val.paths, np.append(train.labels, val.labels))
+    size = None if settings.size is None else (settings.size, settings.size)
+    images = open_cache(split.paths, settings.cache_folder, size)
+    rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
+    split, images, trained = split.take(rows), images.subset(rows), int((rows < len(train)).sum())
+    return Labelled(split, images, _parts(split, trained, settings))
+
+
+def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarray:
+    names = first_few([split.paths[row] for row in unreadable])
+    if len(unreadable) and not skip:
+        raise UserError(
+            f"{len(unreadable)} of {len(split):,} labelled images cannot be read: {names}; "
+            "replace them, or leave them out with --skip-unreadable"
+        )
+    if len(unreadable):
+        print(f"left out, as they cannot be read: {len(unreadable)} images: {names}")
+    return np.delete(np.arange(len(split)), unreadable)
+
+
+def _parts(split: Split, trained: int, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
+    if settings.folds is not None:
+        if len(set(split.ids)) < len(split):
+            raise UserError("--folds joins train and val, and they share ids; rename the images of one of them")
+        return stratified_folds(split.labels, settings.folds, settings.seed)
+    if trained < len(split):
+        rows = np.arange(len(split))
+        return [(rows[:trained], rows[trained:])]
+    return [stratified_holdout(split.labels, HELD_OUT, settings.seed)]

@@ -1,0 +1,1 @@
+"""From the models' probabilities to answers: the blend, and the CSV."""

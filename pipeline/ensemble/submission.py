@@ -1,0 +1,187 @@
+"""The submission: a CSV that is written only if it would be accepted, and the same check for any CSV."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from competition.errors import UserError
+from competition.images_on_disk import IMAGE_SUFFIXES
+from competition.spec import Competition, Label
+from competition.tables import Table, read_table
+from competition.wording import did_you_mean, listed, printable
+from pipeline.data.predictions import Predictions
+from pipeline.runtime.files import written
+from pipeline.training.scores import text_table
+
+INDEX_HEADERS = ("", "Unnamed: 0")
+LISTED_CLASSES = 20
+UNSAFE = frozenset(',"\r\n')  # what makes a cell need quotes
+
+
+def write_submission(competition: Competition, predictions: Predictions, path: Path) -> None:
+    """Write the likeliest class of each test image, in the order of ``competition.submission_ids``.
+
+    The CSV is UTF-8 with LF. Raises UserError, and leaves ``path`` as it was, where an id was not predicted,
+    the number of classes is not the competition's, or ``check_submission`` would refuse the file.
+    """
+    _write(competition, [competition.classes[winner] for winner in _winners(competition, predictions)], path)
+
+
+def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
+    """The path of a valid submission: ``path``, or ``corrected`` where the order of its rows alone was wrong.
+
+    Raises UserError for all else that ``check_submission`` would refuse.
+    """
+    table = _checked_table(competition, path)
+    labels = dict(table.rows)
+    if tuple(labels) == competition.submission_ids:
+        return path
+    _write(competition, [labels[name] for name in competition.submission_ids], corrected)
+    return corrected
+
+
+def _write(competition: Competition, labels: Iterable[Label], path: Path) -> None:
+    """Write a label for each of ``competition.submission_ids``."""
+    with written(path) as temporary:
+        rows = [_header(competition), *zip(competition.submission_ids, labels, strict=True)]
+        temporary.write_text("".join(map(_csv_line, rows)), encoding="utf-8", newline="")
+        check_submission(competition, temporary)
+
+
+def check_submission(competition: Competition, path: Path) -> str:
+    """Say what a valid submission holds, e.g. ``5,400 rows, 10 of 10 classes, order of test.csv``.
+
+    Valid: the header is the image and the label column; every test id once, in ``submission_ids`` order; each
+    with a known class. A byte-order mark, CRLF and blank lines are read over. Raises UserError saying what is
+    wrong.
+    """
+    table = _checked_table(competition, path)
+    ids, labels = zip(*table.rows, strict=True)
+    _check_order(competition, table, ids)
+    predicted, known = len(set(labels)), len(competition.classes)
+    return f"{len(ids):,} rows, {predicted:,} of {known:,} classes, order of {_order_source(competition)}"
+
+
+def _checked_table(competition: Competition, path: Path) -> Table:
+    """The CSV, refused for whatever but its order."""
+    table = read_table(path)
+    _check_header(competition, table)
+    ids, labels = zip(*table.rows, strict=True)
+    _check_ids(competition, table, ids)
+    _check_labels(competition, table, labels)
+    return table
+
+
+def class_counts(competition: Competition, predictions: Predictions) -> str:
+    """How often each class is predicted for the test images, beside its share of train, as text.
+
+    Most frequent first; of more than twenty classes only the top and the bottom ones.
+    """
+    classes = len(competition.classes)
+    counts = np.bincount(_winners(competition, predictions), minlength=classes)
+    shares = counts / max(counts.sum(), 1)
+    train_shares = np.bincount(competition.train.labels, minlength=classes) / max(len(competition.train), 1)
+    rows = [
+        (str(competition.classes[c]), f"{counts[c]:,}", f"{shares[c]:.2%}", f"{train_shares[c]:.2%}")
+        for c in np.argsort(-counts, kind="stable")
+    ]
+    if classes > LISTED_CLASSES:
+        half = LISTED_CLASSES // 2
+        rows = [*rows[:half], (f"({classes - 2 * half} more)", "", "", ""), *rows[-half:]]
+    return text_table((competition.label_column, "predicted", "share", "in train"), rows)
+
+
+def _winners(competition: Competition, predictions: Predictions) -> np.ndarray:
+    """The likeliest class of each test image, int64, in ``submission_ids`` order."""
+    columns = predictions.probabilities.shape[1]
+    if columns != len(competition.classes):
+        raise UserError(
+            f"predictions of {columns:,} classes where {competition.name} has {len(competition.classes):,}; "
+            "train the models on this competition"
+        )
+    return predictions.aligned_to(competition.submission_ids).winners
+
+
+def _header(competition: Competition) -> tuple[str, str]:
+    return competition.image_column, competition.label_column
+
+
+def _csv_line(cells: Iterable[Label]) -> str:
+    # csv.writer ending its lines in "\n" leaves a "\r" within a cell unquoted, and splits the row on reading
+    escaped = (str(cell).replace('"', '""') for cell in cells)
+    return ",".join(f'"{cell}"' if UNSAFE & set(cell) else cell for cell in escaped) + "\n"
+
+
+def _order_source(competition: Competition) -> str:
+    return "test.csv" if competition.submission_ids == competition.test.ids else "sample_submission.csv"
+
+
+def _check_header(competition: Competition, table: Table) -> None:
+    expected = _header(competition)
+    if table.columns == expected:
+        return
+    path, got, right = printable(table.path), _joined(table.columns), _joined(expected)
+    if table.columns[1:] == expected or (table.columns[0] in INDEX_HEADERS and len(table.columns) > 2):
+        raise UserError(f"{path}: an index column in front ({got}); write it with to_csv(index=False): {right}")
+    if table.columns[0] in set(competition.submission_ids):
+        raise UserError(f"{path}: no header row, the first row is {got}; put {right} above it")
+    raise UserError(f"{path}: the header is {got} and must be {right}; rename, drop or add columns")
+
+
+def _check_ids(competition: Competition, table: Table, ids: Sequence[str]) -> None:
+    source, known, counts = _order_source(competition), set(competition.submission_ids), Counter(ids)
+    table.refuse([not name.strip() for name in ids], "empty id", f"fill them in from {source}")
+    unknown = [name for name in counts if name not in known]
+    hint = _same_spelled(unknown[0], competition.submission_ids) if unknown else ""
+    fault = f"id that {source} does not have ({listed(unknown)}){hint}"
+    table.refuse([name not in known for name in ids], fault, f"spell the ids as {source} does")
+    twice = [name for name, count in counts.items() if count > 1]
+    table.refuse([counts[name] > 1 for name in ids], f"duplicate id ({listed(twice)})", "keep one row of each")
+    missing = [name for name in competition.submission_ids if name not in counts]
+    if missing:
+        raise UserError(
+            f"{printable(table.path)}: {len(missing):,} of {len(known):,} ids missing: {listed(missing)}; "
+            "add a row for each"
+        )
+
+
+def _check_labels(competition: Competition, table: Table, labels: Sequence[str]) -> None:
+    known = dict.fromkeys(map(str, competition.classes))
+    table.refuse([not label.strip() for label in labels], "no prediction", "give each id a class")
+    unknown = list(dict.fromkeys(label for label in labels if label not in known))
+    hint = (_same_spelled(unknown[0], known) or did_you_mean(unknown[0], known)) if unknown else ""
+    fault = f"class that train.csv does not have ({listed(unknown)}){hint}"
+    remedy = f"spell the {len(known):,} classes as train.csv does: {listed(known)}"
+    table.refuse([label not in known for label in labels], fault, remedy)
+
+
+def _check_order(competition: Competition, table: Table, ids: Sequence[str]) -> None:
+    expected, source = competition.submission_ids, _order_source(competition)
+    astray = next((row for row, name in enumerate(ids) if name != expected[row]), None)
+    if astray is not None:
+        raise UserError(
+            f"{printable(table.path)}: every test id is there, but row {table.numbers[astray]:,} is "
+            f"{printable(ids[astray])} where {source} has {printable(expected[astray])}; "
+            f"put the rows in the order of {source}"
+        )
+
+
+def _same_spelled(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean '00017'?)`` where a known name differs only by what tools change, else nothing."""
+    plain = _plain(name)
+    near = next((each for each in known if _plain(each) == plain), None)
+    return f" (did you mean '{printable(near)}'?)" if near is not None else ""
+
+
+def _plain(name: str) -> str:
+    """Without the spaces, extension, ``.0``, leading zeros and case that tools add or lose."""
+    name = name.strip().casefold()
+    for suffix in (*IMAGE_SUFFIXES, ".0"):
+        name = name.removesuffix(suffix)
+    return name.lstrip("0")
+
+
+def _joined(cells: Iterable[str]) -> str:
+    return printable(",".join(cells))

@@ -1,1 +1,0 @@
-"""Files become arrays: decoded once, kept in a memory-mapped cache."""

@@ -1,0 +1,223 @@
+"""Features: what a model may see of the images instead of their pixels."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from competition.errors import UserError
+from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, Images, computed_once, descriptors, descriptors_name
+from pipeline.models.classical.registry import Classifier
+from pipeline.models.networks.lite0 import POOLED, Lite0
+from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, start_from
+from pipeline.models.networks.weights import LITE0, load_weights
+from pipeline.models.neural.network import NeuralNetwork
+from pipeline.models.persistence import load_state, save_state, size_of
+from pipeline.runtime import distributed
+from pipeline.runtime.devices import product_precision
+
+FILE = "features.safetensors"
+COMPONENTS = 256  # principal components from which features are selected
+NOISE = 1e-5  # share of all variance below which a component is what rounding left
+ROWS_AT_ONCE = 5000
+
+
+class Features(ABC):
+    """Makes float32 ``[N, 1, D, 1]`` of images: rows of one channel, which every model takes for images.
+
+    What is learnt is learnt from the training images alone; what depends on an image alone is computed once.
+
+    count: D, at most.
+    """
+
+    count: int
+
+    @abstractmethod
+    def fit(self, images: Images, labels: np.ndarray, weights: Path | None = None) -> Self:
+        """Learn from the training images what there is to be learnt. weights: where ImageNet weights are looked for."""
+
+    def transform(self, images: Images, device: torch.device) -> np.ndarray:
+        """float32 ``[N, 1, D, 1]``."""
+        return self._rows(images, device)[:, None, :, None]
+
+    @abstractmethod
+    def _rows(self, images: Images, device: torch.device) -> np.ndarray:
+        """float32 ``[N, D]``."""
+
+    @abstractmethod
+    def cost(self, images: int, values: int) -> float:
+        """Estimated work for that many images of that many values, in the unit of ``Classifier.cost``."""
+
+
+class SelectedDescriptors(Features):
+    """The ``count`` features that part the classes best, each standardised over train.
+
+    Candidates are the first principal components of all descriptors, histograms of gradients, colours and pixels
+    having the same variance in all; being uncorrelated, no candidate repeats another. A candidate's worth is the
+    F of a one-way analysis of variance over the classes.
+
+    All that is linear: features are ``(descriptors - offset) @ projection``.
+    """
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def fit(self, images: Images, labels: np.ndarray, weights: Path | None = None) -> Self:
+        found = self._descriptors(images)
+        self.offset = sum(rows.sum(axis=0, dtype=np.float64) for rows in _pieces(found)) / len(found)
+        self.projection = self._components(found)
+        values = self._project(found)
+        best = np.argsort(-variance_ratio(values, labels), kind="stable")[: self.count]
+        deviation = values[:, best].std(axis=0, dtype=np.float64)
+        self.projection = self.projection[:, best] / np.where(deviation > 0, deviation, 1)
+        return self
+
+    def cost(self, images: int, values: int) -> float:
+        return images * (24e6 + 150 * values)
+
+    def _rows(self, images: Images, device: torch.device) -> np.ndarray:
+        return self._project(self._descriptors(images))
+
+    def _descriptors(self, images: Images) -> np.ndarray:
+        return computed_once(images, descriptors_name(), descriptors)
+
+    def _components(self, found: np.ndarray) -> np.ndarray:
+        """The projection to the principal components, float64 ``[D, components]``, the most varying one first."""
+        scatter = np.zeros((found.shape[1],) * 2)
+        for rows in _pieces(found):
+            centred = rows - self.offset.astype(np.float32)
+            scatter += centred.T @ centred
+        weights = np.empty(len(scatter))
+        for part in (HISTOGRAMS, COLOURS, PIXELS):
+            total = np.trace(scatter[part, part])
+            weights[part] = 1 / np.sqrt(total) if total > 0 else 0
+        variances, axes = np.linalg.eigh(scatter * weights * weights[:, None])
+        known = max(1, np.count_nonzero(variances > NOISE * variances.sum()))
+        return weights[:, None] * axes[:, ::-1][:, : min(known, COMPONENTS)]
+
+    def _project(self, found: np.ndarray) -> np.ndarray:
+        """float32 ``[N, columns of the projection]``."""
+        offset, projection = self.offset.astype(np.float32), self.projection.astype(np.float32)
+        return np.concatenate([(rows - offset) @ projection for rows in _pieces(found)])
+
+
+class Lite0Features(Features):
+    """What EfficientNet-Lite0, trained on ImageNet and frozen, sees in the images at 128 pixels a side.
+
+    Of its later groups too, not of its last layer alone: logistic regression on EuroSAT then has 0.967 of the
+    validation images right instead of 0.946.
+    """
+
+    count = POOLED
+
+    def fit(self, images: Images, labels: np.ndarray, weights: Path | None = None) -> Self:
+        """Take the weights in, so that the saved model has all that it needs to predict.
+
+        Raises UserError where they are missing.
+        """
+        network = Lite0(1000)
+        start_from(network, load_weights(LITE0, weights), "ImageNet weights of lite0", head="")
+        self.values = torch.cat([tensor.flatten() for tensor in _floats(network)]).numpy()
+        return self
+
+    def _rows(self, images: Images, device: torch.device) -> np.ndarray:
+        precision = str(product_precision(device)).removeprefix("torch.")
+        name = f"lite0-{hashlib.sha256(self.values).hexdigest()[:16]}-pooled-{LITE0_SIZE}-{precision}"
+        return computed_once(
+            images, name, lambda whole: lite0_features(self._network(), whole, device, "features of lite0")
+        )
+
+    def _network(self) -> Lite0:
+        network, taken = Lite0(1000), 0
+        for tensor in _floats(network):
+            values = self.values[taken : taken + tensor.numel()]
+            tensor.copy_(torch.from_numpy(values).view_as(tensor))
+            taken += tensor.numel()
+        return network
+
+    def cost(self, images: int, values: int) -> float:
+        return 0.5e9 * images
+
+
+def _floats(network: Lite0) -> list[torch.Tensor]:
+    """Its weights and running averages, the very ones that it uses."""
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+
+
+def variance_ratio(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Variance between the classes over that within them, ``[D]``, of ``[N, D]``; 0 for a value that never varies.
+
+    In the order of the F of a one-way analysis of variance, which is this times the same factor for all.
+    """
+    within, between = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    centre = values.mean(axis=0, dtype=np.float64)
+    for label in np.unique(labels):
+        rows = values[labels == label]
+        mean = rows.mean(axis=0, dtype=np.float64)
+        within += np.square(rows - mean).sum(axis=0)
+        between += len(rows) * np.square(mean - centre)
+    return np.divide(between, within, out=np.zeros_like(within), where=within > 0)
+
+
+def _pieces(found: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows as float32, a few thousand at a time."""
+    return (found[start : start + ROWS_AT_ONCE].astype(np.float32) for start in range(0, len(found), ROWS_AT_ONCE))
+
+
+FEATURES: dict[str, type[Features]] = {"descriptors": SelectedDescriptors, "lite0": Lite0Features}
+
+
+def build_features(name: str, **arguments) -> Features:
+    """Raises UserError for a name or an argument that is not there."""
+    if name not in FEATURES:
+        raise UserError(f"no features are called {name!r}; there are {', '.join(FEATURES)}")
+    try:
+        return FEATURES[name](**arguments)
+    except TypeError as error:
+        raise UserError(f"features {name}: {error}; mend the recipe") from None
+
+
+class OnFeatures:
+    """A model that sees features of the images, behind the same contract as the model itself.
+
+    weights: a file or folder where ImageNet weights are looked for first, if the features need them.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        model: Classifier | NeuralNetwork,
+        device: torch.device,
+        weights: Path | None = None,
+    ):
+        self.features, self.model, self.device, self.weights = features, model, device, weights
+
+    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
+        """Fit the features, then the model on them."""
+        self.features = distributed.from_main(lambda: self.features.fit(images, labels, self.weights))
+        with distributed.main_first():
+            train, validation = (self.features.transform(each, self.device) for each in (images, validation_images))
+        self.model.fit(train, labels, validation, validation_labels)
+        return self
+
+    def predict_proba(self, images: Images) -> np.ndarray:
+        """float32 ``[N, classes]``."""
+        return self.model.predict_proba(self.features.transform(images, self.device))
+
+    @property
+    def parameters(self) -> int:
+        return self.model.parameters + size_of(self.features)
+
+    def save(self, folder: Path) -> None:
+        """Write the model, and features.safetensors beside it."""
+        save_state(self.features, folder / FILE)
+        self.model.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path, name: str, model: Classifier | NeuralNetwork, device: torch.device) -> Self:
+        """The model of that folder on the features that lie beside it. name: of the features."""
+        return cls(load_state(FEATURES[name], folder / FILE), model, device)

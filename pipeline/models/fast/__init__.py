@@ -1,0 +1,1 @@
+"""Passes through a network at full speed: in prediction, and where nothing learns."""

@@ -1,0 +1,53 @@
+"""The networks: layers and shapes alone; nothing here trains or prints.
+
+Each network's last child is its head, the dense layers; all before it is its trunk.
+"""
+
+from functools import partial
+from inspect import signature
+
+import torch
+from torch import nn
+
+from competition.errors import UserError
+from pipeline.models.networks.cnn import cnn
+from pipeline.models.networks.lite0 import Lite0
+from pipeline.models.networks.pretrained import TORCHVISION, Fusion, from_torchvision
+from pipeline.models.networks.sprint import Sprint
+from pipeline.models.networks.vgg import vgg
+
+NETWORKS = {"cnn": cnn, "sprint": Sprint, "vgg": vgg, "lite0": Lite0, "fusion": Fusion}
+NETWORKS |= {name: partial(from_torchvision, name) for name in TORCHVISION}
+
+
+def build_network(name: str, classes: int, shape: tuple[int, int], channels: int = 3, **arguments) -> nn.Module:
+    """The network of that name for ``classes`` classes and images ``[N, channels, *shape]``, shape (height, width).
+
+    Raises UserError for a name or an argument that is not there, and for images that are too small.
+    """
+    if name not in NETWORKS:
+        raise UserError(f"no network is called {name!r}; there are {', '.join(NETWORKS)}")
+    asked_for = signature(NETWORKS[name]).parameters
+    if channels != 3 and "channels" not in asked_for:
+        raise UserError(f"network {name} takes three channels; take grey = true out of the recipe")
+    arguments |= {key: value for key, value in {"shape": shape, "channels": channels}.items() if key in asked_for}
+    try:
+        signature(NETWORKS[name]).bind(classes, **arguments)
+    except TypeError as error:
+        raise UserError(f"network {name}: {error}; mend the recipe") from None
+    try:
+        network = NETWORKS[name](classes, **arguments)
+        _try_out(network, channels, shape)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"network {name}: images of {shape[0]}x{shape[1]} pixels are too small for it ({reason}); "
+            "give larger ones with --size PX, or with input_size in the recipe"
+        ) from None
+    return network
+
+
+@torch.inference_mode()
+def _try_out(network: nn.Module, channels: int, shape: tuple[int, int]) -> None:
+    network.eval()(torch.zeros(1, channels, *shape))
+    network.train()

@@ -1,0 +1,1 @@
+"""The one training loop and all that decides its course: stages, schedules, optimisers, time budget."""

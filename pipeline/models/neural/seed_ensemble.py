@@ -1,0 +1,67 @@
+"""An ensemble: networks that differ in their seed alone, as many as the rung of the recipe's ladder says."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
+from pipeline.models.neural.time_budget import trainings
+
+SEEDS_APART = 1000  # so that no other seed of the command line, and no fold, has the same networks
+
+
+class NetworkEnsemble(NeuralNetwork):
+    """The network that lies in ``folder``, and the others of its rung in ``member-2`` and so on below it.
+
+    The first one chooses the rung; the deadline is shared equally. Predictions are the mean of all.
+    ``trained`` and a replay hold the epochs of all, one after the other.
+    """
+
+    others: tuple[NeuralNetwork, ...] = ()
+
+    def fit(self, *sample: np.ndarray) -> Self:
+        """Train one member after the other. sample: what ``NeuralNetwork.fit`` takes."""
+        whole = self.plan
+        self.plan = _plan_of(0, whole)
+        super().fit(*sample)
+        self.others = tuple(self._other(number, whole).fit(*sample) for number in range(1, self.members))
+        self.trained = sum((other.trained for other in self.others), self.trained)
+        return self
+
+    def _other(self, number: int, whole: NetworkPlan) -> NeuralNetwork:
+        plan = replace(_plan_of(number, whole), rung=self.rung)
+        return self.another(_place(self.folder, number), plan=plan, seed=self.seed + number * SEEDS_APART)
+
+    def predict_proba(self, images: np.ndarray, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
+        """float32 ``[N, classes]``, the mean over the members."""
+        total = super().predict_proba(images, test_time_views, title)
+        for other in self.others:
+            total += other.predict_proba(images, test_time_views, title)
+        return total / self.members
+
+    @property
+    def parameters(self) -> int:
+        return super().parameters + sum(other.parameters for other in self.others)
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        for number, other in enumerate(self.others, start=1):
+            other.save(_place(folder, number))
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | None = None) -> Self:
+        model = super().load(folder, device)
+        model.others = tuple(NeuralNetwork.load(_place(folder, n), device) for n in range(1, model.members))
+        return model
+
+
+def _plan_of(number: int, whole: NetworkPlan) -> NetworkPlan:
+    replay = None if whole.replay is None else trainings(whole.replay)[number]
+    return replace(whole, member=number, replay=replay)
+
+
+def _place(folder: Path, number: int) -> Path:
+    return folder / f"member-{number + 1}"

@@ -1,0 +1,39 @@
+"""Objects that hold nothing but arrays and JSON's own types, saved as one safetensors file."""
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from pipeline.runtime.files import written
+
+Thing = TypeVar("Thing")
+
+
+def save_state(thing: object, path: Path) -> None:
+    """Write the attributes of ``thing``, those apart whose names begin with an underscore."""
+    arrays = {name: np.ascontiguousarray(value) for name, value in _arrays(thing).items()}
+    facts = {name: value for name, value in vars(thing).items() if name not in arrays and not name.startswith("_")}
+    with written(path) as temporary:
+        save_file(arrays, temporary, metadata={"facts": json.dumps(facts)})
+
+
+def load_state(kind: type[Thing], path: Path) -> Thing:
+    """The ``kind`` of thing that ``save_state`` wrote, its arrays the same to the bit."""
+    thing = kind.__new__(kind)
+    with safe_open(path, framework="numpy") as file:
+        vars(thing).update(json.loads(file.metadata()["facts"]))
+        vars(thing).update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    return thing
+
+
+def size_of(thing: object) -> int:
+    """How many values the arrays of ``thing`` hold."""
+    return sum(value.size for value in _arrays(thing).values())
+
+
+def _arrays(thing: object) -> dict[str, np.ndarray]:
+    return {k: v for k, v in vars(thing).items() if isinstance(v, np.ndarray) and not k.startswith("_")}

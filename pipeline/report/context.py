@@ -1,0 +1,72 @@
+"""What a report tells of: all that predict.py knows once the submission is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from competition.spec import Competition, Split
+from competition.wording import printable
+from pipeline.data.predictions import Predictions
+from pipeline.ensemble.blend import Blend
+from pipeline.report.evaluation import Evaluation
+from pipeline.report.run_record import Record
+from pipeline.training.runs import Run
+
+BLEND = "blend"
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """All that a report tells of.
+
+    runs: the models by name; runs_folder: where their folders lie.
+    validated: each model's predictions, for the ids of ``validation`` at least.
+    train: the labelled images that are not in ``validation``; empty where folds validated all of them.
+    submitted: the predictions for the test images; submission: the CSV that was made of them.
+    """
+
+    competition: Competition
+    runs: Mapping[str, Run]
+    runs_folder: Path
+    validated: Mapping[str, Predictions]
+    train: Split
+    validation: Split
+    blend: Blend
+    submitted: Predictions
+    submission: Path
+
+    @property
+    def ranked(self) -> list[Run]:
+        """The most accurate first."""
+        return sorted(self.runs.values(), key=lambda run: -run.score.accuracy)
+
+    @property
+    def has_folds(self) -> bool:
+        return any(len(run.members) > 1 for run in self.runs.values())
+
+    @cached_property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Of the blend, then of every model, the most accurate first."""
+        members = {name: each.aligned_to(self.validation.ids) for name, each in self.validated.items()}
+        answers = {BLEND: self.blend.apply(members)} | {run.model: members[run.model] for run in self.ranked}
+        return {name: Evaluation(each.probabilities, self.validation.labels) for name, each in answers.items()}
+
+    @cached_property
+    def records(self) -> dict[str, Record]:
+        return {run.model: Record.read(self.runs_folder / run.model, run) for run in self.ranked}
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """For the page; those that the figures' font cannot draw come with the number that stands for them."""
+        from pipeline.report.figures import can_draw
+
+        names = [printable(label, most=60) for label in self.competition.classes]
+        return [name if can_draw(name) else f"no. {number}: {name}" for number, name in enumerate(names)]
+
+    @cached_property
+    def drawn_names(self) -> list[str]:
+        """For the figures."""
+        from pipeline.report.figures import can_draw
+
+        return [name if can_draw(name) else f"no. {number}" for number, name in enumerate(self.class_names)]

@@ -1,0 +1,1 @@
+"""One competition's models: planned, trained, scored and kept under runs/."""

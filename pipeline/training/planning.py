@@ -1,0 +1,199 @@
+"""The plan: which models a time budget holds, and what each of them gets."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from competition.errors import UserError
+from competition.spec import Competition, Symmetries
+from pipeline.models.classical.features import build_features
+from pipeline.models.classical.registry import CLASSIFIERS
+from pipeline.models.networks.weights import LITE0, at_hand, weights_file
+from pipeline.models.neural.time_budget import Epoch
+from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Rung
+from pipeline.runtime.files import written
+from pipeline.settings import Settings
+
+PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
+FROZEN_FEATURES = "lite0-logreg"  # joins them where its weights are at hand
+FINE_TUNED = "efficientnet-lite0"  # takes its place where the budget is a long one
+LONG = 1800.0  # seconds: half of it is what fine-tuning takes to get better than sprint
+CAUTION = 1.3  # estimates of the classical models' work are that far off, at most, on most machines
+FEWEST_IMAGES = 10  # a class, below which a classical model is not worth its time
+TOO_SHORT = "fitting it to ten images of each class takes longer than its share of the budget"
+
+
+def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
+    """The models that are trained where none are named.
+
+    Where a long run could gain by ImageNet weights that are not at hand, it is told how to come by them.
+
+    weights: where they are looked for first. budget: seconds; None for as long as it takes.
+    """
+    long = budget is None or budget >= LONG
+    if at_hand(LITE0, weights):
+        return (*PORTFOLIO, FINE_TUNED if long else FROZEN_FEATURES)
+    if long:
+        print(f"no ImageNet weights at hand; for a model that starts from them, {weights_file(LITE0).remedy}")
+    return PORTFOLIO
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one network was trained: the rung of its ladder, where a budget chose one, and its epochs."""
+
+    rung: Rung | None
+    epochs: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """What one model gets.
+
+    images: training images, drawn by class; None for all.
+    seconds: wall clock, where a budget is shared; None for as long as it takes.
+    fits: filled in once a network is trained, one a fold; what is there is repeated to the letter.
+    """
+
+    model: str
+    images: int | None = None
+    seconds: float | None = None
+    fits: tuple[Fit, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a repetition of a run has to know, as plan.json keeps it."""
+
+    competition: str
+    symmetries: Symmetries | None
+    seed: int
+    limit: int | None
+    folds: int | None
+    size: int | None
+    models: tuple[ModelPlan, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        with written(path) as temporary:
+            temporary.write_bytes(TypeAdapter(Plan).dump_json(self, indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> "Plan":
+        """Raises UserError where the file is not a plan."""
+        try:
+            return TypeAdapter(Plan).validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path}: not a plan.json of train.py ({reason}); give another file") from None
+
+    def applied_to(self, settings: Settings) -> Settings:
+        """The settings with all that the plan fixes."""
+        models = tuple(model.model for model in self.models)
+        return replace(settings, models=models, seed=self.seed, limit=self.limit, folds=self.folds, size=self.size)
+
+    def with_model(self, model: ModelPlan) -> "Plan":
+        """The plan with what became of one model written into it."""
+        models = tuple(model if each.model == model.model else each for each in self.models)
+        return replace(self, models=models)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What decides how long a classical model takes. values: of one image, channels included."""
+
+    train_images: int
+    validation_images: int
+    values: int
+    classes: int
+    folds: int
+
+
+def make_plan(
+    recipes: Sequence[AnyRecipe], settings: Settings, competition: Competition, task: Task, seconds: float | None
+) -> Plan:
+    """Share out the ``seconds`` that are left; None gives every model all that its recipe asks for."""
+    models, left_out = [ModelPlan(recipe.name) for recipe in recipes], {}
+    if seconds is not None:
+        models, left_out = _share_out(recipes, task, seconds)
+        print(_described(models, left_out, task, seconds))
+        if not models:
+            raise UserError("the budget holds none of the models; give more time with --budget, or other --models")
+    return Plan(
+        competition=competition.name,
+        symmetries=competition.symmetries,
+        seed=settings.seed,
+        limit=settings.limit,
+        folds=settings.folds,
+        size=settings.size,
+        models=tuple(models),
+        left_out=left_out,
+    )
+
+
+def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tuple[list[ModelPlan], dict[str, str]]:
+    """Each classical model gets at most its share; what they leave is the networks', shared by weight.
+
+    The quick ones come first, so that something valid is on disk soon.
+    """
+    networks = [recipe for recipe in recipes if isinstance(recipe, NeuralRecipe)]
+    classical = [recipe for recipe in recipes if isinstance(recipe, ClassicalRecipe)]
+    second = seconds / sum(recipe.budget_weight for recipe in recipes)
+    rate = products_a_second()
+    plans = {recipe.name: classical_plan(recipe, task, second * recipe.budget_weight, rate) for recipe in classical}
+    models = [plan for plan in plans.values() if plan is not None]
+    left = seconds - sum(model.seconds for model in models)
+    weights = sum(recipe.budget_weight for recipe in networks)
+    models += [ModelPlan(recipe.name, seconds=left * recipe.budget_weight / weights) for recipe in networks]
+    left_out = {name: TOO_SHORT for name, plan in plans.items() if plan is None}
+    return sorted(models, key=lambda model: model.seconds), left_out
+
+
+def classical_plan(recipe: ClassicalRecipe, task: Task, seconds: float, rate: float) -> ModelPlan | None:
+    """As many training images as ``seconds`` hold; None where these would be too few to be worth it."""
+    classifier = CLASSIFIERS[recipe.classifier.name](task.classes, **recipe.classifier.arguments)
+    values, beforehand = task.values, 0.0
+    if recipe.features is not None:
+        features = build_features(recipe.features.name, **recipe.features.arguments)
+        values, beforehand = features.count, features.cost(task.train_images + task.validation_images, task.values)
+
+    def estimate(images: int) -> float:
+        return CAUTION * (beforehand + task.folds * classifier.cost(images, task.validation_images, values)) / rate
+
+    if (needed := estimate(task.train_images)) <= seconds:
+        return ModelPlan(recipe.name, seconds=needed)
+    fewest = min(task.train_images, FEWEST_IMAGES * task.classes)
+    sizes = np.geomspace(fewest, task.train_images, 100).astype(int).tolist()
+    fitting = [size for size in sizes if estimate(size) <= seconds]
+    return ModelPlan(recipe.name, max(fitting), estimate(max(fitting))) if fitting else None
+
+
+def products_a_second() -> float:
+    """Floating-point operations a second of a large float32 matrix product, the best of three."""
+    matrix = np.ones((2048, 2048), np.float32)
+    times = []
+    for _ in range(3):
+        begun = time.monotonic()
+        matrix @ matrix
+        times.append(time.monotonic() - begun)
+    return 2 * len(matrix) ** 3 / min(times)
+
+
+def _described(models: list[ModelPlan], left_out: dict[str, str], task: Task, seconds: float) -> str:
+    """The plan for the terminal, a line a model."""
+    lines = [f"plan for the {clock(seconds)} that are left; what a model does not use goes to the next ones:"]
+    for model in models:
+        images = f"{model.images:,} of the {task.train_images:,} images" if model.images else "all images"
+        lines.append(f"  {model.model:<18} {clock(model.seconds):>7}  {images}")
+    lines += [f"  {name:<18} left out: {reason}" for name, reason in left_out.items()]
+    return "\n".join(lines)
+
+
+def clock(seconds: float) -> str:
+    """``4m 05s``, ``12s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

@@ -1,0 +1,157 @@
+"""Which flips and turns leave a class what it is: found from the images themselves by a short trial.
+
+A small network that has never seen an image turned is shown validation images that are. Where it recognises them
+nearly as well as the upright ones, turned images look like images of the same class, so that training on them adds
+to what it learns; where it does not (digits, most photographs upside down), it would learn what never occurs.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from competition.spec import Competition, Symmetries
+from competition.splits import stratified_rows
+from pipeline.data.augment import resized
+from pipeline.data.cache import ImageCache
+from pipeline.data.training_data import Labelled
+from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
+from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
+from pipeline.runtime.files import written
+from pipeline.settings import Settings
+
+IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn by class
+SIDE, WIDTH, BATCH = 32, 16, 64
+STEPS = 250  # of the trial: enough to tell shapes, a few seconds' work
+MIRROR, ALL = 0.6, 0.9  # of what the network knows of upright images: what it must know of mirrored, of turned ones
+TELLING = 0.1  # accuracy above chance, below which the network knows too little to be asked
+
+TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mirrored": lambda images: images[:, :, ::-1],
+    "upside down": lambda images: images[:, ::-1],
+    "transposed": lambda images: images.swapaxes(1, 2),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the trial network has right of the validation images.
+
+    upright: accuracy on them as they are. turned: accuracy by the kind of turn. chance: of the most frequent class.
+    fingerprint: of all that shaped the trial.
+    """
+
+    upright: float
+    turned: dict[str, float]
+    chance: float
+    fingerprint: str
+
+    @property
+    def symmetries(self) -> Symmetries:
+        """All eight views where every turn is recognised, mirroring where most mirror images are, else none.
+
+        Mirroring too where nothing can be told. It need not be recognised as well as turns: shoes that all point to
+        the left are shoes when they point to the right, but one that has never seen such will miss many.
+        """
+        known = self.upright - self.chance
+        if known < TELLING:
+            return "mirror"
+        recognised = {kind: (accuracy - self.chance) / known for kind, accuracy in self.turned.items()}
+        if min(recognised.values()) >= ALL:
+            return "all"
+        return "mirror" if recognised["mirrored"] >= MIRROR else "none"
+
+    def __str__(self) -> str:
+        turned = ", ".join(f"{kind} {accuracy:.3f}" for kind, accuracy in self.turned.items())
+        return f"flips and turns: {self.symmetries} (a trial network's accuracy: {self.upright:.3f}, {turned})"
+
+
+def settle_symmetries(
+    competition: Competition,
+    recipes: Sequence[AnyRecipe],
+    labelled: Labelled,
+    settings: Settings,
+    device: torch.device,
+) -> Competition:
+    """The competition with its symmetries, found by a trial where a recipe wants them and nobody has said.
+
+    The trial's outcome is kept in the folder of the competition's runs, for the next command on the same images.
+    """
+    if competition.symmetries is not None or not any(map(_wants_symmetries, recipes)):
+        return competition
+    trial = _tried_once(labelled, len(competition.classes), settings, device, settings.runs_folder(competition.name))
+    print(trial)
+    return replace(competition, symmetries=trial.symmetries)
+
+
+def _wants_symmetries(recipe: AnyRecipe) -> bool:
+    if isinstance(recipe, ClassicalRecipe):
+        return False
+    return recipe.views != "one" or any(step.name == "Symmetries" for step in recipe.augment)
+
+
+def _tried_once(labelled: Labelled, classes: int, settings: Settings, device: torch.device, folder: Path) -> Trial:
+    train, validation = labelled.parts[0]
+    images, labels = labelled.images, labelled.split.labels
+    key = fingerprint(images.name, labels.tolist(), train.tolist(), settings.seed, _trial_recipe().model_dump())
+    path = folder / "symmetries.json"
+    with suppress(OSError, ValidationError):
+        trial = TypeAdapter(Trial).validate_json(path.read_bytes())
+        if trial.fingerprint == key:
+            return trial
+    parts = [(images.subset(rows), labels[rows]) for rows in (train, validation)]
+    trial = try_symmetries(*parts, classes, settings.seed, device, key)
+    with written(path) as temporary:
+        temporary.write_bytes(TypeAdapter(Trial).dump_json(trial, indent=1))
+    return trial
+
+
+def try_symmetries(
+    train: tuple[ImageCache, np.ndarray],
+    validation: tuple[ImageCache, np.ndarray],
+    classes: int,
+    seed: int,
+    device: torch.device,
+    fingerprint: str = "",
+) -> Trial:
+    """Train the small network on upright images alone, and look at turned ones with it.
+
+    train, validation: images uint8 ``[N, H, W, 3]`` and labels int64 ``[N]``.
+    """
+    images, labels = _small(*train, IMAGES, seed)
+    seen, truth = _small(*validation, VALIDATION_IMAGES, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = NetworkPlan(epochs=max(1, round(STEPS / Steps.of(len(labels), BATCH).a_pass)))
+        network = NeuralNetwork(_trial_recipe(), classes, Path(folder), "none", plan, seed, device)
+        network.fit(images, labels, seen, truth)
+    return Trial(
+        upright=_accuracy(network, seen, truth),
+        turned={kind: _accuracy(network, turn(seen), truth) for kind, turn in TURNS.items()},
+        chance=float(np.bincount(truth).max() / len(truth)),
+        fingerprint=fingerprint,
+    )
+
+
+def _small(images: ImageCache, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``most`` of the images, square and at most SIDE pixels a side."""
+    rows = stratified_rows(labels, min(most, len(labels)), seed)
+    side = min(SIDE, *images.shape[1:3])
+    return resized(images[rows], side, side), labels[rows]
+
+
+def _trial_recipe() -> NeuralRecipe:
+    """Sprint's, small, at one image size, and upright."""
+    sprint = load_recipe(RECIPES / "sprint.toml")
+    network = sprint.network.model_copy(update={"width": WIDTH})
+    upright = tuple(step for step in sprint.augment if step.name != "Symmetries")
+    changes = {"name": "flips and turns", "network": network, "augment": upright, "batch_size": BATCH}
+    return sprint.model_copy(update=changes | {"growing": (1.0,), "ladder": (), "views": "one"})
+
+
+def _accuracy(network: NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> float:
+    return float((network.predict_proba(images).argmax(1) == labels).mean())

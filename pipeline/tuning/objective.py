@@ -1,0 +1,98 @@
+"""What a trial is: a training as in train.py with other values, and the validation accuracy that it reaches."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from optuna import Study, Trial, TrialPruned
+from optuna.pruners import MedianPruner
+
+from competition.errors import UserError
+from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
+from pipeline.models.neural.time_budget import EPOCHS_AT_LEAST, OnEpoch
+from pipeline.models.recipe import ClassicalRecipe, Rung
+from pipeline.training.planning import TOO_SHORT, Task, classical_plan, products_a_second
+from pipeline.training.trainer import Trainer
+from pipeline.tuning.search_space import SearchSpace
+from pipeline.tuning.study import agreed
+
+IMAGES, RUNG = "images", "rung"  # attributes of a study: how many images its trials see, at which size and width
+FIRST_TRIALS = 4  # which nothing is compared with
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """The accuracy that a recipe reaches with the values of a trial.
+
+    seconds: of one trial; None where epochs say how long it takes.
+    """
+
+    space: SearchSpace
+    trainer: Trainer
+    seconds: float | None
+
+    def __call__(self, trial: Trial) -> float:
+        """The share of the validation images that is right, in 0-1. Raises TrialPruned where it is hopeless."""
+        begun = time.monotonic()
+        recipe = self.space.recipe_with(self.space.suggest(trial))
+        recipe = recipe.model_copy(update={"name": f"{recipe.name}, trial {trial.number}"})  # what the bar shows
+        labels, (train, validation) = self.trainer.labelled.split.labels, self.trainer.labelled.parts[0]
+        train = self.trainer.drawn(train, trial.study.user_attrs.get(IMAGES))
+        seen = self.trainer.labelled.images.subset(validation)
+        with TemporaryDirectory() as folder:
+            model = self.trainer.estimator(recipe, self._plan(trial.study), 0, Path(folder), self._reporter(trial))
+            model.fit(self.trainer.labelled.images.subset(train), labels[train], seen, labels[validation])
+        if isinstance(model, NeuralNetwork) and model.rung is not None:
+            agreed(trial.study, RUNG, model.rung.model_dump)
+        accuracy = float((model.predict_proba(seen).argmax(axis=1) == labels[validation]).mean())
+        print(f"trial {trial.number}: {accuracy:.4f} of validation right after {time.monotonic() - begun:.0f} s")
+        return accuracy
+
+    @property
+    def pruner(self) -> MedianPruner:
+        """Ends a training that is worse than half of the others were at the same point, a quarter at the earliest."""
+        return MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=self.steps // 4)
+
+    @property
+    def steps(self) -> int:
+        """How many points of a training are compared: its epochs, where all trials have as many."""
+        if self.seconds is not None or isinstance(self.space.recipe, ClassicalRecipe):
+            return EPOCHS_AT_LEAST
+        return self.trainer.settings.epochs or self.space.recipe.epochs
+
+    def _reporter(self, trial: Trial) -> OnEpoch:
+        reported = {0}
+
+        def report(progress: float, accuracy: float) -> None:
+            if (step := round(progress * self.steps)) in reported:
+                return
+            reported.add(step)
+            trial.report(accuracy, step)
+            if progress < 1 and trial.should_prune():
+                print(f"trial {trial.number}: ended after {progress:.0%} of its training, at {accuracy:.4f}")
+                raise TrialPruned
+
+        return report
+
+    def _plan(self, study: Study) -> NetworkPlan | None:
+        if isinstance(self.space.recipe, ClassicalRecipe):
+            return None
+        if self.seconds is None:
+            return NetworkPlan(epochs=self.steps)
+        rung = study.user_attrs.get(RUNG)
+        return NetworkPlan(deadline=time.monotonic() + self.seconds, rung=rung and Rung(**rung))
+
+    def settle_images(self, study: Study, task: Task) -> None:
+        """Have all trials of a classical recipe see as many training images as the seconds of one hold.
+
+        Raises UserError where these would be too few.
+        """
+        if self.seconds is not None and isinstance(self.space.recipe, ClassicalRecipe):
+            agreed(study, IMAGES, lambda: self._images_that_fit(task))
+
+    def _images_that_fit(self, task: Task) -> int | None:
+        plan = classical_plan(self.space.recipe, task, self.seconds, products_a_second())
+        if plan is None:
+            raise UserError(f"{self.space.recipe.name}: {TOO_SHORT}; give more with --budget, or fewer --trials")
+        return plan.images

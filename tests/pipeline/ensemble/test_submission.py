@@ -1,0 +1,258 @@
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from competition.errors import UserError
+from competition.spec import Competition, Label, Split
+from pipeline.data.predictions import Predictions
+from pipeline.ensemble.submission import check_submission, class_counts, put_in_order, write_submission
+
+IDS = ("00017.png", "b.png", "c.png", "d.png")
+
+
+def contest(classes: tuple[Label, ...] = (0, 3, 10), ids: tuple[str, ...] = IDS, order=None) -> Competition:
+    """A competition as far as a submission needs it: its tables, no images."""
+    train = Split("train", tuple("tuvwxyz"), (Path(),) * 7, np.array([0, 0, 0, 0, 1, 1, 2]) % len(classes))
+    return Competition(
+        name="contest",
+        image_column="Image",
+        label_column="Class",
+        classes=classes,
+        train=train,
+        val=Split("val", (), (), np.zeros(0, np.int64)),
+        test=Split("test", ids, (Path(),) * len(ids)),
+        submission_ids=order or ids,
+    )
+
+
+def answers(winners: list[int], classes: int = 3, ids: tuple[str, ...] = IDS) -> Predictions:
+    return Predictions(ids, np.eye(classes)[winners] * 0.8 + 0.2 / classes)
+
+
+@pytest.fixture
+def check(tmp_path):
+    def check(content: str | bytes, competition: Competition | None = None) -> str:
+        path = tmp_path / "answer.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return check_submission(competition or contest(), path)
+
+    return check
+
+
+GOOD = "Image,Class\n00017.png,3\nb.png,0\nc.png,3\nd.png,10\n"
+
+
+def test_the_likeliest_class_of_each_test_image_is_written_in_its_own_type(tmp_path):
+    path = tmp_path / "submissions" / "submission.csv"
+    write_submission(contest(), answers([1, 0, 1, 2]), path)
+    assert path.read_bytes() == GOOD.encode()
+    assert [entry.name for entry in path.parent.iterdir()] == ["submission.csv"]
+
+
+def test_rows_are_in_the_order_of_the_sample_whatever_the_order_of_predictions(tmp_path):
+    competition = contest(order=("d.png", "c.png", "b.png", "00017.png"))
+    predictions = answers([0, 1, 2, 0], ids=("b.png", "c.png", "d.png", "00017.png"))
+    write_submission(competition, predictions, tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text() == "Image,Class\nd.png,10\nc.png,3\nb.png,0\n00017.png,0\n"
+    assert check_submission(competition, tmp_path / "s.csv") == (
+        "4 rows, 3 of 3 classes, order of sample_submission.csv"
+    )
+
+
+def test_names_with_commas_and_quotes_are_quoted(tmp_path):
+    competition = contest(classes=('a "big" one', "b, c", "ü"))
+    write_submission(competition, answers([0, 1, 2, 1]), tmp_path / "s.csv")
+    with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
+        assert [row[1] for row in csv.reader(file)][1:] == ['a "big" one', "b, c", "ü", "b, c"]
+
+
+def test_an_image_without_a_prediction_stops_the_writing(tmp_path):
+    with pytest.raises(UserError, match=r"no prediction for 1 of 4 ids: d\.png"):
+        write_submission(contest(), answers([0, 0, 0], ids=IDS[:3]), tmp_path / "s.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predictions_of_other_classes_stop_the_writing(tmp_path):
+    with pytest.raises(UserError, match="predictions of 5 classes where contest has 3"):
+        write_submission(contest(), answers([0, 0, 0, 4], classes=5), tmp_path / "s.csv")
+
+
+def test_what_the_check_refuses_is_not_written_and_the_former_file_stays(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("former")
+    competition = replace(contest(), image_column="Class")
+    with pytest.raises(UserError, match="Class"):
+        write_submission(competition, answers([0, 0, 0, 0]), path)
+    assert path.read_text() == "former"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD,
+        GOOD.rstrip("\n"),
+        GOOD + "\n\n",
+        "\ufeff" + GOOD,
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("00017.png", '"00017.png"'),
+    ],
+)
+def test_a_good_file_is_counted_whatever_its_line_ends(check, content):
+    assert check(content) == "4 rows, 3 of 3 classes, order of test.csv"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "the file is empty"),
+        ("Image,Class\n", "the table is empty"),
+        (b"Image,Class\n\xff,3\n", "not UTF-8 text"),
+        (GOOD.replace("b.png,0", "b.png,0,0"), r"not 2 cells.* in 1 row \(row 3\)"),
+        (GOOD.replace(",", ";"), r"the header is Image;Class and must be Image,Class"),
+        (GOOD.replace("Class", "label"), r"the header is Image,label and must be Image,Class"),
+        ("Class,Image\n3,b.png\n", r"the header is Class,Image and must be Image,Class"),
+        (
+            ",Image,Class\n0,b.png,3\n",
+            r"an index column in front \(,Image,Class\); write it with to_csv\(index=False\)",
+        ),
+        ("Unnamed: 0,Image,Class\n0,b.png,3\n", "an index column in front"),
+        ("Unnamed: 0,id,label\n0,b.png,3\n", "an index column in front"),
+        (GOOD.replace("b.png,", ","), r"empty id in 1 row \(row 3\); fill them in from test\.csv"),
+        (GOOD.replace("b.png", "x.png"), r"id that test\.csv does not have \(x\.png\) in 1 row \(row 3\)"),
+        (GOOD.replace("00017.png", "17"), r"does not have \(17\) \(did you mean '00017\.png'\?\) in 1 row"),
+        (GOOD + "d.png,3\n", r"duplicate id \(d\.png\) in 2 rows \(row 5, 6\); keep one row of each"),
+        (
+            GOOD.replace("d.png,10\n", "").replace("b.png,0\n", ""),
+            r"2 of 4 ids missing: b\.png, d\.png; add a row",
+        ),
+        (GOOD.replace("b.png,0", "b.png,"), r"no prediction in 1 row \(row 3\); give each id a class"),
+        (
+            GOOD.replace(",3\n", ",3.0\n"),
+            r"class that train\.csv does not have \(3\.0\) \(did you mean '3'\?\) in 2 rows \(row 2, 4\); "
+            r"spell the 3 classes as train\.csv does: 0, 3, 10$",
+        ),
+        (GOOD.replace(",0\n", ", 0\n"), r"\( 0\) \(did you mean '0'\?\) in 1 row \(row 3\)"),
+        (
+            "Image,Class\nb.png,0\n00017.png,3\nc.png,3\nd.png,10\n",
+            r"every test id is there, but row 2 is b\.png where test\.csv has 00017\.png; "
+            r"put the rows in the order of test\.csv",
+        ),
+    ],
+)
+def test_each_fault_is_told_in_its_own_words(check, content, words):
+    with pytest.raises(UserError, match=words) as raised:
+        check(content)
+    assert "answer.csv: " in str(raised.value)
+
+
+def test_a_file_without_a_header_is_told_to_add_one(check):
+    competition = contest(ids=("00017", "b"))
+    with pytest.raises(UserError, match="no header row, the first row is 00017,3; put Image,Class above it"):
+        check("00017,3\nb,0\n", competition)
+
+
+def test_a_misspelt_class_gets_the_nearest_name(check):
+    competition = contest(classes=("Acer_Opalus", "Betula", "Quercus"))
+    with pytest.raises(UserError, match=r"\(Acer Opalus\) \(did you mean 'Acer_Opalus'\?\) in 4 rows"):
+        check("Image,Class\n" + "".join(f"{name},Acer Opalus\n" for name in IDS), competition)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.csv: cannot be read \(No such file or directory\)"):
+        check_submission(contest(), tmp_path / "none.csv")
+
+
+def test_a_good_file_needs_no_other_order(tmp_path):
+    path = tmp_path / "answer.csv"
+    path.write_text(GOOD)
+    assert put_in_order(contest(), path, tmp_path / "in-order.csv") == path
+    assert not (tmp_path / "in-order.csv").exists()
+
+
+def test_rows_in_an_order_of_their_own_are_written_anew(tmp_path):
+    path, corrected = tmp_path / "answer.csv", tmp_path / "in-order.csv"
+    path.write_text("Image,Class\nd.png,10\nb.png,0\nc.png,3\n00017.png,3\n")
+    assert put_in_order(contest(), path, corrected) == corrected
+    assert corrected.read_text() == GOOD
+
+
+def test_other_faults_are_not_put_right(tmp_path):
+    path = tmp_path / "answer.csv"
+    path.write_text("Image,Class\nd.png,10\nb.png,0\nc.png,3\n")
+    with pytest.raises(UserError, match="1 of 4 ids missing"):
+        put_in_order(contest(), path, tmp_path / "in-order.csv")
+
+
+def test_class_counts_stand_beside_the_shares_of_train():
+    assert class_counts(contest(), answers([1, 0, 1, 1])).splitlines() == [
+        "Class  predicted   share  in train",
+        "3              3  75.00%    28.57%",
+        "0              1  25.00%    57.14%",
+        "10             0   0.00%    14.29%",
+    ]
+
+
+def test_of_many_classes_the_counts_show_the_top_and_the_bottom():
+    competition = contest(classes=tuple(range(100, 196)))
+    lines = class_counts(competition, answers([95, 95, 95, 7], classes=96)).splitlines()
+    assert len(lines) == 22
+    assert [line.split()[0] for line in lines[1:3]] == ["195", "107"]
+    assert lines[11] == "(76 more)"
+    assert lines[-1].split()[:2] == ["194", "0"]
+
+
+def is_one_line(error: UserError) -> bool:
+    return len(str(error).splitlines()) == 1
+
+
+cells = st.sampled_from([*IDS, "0", "3", "10", "3.0", "", " ", "Image", "Class", "Unnamed: 0", "\n", "\u2028x"])
+tables = st.lists(st.lists(cells | st.text(max_size=5), min_size=1, max_size=3), max_size=6)
+
+
+def as_csv(rows: list[list[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+@given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode) | tables.map(as_csv))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_refused_in_one_line(check, content):
+    with pytest.raises(UserError) as raised:
+        check(content)
+    assert is_one_line(raised.value)
+
+
+@given(st.lists(st.tuples(st.sampled_from(IDS) | cells, cells), max_size=6))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_only_the_test_ids_in_order_with_known_classes_pass(check, rows):
+    ids, labels = [row[0] for row in rows], [row[1] for row in rows]
+    valid = tuple(ids) == IDS and set(labels) <= {"0", "3", "10"}
+    try:
+        check(as_csv([["Image", "Class"], *map(list, rows)]))
+    except UserError as error:
+        assert not valid
+        assert is_one_line(error)
+    else:
+        assert valid
+
+
+names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=6)
+
+
+@given(st.lists(names.filter(str.strip), min_size=2, max_size=5, unique=True), st.data())
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_classes_are_called_what_is_written_reads_back_unchanged(tmp_path, classes, data):
+    winners = data.draw(st.lists(st.integers(0, len(classes) - 1), min_size=4, max_size=4))
+    competition = contest(classes=tuple(sorted(classes)))
+    write_submission(competition, answers(winners, len(classes)), tmp_path / "s.csv")
+    with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[1:] == [[name, competition.classes[c]] for name, c in zip(IDS, winners, strict=True)]

@@ -1,0 +1,100 @@
+"""A frozen start: computed as in prediction, and for what learns behind it nothing changes."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torchvision.ops import StochasticDepth
+
+from pipeline.models.fast.depthwise import learn_in_float32
+from pipeline.models.fast.folded_prefix import with_start_prepared
+from pipeline.models.networks.registry import NETWORKS
+from pipeline.models.neural.stages import freeze, train_mode
+from pipeline.models.recipe import Trained
+from pipeline.runtime.devices import mixed_precision
+from tests.pipeline.models.small import small_network, tinted_noise
+
+CPU = torch.device("cpu")
+
+
+def learning(network: nn.Module, train: Trained) -> nn.Module:
+    """The network as it is while only a part of it learns."""
+    learn_in_float32(network)
+    freeze(network, train)
+    train_mode(network)
+    return network
+
+
+def without_chance(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, _DropoutNd | StochasticDepth):
+            module.p = 0.0
+    return network
+
+
+def norms(network: nn.Module) -> int:
+    return sum(isinstance(module, _BatchNorm) for module in network.modules())
+
+
+def answered(learner: nn.Module) -> Tensor:
+    """Logits float32 ``[8, 5]``, as in a step of the training."""
+    with mixed_precision(CPU):
+        return learner(tinted_noise()).float()
+
+
+def gradients(network: nn.Module, learner: nn.Module) -> tuple[Tensor, Tensor]:
+    """What the learner answers, and all gradients that it leaves in the network, in one row."""
+    answers = answered(learner)
+    network.zero_grad()
+    answers.square().sum().backward()
+    return answers.detach(), torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("train", ["head", 10])
+def test_every_network_answers_and_learns_the_same(name, train, as_if_trained, native_bfloat16):
+    native_bfloat16(False)  # its rounding would hide a small mistake
+    network = as_if_trained(small_network(name), tinted_noise())
+    network = without_chance(learning(network, train))
+    expected, expected_gradients = gradients(network, network)
+    answers, found = gradients(network, with_start_prepared(network, CPU))
+    torch.testing.assert_close(answers, expected, rtol=0, atol=2e-3)
+    assert (found - expected_gradients).norm() < 0.02 * expected_gradients.norm()
+
+
+@pytest.mark.parametrize("name", ["cnn", "lite0", "resnet18"])
+def test_half_precision_rounds_no_more_than_in_the_network_itself(name, as_if_trained, native_bfloat16):
+    network = as_if_trained(small_network(name), tinted_noise())
+    network = without_chance(learning(network, "head"))
+    native_bfloat16(False)
+    _, exact = gradients(network, network)
+    native_bfloat16(True)
+    learner = with_start_prepared(network, CPU)
+    error, own_error = ((gradients(network, each)[1] - exact).norm() for each in (learner, network))
+    assert 0 < error < 1.5 * own_error
+
+
+def test_the_start_reaches_to_the_first_layer_that_learns(as_if_trained):
+    network = learning(as_if_trained(small_network("lite0"), tinted_noise()), 69)
+    assert norms(with_start_prepared(network, CPU)) == norms(network.blocks[5:]) + 1  # that of the head
+
+
+def test_a_network_that_learns_from_its_first_layer_on_stays_itself():
+    network = learning(small_network("lite0"), "all")
+    assert with_start_prepared(network, CPU) is network
+
+
+def test_what_is_random_in_training_stays_random():
+    start = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
+    network = learning(nn.Sequential(*start, nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 62 * 62, 5)), "head")
+    learner = with_start_prepared(network, CPU)
+    assert norms(learner) == 0
+    assert not torch.equal(answered(learner), answered(learner))
+
+
+def test_the_frozen_start_is_the_network_s_own_as_it_is_now(as_if_trained):
+    network = learning(as_if_trained(small_network("lite0"), tinted_noise()), "head")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    answered(with_start_prepared(network, CPU)).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -1,0 +1,345 @@
+"""NeuralNetwork: the contract of all models, kept by networks."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+
+from competition.errors import UserError
+from pipeline.data.cache import ImageCache
+from pipeline.models.neural import network as neural
+from pipeline.models.neural import time_budget as pacing
+from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps, held_out
+from pipeline.models.neural.stages import stretches
+from pipeline.models.neural.time_budget import Epoch
+from pipeline.models.neural.training import LabelledImages, Training
+from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
+from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
+
+
+def network(folder: Path, recipe: NeuralRecipe | None = None, **arguments) -> NeuralNetwork:
+    arguments = {"plan": NetworkPlan(epochs=3, rung=NARROW)} | arguments
+    return NeuralNetwork(recipe or sprint(), CLASSES, folder, **arguments)
+
+
+def learning(module: nn.Module) -> int:
+    return sum(weights.requires_grad for weights in module.parameters())
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory) -> NeuralNetwork:
+    folder = tmp_path_factory.mktemp("fitted")
+    return network(folder, symmetries="all", plan=NetworkPlan(epochs=8, rung=NARROW)).fit(*SAMPLE)
+
+
+def test_sprint_learns_what_can_be_learnt(fitted):
+    images, labels, validation_images, validation_labels = SAMPLE
+    assert (fitted.predict_proba(images).argmax(1) == labels).mean() > 0.95
+    assert (fitted.predict_proba(validation_images).argmax(1) == validation_labels).mean() > 0.9
+
+
+def test_cnn32_learns_what_can_be_learnt_from_the_half_that_is_not_held_out(tmp_path):
+    recipe = load_recipe(RECIPES / "dhc-cnn32.toml")
+    model = network(tmp_path, recipe, plan=NetworkPlan(epochs=16)).fit(*SAMPLE)
+    assert (model.predict_proba(SAMPLE[2]).argmax(1) == SAMPLE[3]).mean() > 0.95
+    assert model.shape == (32, 32)
+    assert [epoch.batches for epoch in model.trained] == [4] * 16  # of 8 images each
+
+
+def test_predictions_are_distributions(fitted):
+    probabilities = fitted.predict_proba(SAMPLE[2])
+    assert probabilities.dtype == np.float32 and probabilities.shape == (24, CLASSES)
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+
+
+def test_views_can_be_left_out(fitted):
+    images = SAMPLE[2]
+    mirrored, plain = images[:, :, ::-1], {"test_time_views": False}
+    np.testing.assert_allclose(fitted.predict_proba(images), fitted.predict_proba(mirrored), atol=1e-5)
+    assert np.abs(fitted.predict_proba(images, **plain) - fitted.predict_proba(mirrored, **plain)).max() > 1e-3
+
+
+def test_a_recipe_of_one_view_never_averages(tmp_path):
+    model = network(tmp_path, sprint(views="one"), plan=NetworkPlan(epochs=1, rung=NARROW)).fit(*SAMPLE)
+    with_views, without = (model.predict_proba(SAMPLE[2], test_time_views=views) for views in (True, False))
+    np.testing.assert_array_equal(with_views, without)
+
+
+def test_a_saved_network_predicts_the_same_bits_and_needs_nothing_but_its_folder(fitted, tmp_path):
+    fitted.save(tmp_path / "saved")
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {"model.safetensors", "model.json"}
+    loaded = NeuralNetwork.load(tmp_path / "saved")
+    for views in (True, False):
+        np.testing.assert_array_equal(
+            loaded.predict_proba(SAMPLE[2], test_time_views=views),
+            fitted.predict_proba(SAMPLE[2], test_time_views=views),
+        )
+    assert (loaded.parameters, loaded.rung, loaded.symmetries) == (fitted.parameters, NARROW, "all")
+    assert loaded.recipe == fitted.recipe
+
+
+def test_a_saved_network_describes_itself(fitted, tmp_path):
+    fitted.save(tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text())
+    assert description["recipe"]["name"] == "sprint"
+    assert (description["classes"], description["shape"]) == (CLASSES, [16, 16])
+    assert description["rung"] == {"size": 1.0, "width": 8, "members": 1, "passes": 1.0}
+    assert set(description["normalisation"]) == {"mean", "deviation"}
+    weights = load_file(tmp_path / "model.safetensors")
+    trained = sum(value.size for name, value in weights.items() if name.endswith(("weight", "bias")))
+    assert trained == fitted.parameters
+
+
+def test_weights_of_another_network_are_refused_in_one_line(fitted, tmp_path):
+    fitted.save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(weights | {"whiten.bias": np.zeros(24, np.float32)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"model\.safetensors: another version .*--fresh"):
+        NeuralNetwork.load(tmp_path)
+
+
+def test_images_of_another_size_than_trained_on_are_resized(fitted):
+    larger = SAMPLE[2].repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(fitted.predict_proba(larger), fitted.predict_proba(SAMPLE[2]), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(20, 40), (64, 8)], ids=["wide", "long and narrow"])
+def test_images_that_are_not_square_keep_their_proportions(tmp_path, shape):
+    images, labels = draw(32, seed=1, shape=shape)
+    plan = NetworkPlan(epochs=3, rung=NARROW)
+    model = network(tmp_path, symmetries="all", plan=plan).fit(images, labels, images, labels)
+    assert model.shape == shape
+    assert model.predict_proba(images).shape == (32, CLASSES)
+
+
+def test_a_cache_is_as_good_as_an_array(tmp_path):
+    images, labels, validation_images, validation_labels = SAMPLE
+    cached = [ImageCache(part, np.array([], np.int64)) for part in (images, validation_images)]
+    for recipe in (sprint(), sprint(holdout=0.5)):
+        from_array = network(tmp_path / f"array {recipe.holdout}", recipe).fit(*SAMPLE)
+        from_cache = network(tmp_path / f"cache {recipe.holdout}", recipe)
+        from_cache.fit(cached[0], labels, cached[1], validation_labels)
+        np.testing.assert_array_equal(from_cache.predict_proba(cached[1]), from_array.predict_proba(validation_images))
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_others(tmp_path):
+    first, again, other = (
+        network(tmp_path / name, seed=seed).fit(*SAMPLE).predict_proba(SAMPLE[2])
+        for name, seed in [("a", 3), ("b", 3), ("c", 4)]
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_a_training_that_stopped_goes_on_to_the_same_bits(tmp_path):
+    whole = network(tmp_path / "whole").fit(*SAMPLE)
+    part = NetworkPlan(replay=whole.trained[:1], rung=NARROW)
+    network(tmp_path / "parts", plan=part).fit(*SAMPLE)
+    resumed = network(tmp_path / "parts").fit(*SAMPLE)
+    assert resumed.trained == whole.trained
+    np.testing.assert_array_equal(resumed.predict_proba(SAMPLE[2]), whole.predict_proba(SAMPLE[2]))
+
+
+def test_a_budgeted_training_is_replayed_to_the_bit(tmp_path):
+    recipe = sprint(ladder=LADDER, epochs=2)
+    images, labels = draw(32, seed=1, shape=(64, 64))
+    deadline = NetworkPlan(deadline=time.monotonic() + 3600)
+    budgeted = network(tmp_path / "budgeted", recipe, plan=deadline).fit(images, labels, images, labels)
+    replay = NetworkPlan(replay=budgeted.trained, rung=budgeted.rung)
+    replayed = network(tmp_path / "replayed", recipe, plan=replay).fit(images, labels, images, labels)
+    assert replayed.trained == budgeted.trained
+    np.testing.assert_array_equal(replayed.predict_proba(images), budgeted.predict_proba(images))
+
+
+def batches_of_two_phases(folder: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[], float]) -> list[int]:
+    """An epoch after the other, on a clock of their own; both phases are given half of the time until the end."""
+    phase = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
+    model = network(folder, sprint(epochs=16, then=[{"after": 4} | phase]))
+    model.shape = (16, 16)
+    training = SimpleNamespace(epochs=[], stretches=stretches(model.recipe))
+    now = [0.0]
+    for module in (neural, pacing):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    speeds, batches = [{16: 3.0}, {16: 1.0}], []  # seconds a batch
+    for epoch in model._budgeted_epochs(training, Steps(8, a_pass=1000), speeds, end):
+        now[0] += epoch.batches * speeds[epoch.start >= 0.25][16]
+        batches.append(epoch.batches)
+    return batches
+
+
+def test_phases_share_the_validations_of_a_budget(tmp_path, monkeypatch):
+    assert batches_of_two_phases(tmp_path, monkeypatch, lambda: 960.0) == [40] * 4 + [120] * 4
+
+
+def test_time_that_predicting_turns_out_not_to_need_is_the_next_phases(tmp_path, monkeypatch):
+    ends = iter([480.0, 960.0])
+    assert batches_of_two_phases(tmp_path, monkeypatch, ends.__next__) == [20] * 4 + [180] * 4
+
+
+def test_ranks_share_the_time_kept_for_predicting_where_the_main_one_asks_for_epochs_alone(tmp_path, monkeypatch):
+    model, shares = network(tmp_path, plan=NetworkPlan(deadline=time.monotonic() + 60)), []
+
+    def measured(_model: NeuralNetwork, _images: np.ndarray, ranks: int) -> float:
+        shares.append(ranks)
+        return 0.0
+
+    monkeypatch.setattr(NeuralNetwork, "_seconds_of_evaluation", measured)
+    monkeypatch.setattr(NeuralNetwork, "_speeds", lambda *_: [{16: 1.0}])
+    model.shape = (16, 16)
+    monkeypatch.setattr(neural.distributed, "world_size", lambda: 2)
+    training = SimpleNamespace(epochs=[], stretches=stretches(model.recipe))
+    epochs = model._epochs(training, Steps(16, a_pass=4), LabelledImages(*SAMPLE[2:]))
+    monkeypatch.setattr(neural.distributed, "world_size", lambda: 1)
+    next(epochs)
+    assert shares == [2, 2]
+
+
+def test_each_phase_is_measured_with_what_learns_in_it(tmp_path, monkeypatch):
+    rate = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
+    model = network(tmp_path, sprint(epochs=16, train="head", then=[{"after": 4} | rate], **rate))
+    model.fit(*SAMPLE)  # its last phase lets learn all that is not frozen for good
+    everything, counts = learning(model.network), []
+
+    def step(trial: Training, *_) -> Tensor:
+        counts.append(learning(trial.network))
+        return torch.zeros(2)
+
+    monkeypatch.setattr(Training, "step", step)
+    steps = Steps(16, a_pass=4)
+    model._speeds(model._training(model.network, steps), steps, overhead=0.0)
+    assert counts[0] == 1 < counts[-1] == everything
+
+
+def test_much_time_chooses_the_dearest_rung_and_at_most_the_recipes_epochs(tmp_path):
+    model = network(tmp_path, sprint(ladder=LADDER, epochs=2), plan=NetworkPlan(deadline=time.monotonic() + 3600))
+    model.fit(*SAMPLE)
+    assert (model.rung, model.shape) == (Rung(**LADDER[-1]), (16, 16))
+    assert len(model.trained) == 2 and model.trained[-1].end == 1.0
+
+
+def test_no_time_chooses_the_cheapest_rung_and_still_gives_a_valid_model(tmp_path):
+    images, labels = draw(32, seed=1, shape=(64, 64))
+    model = network(tmp_path, sprint(ladder=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1))
+    model.fit(images, labels, images, labels)
+    assert (model.rung, model.shape) == (Rung(**LADDER[0]), (32, 32))
+    assert [(epoch.batches, epoch.start, epoch.end) for epoch in model.trained] == [(1, 0.0, 1.0)]
+    np.testing.assert_allclose(model.predict_proba(images).sum(1), 1, rtol=1e-5)
+    model.save(tmp_path)
+    np.testing.assert_array_equal(NeuralNetwork.load(tmp_path).predict_proba(images), model.predict_proba(images))
+
+
+def test_small_images_are_not_made_smaller_by_a_budget(tmp_path):
+    model = network(tmp_path, sprint(ladder=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
+    assert (model.rung, model.shape) == (Rung(**LADDER[1]), (16, 16))
+
+
+def test_images_too_few_for_the_recipe_choose_a_cheaper_rung(tmp_path):
+    plan = NetworkPlan(deadline=time.monotonic() + 60)
+    model = network(tmp_path, sprint(ladder=LADDER, least_images=10**9, epochs=1), plan=plan).fit(*SAMPLE)
+    assert model.rung == Rung(**LADDER[1])
+
+
+@pytest.mark.parametrize("more", [{"passes": 1e9}, {"members": 10**9}], ids=["passes", "members"])
+def test_a_rung_that_takes_more_passes_or_members_than_there_is_time_for_is_left_out(tmp_path, more):
+    plan = NetworkPlan(deadline=time.monotonic() + 60)
+    model = network(tmp_path, sprint(ladder=[LADDER[1], LADDER[1] | more], epochs=1), plan=plan).fit(*SAMPLE)
+    assert model.rung == Rung(**LADDER[1])
+
+
+def test_an_interrupted_run_keeps_the_rung_it_chose(tmp_path):
+    recipe = sprint(ladder=LADDER, epochs=2)
+    network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() + 3600)).fit(*SAMPLE)
+    hurried = network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
+    assert hurried.rung == Rung(**LADDER[-1])
+
+
+def test_without_a_deadline_the_width_is_the_recipes(tmp_path):
+    recipe = sprint(network={"name": "sprint", "width": 10}, ladder=LADDER)
+    model = network(tmp_path, recipe, plan=NetworkPlan(epochs=1)).fit(*SAMPLE)
+    assert model.rung is None and model.network.head.in_features == 40
+
+
+def test_without_a_plan_the_recipe_says_how_many_epochs(tmp_path):
+    recipe = sprint(network={"name": "sprint", "width": 8}, epochs=2)
+    assert len(network(tmp_path, recipe, plan=None).fit(*SAMPLE).trained) == 2
+
+
+def test_growing_images_end_at_their_full_size(tmp_path):
+    images, labels = draw(32, seed=1, shape=(48, 48))
+    model = network(tmp_path, sprint(growing=(0.5, 0.75, 1.0))).fit(images, labels, images, labels)
+    assert [epoch.size for epoch in model.trained] == [24, 36, 48]
+
+
+def test_few_images_still_make_several_batches(tmp_path):
+    model = network(tmp_path, sprint(batch_size=256)).fit(*SAMPLE)
+    assert {epoch.batches for epoch in model.trained} == {8}
+
+
+def test_half_of_train_is_held_out_by_class():
+    images, labels = draw(60, seed=1)
+    rest, held = held_out(LabelledImages(images, labels), 0.5)
+    assert len(rest) == len(held) == 30
+    assert np.ptp(np.bincount(rest.labels)) <= 1 and np.ptp(np.bincount(held.labels)) <= 1
+    pixels = [part.images.reshape(len(part), -1) for part in (rest, held)]
+    assert len(np.unique(np.concatenate(pixels), axis=0)) == 60
+
+
+def test_holding_out_copes_with_a_class_of_one_image():
+    images, labels = draw(21, seed=1)
+    labels[-1] = CLASSES
+    rest, held = held_out(LabelledImages(images, labels), 0.5)
+    assert len(rest) + len(held) == 21
+
+
+def test_the_whitening_comes_from_the_training_images_and_stays(tmp_path):
+    weights = []
+    for name, epochs in (("short", 1), ("long", 3)):
+        network(tmp_path / name, plan=NetworkPlan(epochs=epochs, rung=NARROW)).fit(*SAMPLE).save(tmp_path / name)
+        weights.append(load_file(tmp_path / name / "model.safetensors")["whiten.weight"])
+    np.testing.assert_array_equal(*weights)
+    darker = SAMPLE[0] // 3, *SAMPLE[1:]
+    other = network(tmp_path / "darker", sprint(normalise="unit")).fit(*darker)
+    assert np.abs(other.network.whiten.weight.detach().numpy() - weights[0]).max() > 1e-3
+
+
+def test_standard_normalisation_is_that_of_the_training_images(fitted):
+    images = SAMPLE[0]
+    assert fitted.normalisation.mean == pytest.approx(images.mean((0, 1, 2)))
+    assert fitted.normalisation.deviation == pytest.approx(images.std((0, 1, 2)))
+
+
+def test_images_of_one_colour_do_not_end_in_nothing(tmp_path):
+    images, labels = np.full((32, 16, 16, 3), 200, np.uint8), np.arange(32) % CLASSES
+    model = network(tmp_path, plan=NetworkPlan(epochs=2, rung=NARROW)).fit(images, labels, images, labels)
+    assert np.isfinite(model.predict_proba(images)).all()
+
+
+def test_replay_repeats_epochs_to_the_letter(tmp_path):
+    epochs = (Epoch(12, 3, 0.0, 0.7), Epoch(16, 2, 0.7, 1.0))
+    model = network(tmp_path, plan=NetworkPlan(replay=epochs, rung=NARROW)).fit(*SAMPLE)
+    assert model.trained == epochs
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"network": {"name": "sprnit", "width": 8}}, "sprnit"),
+        ({"network": {"name": "sprint", "width": 8, "depth": 3}}, "depth"),
+        ({"augment": [{"name": "Shift", "fractoin": 0.1}]}, "fractoin"),
+        ({"augment": [{"name": "Symmetries", "p": 0.5}]}, "Symmetries"),
+        ({"augment": [{"name": "Rotation"}]}, "Rotation"),
+    ],
+    ids=["network", "argument of a network", "argument of Shift", "argument of Symmetries", "augmentation"],
+)
+def test_what_a_recipe_names_and_is_not_there_is_refused_in_one_line(tmp_path, changes, words):
+    with pytest.raises(UserError, match=words) as refusal:
+        network(tmp_path, sprint(**changes), plan=NetworkPlan(epochs=1)).fit(*SAMPLE)
+    assert "\n" not in str(refusal.value)

@@ -1,8 +1,0 @@
-"""Prefetching."""
-
-from pipeline.models.prefetch import prefetched
-
-
-def test_prefetching_changes_neither_items_nor_order():
-    assert list(prefetched(iter(range(100)))) == list(range(100))
-    assert list(prefetched(iter([]))) == []

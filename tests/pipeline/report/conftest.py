@@ -1,0 +1,90 @@
+"""A report on a small competition whose classes have awkward names, with made-up runs of two models."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from competition.tables import load_competition
+from pipeline.data.predictions import Predictions
+from pipeline.ensemble.blend import select_blend
+from pipeline.report.context import Answers
+from pipeline.report.page import write_report
+from pipeline.training.planning import ModelPlan
+from pipeline.training.runs import Run
+from pipeline.training.scores import score
+
+CLASSES = ("<script>alert('x')</script>", "$x^", 'a & "b"', "猫", "long " * 40)
+HISTORY = (
+    "epoch,size,batches,learning_rate,loss,accuracy,validation_loss,validation_accuracy,images_per_second,seconds\n"
+    "1,16,4,0.1,1.5,0.25,1.25,0.5,100,2.0\n"
+    "2,16,4,0.05,1.0,0.5,1.0,0.625,100,4.0\n"
+)
+CURVE = [{"metric": "cosine", "neighbours": k, "accuracy": 0.1 * k} for k in (1, 2, 3, 4, 5)]
+RECIPE = 'summary = "{}"\nkind = "neural"\nreported = 0.89\n'
+
+
+def _predictions(ids: tuple[str, ...], labels: np.ndarray, share_right: float, seed: int) -> Predictions:
+    generator = np.random.default_rng(seed)
+    probabilities = generator.random((len(ids), len(CLASSES)))
+    right = generator.random(len(ids)) < share_right
+    probabilities[right, labels[right]] += 1
+    return Predictions(ids, probabilities / probabilities.sum(axis=1, keepdims=True))
+
+
+def _run(folder: Path, model: str, classifier: str | None, predictions: Predictions, labels: np.ndarray) -> Run:
+    (folder / model).mkdir(parents=True)
+    (folder / model / "recipe.toml").write_text(RECIPE.format(f"What {model} is"))
+    return Run(
+        model=model,
+        classifier=classifier,
+        features=None,
+        fingerprint="",
+        validation="",
+        classes=CLASSES,
+        image_shape=(16, 16),
+        members=(".",),
+        score=score(predictions.probabilities, labels),
+        seconds=12.0,
+        parameters=1_234,
+        plan=ModelPlan(model),
+    )
+
+
+@pytest.fixture(scope="session")
+def answers(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Answers:
+    """Forty validation images, a network with a history, a classifier with a curve, and an older figure."""
+    place = tmp_path_factory.mktemp("report")
+    competition = load_competition(make_competition(place / "odd", classes=CLASSES, train=45, val=40, test=10))
+    val, runs_folder = competition.val, place / "runs"
+    validated = {
+        "network": _predictions(val.ids, val.labels, 0.8, seed=1),
+        "neighbours": _predictions(val.ids, val.labels, 0.4, seed=2),
+    }
+    runs = {
+        "neighbours": _run(runs_folder, "neighbours", "knn", validated["neighbours"], val.labels),
+        "network": _run(runs_folder, "network", None, validated["network"], val.labels),
+    }
+    (runs_folder / "network" / "history.csv").write_text(HISTORY)
+    facts = {"facts": json.dumps({"grid_scores": CURVE})}
+    save_file({"mean": np.zeros(1)}, runs_folder / "neighbours" / "model.safetensors", facts)
+    (place / "submission" / "report").mkdir(parents=True)
+    (place / "submission" / "report" / "forgotten.png").touch()
+    return Answers(
+        competition=competition,
+        runs=runs,
+        runs_folder=runs_folder,
+        validated=validated,
+        train=competition.train,
+        validation=val,
+        blend=select_blend(validated, val.ids, val.labels),
+        submitted=_predictions(competition.test.ids, np.zeros(10, dtype=np.int64), 0.5, seed=3),
+        submission=place / "submission" / "submission.csv",
+    )
+
+
+@pytest.fixture(scope="session")
+def page(answers: Answers) -> Path:
+    return write_report(answers)

@@ -1,0 +1,157 @@
+import base64
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.report.page import measure, write_report
+
+FIGURES = {
+    "comparison",
+    *(f"{model}-{kind}" for model in ("blend", "network", "neighbours") for kind in ("confusion", "roc", "images")),
+    "network-training",
+    "neighbours-grid",
+    "class-images",
+    "class-counts",
+    "channels",
+}
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What an HTML file holds; every element that is opened has to be closed in its turn."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def parsed(page: Path) -> Page:
+    return Page(page)
+
+
+def rows(page: Path) -> list[list[str]]:
+    """The cells of all rows of all tables, in their order."""
+    found = re.findall(r"<tr.*?</tr>", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [re.findall(r"<td.*?>(.*?)</td>", row) for row in found]
+
+
+def test_the_page_is_whole_and_lies_beside_the_submission(answers, page, parsed):
+    assert page == answers.submission.with_name("report.html")
+    assert parsed.open == []
+    assert parsed.elements[0][0] == "html"
+
+
+def test_every_figure_is_a_png_beside_the_page_and_none_is_left_of_an_earlier_report(page):
+    paths = list((page.parent / "report").iterdir())
+    assert {path.name for path in paths} == {f"{name}.png" for name in FIGURES}
+    for path in paths:
+        with Image.open(path) as image:
+            image.load()
+            assert image.format == "PNG"
+            assert image.width == pytest.approx(1050, abs=1)
+
+
+def test_every_figure_is_embedded_with_words_that_stand_for_it(parsed):
+    images = parsed.all("img")
+    assert len(images) == len(FIGURES)
+    for attributes in images:
+        kind, content = re.fullmatch(r"data:image/(png|webp);base64,(.+)", attributes["src"]).groups()
+        with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+            image.load()
+            assert image.format.lower() == kind
+            assert image.size == (int(attributes["width"]), int(attributes["height"]))
+        assert len(attributes["alt"]) > 20
+
+
+def test_nothing_is_loaded_from_anywhere(page, parsed):
+    ids = {f"#{attributes['id']}" for _, attributes in parsed.elements if "id" in attributes}
+    links = {value for _, attributes in parsed.elements for name, value in attributes.items() if name == "href"}
+    assert links and links <= ids
+    assert {attributes["src"].split(":")[0] for _, attributes in parsed.elements if "src" in attributes} == {"data"}
+    source = page.read_text(encoding="utf-8")
+    assert "default-src 'none'" in source
+    assert not re.search(r"https?:|url\(|@import|<script|<link|<iframe", source)
+
+
+def test_class_names_are_shown_as_they_are_and_never_as_markup(parsed):
+    assert "<script>alert('x')</script>" in parsed.text
+    assert 'a & "b"' in parsed.text
+    assert "猫" in parsed.text
+    assert not parsed.all("script")
+
+
+def test_a_class_that_the_figures_cannot_spell_has_a_number_there_and_on_the_page(answers):
+    place = answers.competition.classes.index("猫")
+    assert answers.drawn_names[place] == f"no. {place}"
+    assert answers.class_names[place] == f"no. {place}: 猫"
+
+
+def test_the_table_of_models_begins_with_the_blend_and_the_best(page):
+    assert [row[0] for row in rows(page) if len(row) == 10] == ["blend", "network", "neighbours"]
+
+
+def test_a_row_of_the_table_tells_what_the_run_measured(answers, page):
+    row = next(row for row in rows(page) if len(row) == 10 and row[0] == "network")
+    _, accuracy, interval, precision, f1, loss, seconds, an_epoch, parameters, reported = row
+    score = answers.runs["network"].score
+    assert (accuracy, interval) == (f"{score.accuracy:.4f}", f"{score.low:.3f}–{score.high:.3f}")
+    assert precision == f"{answers.evaluations['network'].precision_macro:.3f}"
+    assert (f1, loss) == (f"{score.f1_macro:.3f}", f"{score.log_loss:.3f}")
+    assert (seconds, an_epoch, parameters, reported) == ("12.0", "3.0", "1,234", "0.890")
+
+
+@pytest.mark.parametrize("model", ["blend", "network", "neighbours"])
+def test_a_class_table_holds_the_figures_of_each_class(answers, page, model):
+    evaluation, place = answers.evaluations[model], answers.competition.classes.index("$x^")
+    measured = (evaluation.precision, evaluation.recall, evaluation.f1, evaluation.auc)
+    figures = [str(evaluation.support[place]), *(measure(values[place]) for values in measured)]
+    assert ["<bdi>$x^</bdi>", *figures] in rows(page)
+
+
+def test_the_best_point_of_a_grid_is_marked(page):
+    marked = [row for row in re.findall(r'<tr class="strong">.*?</tr>', page.read_text(), re.S) if "cosine" in row]
+    assert [re.findall(r"<td.*?>(.*?)</td>", row) for row in marked] == [["cosine", "5", "0.5000"]]
+
+
+def test_the_page_says_what_its_numbers_are_measured_on(parsed):
+    words = " ".join(parsed.text.split())
+    assert "measured on 40 validation images" in words
+    assert "The expected accuracy was measured on parts of them that the selection of the blend did not see" in words
+
+
+def test_the_images_of_each_split_are_counted(answers, parsed, tmp_path):
+    classes = f"{len(answers.competition.classes)} classes"
+    assert f"45 training, 40 validation and 10 test images of {classes}." in " ".join(parsed.text.split())
+    val = answers.competition.val
+    held_out = replace(answers.competition, train=val, val=val.take([]))
+    page = write_report(replace(answers, competition=held_out, submission=tmp_path / "submission.csv"))
+    lead = f"40 training and 10 test images of {classes}; 40 of the training images validate."
+    assert lead in " ".join(Page(page).text.split())
+
+
+@pytest.mark.parametrize(("value", "shown"), [(None, "–"), (float("nan"), "–"), (1234.5678, "1,234.568")])
+def test_a_number_that_was_not_measured_is_a_dash(value, shown):
+    assert measure(value) == shown

@@ -1,0 +1,64 @@
+"""The device switch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from competition.errors import UserError
+from pipeline.runtime import devices
+from pipeline.runtime.devices import choose_device, mixed_precision
+
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+def test_cpu_is_an_order():
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.skipif(not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(), reason="no huge pages here")
+def test_large_tensors_lie_in_huge_pages():
+    code = (
+        "import torch; from pipeline.runtime.devices import choose_device; choose_device('cpu'); "
+        "kept = torch.ones(2**24); print(open('/proc/self/smaps_rollup').read())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": "."}, capture_output=True)
+    (kilobytes,) = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith(b"AnonHugePages:")]
+    assert kilobytes > 2**15  # half of the tensor
+
+
+@needs_no_gpu
+def test_auto_takes_the_cpu_where_there_is_no_gpu():
+    assert choose_device("auto") == torch.device("cpu")
+
+
+@needs_no_gpu
+def test_a_gpu_that_is_ordered_and_not_there_is_an_error_that_says_what_to_do():
+    with pytest.raises(UserError, match=r"--device cuda: .*; use --device cpu"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_products_are_in_half_precision_only_where_the_processor_computes_it(native_bfloat16, native, precision):
+    native_bfloat16(native)
+    with mixed_precision(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == precision
+
+
+def test_a_processor_holds_no_images_besides_their_cache():
+    assert devices.room_for_images(torch.device("cpu")) == 0
+
+
+def test_where_nothing_can_be_compiled_one_line_says_so_and_the_network_stays_what_it_is(tmp_path):
+    code = (
+        "import torch; from pipeline.runtime.devices import compiled; network = torch.nn.Linear(2, 2); "
+        "print(compiled(network, torch.device('cpu')) is network)"
+    )
+    broken = {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": "."}
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | broken, capture_output=True, text=True)
+    line, unchanged = done.stdout.splitlines()
+    assert line.startswith("going on without --compile") and unchanged == "True"

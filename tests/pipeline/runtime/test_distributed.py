@@ -1,0 +1,269 @@
+"""Several processes that torchrun starts train one network: as one process does, and through kills and errors."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.runtime import distributed
+from tests.pipeline import on_ranks
+from tests.stand_in import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN, PREDICT = ROOT / "pipeline" / "train.py", ROOT / "pipeline" / "predict.py"
+EPOCHS = 40
+
+
+def torchrun(ranks: int, logs: Path, script: Path, *arguments: object) -> list[str]:
+    """The command; what each rank prints goes to a file of its own below ``logs``."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    return [*launcher, f"--log-dir={logs}", "--redirects=3", str(script), *map(str, arguments)]
+
+
+def printed(logs: Path, stream: str) -> list[str]:
+    """What each rank has printed, in their order."""
+    return [path.read_text() for path in sorted(logs.rglob(f"{stream}.log"), key=lambda path: path.parent.name)]
+
+
+def on_many(ranks: int, logs: Path, script: Path, *arguments: object) -> str:
+    """What the main rank prints, the others printing nothing."""
+    done = subprocess.run(torchrun(ranks, logs, script, *arguments), capture_output=True, text=True)
+    assert done.returncode == 0, [done.stderr, *printed(logs, "stderr")]
+    main, *others = printed(logs, "stdout")
+    assert len(others) == ranks - 1
+    return main
+
+
+def on_one(script: Path, *arguments: object) -> None:
+    done = subprocess.run([sys.executable, str(script), *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def refused(ranks: int, logs: Path, script: Path, *arguments: object) -> str:
+    """The one line that all ranks together end with."""
+    done = subprocess.run(torchrun(ranks, logs, script, *arguments), capture_output=True, text=True)
+    assert done.returncode != 0 and "exitcode  : 2 " in done.stderr
+    errors = "".join(printed(logs, "stderr"))
+    assert "Traceback" not in errors
+    (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_without_torchrun_one_process_has_all_the_rows_and_makes_everything_itself():
+    assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
+    assert distributed.share(5) == slice(0, 5)
+    assert distributed.broadcast("mine") == distributed.from_main(lambda: "mine") == "mine"
+    assert list(distributed.each_from_main([1, 2])) == [1, 2]
+    assert distributed.from_each("mine") == ["mine"]
+    network = object()
+    assert distributed.learning_together(network) is network
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 6, 7, 100])
+def test_each_row_is_shared_out_to_one_rank_in_order_and_evenly(monkeypatch, ranks, count):
+    monkeypatch.setattr(distributed, "world_size", lambda: ranks)
+    parts = []
+    for rank in range(ranks):
+        monkeypatch.setattr(distributed, "rank", partial(int, rank))
+        parts.append(list(range(count))[distributed.share(count)])
+    assert [row for part in parts for row in part] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """What each of three ranks saw of the helpers."""
+    place = tmp_path_factory.mktemp("helpers")
+    on_many(3, place / "logs", Path(on_ranks.__file__), "helpers", place / "seen.json")
+    return json.loads((place / "seen.json").read_text())
+
+
+def test_every_rank_gets_what_the_main_rank_has(seen):
+    assert [each["rank"] for each in seen] == [0, 1, 2]
+    assert [each["broadcast"] for each in seen] == ["from 0"] * 3
+    assert [each["each_from_main"] for each in seen] == [[0, 1, 2]] * 3
+
+
+def test_the_main_rank_is_alone_in_what_it_does_for_all(seen):
+    assert [each["from_main"] for each in seen] == [[0, 1, 7]] * 3
+
+
+def test_the_others_find_what_the_main_rank_made_first(seen):
+    assert [each["found"] for each in seen] == [False, True, True]
+
+
+def test_what_the_ranks_computed_is_gathered_in_order(seen):
+    for each in seen:
+        assert each["summed"] == [0 + 1 + 2, 3]
+        assert each["shared_out"]["10"] == [list(range(10)), [3, 3, 4]]
+        assert each["shared_out"]["3"] == [[0, 1, 2], [1, 1, 1]]
+
+
+def test_rows_that_are_fewer_than_the_ranks_are_computed_by_all(seen):
+    assert [each["shared_out"]["1"] for each in seen] == [[[0], [1, 1, 1]]] * 3
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What three ranks have trained."""
+    place = tmp_path_factory.mktemp("learnt")
+    on_many(3, place / "logs", Path(on_ranks.__file__), "train", place)
+    return place
+
+
+def test_ranks_learn_from_parts_of_unequal_size_what_one_process_learns(learnt, tmp_path, native_bfloat16):
+    native_bfloat16(False)
+    alone = on_ranks.train(tmp_path, "none")
+    with np.load(learnt / "none.npz") as together:
+        for name, value in alone.network.state_dict().items():
+            np.testing.assert_allclose(together[name], value.numpy(), rtol=1e-3, atol=1e-4)
+    theirs = rows(learnt / "none" / "history.csv")
+    assert [float(row["loss"]) for row in theirs] == pytest.approx([record.loss for record in alone.history], rel=1e-3)
+
+
+def test_the_group_leaves_no_thread_behind_that_could_abort_the_process_on_its_way_out(learnt):
+    assert sorted(path.name for path in learnt.glob("ended-*")) == ["ended-0", "ended-1", "ended-2"]
+
+
+@pytest.fixture(scope="module")
+def insects(tmp_path_factory: pytest.TempPathFactory, make_competition: Callable[..., Path]) -> Path:
+    return make_competition(tmp_path_factory.mktemp("competition") / "insects", train=90, val=30, test=40)
+
+
+@pytest.fixture(scope="module")
+def command(insects: Path) -> tuple[object, ...]:
+    models = ("--models", "dhc-gaussian-nb", "sprint")
+    return "--competition", insects, "--epochs", EPOCHS, *models, "--work"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, command: tuple[object, ...]) -> Path:
+    """The work folder of two ranks that nobody disturbed; beside it, what they printed."""
+    place = tmp_path_factory.mktemp("two")
+    (place / "printed").write_text(on_many(2, place / "logs", TRAIN, *command, place))
+    return place
+
+
+def validation_accuracy(work: Path) -> dict[str, float]:
+    return {row["model"]: float(row["accuracy"]) for row in rows(work / "runs" / "insects" / "scores.csv")}
+
+
+def test_the_main_rank_alone_prints(trained):
+    text = (trained / "printed").read_text()
+    assert "2 ranks train together" in text and "95 % interval" in text
+    errors = printed(trained / "logs", "stderr")
+    assert "sprint" in errors[0] and "sprint" not in errors[1]  # the progress
+
+
+def test_two_ranks_are_as_accurate_on_validation_as_one_process(trained, command, tmp_path):
+    on_one(TRAIN, *command, tmp_path)
+    assert validation_accuracy(trained) == pytest.approx(validation_accuracy(tmp_path), abs=0.1)
+
+
+def test_what_two_ranks_have_trained_predicts_in_one_process(trained, insects):
+    on_one(PREDICT, "--competition", insects, "--work", trained, "--no-report")
+    truth = {row["Image"]: row["Class"] for row in rows(insects.with_name("insects_answers.csv"))}
+    answers = rows(trained / "submissions" / "insects" / "submission.csv")
+    assert len(answers) == 40
+    assert sum(truth[row["Image"]] == row["Class"] for row in answers) > 36
+
+
+def killed_after_some_epochs(logs: Path, command: tuple[object, ...], work: Path) -> int:
+    """Start two ranks and kill them. Returns how many epochs they had got through."""
+    history = work / "runs" / "insects" / "sprint" / "history.csv"
+    with subprocess.Popen(torchrun(2, logs, TRAIN, *command, work), stderr=subprocess.DEVNULL) as launcher:
+        try:
+            wait_until(lambda: history.is_file() and len(rows(history)) >= 2, seconds=600)
+        finally:
+            launcher.terminate()  # which ends the ranks wherever they are
+    assert not history.with_name("run.json").exists()
+    return len(rows(history))
+
+
+def test_ranks_that_were_killed_go_on_and_end_where_they_would_have_ended(trained, command, tmp_path):
+    assert 2 <= killed_after_some_epochs(tmp_path / "killed", command, tmp_path) < EPOCHS
+    assert "sprint: " in on_many(2, tmp_path / "logs", TRAIN, *command, tmp_path)
+    ours, theirs = (work / "runs" / "insects" / "sprint" / "model.safetensors" for work in (tmp_path, trained))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_one_process_goes_on_where_two_ranks_were_killed(trained, command, tmp_path):
+    done = killed_after_some_epochs(tmp_path / "killed", command, tmp_path)
+    on_one(TRAIN, *command, tmp_path)
+    clocks = {"images_per_second", "seconds"}
+    ours, theirs = (
+        [{k: v for k, v in row.items() if k not in clocks} for row in rows(work / "runs/insects/sprint/history.csv")]
+        for work in (tmp_path, trained)
+    )
+    assert ours[: done - 1] == theirs[: done - 1]  # the last row may have been written before the checkpoint
+    assert len(ours) == EPOCHS
+    assert validation_accuracy(tmp_path) == pytest.approx(validation_accuracy(trained), abs=0.1)
+
+
+def test_a_budget_is_kept_by_the_main_ranks_clock(insects, tmp_path):
+    options = ("--competition", insects, "--work", tmp_path, "--models", "sprint")
+    on_many(2, tmp_path / "logs", TRAIN, *options, "--budget", "20s")
+    (model,) = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())["models"]
+    (fit,) = model["fits"]
+    assert fit["rung"] is not None
+    assert fit["epochs"][-1]["end"] == 1
+    assert len(fit["epochs"]) == len(rows(tmp_path / "runs" / "insects" / "sprint" / "history.csv"))
+
+
+def test_folds_grids_and_features_are_trained_by_all_ranks(insects, tmp_path):
+    options = ("--competition", insects, "--work", tmp_path, "--epochs", 1, "--size", 32, "--folds", 2)
+    on_many(2, tmp_path / "logs", TRAIN, *options, "--models", "cifar-cnn-v3-grid", "fashion-feature-mlp")
+    for model in ("cifar-cnn-v3-grid", "fashion-feature-mlp"):
+        left = {path.name for path in (tmp_path / "runs" / "insects" / model).iterdir()}
+        assert {"fold-1", "fold-2", "predictions.npz", "run.json"} <= left
+
+
+def test_an_error_of_the_main_rank_is_said_once(insects, tmp_path):
+    line = refused(2, tmp_path / "logs", TRAIN, "--competition", tmp_path / "nothing", "--work", tmp_path)
+    assert "nothing: no such file or folder" in line
+
+
+def test_an_error_of_all_ranks_is_said_once(insects, tmp_path):
+    assert "sprnt" in refused(2, tmp_path / "logs", TRAIN, "--competition", insects, "--models", "sprnt")
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_of_one_rank_ends_the_ones_that_wait_for_it(tmp_path, failing):
+    line = refused(2, tmp_path, Path(on_ranks.__file__), "fail", failing)
+    assert line == f"error: rank {failing} is wrong; mend it"
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_on_one_of_two_machines_ends_both_with_status_two(failing):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    meeting |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    command = [sys.executable, on_ranks.__file__, "fail", str(failing)]
+    ranks = [
+        subprocess.Popen(command, env=os.environ | meeting | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    errors = [rank.communicate()[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [2, 2]
+    assert errors[failing] == f"error: rank {failing} is wrong; mend it\n"
+    assert "error: " not in errors[1 - failing] and "Traceback" not in errors[1 - failing]
+
+
+def test_more_ranks_than_a_batch_has_images_for_are_an_error(make_competition, tmp_path):
+    folder = make_competition(tmp_path / "insects", train=30)
+    line = refused(5, tmp_path / "logs", TRAIN, "--competition", folder, "--work", tmp_path, "--models", "sprint")
+    assert "batches of 8 images" in line and "--nproc_per_node" in line

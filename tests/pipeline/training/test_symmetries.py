@@ -1,0 +1,96 @@
+"""Flips and turns: a trial tells which of them leave a class what it is."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from competition.sources import open_competition
+from competition.spec import Competition
+from pipeline.data.training_data import open_labelled
+from pipeline.models.recipe import choose_recipes
+from pipeline.settings import Settings, train_settings
+from pipeline.training.symmetries import Trial, settle_symmetries, try_symmetries
+
+CPU = torch.device("cpu")
+SIDE = 20
+
+
+def spots(count: int, seed: int, places: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy images with a bright spot; where it lies, in quarters of the image (down, right), is the class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % len(places)
+    images = rng.integers(0, 120, (count, SIDE, SIDE, 3)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        down, right = (SIDE * quarters // 4 for quarters in places[label])
+        image[down : down + SIDE // 4, right : right + SIDE // 4] += 130
+    return images, labels
+
+
+def tints(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy images in one of two colours."""
+    labels = np.arange(count) % 2
+    noise = np.random.default_rng(seed).integers(0, 120, (count, SIDE, SIDE, 3))
+    return (noise + np.array([[120, 0, 0], [0, 0, 120]])[labels, None, None]).astype(np.uint8), labels
+
+
+@pytest.mark.parametrize(
+    ("draw", "symmetries"),
+    [
+        (lambda count, seed: spots(count, seed, [(1, 0), (1, 3)]), "none"),
+        (lambda count, seed: spots(count, seed, [(0, 1), (3, 1)]), "mirror"),
+        (tints, "all"),
+    ],
+    ids=["left or right", "above or below", "red or blue"],
+)
+def test_the_trial_finds_what_leaves_a_class_what_it_is(draw, symmetries):
+    trial = try_symmetries(draw(400, 1), draw(100, 2), classes=2, seed=0, device=CPU)
+    assert trial.upright > 0.9
+    assert trial.symmetries == symmetries
+
+
+@pytest.mark.parametrize(
+    ("upright", "turned", "symmetries"),
+    [
+        (0.987, (0.398, 0.393, 0.128), "none"),
+        (0.884, (0.661, 0.359, 0.158), "mirror"),
+        (0.915, (0.914, 0.901, 0.903), "all"),
+        (0.150, (0.150, 0.150, 0.150), "mirror"),
+    ],
+    ids=["digits", "clothes", "land from above", "nothing learnt"],
+)
+def test_what_is_recognised_above_chance_decides(upright, turned, symmetries):
+    kinds = dict(zip(("mirrored", "upside down", "transposed"), turned, strict=True))
+    assert Trial(upright, kinds, chance=0.1, fingerprint="").symmetries == symmetries
+
+
+@pytest.fixture
+def settled(tmp_path: Path, make_competition: Callable[..., Path]) -> Callable[..., Competition]:
+    """A function that settles the symmetries of one competition for recipes, with options of train.py."""
+    folder = make_competition(tmp_path / "insects", train=60)
+
+    def settle(recipes: list[str], *options: str) -> Competition:
+        settings: Settings = train_settings(["--competition", str(folder), "--work", str(tmp_path), *options])
+        competition = open_competition(**settings.source)
+        labelled = open_labelled(competition, settings)
+        return settle_symmetries(competition, choose_recipes(recipes), labelled, settings, CPU)
+
+    return settle
+
+
+def test_the_outcome_is_kept_for_the_next_command_on_the_same_images(settled, tmp_path, capsys):
+    path = tmp_path / "runs" / "insects" / "symmetries.json"
+    settled(["sprint"])
+    kept = json.loads(path.read_text()) | {"upright": 0.75, "turned": dict.fromkeys(("mirrored", "transposed"), 0.3)}
+    path.write_text(json.dumps(kept))
+    assert settled(["sprint"]).symmetries == "none"
+    assert "0.750" in capsys.readouterr().out
+    assert settled(["sprint"], "--seed", "1").symmetries != "none"
+
+
+def test_no_trial_is_made_for_recipes_that_do_not_ask(settled, tmp_path):
+    assert settled(["dhc-gaussian-nb", "dhc-cnn32"]).symmetries is None
+    assert not (tmp_path / "runs").exists()
