@@ -47,7 +47,7 @@ from benchmarks.measuring import competition_arguments
 from competition.errors import UserError
 from competition.sources import open_competition
 from competition.spec import Split
-from pipeline.data.training_data import Labelled, open_labelled
+from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.settings import Parser, existing, positive, run_door, train_settings
 from pipeline.training.runs import read_run
 
@@ -75,8 +75,8 @@ def main(arguments: list[str]) -> None:
         competition = open_competition(**settings.source)
         sprint = run_sprint(command, settings.runs_folder(competition.name) / "sprint")
         check_reached(sprint, options.target)
-        labelled = open_labelled(competition, settings)
-        evaluations = train_resnet(labelled, len(competition.classes), options.every, options.precision)
+        training_data = open_training_data(competition, settings)
+        evaluations = train_resnet(training_data, len(competition.classes), options.every, options.precision)
         resnet = watch(evaluations, options.target, 60 * options.limit_minutes)
     print(verdict(sprint, resnet, options.target))
 
@@ -164,11 +164,11 @@ class Stopwatch:
         self._begun += time.monotonic() - begun
 
 
-def train_resnet(labelled: Labelled, classes: int, every: int, precision: str) -> Iterator[Evaluation]:
+def train_resnet(training_data: TrainingData, classes: int, every: int, precision: str) -> Iterator[Evaluation]:
     """Train without end, evaluating after every epoch and, off the clock, every so many steps."""
     torch.manual_seed(0)
     clock = Stopwatch()
-    training, validation = loaders(labelled)
+    training, validation = loaders(training_data)
     network = resnet18(num_classes=classes)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
@@ -188,9 +188,9 @@ def train_resnet(labelled: Labelled, classes: int, every: int, precision: str) -
         yield Evaluation(clock.seconds, accuracy)
 
 
-def loaders(labelled: Labelled) -> tuple[DataLoader, DataLoader]:
+def loaders(training_data: TrainingData) -> tuple[DataLoader, DataLoader]:
     """Of the images to train on, shuffled and augmented, and of those that validate. Sizes that differ are resized."""
-    height, width = labelled.images.shape[1:3]
+    height, width = training_data.images.shape[1:3]
     plain = [albumentations.Resize(height, width), albumentations.Normalize(), ToTensorV2()]
     affine = albumentations.Affine(  # by the defaults of the former ShiftScaleRotate
         translate_percent=(-0.0625, 0.0625),
@@ -200,16 +200,16 @@ def loaders(labelled: Labelled) -> tuple[DataLoader, DataLoader]:
         p=0.5,
     )
     augmented = [albumentations.HorizontalFlip(), affine, *plain]
-    (train, validation), *_ = labelled.parts
+    (train, validation), *_ = training_data.parts
     shared = {"batch_size": BATCH, "num_workers": WORKERS, "persistent_workers": True}
     return (
         DataLoader(
-            ImageFiles(labelled.split.take(train), albumentations.Compose(augmented)),
+            ImageFiles(training_data.split.take(train), albumentations.Compose(augmented)),
             shuffle=True,
             drop_last=True,
             **shared,
         ),
-        DataLoader(ImageFiles(labelled.split.take(validation), albumentations.Compose(plain)), **shared),
+        DataLoader(ImageFiles(training_data.split.take(validation), albumentations.Compose(plain)), **shared),
     )
 
 

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from benchmarks.measuring import competition_arguments
 from competition.sources import open_competition
 from competition.spec import Competition
-from pipeline.data.training_data import Labelled, open_labelled
+from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.models.networks.sprint import Group, Sprint
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
-from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
+from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import Parser, existing, positive, run_door, train_settings
 from pipeline.training.scores import text_table
@@ -50,12 +50,12 @@ def main(arguments: list[str]) -> None:
     settings = train_settings(competition_arguments(options))
     device = choose_device("cpu")
     competition = open_competition(**settings.source)
-    labelled = open_labelled(competition, settings)
-    competition = settle_symmetries(competition, [SHIPPED], labelled, settings, device)
+    training_data = open_training_data(competition, settings)
+    competition = settle_symmetries(competition, [SHIPPED], training_data, settings, device)
     accuracies: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for seed in range(options.seeds):
         for name, variant in VARIANTS.items():
-            accuracies[name].append(trained(variant, competition, labelled, options, seed))
+            accuracies[name].append(trained(variant, competition, training_data, options, seed))
             print(f"{name:<{WIDEST}}  seed {seed}  {accuracies[name][-1]:.4f}", flush=True)
     print(table({name: median(values) for name, values in accuracies.items()}))
 
@@ -81,15 +81,17 @@ class Altered(NeuralNetwork):
         return network
 
 
-def trained(variant: Variant, competition: Competition, labelled: Labelled, options: Namespace, seed: int) -> float:
+def trained(
+    variant: Variant, competition: Competition, training_data: TrainingData, options: Namespace, seed: int
+) -> float:
     """The validation accuracy that the variant ends with."""
-    (train, validation), labels = labelled.parts[0], labelled.split.labels
-    seen, truth = labelled.images.subset(validation), labels[validation]
-    plan = NetworkPlan(deadline=time.monotonic() + options.seconds, rung=Rung(size=1.0, width=options.width))
+    (train, validation), labels = training_data.parts[0], training_data.split.labels
+    seen, truth = training_data.images.subset(validation), labels[validation]
+    plan = NetworkPlan(deadline=time.monotonic() + options.seconds, tier=Tier(size=1.0, width=options.width))
     with tempfile.TemporaryDirectory() as folder:
         model = Altered(recipe_of(variant), len(competition.classes), Path(folder), competition.symmetries, plan, seed)
         model.alter = variant.network
-        model.fit(labelled.images.subset(train), labels[train], seen, truth)
+        model.fit(training_data.images.subset(train), labels[train], seen, truth)
     return float((model.predict_proba(seen).argmax(axis=1) == truth).mean())
 
 

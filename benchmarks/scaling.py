@@ -40,7 +40,7 @@ from pipeline.ensemble.blend import select_blend
 from pipeline.models.classical.features import OnFeatures, build_features
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
-from pipeline.models.recipe import RECIPES, Rung, load_recipe
+from pipeline.models.recipe import RECIPES, Tier, load_recipe
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import Parser, positive, run_door
 from pipeline.training.scores import text_table
@@ -121,7 +121,7 @@ def fitting(name: str, sample: Sample) -> Work:
 def sprint_epoch(sample: Sample) -> Work:
     """One epoch at the images' own size, validation and checkpoint included."""
     recipe = load_recipe(RECIPES / "sprint.toml").model_copy(update={"growing": (1.0,)})
-    plan, device = NetworkPlan(epochs=1, rung=Rung(size=1.0, width=WIDTH)), choose_device("cpu")
+    plan, device = NetworkPlan(epochs=1, tier=Tier(size=1.0, width=WIDTH)), choose_device("cpu")
     network = NeuralNetwork(recipe, sample.size.classes, sample.folder / "sprint", plan=plan, device=device)
     parts = sample.parts()
     return lambda: network.fit(*parts).save(network.folder)
@@ -224,13 +224,13 @@ def tables(axis: str, sizes: Sequence[Size], costs: dict[Size, dict[str, Cost | 
     """Seconds and megabytes of all measures as one field of the sizes grows."""
     values = [getattr(size, axis) for size in sizes]
     units = [value ** DIMENSIONS[axis] for value in values]
-    written = []
+    atomic_write = []
     for kind, layout in (("seconds", "{:.2f}"), ("megabytes", "{:.0f}")):
         header = (f"{kind} by {axis}", *(f"{value:,}" for value in values), "exponent")
         by_name = {name: [getattr(costs[size][name], kind, None) for size in sizes] for name in MEASURES}
         rows = [(name, *cells(units, numbers, layout)) for name, numbers in by_name.items()]
-        written.append(text_table(header, rows))
-    return "\n\n".join(written)
+        atomic_write.append(text_table(header, rows))
+    return "\n\n".join(atomic_write)
 
 
 def cells(units: Sequence[int], numbers: Sequence[float | None], layout: str) -> list[str]:

@@ -15,11 +15,12 @@ import sys
 import textwrap
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if not __package__:  # run as a script: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from competition import kaggle_client
 from pipeline.models.recipe import NeuralRecipe, choose_recipes, recipe_names
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 from pipeline.settings import CHECKOUT, Parser, predict_settings, run_door, train_settings
 
 ROOMS = ("competition", "pipeline")
@@ -76,11 +77,11 @@ def main(arguments: list[str]) -> None:
     metadata = kernel_metadata(given, needs_gpu(given, options))
     target = given.output.expanduser().resolve()
     for path, content in ((target, text), (target.with_name("kernel-metadata.json"), json.dumps(metadata, indent=2))):
-        with written(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(f"{content.rstrip()}\n", encoding="utf-8", newline="")
     print(f"{target}: {len(files)} files, {len(text) / 1000:,.0f} kB, as the kernel {metadata['id']}")
     print(f"next: kaggle kernels push -p {shlex.quote(str(target.parent))}")
-    print(f"then: python pipeline/submit.py --competition {given.competition} --kernel {metadata['id']}")
+    print(f"stages: python pipeline/submit.py --competition {given.competition} --kernel {metadata['id']}")
 
 
 def bundle_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

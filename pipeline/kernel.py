@@ -10,11 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if not __package__:  # run as a script: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from competition.errors import UserError, first_few
 from competition.sources import KAGGLE_INPUT, subfolders
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 from pipeline.settings import CHECKOUT, KAGGLE_WORKING, Parser, run_door, train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")
@@ -104,7 +105,7 @@ def leave(work: Path, name: str) -> None:
     """Put the outputs where they are looked for, and take away what the notebook need not keep."""
     for path in (work / "submissions" / name / output for output in OUTPUTS):
         if path.is_file():
-            with written(work / path.name) as copy:
+            with atomic_write(work / path.name) as copy:
                 shutil.copyfile(path, copy)
     shutil.rmtree(work / "competition", ignore_errors=True)
 

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if not __package__:  # run as a script: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
 import torch
@@ -23,11 +24,11 @@ from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.submission import class_counts, write_submission
 from pipeline.kaggle.ledger import Note, sha256_of
 from pipeline.models.neural.network import NeuralNetwork
-from pipeline.report.context import Answers
+from pipeline.report.context import ReportContext
 from pipeline.runtime.devices import choose_device
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 from pipeline.settings import KAGGLE_WORKING, Settings, predict_settings, run_door
-from pipeline.training.runs import Model, Run, comparable, finished_runs
+from pipeline.training.runs import Model, Run, finished_runs, same_validation
 from pipeline.training.scores import wilson_interval
 
 
@@ -48,14 +49,16 @@ def main(arguments: list[str]) -> None:
     submission = hand_in(competition, predictions, settings)
     write_note(submission, blend, len(validation))
     folder = settings.runs_folder(competition.name)
-    report(Answers(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings)
+    report(
+        ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
+    )
     print(submission)
 
 
 def usable_runs(competition: Competition, settings: Settings) -> dict[str, Run]:
     """The finished runs of this competition that were validated on the same images."""
     folder = settings.runs_folder(competition.name)
-    runs, others = comparable(folder, finished_runs(folder, settings.models))
+    runs, others = same_validation(folder, finished_runs(folder, settings.models))
     if others:
         print(f"left out, as they were validated on other images: {first_few(others, 9)}")
     for run in runs.values():
@@ -122,7 +125,7 @@ def hand_in(competition: Competition, predictions: Predictions, settings: Settin
     path = settings.submissions_folder(competition.name) / "submission.csv"
     write_submission(competition, predictions, path)
     if KAGGLE_WORKING.is_dir():
-        with written(KAGGLE_WORKING / "submission.csv") as copy:
+        with atomic_write(KAGGLE_WORKING / "submission.csv") as copy:
             shutil.copyfile(path, copy)
     return path
 
@@ -134,14 +137,14 @@ def write_note(submission: Path, blend: Blend, validated: int) -> None:
     note.write(submission.with_name("submission.json"))
 
 
-def report(answers: Answers, settings: Settings) -> None:
+def report(context: ReportContext, settings: Settings) -> None:
     """Write the report beside the submission, which stands whatever a figure trips over."""
     if not settings.report:
         return
     try:
         from pipeline.report.page import write_report  # here, since matplotlib takes a while to load
 
-        write_report(answers)
+        write_report(context)
     except Exception as error:
         if settings.debug:
             raise

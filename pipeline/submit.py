@@ -8,7 +8,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if not __package__:  # run as a script: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from competition import kaggle_client
 from competition.errors import UserError
@@ -18,7 +19,7 @@ from competition.spec import Competition
 from competition.wording import printable
 from pipeline.ensemble.submission import check_submission, put_in_order
 from pipeline.kaggle.ledger import SCORED, Entry, Ledger, new_entry, note_of, sha256_of
-from pipeline.kaggle.submitter import Desk, wait_for
+from pipeline.kaggle.submitter import Submitter, wait_for
 from pipeline.settings import Parser, data_folder, run_door, work_folder
 
 SESSION = 13 * 3600.0  # seconds that a kernel may queue and run
@@ -34,10 +35,10 @@ def main(arguments: list[str]) -> None:
     if given.check:
         print(f"ok: {check_submission(competition, file)}")
         return
-    desk = Desk(competition.name, Ledger(folder / "ledger.csv"))
-    entry = desk.follow(hand_in(competition, file, desk, given))
+    submitter = Submitter(competition.name, Ledger(folder / "ledger.csv"))
+    entry = submitter.follow(hand_in(competition, file, submitter, given))
     print(outcome(entry))
-    print(desk.ledger.path)
+    print(submitter.ledger.path)
 
 
 def submit_options(arguments: list[str]) -> argparse.Namespace:
@@ -94,24 +95,24 @@ def log_end(kernel: str) -> str:
     return ""
 
 
-def hand_in(competition: Competition, file: Path, desk: Desk, given: argparse.Namespace) -> Entry:
+def hand_in(competition: Competition, file: Path, submitter: Submitter, given: argparse.Namespace) -> Entry:
     """The entry of the CSV in the ledger: sent now, or by an earlier command that did not see its end."""
-    sent = put_in_order(competition, file, desk.ledger.path.parent / competition.name / "in-order.csv")
+    sent = put_in_order(competition, file, submitter.ledger.path.parent / competition.name / "in-order.csv")
     if sent != file:
         print(f"{file}: only the order of its rows was wrong; {sent} has them in order and is what counts")
     note = note_of(file, sha256_of(file))
     message = one_line(given.message or (", ".join(note.recipes) if note else sent.name))
     entry = new_entry(competition.name, sent, sha256_of(sent), message, note)
-    unseen = {each.time for each in desk.ledger.entries() if each.is_open}
-    if (earlier := desk.taken_before(entry)) and not given.again:
+    unseen = {each.time for each in submitter.ledger.entries() if each.is_open}
+    if (earlier := submitter.taken_before(entry)) and not given.again:
         if earlier.time in unseen:
             print(f"{earlier.file}: sent at {earlier.time} by a command that did not see its end; looking at that one")
             return earlier
         fault = f"{file}: these bytes were submitted before ({earlier.ref}, {earlier.time}, {earlier.status})"
         raise UserError(f"{fault}; --again submits them once more")
-    left = desk.left_today()
+    left = submitter.left_today()
     print(f"submissions left: {'not known' if left is None else left}")
-    return desk.send(entry, sent)
+    return submitter.send(entry, sent)
 
 
 def outcome(entry: Entry) -> str:

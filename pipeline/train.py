@@ -8,7 +8,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if not __package__:  # run as a script: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from pipeline.settings import BEGUN, Settings, run_door, train_settings  # isort: skip - the clock starts here
 
@@ -17,13 +18,13 @@ import numpy as np
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
-from pipeline.data.training_data import Labelled, open_labelled
+from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.recipe import AnyRecipe, NeuralRecipe, choose_recipes
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
-from pipeline.training.planning import Plan, Task, make_plan, portfolio
-from pipeline.training.runs import comparable, finished_runs, transfer_source
+from pipeline.training.planning import Plan, Workload, make_plan, portfolio
+from pipeline.training.runs import finished_runs, same_validation, transfer_source
 from pipeline.training.scores import scores_table, write_scores
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
@@ -31,7 +32,7 @@ from pipeline.training.trainer import Trainer
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model
 
 
-@distributed.together
+@distributed.distributed_main
 def main(arguments: list[str]) -> None:
     settings, recorded = read_settings(arguments)
     recipes = choose_recipes(settings.models or portfolio(settings.weights, settings.budget))
@@ -40,10 +41,12 @@ def main(arguments: list[str]) -> None:
     competition = read_competition(settings, recorded and recorded.symmetries)
     find_sources(recipes, settings, competition)
     with distributed.main_first():
-        labelled = open_labelled(competition, settings)
-    competition = distributed.from_main(lambda: settle_symmetries(competition, recipes, labelled, settings, device))
-    plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, labelled))
-    trainer = Trainer(settings, device, competition, labelled, deadline(settings))
+        training_data = open_training_data(competition, settings)
+    competition = distributed.from_main(
+        lambda: settle_symmetries(competition, recipes, training_data, settings, device)
+    )
+    plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
+    trainer = Trainer(settings, device, competition, training_data, deadline(settings))
     for model in plan.models:
         plan = plan.with_model(trainer.train(model, plan))
         if distributed.is_main():
@@ -94,26 +97,28 @@ def deadline(settings: Settings) -> float | None:
     return None if settings.budget is None else BEGUN + settings.budget - CLOSING_SECONDS
 
 
-def plan_models(recipes: list[AnyRecipe], settings: Settings, competition: Competition, labelled: Labelled) -> Plan:
+def plan_models(
+    recipes: list[AnyRecipe], settings: Settings, competition: Competition, training_data: TrainingData
+) -> Plan:
     end = deadline(settings)
     seconds = None if end is None else end - time.monotonic()
-    return make_plan(recipes, settings, competition, task_of(competition, labelled), seconds)
+    return make_plan(recipes, settings, competition, workload_of(competition, training_data), seconds)
 
 
-def task_of(competition: Competition, labelled: Labelled) -> Task:
-    train, validation = labelled.parts[0]
-    return Task(
+def workload_of(competition: Competition, training_data: TrainingData) -> Workload:
+    train, validation = training_data.splits[0]
+    return Workload(
         train_images=len(train),
         validation_images=len(validation),
-        values=int(np.prod(labelled.images.shape[1:])),
+        values=int(np.prod(training_data.images.shape[1:])),
         classes=len(competition.classes),
-        folds=len(labelled.parts),
+        folds=len(training_data.splits),
     )
 
 
 def print_scores(folder: Path) -> None:
     """Write scores.csv and print it as a table, the best model first."""
-    runs, _ = comparable(folder, finished_runs(folder))
+    runs, _ = same_validation(folder, finished_runs(folder))
     rows = sorted((run.row for run in runs.values()), key=lambda row: -row.score.accuracy)
     write_scores(folder / "scores.csv", rows)
     print(f"\n{scores_table(rows)}\nmeasured on validation images; {folder / 'scores.csv'}")

@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if not __package__:  # run as a script: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from pipeline.settings import BEGUN, Settings, run_door, tune_settings  # isort: skip - the clock starts here
 
@@ -22,10 +23,10 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from competition.errors import UserError, first_few
-from pipeline.data.training_data import open_labelled
+from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, choose_recipes, fingerprint, write_recipe
 from pipeline.runtime.devices import choose_device
-from pipeline.train import find_imagenet_weights, find_sources, read_competition, task_of
+from pipeline.train import find_imagenet_weights, find_sources, read_competition, workload_of
 from pipeline.training.planning import clock
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
@@ -49,9 +50,9 @@ def main(arguments: list[str]) -> None:
     find_imagenet_weights([recipe], settings)
     competition = read_competition(settings)
     find_sources([recipe], settings, competition)
-    labelled = open_labelled(competition, settings)
-    competition = settle_symmetries(competition, [recipe], labelled, settings, device)
-    objective = Objective(space, Trainer(settings, device, competition, labelled, None), trial_seconds(settings))
+    training_data = open_training_data(competition, settings)
+    competition = settle_symmetries(competition, [recipe], training_data, settings, device)
+    objective = Objective(space, Trainer(settings, device, competition, training_data, None), trial_seconds(settings))
     study = begin_study(recipe, objective, storage or journal(objective.trainer, recipe))
     try:
         run_trials(study, objective, settings.trials, settings.seed, lambda: has_time(settings))
@@ -111,7 +112,7 @@ def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
 def begin_study(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> Study:
     """The study of this very search, begun here or joined."""
     trainer, space, settings = objective.trainer, objective.space, objective.trainer.settings
-    split, images = trainer.labelled.split, trainer.labelled.images
+    split, images = trainer.training_data.split, trainer.training_data.images
     key = fingerprint(
         recipe.model_dump(),
         {place: repr(each) for place, each in space.distributions.items()},
@@ -119,7 +120,7 @@ def begin_study(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -
         [settings.seed, settings.limit, settings.epochs, objective.seconds],
     )
     study = open_study(storage, f"{trainer.competition.name}-{recipe.name}-{key}", objective.pruner, space.own)
-    objective.settle_images(study, task_of(trainer.competition, trainer.labelled))
+    objective.settle_images(study, workload_of(trainer.competition, trainer.training_data))
     print(beginning(study, objective))
     return study
 
@@ -147,7 +148,7 @@ def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path
     pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
     print(f"\n{len(trials)} trials finished, {pruned} ended early, as half of the others were better by then")
     print(trials_table(trials[:SHOWN], importances(study), list(objective.space.distributions)))
-    images = len(objective.trainer.labelled.validated)
+    images = len(objective.trainer.training_data.validated)
     print(f"optimistic: all trials were compared on the same {images:,} validation images, the best was chosen by them")
     if OWN in trials[0].user_attrs:
         print(f"no trial did better than the values that {recipe.name} has itself")

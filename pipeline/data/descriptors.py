@@ -11,7 +11,7 @@ from tqdm import tqdm
 from competition.errors import UserError
 from pipeline.data.cache import ImageCache
 from pipeline.data.decode import resize
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 Images = np.ndarray | ImageCache
 
@@ -115,7 +115,7 @@ def computed_once(images: Images, name: str, compute: Callable[[Images], np.ndar
     if not place.exists():
         values = compute(images.whole)
         try:
-            with written(place) as temporary, temporary.open("wb") as file:
+            with atomic_write(place) as temporary, temporary.open("wb") as file:
                 np.save(file, values)
         except OSError as error:
             raise UserError(

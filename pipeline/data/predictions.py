@@ -9,7 +9,7 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.wording import listed, printable
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Predictions:
         return len(self.ids)
 
     @property
-    def winners(self) -> np.ndarray:
+    def predicted_labels(self) -> np.ndarray:
         """The likeliest class of each row: int64 ``[N]``, the first of them in a tie."""
         return self.probabilities.argmax(axis=1)
 
@@ -70,7 +70,7 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write an .npz without pickle: ``ids`` (unicode) and ``probabilities`` (float32)."""
-        with written(path) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez(file, ids=np.array(self.ids, dtype=np.str_), probabilities=self.probabilities)
 
     @classmethod

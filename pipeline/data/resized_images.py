@@ -10,7 +10,7 @@ from pipeline.data.cache import ImageCache
 IMAGES_AT_ONCE = 1000
 
 
-class HeldImages:
+class ResizedImages:
     """Images of which batches are taken at one size for a while, then at the next.
 
     Where all of them fit into ``room`` bytes at that size, they are resized once and lie on the device; otherwise each

@@ -14,7 +14,7 @@ HELD_OUT = 0.1  # of train, where the competition ships no validation table
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class TrainingData:
     """All images with labels.
 
     split: the rows of train, then those of val.
@@ -24,15 +24,15 @@ class Labelled:
 
     split: Split
     images: ImageCache
-    parts: list[tuple[np.ndarray, np.ndarray]]
+    splits: list[tuple[np.ndarray, np.ndarray]]
 
     @property
     def validated(self) -> np.ndarray:
         """The row numbers of all validation images, part after part."""
-        return np.concatenate([validation for _, validation in self.parts])
+        return np.concatenate([validation for _, validation in self.splits])
 
 
-def open_labelled(competition: Competition, settings: Settings) -> Labelled:
+def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
     """Decode train and val, and part them: by folds if asked for, else as the competition does, else a tenth.
 
     Raises UserError where images cannot be read, unless ``settings.skip_unreadable``.
@@ -43,7 +43,7 @@ def open_labelled(competition: Competition, settings: Settings) -> Labelled:
     images = open_cache(split.paths, settings.cache_folder, size)
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
     split, images, trained = split.take(rows), images.subset(rows), int((rows < len(train)).sum())
-    return Labelled(split, images, _parts(split, trained, settings))
+    return TrainingData(split, images, _splits(split, trained, settings))
 
 
 def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarray:
@@ -58,7 +58,7 @@ def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarr
     return np.delete(np.arange(len(split)), unreadable)
 
 
-def _parts(split: Split, trained: int, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
+def _splits(split: Split, trained: int, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
     if settings.folds is not None:
         if len(set(split.ids)) < len(split):
             raise UserError("--folds joins train and val, and they share ids; rename the images of one of them")

@@ -12,7 +12,7 @@ from competition.spec import Competition, Label
 from competition.tables import Table, read_table
 from competition.wording import did_you_mean, listed, printable
 from pipeline.data.predictions import Predictions
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 from pipeline.training.scores import text_table
 
 INDEX_HEADERS = ("", "Unnamed: 0")
@@ -26,7 +26,7 @@ def write_submission(competition: Competition, predictions: Predictions, path: P
     The CSV is UTF-8 with LF. Raises UserError, and leaves ``path`` as it was, where an id was not predicted,
     the number of classes is not the competition's, or ``check_submission`` would refuse the file.
     """
-    _write(competition, [competition.classes[winner] for winner in _winners(competition, predictions)], path)
+    _write(competition, [competition.classes[winner] for winner in _predicted_labels(competition, predictions)], path)
 
 
 def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
@@ -44,7 +44,7 @@ def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
 
 def _write(competition: Competition, labels: Iterable[Label], path: Path) -> None:
     """Write a label for each of ``competition.submission_ids``."""
-    with written(path) as temporary:
+    with atomic_write(path) as temporary:
         rows = [_header(competition), *zip(competition.submission_ids, labels, strict=True)]
         temporary.write_text("".join(map(_csv_line, rows)), encoding="utf-8", newline="")
         check_submission(competition, temporary)
@@ -80,7 +80,7 @@ def class_counts(competition: Competition, predictions: Predictions) -> str:
     Most frequent first; of more than twenty classes only the top and the bottom ones.
     """
     classes = len(competition.classes)
-    counts = np.bincount(_winners(competition, predictions), minlength=classes)
+    counts = np.bincount(_predicted_labels(competition, predictions), minlength=classes)
     shares = counts / max(counts.sum(), 1)
     train_shares = np.bincount(competition.train.labels, minlength=classes) / max(len(competition.train), 1)
     rows = [
@@ -93,7 +93,7 @@ def class_counts(competition: Competition, predictions: Predictions) -> str:
     return text_table((competition.label_column, "predicted", "share", "in train"), rows)
 
 
-def _winners(competition: Competition, predictions: Predictions) -> np.ndarray:
+def _predicted_labels(competition: Competition, predictions: Predictions) -> np.ndarray:
     """The likeliest class of each test image, int64, in ``submission_ids`` order."""
     columns = predictions.probabilities.shape[1]
     if columns != len(competition.classes):
@@ -101,7 +101,7 @@ def _winners(competition: Competition, predictions: Predictions) -> np.ndarray:
             f"predictions of {columns:,} classes where {competition.name} has {len(competition.classes):,}; "
             "train the models on this competition"
         )
-    return predictions.aligned_to(competition.submission_ids).winners
+    return predictions.aligned_to(competition.submission_ids).predicted_labels
 
 
 def _header(competition: Competition) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 SENT, PENDING, SCORED, REJECTED, REFUSED = "sent", "pending", "scored", "rejected", "refused"
 
@@ -31,7 +31,7 @@ class Note:
     high: float
 
     def write(self, path: Path) -> None:
-        with written(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(TypeAdapter(Note).dump_json(self, indent=1))
 
 
@@ -118,5 +118,5 @@ class Ledger:
 
     def _write(self, entries: Iterable[Entry]) -> None:
         rows = [list(asdict(entry).values()) for entry in entries]
-        with written(self.path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        with atomic_write(self.path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])

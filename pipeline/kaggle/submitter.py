@@ -1,4 +1,4 @@
-"""The desk where CSVs are handed in: nothing is sent twice, and whatever was sent is followed to its score."""
+"""Submits CSVs to Kaggle: nothing is sent twice, and every submission is followed to its score."""
 
 import time
 from collections.abc import Callable
@@ -24,8 +24,8 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Desk:
-    """One competition's desk at Kaggle.
+class Submitter:
+    """Submits to one competition on Kaggle.
 
     An entry is in the ledger before its file is sent, and the file's sha256 is in the description that Kaggle
     keeps of it: after a crash or a hang the server's own list tells whether it arrived.

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 Thing = TypeVar("Thing")
 
@@ -17,7 +17,7 @@ def save_state(thing: object, path: Path) -> None:
     """Write the attributes of ``thing``, those apart whose names begin with an underscore."""
     arrays = {name: np.ascontiguousarray(value) for name, value in _arrays(thing).items()}
     facts = {name: value for name, value in vars(thing).items() if name not in arrays and not name.startswith("_")}
-    with written(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(arrays, temporary, metadata={"facts": json.dumps(facts)})
 
 

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from competition.errors import UserError
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -62,7 +62,7 @@ class Optimiser(Section):
 
 
 class Schedule(Section):
-    """The learning rate over the training, or over one of its phases.
+    """The learning rate over the training, or over one of its stages.
 
     constant; one-cycle: linearly up for ``warmup`` of the training, then linearly down to zero; plateau:
     times ``factor`` after ``patience`` epochs without a better validation accuracy or loss (``monitor``), never below
@@ -83,7 +83,7 @@ class Schedule(Section):
 Trained = Literal["all", "head", "head-and-last-convolution"] | PositiveInt
 
 
-class Phase(Section):
+class Stage(Section):
     """A stretch of the training with an optimiser and a schedule of its own.
 
     after: whole epochs of the recipe before it begins.
@@ -119,17 +119,17 @@ class ClassicalRecipe(Recipe):
     classifier: Named
 
 
-class Rung(Section):
+class Tier(Section):
     """size: of the images, as a share of what the cache or the recipe says; width: of the network.
 
-    members: networks that differ in their seed alone, each with its share of the time; predictions are their mean.
-    passes: what it takes of each of them, where that is more than the recipe's ``least_passes``.
+    seeds: networks that differ in their seed alone, each with its share of the time; predictions are their mean.
+    min_epochs: what it takes of each of them, where that is more than the recipe's ``min_epochs``.
     """
 
     size: Annotated[float, Field(gt=0, le=1)]
     width: PositiveInt
-    members: PositiveInt = 1
-    passes: PositiveFloat = 1.0
+    seeds: PositiveInt = 1
+    min_epochs: PositiveFloat = 1.0
 
 
 class NeuralRecipe(Recipe):
@@ -143,11 +143,11 @@ class NeuralRecipe(Recipe):
     grey: one channel instead of three where no training image has colour.
     pretrained: the network starts from ImageNet weights (weights.py).
     transfer_from: a recipe; the network, the same, starts from the newest one trained by it on another competition.
-    train: see ``Phase``; together with ``optimiser`` and ``schedule`` the first phase. then: the later ones.
+    train: see ``Stage``; together with ``optimiser`` and ``schedule`` the first stage. stages: the later ones.
     views: predictions are of the image as it is, or the mean over its flips and turns, or over shifts of these, too.
     grid: tables with other values for some of the recipe's keys; each is trained, the best on validation is kept.
-    ladder: what a time budget may choose from, the cheapest first: the dearest with which the network still sees
-        every image ``least_passes`` times and, counting repeats, ``least_images`` images.
+    tiers: what a time budget may choose from, the cheapest first: the dearest with which the network still sees
+        every image ``min_epochs`` times and, counting repeats, ``min_images`` images.
     """
 
     kind: Literal["neural"]
@@ -163,28 +163,28 @@ class NeuralRecipe(Recipe):
     train: Trained = "all"
     optimiser: Optimiser
     schedule: Schedule
-    then: tuple[Phase, ...] = ()
+    stages: tuple[Stage, ...] = ()
     grid: tuple[dict[str, Any], ...] = ()
     augment: tuple[Named, ...] = ()
     growing: tuple[PositiveFloat, ...] = (1.0,)
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     holdout: Fraction | None = None
     views: Literal["one", "symmetries", "shifts"] = "one"
-    ladder: tuple[Rung, ...] = ()
-    least_passes: PositiveFloat = 1.0
-    least_images: NonNegativeInt = 0
+    tiers: tuple[Tier, ...] = ()
+    min_epochs: PositiveFloat = 1.0
+    min_images: NonNegativeInt = 0
 
     @model_validator(mode="after")
     def _phases_follow_each_other(self) -> Self:
-        starts = [phase.after for phase in self.phases] + [self.epochs]
+        starts = [stage.after for stage in self.all_stages] + [self.epochs]
         if any(later <= earlier for earlier, later in pairwise(starts)):
-            raise ValueError("then: each phase must begin after the one before it and before the last epoch")
+            raise ValueError("stages: each stage must begin after the one before it and before the last epoch")
         return self
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
-        first = Phase(after=0, train=self.train, optimiser=self.optimiser, schedule=self.schedule)
-        return (first, *self.then)
+    def all_stages(self) -> tuple[Stage, ...]:
+        first = Stage(after=0, train=self.train, optimiser=self.optimiser, schedule=self.schedule)
+        return (first, *self.stages)
 
     @property
     def grid_points(self) -> list["NeuralRecipe"]:
@@ -253,7 +253,7 @@ def write_recipe(recipe: AnyRecipe, path: Path, remark: str) -> None:
     lines = [f"# {remark}", *(f"{key} = {_toml(value)}" for key, value in table.items() if key not in sections)]
     for name, section in sections.items():
         lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items())]
-    with written(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         if load_recipe(temporary).model_dump(exclude={"name"}) != recipe.model_dump(exclude={"name"}):
             raise UserError(f"{path}: the recipe would not be read as it is; write it by hand")

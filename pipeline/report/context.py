@@ -10,14 +10,14 @@ from competition.wording import printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.report.evaluation import Evaluation
-from pipeline.report.run_record import Record
+from pipeline.report.run_record import RunRecord
 from pipeline.training.runs import Run
 
 BLEND = "blend"
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class ReportContext:
     """All that a report tells of.
 
     runs: the models by name; runs_folder: where their folders lie.
@@ -43,18 +43,18 @@ class Answers:
 
     @property
     def has_folds(self) -> bool:
-        return any(len(run.members) > 1 for run in self.runs.values())
+        return any(len(run.fold_folders) > 1 for run in self.runs.values())
 
     @cached_property
     def evaluations(self) -> dict[str, Evaluation]:
         """Of the blend, then of every model, the most accurate first."""
         members = {name: each.aligned_to(self.validation.ids) for name, each in self.validated.items()}
-        answers = {BLEND: self.blend.apply(members)} | {run.model: members[run.model] for run in self.ranked}
-        return {name: Evaluation(each.probabilities, self.validation.labels) for name, each in answers.items()}
+        predictions = {BLEND: self.blend.apply(members)} | {run.model: members[run.model] for run in self.ranked}
+        return {name: Evaluation(each.probabilities, self.validation.labels) for name, each in predictions.items()}
 
     @cached_property
-    def records(self) -> dict[str, Record]:
-        return {run.model: Record.read(self.runs_folder / run.model, run) for run in self.ranked}
+    def records(self) -> dict[str, RunRecord]:
+        return {run.model: RunRecord.read(self.runs_folder / run.model, run) for run in self.ranked}
 
     @cached_property
     def class_names(self) -> list[str]:

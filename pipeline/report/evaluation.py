@@ -33,14 +33,14 @@ class Evaluation:
         return self.probabilities.shape[1]
 
     @cached_property
-    def winners(self) -> np.ndarray:
+    def predicted_labels(self) -> np.ndarray:
         """The likeliest class of each image, int64 ``[N]``."""
         return self.probabilities.argmax(axis=1)
 
     @cached_property
     def confusion(self) -> np.ndarray:
         """Counts, int64 ``[C, C]``: a row a true class, a column a predicted one."""
-        pairs = self.labels * self.classes + self.winners
+        pairs = self.labels * self.classes + self.predicted_labels
         return np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
 
     @property
@@ -109,12 +109,12 @@ class Evaluation:
 
     def surest_mistakes(self, most: int) -> np.ndarray:
         """Row numbers of wrong answers, those given with the highest probability first."""
-        wrong = np.flatnonzero(self.winners != self.labels)
-        return wrong[np.argsort(-self.probabilities[wrong, self.winners[wrong]], kind="stable")][:most]
+        wrong = np.flatnonzero(self.predicted_labels != self.labels)
+        return wrong[np.argsort(-self.probabilities[wrong, self.predicted_labels[wrong]], kind="stable")][:most]
 
     def some_right(self, most: int, seed: int = 0) -> np.ndarray:
         """Row numbers of right answers, drawn at random."""
-        right = np.flatnonzero(self.winners == self.labels)
+        right = np.flatnonzero(self.predicted_labels == self.labels)
         return np.random.default_rng(seed).permutation(right)[:most]
 
 

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.report.figures import DOTS_AN_INCH
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     """An embedded figure. uri: ``data:...``; width, height: in pixels; alt: what it shows, in words."""
 
     uri: str
@@ -22,25 +22,25 @@ class Picture:
     alt: str
 
 
-class Album:
+class FigureFolder:
     """Writes figures into ``folder``, which at the end holds those of this report alone."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._names: set[str] = set()
 
-    def add(self, name: str, figure: Figure, alt: str, photographs: bool = False) -> Picture:
+    def add(self, name: str, figure: Figure, alt: str, photographs: bool = False) -> EmbeddedImage:
         """Write ``<name>.png``. Photographs are embedded as lossy WebP, which takes a fifth of the space."""
         buffer = io.BytesIO()
         effort = 1 if photographs else 6  # zlib finds little in photographs
         figure.savefig(buffer, format="png", dpi=DOTS_AN_INCH, pil_kwargs={"compress_level": effort})
         png = buffer.getvalue()
-        with written(self.folder / f"{name}.png") as path:
+        with atomic_write(self.folder / f"{name}.png") as path:
             path.write_bytes(png)
         self._names.add(f"{name}.png")
         with Image.open(io.BytesIO(png)) as image:
             embedded = _data_uri("webp", _webp(image)) if photographs else _data_uri("png", png)
-            return Picture(embedded, *image.size, alt)
+            return EmbeddedImage(embedded, *image.size, alt)
 
     def close(self) -> None:
         """Remove the figures that an earlier report left behind."""

@@ -165,12 +165,12 @@ def class_counts(splits: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
     return figure
 
 
-def channels(means: Mapping[str, np.ndarray], deviations: Mapping[str, np.ndarray]) -> Figure:
+def channels(means: Mapping[str, np.ndarray], stds: Mapping[str, np.ndarray]) -> Figure:
     """Means of red, green and blue (0-255) of each split, with one deviation to either side."""
     figure, axes = _figure(1.2 + 0.85 * len(means))
     for number, (name, colour) in enumerate((("red", RED), ("green", GREEN), ("blue", BLUE))):
         places = np.arange(len(means)) + 0.24 * (number - 1)
-        centres, reach = ([values[number] for values in split.values()] for split in (means, deviations))
+        centres, reach = ([values[number] for values in split.values()] for split in (means, stds))
         axes.errorbar(centres, places, xerr=reach, fmt="o", color=colour, markersize=8, capsize=4, label=name)
     axes.set_yticks(np.arange(len(means)), list(means))
     axes.tick_params(axis="y", length=0)

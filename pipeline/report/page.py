@@ -9,11 +9,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from tqdm import tqdm
 
 from pipeline.report import figures, pictures
-from pipeline.report.context import BLEND, Answers
+from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Evaluation
-from pipeline.report.figure_folder import Album, Picture
+from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.run_record import Grid
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MISTAKES, RIGHT = 12, 6  # images shown of a model's answers
@@ -23,23 +23,23 @@ SHEETS = ((10, 8, 1), (40, 4, 2), (math.inf, 2, 6))  # classes at most: images o
 MOST_SIZES = 5
 
 
-def write_report(answers: Answers) -> Path:
+def write_report(context: ReportContext) -> Path:
     """Write ``report.html`` beside the submission, and every figure as a PNG into ``report/``. Returns the page."""
-    folder = answers.submission.parent
-    album = Album(folder / "report")
-    models = tqdm(answers.evaluations, desc="report", unit="model", leave=False)
+    folder = context.submission.parent
+    figure_folder = FigureFolder(folder / "report")
+    models = tqdm(context.evaluations, desc="report", unit="model", leave=False)
     with figures.style():
         content = {
-            "answers": answers,
-            "comparison": compared(answers, album),
-            "models": [model_details(name, answers, album) for name in models],
-            "networks": training_curves(answers, album),
-            "grids": grids(answers, album),
-            "exploration": explored(answers, album),
+            "context": context,
+            "comparison": compared(context, figure_folder),
+            "models": [model_details(name, context, figure_folder) for name in models],
+            "networks": training_curves(context, figure_folder),
+            "grids": grids(context, figure_folder),
+            "exploration": explored(context, figure_folder),
         }
-    album.close()
+    figure_folder.close()
     page = folder / "report.html"
-    with written(page) as path:
+    with atomic_write(page) as path:
         path.write_text(_template().render(content), encoding="utf-8")
     return page
 
@@ -61,47 +61,52 @@ def measure(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or not np.isfinite(value) else f"{value:,.{digits}f}"
 
 
-def compared(answers: Answers, album: Album) -> dict:
+def compared(context: ReportContext, figure_folder: FigureFolder) -> dict:
     """The rows of the table of models, the blend first, and their bars."""
-    rows = [{"name": BLEND, "score": answers.blend.score, "run": None, "record": None}]
+    rows = [{"name": BLEND, "score": context.blend.score, "run": None, "record": None}]
     rows += [
-        {"name": run.model, "score": run.score, "run": run, "record": answers.records[run.model]}
-        for run in answers.ranked
+        {"name": run.model, "score": run.score, "run": run, "record": context.records[run.model]}
+        for run in context.ranked
     ]
     for row in rows:
-        row["precision"] = answers.evaluations[row["name"]].precision_macro
+        row["precision"] = context.evaluations[row["name"]].precision_macro
     names = [row["name"] for row in rows]
     scores = [row["score"] for row in rows]
     accuracies, lows, highs = np.array([(score.accuracy, score.low, score.high) for score in scores]).T
     values = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in zip(names, accuracies, strict=True))
     alt = f"Bar chart of the models' validation accuracy with 95 % intervals: {values}"
-    return {"rows": rows, "figure": album.add("comparison", figures.comparison(names, accuracies, lows, highs), alt)}
+    return {
+        "rows": rows,
+        "figure": figure_folder.add("comparison", figures.comparison(names, accuracies, lows, highs), alt),
+    }
 
 
-def model_details(name: str, answers: Answers, album: Album) -> dict:
+def model_details(name: str, context: ReportContext, figure_folder: FigureFolder) -> dict:
     """Everything about the answers of one model on validation."""
-    evaluation, names = answers.evaluations[name], answers.class_names
+    evaluation, names = context.evaluations[name], context.class_names
     columns = (evaluation.support, evaluation.precision, evaluation.recall, evaluation.f1, evaluation.auc)
     pairs = evaluation.worst_confusions(WORST_PAIRS)
     return {
         "name": name,
-        "confusion": _confusion(name, evaluation, answers, album),
+        "confusion": _confusion(name, evaluation, context, figure_folder),
         "classes": list(zip(names, *columns, strict=True)),
         "pairs": [(names[pair.true], names[pair.predicted], pair.count, pair.share) for pair in pairs],
-        "roc": _roc(name, evaluation, answers, album),
+        "roc": _roc(name, evaluation, context, figure_folder),
         "auc_macro": float(np.nanmean(evaluation.auc)) if np.isfinite(evaluation.auc).any() else None,
-        "images": _answered_images(name, evaluation, answers, album),
+        "images": _answered_images(name, evaluation, context, figure_folder),
     }
 
 
-def _confusion(name: str, evaluation: Evaluation, answers: Answers, album: Album) -> Picture:
-    figure = figures.confusion(evaluation.confusion, answers.drawn_names, f"Confusion matrix: {name}")
+def _confusion(name: str, evaluation: Evaluation, context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
+    figure = figures.confusion(evaluation.confusion, context.drawn_names, f"Confusion matrix: {name}")
     right = int(evaluation.confusion.trace())
     alt = f"Confusion matrix of {name}: {right:,} of {len(evaluation.labels):,} images lie on the diagonal"
-    return album.add(f"{name}-confusion", figure, alt)
+    return figure_folder.add(f"{name}-confusion", figure, alt)
 
 
-def _roc(name: str, evaluation: Evaluation, answers: Answers, album: Album) -> Picture | None:
+def _roc(
+    name: str, evaluation: Evaluation, context: ReportContext, figure_folder: FigureFolder
+) -> EmbeddedImage | None:
     """The mean curve, then those of all classes or, of many, of the worst ones; None where none can be drawn."""
     measured = np.flatnonzero(np.isfinite(evaluation.auc))
     if len(measured) == 0:
@@ -109,34 +114,38 @@ def _roc(name: str, evaluation: Evaluation, answers: Answers, album: Album) -> P
     shown = measured
     if evaluation.classes > figures.MOST_ROC:
         shown = measured[np.argsort(evaluation.auc[measured], kind="stable")][:WORST_CURVES]
-    legends = [f"{figures.short(answers.drawn_names[label], 24)}: {evaluation.auc[label]:.3f}" for label in shown]
+    legends = [f"{figures.short(context.drawn_names[label], 24)}: {evaluation.auc[label]:.3f}" for label in shown]
     legends = [f"mean of all classes: AUC {np.nanmean(evaluation.auc):.3f}", *legends]
     curves = [evaluation.macro_roc(), *(evaluation.roc(label) for label in shown)]
     which = "every class" if len(shown) == evaluation.classes else f"the {len(shown)} classes of lowest AUC"
     figure = figures.roc(legends, curves, f"One-versus-rest ROC: {name}")
     alt = f"One-versus-rest ROC curves of {name}: the mean of all classes, and {which}; {'; '.join(legends)}"
-    return album.add(f"{name}-roc", figure, alt)
+    return figure_folder.add(f"{name}-roc", figure, alt)
 
 
-def _answered_images(name: str, evaluation: Evaluation, answers: Answers, album: Album) -> Picture:
+def _answered_images(
+    name: str, evaluation: Evaluation, context: ReportContext, figure_folder: FigureFolder
+) -> EmbeddedImage:
     mistakes = evaluation.surest_mistakes(MISTAKES)
     right = evaluation.some_right(RIGHT + MISTAKES - len(mistakes))
-    rows, names = np.concatenate([mistakes, right]), answers.drawn_names
+    rows, names = np.concatenate([mistakes, right]), context.drawn_names
     captions = [
         f"{names[evaluation.labels[row]]}\n→ {names[winner]}\n{evaluation.probabilities[row, winner]:.0%} sure"
-        for row, winner in zip(rows, evaluation.winners[rows], strict=True)
+        for row, winner in zip(rows, evaluation.predicted_labels[rows], strict=True)
     ]
     colours = [figures.RED] * len(mistakes) + [figures.GREEN] * len(right)
     title = f"{name}: {len(mistakes)} surest mistakes, {len(right)} right"
-    tiles = pictures.tiles([answers.validation.paths[row] for row in rows], figures.tile_side(COLUMNS))
+    tiles = pictures.tiles([context.validation.paths[row] for row in rows], figures.tile_side(COLUMNS))
     figure = figures.contact_sheet(tiles, captions, title, COLUMNS, colours)
     said = "; ".join(caption.replace("\n", " ") for caption in captions)
-    return album.add(f"{name}-images", figure, f"Validation images, true → predicted class: {said}", photographs=True)
+    return figure_folder.add(
+        f"{name}-images", figure, f"Validation images, true → predicted class: {said}", photographs=True
+    )
 
 
-def training_curves(answers: Answers, album: Album) -> list[Picture]:
+def training_curves(context: ReportContext, figure_folder: FigureFolder) -> list[EmbeddedImage]:
     drawn = []
-    for name, record in answers.records.items():
+    for name, record in context.records.items():
         if record.histories:
             figure = figures.training(record.histories, f"Training of {name}")
             best = max(history["validation_accuracy"].max() for history in record.histories)
@@ -145,68 +154,72 @@ def training_curves(answers: Answers, album: Album) -> list[Picture]:
                 f"Loss, accuracy and learning rate of {name} over {epochs} epochs; "
                 f"the highest validation accuracy of an epoch is {best:.3f}"
             )
-            drawn.append(album.add(f"{name}-training", figure, alt))
+            drawn.append(figure_folder.add(f"{name}-training", figure, alt))
     return drawn
 
 
-def grids(answers: Answers, album: Album) -> list[dict]:
+def grids(context: ReportContext, figure_folder: FigureFolder) -> list[dict]:
     """The tables of what models tried, with a curve where a number was tried often enough."""
     tables = []
-    for name, record in answers.records.items():
+    for name, record in context.records.items():
         for grid in record.grids:
             title = name if grid.fold is None else f"{name}, fold {grid.fold}"
-            tables.append({"title": title, "grid": grid, "figure": _grid_curve(name, title, grid, album)})
+            tables.append({"title": title, "grid": grid, "figure": _grid_curve(name, title, grid, figure_folder)})
     return tables
 
 
-def _grid_curve(name: str, title: str, grid: Grid, album: Album) -> Picture | None:
+def _grid_curve(name: str, title: str, grid: Grid, figure_folder: FigureFolder) -> EmbeddedImage | None:
     if grid.axis is None:
         return None
     best = grid.rows[grid.best]
     alt = f"Validation accuracy of {title} over {grid.axis}; the best is {best['accuracy']:.3f} at {best[grid.axis]}"
     suffix = "" if grid.fold is None else f"-fold-{grid.fold}"
     figure = figures.accuracy_over(grid.axis, grid.curves(grid.axis), f"Accuracy over {grid.axis}: {title}")
-    return album.add(f"{name}-grid{suffix}", figure, alt)
+    return figure_folder.add(f"{name}-grid{suffix}", figure, alt)
 
 
-def explored(answers: Answers, album: Album) -> dict:
+def explored(context: ReportContext, figure_folder: FigureFolder) -> dict:
     """What the data look like: images of each class, counts, channels and sizes of each split."""
-    splits = {"train": answers.train, "validation": answers.validation, "test": answers.competition.test}
-    looks = {name: pictures.look_at(split.paths) for name, split in splits.items() if len(split)}
-    means, deviations = ({name: getattr(look, key) for name, look in looks.items()} for key in ("mean", "deviation"))
+    splits = {"train": context.train, "validation": context.validation, "test": context.competition.test}
+    stats = {name: pictures.image_stats(split.paths) for name, split in splits.items() if len(split)}
+    means, stds = ({name: getattr(each, key) for name, each in stats.items()} for key in ("mean", "std"))
     said = "; ".join(f"{name} {', '.join(f'{value:.0f}' for value in mean)}" for name, mean in means.items())
     return {
-        "images": _images_of_classes(answers, album),
-        "counts": _class_counts(answers, album),
-        "channels": album.add("channels", figures.channels(means, deviations), f"Means of red, green and blue: {said}"),
-        "looks": looks,
-        "sizes": {name: _sizes(look.sizes) for name, look in looks.items()},
+        "images": _images_of_classes(context, figure_folder),
+        "counts": _class_counts(context, figure_folder),
+        "channels": figure_folder.add(
+            "channels", figures.channels(means, stds), f"Means of red, green and blue: {said}"
+        ),
+        "looks": stats,
+        "sizes": {name: _sizes(each.sizes) for name, each in stats.items()},
     }
 
 
-def _class_counts(answers: Answers, album: Album) -> Picture:
-    classes = len(answers.competition.classes)
+def _class_counts(context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
+    classes = len(context.competition.classes)
     labels = {
-        "train": answers.train.labels,
-        "validation": answers.validation.labels,
-        "test, as predicted": answers.submitted.winners,
+        "train": context.train.labels,
+        "validation": context.validation.labels,
+        "test, as predicted": context.submitted.predicted_labels,
     }
     counts = {name: np.bincount(each, minlength=classes) for name, each in labels.items() if len(each)}
     said = "; ".join(f"{name} {each.min():,} to {each.max():,}" for name, each in counts.items())
-    return album.add("class-counts", figures.class_counts(counts, answers.drawn_names), f"Images of each class: {said}")
+    return figure_folder.add(
+        "class-counts", figures.class_counts(counts, context.drawn_names), f"Images of each class: {said}"
+    )
 
 
-def _images_of_classes(answers: Answers, album: Album) -> Picture:
+def _images_of_classes(context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
     """Random training images: of few classes a row each, of many a dense sheet."""
-    names = answers.drawn_names
-    split = answers.train if len(answers.train) else answers.validation
+    names = context.drawn_names
+    split = context.train if len(context.train) else context.validation
     across, columns = next(sheet[1:] for sheet in SHEETS if len(names) <= sheet[0])
     drawn = pictures.drawn_by_class(split.labels, len(names), across)
     side = figures.tile_side(columns) // across
     strips = np.stack([pictures.strip([split.paths[row] for row in rows], across, side) for rows in drawn])
     figure = figures.contact_sheet(strips, names, f"Random images of each of the {len(names)} classes", columns)
     alt = f"Random images of each class: {', '.join(names)}"
-    return album.add("class-images", figure, alt, photographs=True)
+    return figure_folder.add("class-images", figure, alt, photographs=True)
 
 
 def _sizes(sizes: Counter[tuple[int, int]]) -> str:

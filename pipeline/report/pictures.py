@@ -18,27 +18,27 @@ GUTTER = 4  # pixels between the images of a strip
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class ImageStats:
     """What some images of a split look like.
 
     images: how many were read; sizes: (height, width) in pixels, with the number of images.
-    mean, deviation: of the red, green and blue values, float64 ``[3]`` in 0-255.
+    mean, std: of the red, green and blue values, float64 ``[3]`` in 0-255.
     """
 
     images: int
     sizes: Counter[tuple[int, int]]
     mean: np.ndarray
-    deviation: np.ndarray
+    std: np.ndarray
 
 
-def look_at(paths: Sequence[Path], seed: int = 0) -> Look:
+def image_stats(paths: Sequence[Path], seed: int = 0) -> ImageStats:
     """Read at most ``SAMPLED`` of the files, drawn at random, and measure them; unreadable ones do not count."""
     drawn = np.random.default_rng(seed).permutation(len(paths))[:SAMPLED]
     measured = [each for each in _each(_measure, [paths[row] for row in drawn]) if each]
     sizes = Counter(size for size, _, _ in measured)
     mean = np.mean([mean for _, mean, _ in measured], axis=0) if measured else np.full(3, np.nan)
     squares = np.mean([squares for _, _, squares in measured], axis=0) if measured else np.full(3, np.nan)
-    return Look(len(measured), sizes, mean, np.sqrt(np.maximum(squares - mean**2, 0)))
+    return ImageStats(len(measured), sizes, mean, np.sqrt(np.maximum(squares - mean**2, 0)))
 
 
 def tiles(paths: Sequence[Path], side: int) -> np.ndarray:

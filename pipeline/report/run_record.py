@@ -57,7 +57,7 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class RunRecord:
     """What lies beside a run's score.
 
     reported: the figure that the recipe's own report gives, in 0-1, if any.
@@ -74,7 +74,7 @@ class Record:
     def read(cls, folder: Path, run: Run) -> Self:
         """folder: the run's own, ``runs/<competition>/<recipe>``."""
         recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-        places = [folder / member for member in run.members]
+        places = [folder / member for member in run.fold_folders]
         histories = [history for place in places if (history := read_history(place / "history.csv"))]
         numbers = [None] if len(places) == 1 else range(1, len(places) + 1)
         grids = [Grid(fold, rows) for fold, place in zip(numbers, places, strict=True) if (rows := read_grid(place))]

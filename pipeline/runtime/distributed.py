@@ -56,7 +56,7 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def together(main: Main) -> Main:
+def distributed_main(main: Main) -> Main:
     """A script's ``main`` on every rank. Of ranks that fail, the first one says why; the others end with status 2."""
 
     @wraps(main)
@@ -176,7 +176,7 @@ def summed(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def learning_together(network: nn.Module) -> nn.Module:
+def wrap_ddp(network: nn.Module) -> nn.Module:
     """The network, with gradients that are the mean over the ranks, after it has taken over the main rank's weights.
 
     Batches are normalised by each rank's own part of them; the running averages are those of the main rank.

@@ -14,8 +14,8 @@ from pipeline.models.classical.features import build_features
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.weights import LITE0, at_hand, weights_file
 from pipeline.models.neural.time_budget import Epoch
-from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Rung
-from pipeline.runtime.files import written
+from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Tier
+from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
@@ -44,9 +44,9 @@ def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How one network was trained: the rung of its ladder, where a budget chose one, and its epochs."""
+    """How one network was trained: the tier of its tiers, where a budget chose one, and its epochs."""
 
-    rung: Rung | None
+    tier: Tier | None
     epochs: tuple[Epoch, ...]
 
 
@@ -79,7 +79,7 @@ class Plan:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        with written(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(TypeAdapter(Plan).dump_json(self, indent=1))
 
     @classmethod
@@ -103,7 +103,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Task:
+class Workload:
     """What decides how long a classical model takes. values: of one image, channels included."""
 
     train_images: int
@@ -114,13 +114,17 @@ class Task:
 
 
 def make_plan(
-    recipes: Sequence[AnyRecipe], settings: Settings, competition: Competition, task: Task, seconds: float | None
+    recipes: Sequence[AnyRecipe],
+    settings: Settings,
+    competition: Competition,
+    workload: Workload,
+    seconds: float | None,
 ) -> Plan:
     """Share out the ``seconds`` that are left; None gives every model all that its recipe asks for."""
     models, left_out = [ModelPlan(recipe.name) for recipe in recipes], {}
     if seconds is not None:
-        models, left_out = _share_out(recipes, task, seconds)
-        print(_described(models, left_out, task, seconds))
+        models, left_out = _share_out(recipes, workload, seconds)
+        print(_described(models, left_out, workload, seconds))
         if not models:
             raise UserError("the budget holds none of the models; give more time with --budget, or other --models")
     return Plan(
@@ -135,7 +139,9 @@ def make_plan(
     )
 
 
-def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tuple[list[ModelPlan], dict[str, str]]:
+def _share_out(
+    recipes: Sequence[AnyRecipe], workload: Workload, seconds: float
+) -> tuple[list[ModelPlan], dict[str, str]]:
     """Each classical model gets at most its share; what they leave is the networks', shared by weight.
 
     The quick ones come first, so that something valid is on disk soon.
@@ -144,7 +150,7 @@ def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tupl
     classical = [recipe for recipe in recipes if isinstance(recipe, ClassicalRecipe)]
     second = seconds / sum(recipe.budget_weight for recipe in recipes)
     rate = products_a_second()
-    plans = {recipe.name: classical_plan(recipe, task, second * recipe.budget_weight, rate) for recipe in classical}
+    plans = {recipe.name: classical_plan(recipe, workload, second * recipe.budget_weight, rate) for recipe in classical}
     models = [plan for plan in plans.values() if plan is not None]
     left = seconds - sum(model.seconds for model in models)
     weights = sum(recipe.budget_weight for recipe in networks)
@@ -153,21 +159,26 @@ def _share_out(recipes: Sequence[AnyRecipe], task: Task, seconds: float) -> tupl
     return sorted(models, key=lambda model: model.seconds), left_out
 
 
-def classical_plan(recipe: ClassicalRecipe, task: Task, seconds: float, rate: float) -> ModelPlan | None:
+def classical_plan(recipe: ClassicalRecipe, workload: Workload, seconds: float, rate: float) -> ModelPlan | None:
     """As many training images as ``seconds`` hold; None where these would be too few to be worth it."""
-    classifier = CLASSIFIERS[recipe.classifier.name](task.classes, **recipe.classifier.arguments)
-    values, beforehand = task.values, 0.0
+    classifier = CLASSIFIERS[recipe.classifier.name](workload.classes, **recipe.classifier.arguments)
+    values, beforehand = workload.values, 0.0
     if recipe.features is not None:
         features = build_features(recipe.features.name, **recipe.features.arguments)
-        values, beforehand = features.count, features.cost(task.train_images + task.validation_images, task.values)
+        values, beforehand = (
+            features.count,
+            features.cost(workload.train_images + workload.validation_images, workload.values),
+        )
 
     def estimate(images: int) -> float:
-        return CAUTION * (beforehand + task.folds * classifier.cost(images, task.validation_images, values)) / rate
+        return (
+            CAUTION * (beforehand + workload.folds * classifier.cost(images, workload.validation_images, values)) / rate
+        )
 
-    if (needed := estimate(task.train_images)) <= seconds:
+    if (needed := estimate(workload.train_images)) <= seconds:
         return ModelPlan(recipe.name, seconds=needed)
-    fewest = min(task.train_images, FEWEST_IMAGES * task.classes)
-    sizes = np.geomspace(fewest, task.train_images, 100).astype(int).tolist()
+    fewest = min(workload.train_images, FEWEST_IMAGES * workload.classes)
+    sizes = np.geomspace(fewest, workload.train_images, 100).astype(int).tolist()
     fitting = [size for size in sizes if estimate(size) <= seconds]
     return ModelPlan(recipe.name, max(fitting), estimate(max(fitting))) if fitting else None
 
@@ -183,11 +194,11 @@ def products_a_second() -> float:
     return 2 * len(matrix) ** 3 / min(times)
 
 
-def _described(models: list[ModelPlan], left_out: dict[str, str], task: Task, seconds: float) -> str:
+def _described(models: list[ModelPlan], left_out: dict[str, str], workload: Workload, seconds: float) -> str:
     """The plan for the terminal, a line a model."""
     lines = [f"plan for the {clock(seconds)} that are left; what a model does not use goes to the next ones:"]
     for model in models:
-        images = f"{model.images:,} of the {task.train_images:,} images" if model.images else "all images"
+        images = f"{model.images:,} of the {workload.train_images:,} images" if model.images else "all images"
         lines.append(f"  {model.model:<18} {clock(model.seconds):>7}  {images}")
     lines += [f"  {name:<18} left out: {reason}" for name, reason in left_out.items()]
     return "\n".join(lines)

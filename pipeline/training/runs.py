@@ -15,9 +15,9 @@ from competition.spec import Label
 from pipeline.models.classical.features import OnFeatures
 from pipeline.models.classical.registry import CLASSIFIERS, Classifier
 from pipeline.models.neural.network import NeuralNetwork
-from pipeline.models.neural.seed_ensemble import NetworkEnsemble
+from pipeline.models.neural.seed_ensemble import SeedEnsemble
 from pipeline.models.recipe import NeuralRecipe
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 from pipeline.training.planning import ModelPlan
 from pipeline.training.scores import ModelScore, Score
 
@@ -33,7 +33,7 @@ class Run:
     fingerprint: of all that shaped it; the same command finds it and does not train again.
     validation: fingerprint of the images that it was scored on.
     image_shape: (height, width) of the images it was trained on.
-    members: the folders below this one that hold a fitted model each: one, or one a fold.
+    fold_folders: the folders below this one that hold a fitted model each: one, or one a fold.
     seconds: of training and validation.
     plan: what it got, for a repetition.
     """
@@ -45,7 +45,7 @@ class Run:
     validation: str
     classes: tuple[Label, ...]
     image_shape: tuple[int, int]
-    members: tuple[str, ...]
+    fold_folders: tuple[str, ...]
     score: Score
     seconds: float
     parameters: int
@@ -57,18 +57,18 @@ class Run:
 
     def write(self, folder: Path) -> None:
         """To be written last: a folder without run.json holds nothing finished."""
-        with written(folder / "run.json") as path:
+        with atomic_write(folder / "run.json") as path:
             path.write_bytes(TypeAdapter(Run).dump_json(self, indent=1))
 
     def models(self, folder: Path, device: torch.device) -> list[Model]:
         """The fitted models, to be averaged. folder: the run's own."""
-        return [self._model(folder / member, device) for member in self.members]
+        return [self._model(folder / member, device) for member in self.fold_folders]
 
     def _model(self, place: Path, device: torch.device) -> Model:
         if self.classifier is not None:
             model = CLASSIFIERS[self.classifier].load(place)
         else:
-            model = NetworkEnsemble.load(place, device)
+            model = SeedEnsemble.load(place, device)
         return model if self.features is None else OnFeatures.load(place, self.features, model, device)
 
 
@@ -85,7 +85,7 @@ def begin_run(folder: Path, key: str, fresh: bool) -> None:
     mark = folder / "fingerprint"
     if fresh or not mark.is_file() or mark.read_text() != key:
         shutil.rmtree(folder, ignore_errors=True)
-        with written(mark) as path:
+        with atomic_write(mark) as path:
             path.write_text(key)
 
 
@@ -124,10 +124,10 @@ def transfer_source(recipe: NeuralRecipe, runs: Path, competition: str) -> Path:
             f"train.py --competition OTHER --models {recipe.transfer_from}"
         )
     place, run = max(finished, key=lambda each: (each[0] / "run.json").stat().st_mtime_ns)
-    return place / run.members[0]
+    return place / run.fold_folders[0]
 
 
-def comparable(folder: Path, runs: dict[str, Run]) -> tuple[dict[str, Run], list[str]]:
+def same_validation(folder: Path, runs: dict[str, Run]) -> tuple[dict[str, Run], list[str]]:
     """The runs validated on the same images as the newest one, and the names of the others.
 
     folder: ``runs/<competition>``, where the runs lie.

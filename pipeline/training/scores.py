@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 
 from competition.errors import UserError
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 SCORES_HEADER = ("model", "accuracy", "low", "high", "f1_macro", "log_loss", "seconds", "parameters")
 
@@ -48,14 +48,14 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> Score:
     from sklearn.metrics import f1_score, log_loss
 
     classes = np.arange(probabilities.shape[1])
-    winners = probabilities.argmax(axis=1)
-    right = int((winners == labels).sum())
+    predicted_labels = probabilities.argmax(axis=1)
+    right = int((predicted_labels == labels).sum())
     low, high = wilson_interval(right, len(labels))
     return Score(
         accuracy=right / len(labels),
         low=low,
         high=high,
-        f1_macro=float(f1_score(labels, winners, labels=classes, average="macro", zero_division=np.nan)),
+        f1_macro=float(f1_score(labels, predicted_labels, labels=classes, average="macro", zero_division=np.nan)),
         log_loss=float(log_loss(labels, probabilities, labels=classes)),
     )
 
@@ -99,7 +99,7 @@ def scores_table(rows: Iterable[ModelScore]) -> str:
 
 def write_scores(path: Path, rows: Iterable[ModelScore]) -> None:
     """Write scores.csv, one row a model, in the order given."""
-    with written(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(SCORES_HEADER)
         for row in rows:

@@ -19,10 +19,10 @@ from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
 from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache
-from pipeline.data.training_data import Labelled
+from pipeline.data.training_data import TrainingData
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
 from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
 
 IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn by class
@@ -39,7 +39,7 @@ TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
-class Trial:
+class SymmetryCheck:
     """What the trial network has right of the validation images.
 
     upright: accuracy on them as they are. turned: accuracy by the kind of turn. chance: of the most frequent class.
@@ -74,7 +74,7 @@ class Trial:
 def settle_symmetries(
     competition: Competition,
     recipes: Sequence[AnyRecipe],
-    labelled: Labelled,
+    training_data: TrainingData,
     settings: Settings,
     device: torch.device,
 ) -> Competition:
@@ -84,7 +84,9 @@ def settle_symmetries(
     """
     if competition.symmetries is not None or not any(map(_wants_symmetries, recipes)):
         return competition
-    trial = _tried_once(labelled, len(competition.classes), settings, device, settings.runs_folder(competition.name))
+    trial = _tried_once(
+        training_data, len(competition.classes), settings, device, settings.runs_folder(competition.name)
+    )
     print(trial)
     return replace(competition, symmetries=trial.symmetries)
 
@@ -95,19 +97,21 @@ def _wants_symmetries(recipe: AnyRecipe) -> bool:
     return recipe.views != "one" or any(step.name == "Symmetries" for step in recipe.augment)
 
 
-def _tried_once(labelled: Labelled, classes: int, settings: Settings, device: torch.device, folder: Path) -> Trial:
-    train, validation = labelled.parts[0]
-    images, labels = labelled.images, labelled.split.labels
+def _tried_once(
+    training_data: TrainingData, classes: int, settings: Settings, device: torch.device, folder: Path
+) -> SymmetryCheck:
+    train, validation = training_data.splits[0]
+    images, labels = training_data.images, training_data.split.labels
     key = fingerprint(images.name, labels.tolist(), train.tolist(), settings.seed, _trial_recipe().model_dump())
     path = folder / "symmetries.json"
     with suppress(OSError, ValidationError):
-        trial = TypeAdapter(Trial).validate_json(path.read_bytes())
+        trial = TypeAdapter(SymmetryCheck).validate_json(path.read_bytes())
         if trial.fingerprint == key:
             return trial
-    parts = [(images.subset(rows), labels[rows]) for rows in (train, validation)]
-    trial = try_symmetries(*parts, classes, settings.seed, device, key)
-    with written(path) as temporary:
-        temporary.write_bytes(TypeAdapter(Trial).dump_json(trial, indent=1))
+    splits = [(images.subset(rows), labels[rows]) for rows in (train, validation)]
+    trial = try_symmetries(*splits, classes, settings.seed, device, key)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(TypeAdapter(SymmetryCheck).dump_json(trial, indent=1))
     return trial
 
 
@@ -118,7 +122,7 @@ def try_symmetries(
     seed: int,
     device: torch.device,
     fingerprint: str = "",
-) -> Trial:
+) -> SymmetryCheck:
     """Train the small network on upright images alone, and look at turned ones with it.
 
     train, validation: images uint8 ``[N, H, W, 3]`` and labels int64 ``[N]``.
@@ -126,10 +130,10 @@ def try_symmetries(
     images, labels = _small(*train, IMAGES, seed)
     seen, truth = _small(*validation, VALIDATION_IMAGES, seed)
     with tempfile.TemporaryDirectory() as folder:
-        plan = NetworkPlan(epochs=max(1, round(STEPS / Steps.of(len(labels), BATCH).a_pass)))
+        plan = NetworkPlan(epochs=max(1, round(STEPS / Steps.of(len(labels), BATCH).steps_per_epoch)))
         network = NeuralNetwork(_trial_recipe(), classes, Path(folder), "none", plan, seed, device)
         network.fit(images, labels, seen, truth)
-    return Trial(
+    return SymmetryCheck(
         upright=_accuracy(network, seen, truth),
         turned={kind: _accuracy(network, turn(seen), truth) for kind, turn in TURNS.items()},
         chance=float(np.bincount(truth).max() / len(truth)),
@@ -150,7 +154,7 @@ def _trial_recipe() -> NeuralRecipe:
     network = sprint.network.model_copy(update={"width": WIDTH})
     upright = tuple(step for step in sprint.augment if step.name != "Symmetries")
     changes = {"name": "flips and turns", "network": network, "augment": upright, "batch_size": BATCH}
-    return sprint.model_copy(update=changes | {"growing": (1.0,), "ladder": (), "views": "one"})
+    return sprint.model_copy(update=changes | {"growing": (1.0,), "tiers": (), "views": "one"})
 
 
 def _accuracy(network: NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> float:

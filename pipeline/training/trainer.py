@@ -13,17 +13,17 @@ from competition.errors import UserError
 from competition.spec import Competition
 from competition.splits import stratified_rows
 from pipeline.data.predictions import Predictions
-from pipeline.data.training_data import Labelled
+from pipeline.data.training_data import TrainingData
 from pipeline.models.classical.features import OnFeatures, build_features
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.neural.grid import NetworkGrid
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
-from pipeline.models.neural.seed_ensemble import NetworkEnsemble
+from pipeline.models.neural.seed_ensemble import SeedEnsemble
 from pipeline.models.neural.time_budget import OnEpoch
 from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.runtime import distributed
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
 from pipeline.training.planning import Fit, ModelPlan, Plan
 from pipeline.training.runs import Model, Run, begin_run, read_run, transfer_source
@@ -40,7 +40,7 @@ class Trainer:
     settings: Settings
     device: torch.device
     competition: Competition
-    labelled: Labelled
+    training_data: TrainingData
     deadline: float | None
 
     @property
@@ -75,15 +75,15 @@ class Trainer:
         if run := read_run(folder):
             (folder / "run.json").touch()
             return run
-        with written(folder / "recipe.toml") as copy:
+        with atomic_write(folder / "recipe.toml") as copy:
             shutil.copyfile(RECIPES / f"{recipe.name}.toml", copy)
         return None
 
     def _fingerprint(self, recipe: AnyRecipe, model: ModelPlan) -> str:
-        settings, split = self.settings, self.labelled.split
+        settings, split = self.settings, self.training_data.split
         return fingerprint(
             recipe.model_dump(),
-            [self.labelled.images.name, split.ids, split.labels.tolist()],
+            [self.training_data.images.name, split.ids, split.labels.tolist()],
             [settings.seed, settings.limit, settings.folds, settings.epochs, settings.budget],
             [model.images, model.fits] if settings.plan else None,
             self.device.type,
@@ -103,21 +103,21 @@ class Trainer:
 
     def _fit_parts(self, recipe: AnyRecipe, model: ModelPlan, plan: Plan, folder: Path) -> list[Model]:
         """One fitted and saved model for each part; their validation probabilities go to predictions.npz."""
-        images, labels, parts = self.labelled.images, self.labelled.split.labels, self.labelled.parts
+        images, labels, splits = self.training_data.images, self.training_data.split.labels, self.training_data.splits
         fitted, probabilities = [], []
-        for number, (train, validation) in enumerate(parts):
+        for number, (train, validation) in enumerate(splits):
             train = self.drawn(train, model.images)
-            member = folder / member_name(number, len(parts))
+            place = folder / fold_folder(number, len(splits))
             network_plan = self._network_plan(recipe, model, plan, number) if isinstance(recipe, NeuralRecipe) else None
-            estimator = self.estimator(recipe, network_plan, number, member)
+            estimator = self.estimator(recipe, network_plan, number, place)
             seen = images.subset(validation)
             estimator.fit(images.subset(train), labels[train], seen, labels[validation])
             if distributed.is_main():
-                estimator.save(member)
+                estimator.save(place)
             probabilities.append(estimator.predict_proba(seen))
             fitted.append(estimator)
         if distributed.is_main():
-            ids = self.labelled.split.take(self.labelled.validated).ids
+            ids = self.training_data.split.take(self.training_data.validated).ids
             Predictions(ids, np.concatenate(probabilities)).save(folder / "predictions.npz")
         return fitted
 
@@ -125,7 +125,7 @@ class Trainer:
         """So many of the training rows, drawn by class; None for all."""
         if images is None:
             return train
-        labels = self.labelled.split.labels[train]
+        labels = self.training_data.split.labels[train]
         return train[stratified_rows(labels, min(images, len(train)), self.settings.seed)]
 
     def estimator(
@@ -152,7 +152,7 @@ class Trainer:
     def _network(
         self, recipe: NeuralRecipe, plan: NetworkPlan, part: int, folder: Path, on_epoch: OnEpoch | None
     ) -> NeuralNetwork:
-        network = NetworkGrid if recipe.grid else NetworkEnsemble
+        network = NetworkGrid if recipe.grid else SeedEnsemble
         return network(
             recipe,
             len(self.competition.classes),
@@ -174,14 +174,14 @@ class Trainer:
                     f"{self.settings.plan} comes from a run that ended before {model.model} was trained; "
                     "finish that run first, with the command that began it"
                 )
-            return NetworkPlan(replay=model.fits[part].epochs, rung=model.fits[part].rung)
+            return NetworkPlan(replay=model.fits[part].epochs, tier=model.fits[part].tier)
         if self.deadline is None:
             return NetworkPlan(epochs=self.settings.epochs or recipe.epochs)
-        parts = len(self.labelled.parts)
-        one_part = model.seconds / parts
+        splits = len(self.training_data.splits)
+        one_part = model.seconds / splits
         later = sum(each.seconds for each in plan.models[plan.models.index(model) + 1 :])
         now = time.monotonic()
-        share = one_part / (one_part * (parts - part) + later)
+        share = one_part / (one_part * (splits - part) + later)
         return NetworkPlan(deadline=now + share * (self.deadline - now))
 
     def _write_run(
@@ -195,7 +195,7 @@ class Trainer:
         folder, classes = self.folder / recipe.name, self.competition.classes
         predictions = Predictions.load(folder / "predictions.npz")
         bare = [each.model if isinstance(each, OnFeatures) else each for each in fitted]
-        fits = tuple(Fit(each.rung, each.trained) for each in bare if isinstance(each, NeuralNetwork))
+        fits = tuple(Fit(each.tier, each.trained) for each in bare if isinstance(each, NeuralNetwork))
         run = Run(
             model=recipe.name,
             classifier=recipe.classifier.name if isinstance(recipe, ClassicalRecipe) else None,
@@ -203,9 +203,9 @@ class Trainer:
             fingerprint=key,
             validation=fingerprint(predictions.ids),
             classes=classes,
-            image_shape=self.labelled.images.shape[1:3],
-            members=tuple(member_name(number, len(fitted)) for number in range(len(fitted))),
-            score=score(predictions.probabilities, self.labelled.split.labels[self.labelled.validated]),
+            image_shape=self.training_data.images.shape[1:3],
+            fold_folders=tuple(fold_folder(number, len(fitted)) for number in range(len(fitted))),
+            score=score(predictions.probabilities, self.training_data.split.labels[self.training_data.validated]),
             seconds=time.monotonic() - begun,
             parameters=fitted[0].parameters,
             plan=replace(model, fits=fits),
@@ -216,6 +216,6 @@ class Trainer:
         return run
 
 
-def member_name(number: int, parts: int) -> str:
+def fold_folder(number: int, splits: int) -> str:
     """Where a fitted model lies below its run's folder: right there or, of several folds, in one each."""
-    return f"fold-{number + 1}" if parts > 1 else "."
+    return f"fold-{number + 1}" if splits > 1 else "."

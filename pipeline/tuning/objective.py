@@ -11,13 +11,13 @@ from optuna.pruners import MedianPruner
 from competition.errors import UserError
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import EPOCHS_AT_LEAST, OnEpoch
-from pipeline.models.recipe import ClassicalRecipe, Rung
-from pipeline.training.planning import TOO_SHORT, Task, classical_plan, products_a_second
+from pipeline.models.recipe import ClassicalRecipe, Tier
+from pipeline.training.planning import TOO_SHORT, Workload, classical_plan, products_a_second
 from pipeline.training.trainer import Trainer
 from pipeline.tuning.search_space import SearchSpace
 from pipeline.tuning.study import agreed
 
-IMAGES, RUNG = "images", "rung"  # attributes of a study: how many images its trials see, at which size and width
+IMAGES, TIER = "images", "tier"  # attributes of a study: how many images its trials see, at which size and width
 FIRST_TRIALS = 4  # which nothing is compared with
 
 
@@ -37,14 +37,14 @@ class Objective:
         begun = time.monotonic()
         recipe = self.space.recipe_with(self.space.suggest(trial))
         recipe = recipe.model_copy(update={"name": f"{recipe.name}, trial {trial.number}"})  # what the bar shows
-        labels, (train, validation) = self.trainer.labelled.split.labels, self.trainer.labelled.parts[0]
+        labels, (train, validation) = self.trainer.training_data.split.labels, self.trainer.training_data.splits[0]
         train = self.trainer.drawn(train, trial.study.user_attrs.get(IMAGES))
-        seen = self.trainer.labelled.images.subset(validation)
+        seen = self.trainer.training_data.images.subset(validation)
         with TemporaryDirectory() as folder:
             model = self.trainer.estimator(recipe, self._plan(trial.study), 0, Path(folder), self._reporter(trial))
-            model.fit(self.trainer.labelled.images.subset(train), labels[train], seen, labels[validation])
-        if isinstance(model, NeuralNetwork) and model.rung is not None:
-            agreed(trial.study, RUNG, model.rung.model_dump)
+            model.fit(self.trainer.training_data.images.subset(train), labels[train], seen, labels[validation])
+        if isinstance(model, NeuralNetwork) and model.tier is not None:
+            agreed(trial.study, TIER, model.tier.model_dump)
         accuracy = float((model.predict_proba(seen).argmax(axis=1) == labels[validation]).mean())
         print(f"trial {trial.number}: {accuracy:.4f} of validation right after {time.monotonic() - begun:.0f} s")
         return accuracy
@@ -80,19 +80,19 @@ class Objective:
             return None
         if self.seconds is None:
             return NetworkPlan(epochs=self.steps)
-        rung = study.user_attrs.get(RUNG)
-        return NetworkPlan(deadline=time.monotonic() + self.seconds, rung=rung and Rung(**rung))
+        tier = study.user_attrs.get(TIER)
+        return NetworkPlan(deadline=time.monotonic() + self.seconds, tier=tier and Tier(**tier))
 
-    def settle_images(self, study: Study, task: Task) -> None:
+    def settle_images(self, study: Study, workload: Workload) -> None:
         """Have all trials of a classical recipe see as many training images as the seconds of one hold.
 
         Raises UserError where these would be too few.
         """
         if self.seconds is not None and isinstance(self.space.recipe, ClassicalRecipe):
-            agreed(study, IMAGES, lambda: self._images_that_fit(task))
+            agreed(study, IMAGES, lambda: self._images_that_fit(workload))
 
-    def _images_that_fit(self, task: Task) -> int | None:
-        plan = classical_plan(self.space.recipe, task, self.seconds, products_a_second())
+    def _images_that_fit(self, workload: Workload) -> int | None:
+        plan = classical_plan(self.space.recipe, workload, self.seconds, products_a_second())
         if plan is None:
             raise UserError(f"{self.space.recipe.name}: {TOO_SHORT}; give more with --budget, or fewer --trials")
         return plan.images

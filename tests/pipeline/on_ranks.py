@@ -29,7 +29,7 @@ CONSTANT = {"name": "constant"}
 NORMS = ("none", "before")
 
 
-@distributed.together
+@distributed.distributed_main
 def main(arguments: list[str]) -> None:
     task, argument = arguments
     {"helpers": use_helpers, "train": train_both, "fail": fail}[task](argument)
@@ -101,11 +101,11 @@ def note_that_gloo_has_ended(file: Path) -> None:
 
 
 def train(folder: Path, norm: str) -> Training:
-    """Two phases, the second with two optimisers, and averaged weights; nothing is drawn at random but the batches."""
-    then = {"after": 1, "optimiser": {"name": "muon", "lr": 0.05}, "schedule": {"name": "one-cycle"}}
+    """Two stages, the second with two optimisers, and averaged weights; nothing is drawn at random but the batches."""
+    stages = {"after": 1, "optimiser": {"name": "muon", "lr": 0.05}, "schedule": {"name": "one-cycle"}}
     recipe = NeuralRecipe(
         name="small", summary="", kind="neural", network={"name": "cnn"}, epochs=4, batch_size=BATCH, averaging=0.2,
-        train="head", optimiser={"name": "adam", "lr": 0.003}, schedule=CONSTANT, then=[then],
+        train="head", optimiser={"name": "adam", "lr": 0.003}, schedule=CONSTANT, stages=[stages],
     )  # fmt: skip
     torch.manual_seed(0)
     network = build_network("cnn", CLASSES, (SIDE, SIDE), filters=[4, 6], norm=norm, pool=2, dense=[8])

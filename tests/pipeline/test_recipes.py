@@ -16,7 +16,7 @@ from torch import nn
 
 from competition.sources import open_competition
 from pipeline.data.predictions import Predictions
-from pipeline.data.training_data import open_labelled
+from pipeline.data.training_data import open_training_data
 from pipeline.models.networks.registry import build_network
 from pipeline.models.networks.weights import weights_file
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe, recipe_names
@@ -107,7 +107,7 @@ def trainer_for(folder: Path, weights: Path) -> Trainer:
     options = ["--competition", folder, "--work", folder.parent, "--epochs", 1, "--weights", weights]
     settings = train_settings([str(option) for option in options])
     competition = open_competition(**settings.source)
-    return Trainer(settings, CPU, competition, open_labelled(competition, settings), None)
+    return Trainer(settings, CPU, competition, open_training_data(competition, settings), None)
 
 
 def train(by: Trainer, name: str) -> ModelPlan:
@@ -123,7 +123,7 @@ def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trai
     train(by, name)
     run = read_run(by.folder / name)
     (model,) = run.models(by.folder / name, CPU)
-    images = by.labelled.images.subset(by.labelled.validated)
+    images = by.training_data.images.subset(by.training_data.validated)
     probabilities = model.predict_proba(images)
     assert probabilities.shape == (20, len(COMPETITIONS[competition]["classes"]))
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-4)
@@ -144,6 +144,6 @@ def training_accuracy(clear: Trainer, name: str, epochs: int) -> float:
     by = replace(clear, settings=replace(clear.settings, epochs=epochs))
     by.train(ModelPlan(name), Plan(by.competition.name, None, 0, None, None, None, ()))
     (model,) = read_run(by.folder / name).models(by.folder / name, CPU)
-    rows, _ = by.labelled.parts[0]
-    answers = model.predict_proba(by.labelled.images.subset(rows)).argmax(1)
-    return (answers == by.labelled.split.labels[rows]).mean()
+    rows, _ = by.training_data.splits[0]
+    answers = model.predict_proba(by.training_data.images.subset(rows)).argmax(1)
+    return (answers == by.training_data.split.labels[rows]).mean()

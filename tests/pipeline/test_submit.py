@@ -14,7 +14,7 @@ from competition.stand_in.faults import Fault
 from competition.stand_in.server import StandIn
 from competition.tables import load_competition
 from pipeline import submit as door
-from pipeline.kaggle import submitter as desk
+from pipeline.kaggle import submitter
 from pipeline.kaggle.ledger import HEADER, Note, sha256_of
 from tests.stand_in import CREDENTIALS, client_environment, hosted, kaggle, write_submission
 
@@ -141,7 +141,7 @@ def slow_rehearsal(make_competition, tmp_path, monkeypatch, capsys) -> Iterator[
     with StandIn(hosted(folder), tmp_path / "state", daily_limit=3) as server:
         for name, value in client_environment(server, tmp_path / "home").items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(desk, "POLL", 0.05)
+        monkeypatch.setattr(submitter, "POLL", 0.05)
         (tmp_path / "work").mkdir()
         yield Rehearsal(server, folder, tmp_path / "work", capsys)
         assert list(server.refused) == []
@@ -358,7 +358,7 @@ def test_a_failed_look_at_the_score_is_repeated(rehearsal):
 def test_a_score_that_does_not_come_is_looked_for_by_the_next_command(rehearsal, monkeypatch):
     file = rehearsal.csv()
     with monkeypatch.context() as patch:
-        patch.setattr(desk, "SCORING", 0.0)
+        patch.setattr(submitter, "SCORING", 0.0)
         assert "no score after" in rehearsal.fail(file)
     assert rehearsal.states() == ["pending"]
     assert "public score 1.0" in rehearsal.succeed(file)

@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from pipeline import tune
-from pipeline.models.recipe import RECIPES, Rung, load_recipe
+from pipeline.models.recipe import RECIPES, Tier, load_recipe
 from pipeline.settings import run_door
 from pipeline.tuning import search_space
 from pipeline.tuning.study import open_storage
@@ -193,8 +193,8 @@ def test_all_trials_train_at_one_size_and_width(tmp_path, insects, recipes, monk
     options = ("--work", tmp_path, "--model", "sprint", "--trials", 2, "--budget", "60s", "--storage", journal)
     assert status(*insects, *options) == 0
     attributes = study_of(journal).user_attrs
-    assert attributes.keys() == {"rung"}
-    assert Rung(**attributes["rung"]) in load_recipe(RECIPES / "sprint.toml").ladder
+    assert attributes.keys() == {"tier"}
+    assert Tier(**attributes["tier"]) in load_recipe(RECIPES / "sprint.toml").tiers
 
 
 def test_a_budget_that_holds_no_trial_is_said(tmp_path, insects, recipes, monkeypatch, capsys):

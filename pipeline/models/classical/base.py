@@ -35,7 +35,7 @@ class Classifier(ABC):
 
     grey: whether the three channels of every training image are equal; one of them is used then, and
         ``copies`` is 3.
-    mean, deviation: float64 ``[D]``, of those that standardise; the deviation of a value that never varies
+    mean, std: float64 ``[D]``, of those that standardise; the standard deviation of a value that never varies
         counts as 1.
     seen: the classes with training images, int64, ascending.
     temperature: what the scores are divided by before they become probabilities.
@@ -95,19 +95,19 @@ class Classifier(ABC):
         return flat
 
     def _measure(self, images: Images) -> None:
-        """Keep ``grey``, and the mean and deviation of each value."""
+        """Keep ``grey``, and the mean and standard deviation of each value."""
         self.grey = is_grey(images)
         values = int(np.prod(images.shape[1:])) // self.copies
         self._keep_scale(*pixel_sums(flat_chunks(images, self.grey), values), len(images))
 
     def _keep_scale(self, total: np.ndarray, squares: np.ndarray, count: int) -> None:
         self.mean, variance = mean_and_variance(total, squares, count)
-        self.deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
+        self.std = np.sqrt(np.where(variance > 0, variance, 1.0))
 
     def _standardised(self, flat: np.ndarray, dtype: type = np.float32) -> np.ndarray:
         """``flat`` (``[N, D]``) standardised; nothing as large as the result is made beside it."""
         design = np.subtract(flat, self.mean.astype(dtype), dtype=dtype)
-        design /= self.deviation.astype(dtype)
+        design /= self.std.astype(dtype)
         return design
 
     def _over_all_classes(self, scores: np.ndarray) -> np.ndarray:

@@ -72,8 +72,8 @@ class SelectedDescriptors(Features):
         self.projection = self._components(found)
         values = self._project(found)
         best = np.argsort(-variance_ratio(values, labels), kind="stable")[: self.count]
-        deviation = values[:, best].std(axis=0, dtype=np.float64)
-        self.projection = self.projection[:, best] / np.where(deviation > 0, deviation, 1)
+        std = values[:, best].std(axis=0, dtype=np.float64)
+        self.projection = self.projection[:, best] / np.where(std > 0, std, 1)
         return self
 
     def cost(self, images: int, values: int) -> float:

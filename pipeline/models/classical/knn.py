@@ -16,7 +16,7 @@ from pipeline.models.classical.components import (
     sample_size,
 )
 from pipeline.models.classical.nearest import NearestRows
-from pipeline.models.classical.pixels import Images, flat_chunks, stratified_rows
+from pipeline.models.classical.pixels import Images, flat_chunks, sample_by_class
 from pipeline.runtime.memory import total_memory
 
 METRICS = ("euclidean", "manhattan", "cosine")
@@ -36,7 +36,7 @@ class NearestNeighbours(Classifier):
     neighbours: the numbers of neighbours tried; those above the number of training images are left out, or that
         number itself is tried where none is left.
     metrics: any of ``METRICS``.
-    scale: ``standard`` for values standardised by their mean and deviation over train; ``unit`` for pixels / 255,
+    scale: ``standard`` for values standardised over train; ``unit`` for pixels / 255,
         which are searched as they are: no metric's order changes when all values are divided by the same.
     memory: bytes; None for half of what there is.
     components: float32 ``[D, p]``; None where the images themselves are searched.
@@ -106,7 +106,7 @@ class NearestNeighbours(Classifier):
         if needed <= self._memory:
             self.kept = self._flat(images)
             return
-        rows = stratified_rows(self.labels, sample_size(len(self.mean), self._memory), seed=0)
+        rows = sample_by_class(self.labels, sample_size(len(self.mean), self._memory), seed=0)
         self.components = principal_components(_as_floats(self._scaled(self._flat(images, rows))))
         print(
             f"knn: the pixels of all {len(images):,} training images take {needed / 1e9:.2g} GB and there are "

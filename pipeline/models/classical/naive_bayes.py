@@ -62,8 +62,8 @@ class GaussianNaiveBayes(NaiveBayes):
         total, squares = self._class_sums(images, labels)
         self._keep_scale(total.sum(axis=0), squares.sum(axis=0), len(labels))
         mean, variance = mean_and_variance(total, squares, counts[:, None])
-        self.class_mean = (mean - self.mean) / self.deviation
-        self.class_variance = variance / self.deviation**2 + VARIANCE_SMOOTHING
+        self.class_mean = (mean - self.mean) / self.std
+        self.class_variance = variance / self.std**2 + VARIANCE_SMOOTHING
 
     def _log_likelihood(self, flat: np.ndarray) -> np.ndarray:
         precision = 1 / self.class_variance

@@ -62,7 +62,7 @@ def mean_and_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray 
     return total / count, np.maximum(count * squares - total * total, 0) / (count * count)
 
 
-def stratified_rows(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+def sample_by_class(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
     """At most ``most`` rows, ascending; each class keeps its share, and at least one row if ``most`` allows."""
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     place = np.empty(len(labels))

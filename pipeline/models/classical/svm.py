@@ -15,7 +15,7 @@ from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.components import components_cost, principal_components, sample_size
 from pipeline.models.classical.discriminant import LANDMARKS, ClassSums, DiscriminantMachine, KernelMap
 from pipeline.models.classical.one_vs_one import Machine, Products
-from pipeline.models.classical.pixels import Images, chunks, flat_chunks, stratified_rows
+from pipeline.models.classical.pixels import Images, chunks, flat_chunks, sample_by_class
 from pipeline.runtime.memory import total_memory
 
 KERNELS = ("linear", "rbf")
@@ -23,7 +23,7 @@ STEEPER = 1_550  # images of a pair of classes, measured on CIFAR-10: 800 to 2,2
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class FittedPoint:
     """One point of the grid, trained: its machine, and its validation scores of all classes.
 
     support: rows of the training images that are an exact machine's support vectors; None for an approximate one.
@@ -145,7 +145,7 @@ class SupportVectorMachine(Classifier):
                 f"{self._memory / 1e9:.2g} for them: exact machines learn from {most:,}, drawn by class, approximate "
                 "ones from all; validation decides"
             )
-        rows = stratified_rows(labels, most, self.seed)
+        rows = sample_by_class(labels, most, self.seed)
         return rows[np.argsort(labels[rows], kind="stable")]
 
     def _kernels(self) -> list[str]:
@@ -156,7 +156,7 @@ class SupportVectorMachine(Classifier):
 
     def _exact_trials(
         self, images: Images, labels: np.ndarray, rows: np.ndarray, validation_images: Images
-    ) -> list[Trial]:
+    ) -> list[FittedPoint]:
         """Train every point on the images at ``rows``."""
         flat = self._flat(images, rows)
         self.gamma = 1 / max(1, np.count_nonzero(np.ptp(flat, axis=0)))
@@ -166,7 +166,7 @@ class SupportVectorMachine(Classifier):
             for name in self._kernels():
                 for point, machine, support in self._exact_machines(name, train, labels[rows]):
                     scores = self._validation_scores(validation, name, machine, support)
-                    trials.append(Trial(point, machine, scores, rows[support]))
+                    trials.append(FittedPoint(point, machine, scores, rows[support]))
                     bar.update()
         return trials
 
@@ -200,9 +200,9 @@ class SupportVectorMachine(Classifier):
         scores = [machine.scores(self._kernel(piece, name)) for piece in pieces]
         return self._over_all_classes(np.concatenate(scores))
 
-    def _approximate_trials(self, images: Images, labels: np.ndarray, validation_images: Images) -> list[Trial]:
+    def _approximate_trials(self, images: Images, labels: np.ndarray, validation_images: Images) -> list[FittedPoint]:
         """Train every point on all images, those of one kernel from the same sums."""
-        rows = stratified_rows(labels, sample_size(len(self.mean), self._memory), self.seed)
+        rows = sample_by_class(labels, sample_size(len(self.mean), self._memory), self.seed)
         sample = self._standardised(self._flat(images, rows))
         self.components = principal_components(sample, self.seed)
         maps = {name: KernelMap.fit(name, self._reduced(sample), self.gamma, self.seed) for name in self._kernels()}
@@ -214,7 +214,7 @@ class SupportVectorMachine(Classifier):
             for point in self._points(name):
                 machine = maps[name].machine(*sums[name].discriminants(penalty=1 / (2 * point["C"])))
                 scores = self._over_all_classes(machine.scores(validation, self.gamma))
-                trials.append(Trial({**point, "machine": "approximate"}, machine, scores))
+                trials.append(FittedPoint({**point, "machine": "approximate"}, machine, scores))
         return trials
 
     def _class_sums(self, maps: dict[str, KernelMap], images: Images, labels: np.ndarray) -> dict[str, ClassSums]:
@@ -234,7 +234,7 @@ class SupportVectorMachine(Classifier):
         """Principal components, float64 ``[n, p]``, of standardised values ``[n, D]``."""
         return (standardised @ self.components).astype(np.float64)
 
-    def _keep(self, trial: Trial, images: Images) -> None:
+    def _keep(self, trial: FittedPoint, images: Images) -> None:
         """Keep of a trial what predicting takes."""
         self.chosen = trial.point
         vars(self).update(vars(trial.machine))

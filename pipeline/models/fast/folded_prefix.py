@@ -16,7 +16,7 @@ from pipeline.models.fast.inference import prepared
 START, REST = 0, 1
 
 
-def with_start_prepared(network: nn.Module, device: torch.device) -> nn.Module:
+def with_folded_prefix(network: nn.Module, device: torch.device) -> nn.Module:
     """The network in training mode, sharing all that learns; it answers the same but for rounding.
 
     The start reaches to the first layer that learns, or that is random in training. The network itself is returned

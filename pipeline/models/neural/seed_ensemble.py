@@ -1,4 +1,4 @@
-"""An ensemble: networks that differ in their seed alone, as many as the rung of the recipe's ladder says."""
+"""An ensemble: networks that differ in their seed alone, as many as the tier of the recipe's tiers says."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +13,10 @@ from pipeline.models.neural.time_budget import trainings
 SEEDS_APART = 1000  # so that no other seed of the command line, and no fold, has the same networks
 
 
-class NetworkEnsemble(NeuralNetwork):
-    """The network that lies in ``folder``, and the others of its rung in ``member-2`` and so on below it.
+class SeedEnsemble(NeuralNetwork):
+    """The network that lies in ``folder``, and the others of its tier in ``seed-2`` and so on below it.
 
-    The first one chooses the rung; the deadline is shared equally. Predictions are the mean of all.
+    The first one chooses the tier; the deadline is shared equally. Predictions are the mean of all.
     ``trained`` and a replay hold the epochs of all, one after the other.
     """
 
@@ -27,20 +27,20 @@ class NetworkEnsemble(NeuralNetwork):
         whole = self.plan
         self.plan = _plan_of(0, whole)
         super().fit(*sample)
-        self.others = tuple(self._other(number, whole).fit(*sample) for number in range(1, self.members))
+        self.others = tuple(self._other(number, whole).fit(*sample) for number in range(1, self.seeds))
         self.trained = sum((other.trained for other in self.others), self.trained)
         return self
 
     def _other(self, number: int, whole: NetworkPlan) -> NeuralNetwork:
-        plan = replace(_plan_of(number, whole), rung=self.rung)
-        return self.another(_place(self.folder, number), plan=plan, seed=self.seed + number * SEEDS_APART)
+        plan = replace(_plan_of(number, whole), tier=self.tier)
+        return self.clone(_place(self.folder, number), plan=plan, seed=self.seed + number * SEEDS_APART)
 
     def predict_proba(self, images: np.ndarray, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
-        """float32 ``[N, classes]``, the mean over the members."""
+        """float32 ``[N, classes]``, the mean over the seeds."""
         total = super().predict_proba(images, test_time_views, title)
         for other in self.others:
             total += other.predict_proba(images, test_time_views, title)
-        return total / self.members
+        return total / self.seeds
 
     @property
     def parameters(self) -> int:
@@ -54,14 +54,14 @@ class NetworkEnsemble(NeuralNetwork):
     @classmethod
     def load(cls, folder: Path, device: torch.device | None = None) -> Self:
         model = super().load(folder, device)
-        model.others = tuple(NeuralNetwork.load(_place(folder, n), device) for n in range(1, model.members))
+        model.others = tuple(NeuralNetwork.load(_place(folder, n), device) for n in range(1, model.seeds))
         return model
 
 
 def _plan_of(number: int, whole: NetworkPlan) -> NetworkPlan:
     replay = None if whole.replay is None else trainings(whole.replay)[number]
-    return replace(whole, member=number, replay=replay)
+    return replace(whole, seed_number=number, replay=replay)
 
 
 def _place(folder: Path, number: int) -> Path:
-    return folder / f"member-{number + 1}"
+    return folder / f"seed-{number + 1}"

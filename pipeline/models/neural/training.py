@@ -17,20 +17,20 @@ from tqdm import tqdm
 from competition.errors import UserError
 from pipeline.data.augment import Augmentation
 from pipeline.data.cache import ImageCache, rows_of
-from pipeline.data.resized_images import HeldImages
+from pipeline.data.resized_images import ResizedImages
 from pipeline.models.fast.depthwise import learn_in_float32
-from pipeline.models.fast.folded_prefix import with_start_prepared
+from pipeline.models.fast.folded_prefix import with_folded_prefix
 from pipeline.models.fast.inference import predict
 from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.prefetch import prefetched
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.neural.schedules import LearningRate
-from pipeline.models.neural.stages import freeze, stretch_at, stretches, train_mode
+from pipeline.models.neural.stages import freeze, span_at, stage_spans, train_mode
 from pipeline.models.neural.time_budget import Epoch, OnEpoch
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import compiled, mixed_precision, room_for_images
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Training:
         self.full, self.device, self.seed, self.folder = full, device, seed, folder
         self.on_epoch = on_epoch
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
-        self.stretches = stretches(recipe)
+        self.stage_spans = stage_spans(recipe)
         self.frozen = frozenset(name for name, weights in network.named_parameters() if not weights.requires_grad)
         self.enter(0)
         self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
@@ -108,31 +108,31 @@ class Training:
         """The network that validation and the checkpoint see: the averaged one where there is one."""
         return self.averaged.module if self.averaged is not None else self.network
 
-    def enter(self, phase: int) -> None:
-        """Begin the phase of that number, with a new optimiser, on the weights as they are."""
-        self.phase, stretch = phase, self.stretches[phase]
-        freeze(self.network, stretch.phase.train, self.frozen)
+    def enter(self, stage: int) -> None:
+        """Begin the stage of that number, with a new optimiser, on the weights as they are."""
+        self.stage, span = stage, self.stage_spans[stage]
+        freeze(self.network, span.stage.train, self.frozen)
         train_mode(self.network)
-        self.optimisers = build_optimisers(self.network, stretch.phase.optimiser)
-        self.learning_rate = LearningRate(stretch.phase.schedule, self.optimisers, stretch.epochs)
+        self.optimisers = build_optimisers(self.network, span.stage.optimiser)
+        self.learning_rate = LearningRate(span.stage.schedule, self.optimisers, span.epochs)
 
     def join_ranks(self) -> None:
-        """Begin with the main rank's weights, and learn what this phase lets learn from all ranks' images.
+        """Begin with the main rank's weights, and learn what this stage lets learn from all ranks' images.
 
         Anew in each epoch, so that a resumed training sums gradients in the same order as an uninterrupted one.
         """
-        learner = self.compiled or with_start_prepared(self.network, self.device)
-        self.learner = distributed.learning_together(learner)
+        learner = self.compiled or with_folded_prefix(self.network, self.device)
+        self.learner = distributed.wrap_ddp(learner)
 
     def run(self, train: LabelledImages, validation: LabelledImages, epochs: Iterable[Epoch], title: str) -> None:
         """Train over ``epochs`` and leave the best-on-validation weights in the network."""
         done = self.epochs[-1].end if self.epochs else 0.0
-        train = replace(train, images=HeldImages(train.images, self.device, room_for_images(self.device)))
+        train = replace(train, images=ResizedImages(train.images, self.device, room_for_images(self.device)))
         with tqdm(total=1 + 1e-9, initial=done, desc=title, bar_format=BAR, leave=False) as bar:
             for epoch in distributed.each_from_main(epochs):
                 begun = time.monotonic()
-                if (phase := stretch_at(self.stretches, epoch.start)) != self.phase:
-                    self.enter(phase)
+                if (stage := span_at(self.stage_spans, epoch.start)) != self.stage:
+                    self.enter(stage)
                 loss, accuracy = self._train_epoch(train, epoch, bar)
                 speed = epoch.batches * self.recipe.batch_size / (time.monotonic() - begun)
                 self._close_epoch(epoch, loss, accuracy, validation, begun, speed)
@@ -168,7 +168,7 @@ class Training:
         batch: images in the parts of all ranks, over which the gradient is to be the mean.
         """
         targets = torch.from_numpy(labels).to(self.device, non_blocking=True)
-        self.learning_rate.before_step(self.stretches[self.phase].local(progress))
+        self.learning_rate.before_step(self.stage_spans[self.stage].local(progress))
         with mixed_precision(self.device):
             logits = self.learner(self.normalise(images, self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
@@ -199,12 +199,12 @@ class Training:
         """
         rng = np.random.default_rng((self.seed, number, distributed.rank()))
         size, first = self.recipe.batch_size, sum(epoch.batches for epoch in self.epochs)
-        a_pass = max(1, len(train) // size)
+        steps_per_epoch = max(1, len(train) // size)
         order = None
         for step in range(first, first + epoch.batches):
-            if order is None or step % a_pass == 0:
-                order = np.random.default_rng((self.seed, step // a_pass, 0)).permutation(len(train))
-            batch = order[step % a_pass * size :][:size]
+            if order is None or step % steps_per_epoch == 0:
+                order = np.random.default_rng((self.seed, step // steps_per_epoch, 0)).permutation(len(train))
+            batch = order[step % steps_per_epoch * size :][:size]
             rows = np.sort(batch[distributed.share(len(batch))])
             images = train.images.batch(rows, *scaled(self.full, epoch.size))
             yield self.augment(images, rng), train.labels[rows], len(batch)
@@ -254,13 +254,13 @@ class Training:
         writer = csv.DictWriter(text, list(asdict(self.history[0])), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: _short(v) for k, v in asdict(record).items()} for record in self.history)
-        with written(self.folder / "history.csv") as path:
+        with atomic_write(self.folder / "history.csv") as path:
             path.write_text(text.getvalue(), encoding="utf-8")
 
     def save_state(self) -> None:
         """Write all that an interrupted training needs to go on."""
         state = {
-            "phase": self.phase,
+            "stage": self.stage,
             "network": self.network.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -271,7 +271,7 @@ class Training:
             "best_accuracy": self.best_accuracy,
             "best_weights": self.best_weights,
         }
-        with written(self._checkpoint) as path:
+        with atomic_write(self._checkpoint) as path:
             torch.save(state, path)
 
     def resume(self) -> None:
@@ -288,7 +288,7 @@ class Training:
             raise of_another_version(self._checkpoint) from None
 
     def _take_up(self, state: dict) -> None:
-        self.enter(state["phase"])
+        self.enter(state["stage"])
         self.network.load_state_dict(state["network"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])

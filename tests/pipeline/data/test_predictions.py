@@ -32,7 +32,7 @@ def test_the_file_needs_no_pickle_and_saving_twice_gives_the_same_bytes(predicti
 
 
 def test_the_winner_is_the_likeliest_class(predictions):
-    assert predictions.winners.tolist() == [0, 2, 1]
+    assert predictions.predicted_labels.tolist() == [0, 2, 1]
 
 
 def test_rows_follow_their_ids_into_another_order(predictions):

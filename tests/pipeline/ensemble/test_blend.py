@@ -31,7 +31,7 @@ def models(labels) -> dict[str, Predictions]:
 
 
 def accuracy(predictions: Predictions, ids: tuple[str, ...], labels: np.ndarray) -> float:
-    return float((predictions.aligned_to(ids).winners == labels).mean())
+    return float((predictions.aligned_to(ids).predicted_labels == labels).mean())
 
 
 def test_a_blend_that_would_not_hold_on_unseen_images_is_the_best_model_alone():

@@ -31,8 +31,8 @@ def contest(classes: tuple[Label, ...] = (0, 3, 10), ids: tuple[str, ...] = IDS,
     )
 
 
-def answers(winners: list[int], classes: int = 3, ids: tuple[str, ...] = IDS) -> Predictions:
-    return Predictions(ids, np.eye(classes)[winners] * 0.8 + 0.2 / classes)
+def answers(predicted_labels: list[int], classes: int = 3, ids: tuple[str, ...] = IDS) -> Predictions:
+    return Predictions(ids, np.eye(classes)[predicted_labels] * 0.8 + 0.2 / classes)
 
 
 @pytest.fixture
@@ -250,9 +250,9 @@ names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 @given(st.lists(names.filter(str.strip), min_size=2, max_size=5, unique=True), st.data())
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_classes_are_called_what_is_written_reads_back_unchanged(tmp_path, classes, data):
-    winners = data.draw(st.lists(st.integers(0, len(classes) - 1), min_size=4, max_size=4))
+    predicted_labels = data.draw(st.lists(st.integers(0, len(classes) - 1), min_size=4, max_size=4))
     competition = contest(classes=tuple(sorted(classes)))
-    write_submission(competition, answers(winners, len(classes)), tmp_path / "s.csv")
+    write_submission(competition, answers(predicted_labels, len(classes)), tmp_path / "s.csv")
     with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[1:] == [[name, competition.classes[c]] for name, c in zip(IDS, winners, strict=True)]
+    assert rows[1:] == [[name, competition.classes[c]] for name, c in zip(IDS, predicted_labels, strict=True)]

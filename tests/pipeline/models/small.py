@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.networks.registry import build_network
-from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
+from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
 
 CLASSES = 4
 ARGUMENTS = {
@@ -27,7 +27,7 @@ def draw(count: int, seed: int, shape: tuple[int, int] = (16, 16)) -> tuple[np.n
 
 
 LADDER = [{"size": 0.5, "width": 8}, {"size": 1.0, "width": 8}, {"size": 1.0, "width": 12}]
-NARROW = Rung(size=1.0, width=8)
+NARROW = Tier(size=1.0, width=8)
 SAMPLE: Sample = *draw(64, seed=1), *draw(24, seed=2)
 
 

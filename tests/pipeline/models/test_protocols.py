@@ -1,4 +1,4 @@
-"""The protocols of the recipes: phases, transfer, grids, grey images."""
+"""The protocols of the recipes: stages, transfer, grids, grey images."""
 
 import csv
 import time
@@ -19,7 +19,7 @@ TWO_PHASES = {
     "epochs": 4,
     "train": "head",
     "optimiser": {"name": "adam", "lr": 1e-2},
-    "then": [{"after": 2, "optimiser": {"name": "sgd", "lr": 1e-3}, "schedule": {"name": "constant"}}],
+    "stages": [{"after": 2, "optimiser": {"name": "sgd", "lr": 1e-3}, "schedule": {"name": "constant"}}],
 }
 GRID = [{"optimiser": {"lr": lr}, "network": {"filters": [filters]}} for lr, filters in ((1e-2, 4), (1e-9, 6))]
 
@@ -67,7 +67,7 @@ def test_the_frozen_phase_leaves_the_trunk_as_it_is_and_the_next_one_does_not(tm
     fresh = network(tmp_path / "fresh", recipe(), plan=NetworkPlan(replay=()))
     fresh.shape, fresh.normalisation = (16, 16), _unit()
     start = fresh._build_network().state_dict()
-    first = network(tmp_path / "first", recipe(**TWO_PHASES | {"then": []})).fit(*SAMPLE)
+    first = network(tmp_path / "first", recipe(**TWO_PHASES | {"stages": []})).fit(*SAMPLE)
     both = network(tmp_path / "both", recipe(**TWO_PHASES)).fit(*SAMPLE)
     trunk = [name for name in start if name.startswith("features.")]
     assert all(torch.equal(state(first)[name], start[name]) for name in trunk)

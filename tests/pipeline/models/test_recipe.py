@@ -116,7 +116,7 @@ def test_a_recipe_that_could_not_be_read_again_leaves_what_was_there(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["mine.toml"]
 
 
-TOO_LATE = """[[then]]
+TOO_LATE = """[[stages]]
 after = 3
 optimiser = { name = "sgd", lr = 0.1 }
 schedule = { name = "constant" }"""
@@ -135,7 +135,7 @@ schedule = { name = "constant" }"""
         ('name = "sgd"', 'name = "lion"', "optimiser.name: "),
         ('name = "constant"', 'name = "one-cycle"\nwarmup = 1.5', "schedule.warmup: "),
         ("batch_size = 16", 'batch_size = 16\nname = "other"', "name"),
-        ('name = "constant"', f'name = "constant"\n{TOO_LATE}', "then: "),
+        ('name = "constant"', f'name = "constant"\n{TOO_LATE}', "stages: "),
     ],
 )
 def test_a_wrong_key_is_refused_in_one_line_naming_file_and_key(tmp_path, line, replacement, words):

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from competition.tables import load_competition
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend
-from pipeline.report.context import Answers
+from pipeline.report.context import ReportContext
 from pipeline.report.page import write_report
 from pipeline.training.planning import ModelPlan
 from pipeline.training.runs import Run
@@ -45,7 +45,7 @@ def _run(folder: Path, model: str, classifier: str | None, predictions: Predicti
         validation="",
         classes=CLASSES,
         image_shape=(16, 16),
-        members=(".",),
+        fold_folders=(".",),
         score=score(predictions.probabilities, labels),
         seconds=12.0,
         parameters=1_234,
@@ -54,7 +54,7 @@ def _run(folder: Path, model: str, classifier: str | None, predictions: Predicti
 
 
 @pytest.fixture(scope="session")
-def answers(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Answers:
+def context(tmp_path_factory: pytest.TempPathFactory, make_competition) -> ReportContext:
     """Forty validation images, a network with a history, a classifier with a curve, and an older figure."""
     place = tmp_path_factory.mktemp("report")
     competition = load_competition(make_competition(place / "odd", classes=CLASSES, train=45, val=40, test=10))
@@ -72,7 +72,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Answe
     save_file({"mean": np.zeros(1)}, runs_folder / "neighbours" / "model.safetensors", facts)
     (place / "submission" / "report").mkdir(parents=True)
     (place / "submission" / "report" / "forgotten.png").touch()
-    return Answers(
+    return ReportContext(
         competition=competition,
         runs=runs,
         runs_folder=runs_folder,
@@ -86,5 +86,5 @@ def answers(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Answe
 
 
 @pytest.fixture(scope="session")
-def page(answers: Answers) -> Path:
-    return write_report(answers)
+def page(context: ReportContext) -> Path:
+    return write_report(context)

@@ -5,10 +5,10 @@ from sklearn.metrics import precision_score, roc_auc_score, roc_curve
 from pipeline.report.evaluation import Confusion, Evaluation
 
 
-def answered(labels: list[int], winners: list[int], classes: int = 3, sure: float = 0.8) -> Evaluation:
+def answered(labels: list[int], predicted_labels: list[int], classes: int = 3, sure: float = 0.8) -> Evaluation:
     """An evaluation of answers given with probability ``sure``, the rest spread over the other classes."""
     probabilities = np.full((len(labels), classes), (1 - sure) / (classes - 1))
-    probabilities[np.arange(len(labels)), winners] = sure
+    probabilities[np.arange(len(labels)), predicted_labels] = sure
     return Evaluation(probabilities, np.array(labels))
 
 
@@ -41,7 +41,7 @@ def test_a_class_with_nothing_to_measure_on_has_no_figure():
 
 
 def test_macro_precision_is_scikit_learns_over_the_classes_there_or_predicted(drawn):
-    expected = precision_score(drawn.labels, drawn.winners, average="macro", zero_division=0)
+    expected = precision_score(drawn.labels, drawn.predicted_labels, average="macro", zero_division=0)
     assert drawn.precision_macro == pytest.approx(expected)
     assert answered([0, 0, 1], [0, 0, 0], classes=4).precision_macro == pytest.approx((2 / 3 + 0) / 2)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.report import figures
-from pipeline.report.figure_folder import Album
+from pipeline.report.figure_folder import FigureFolder
 
 MANY = [f"a class with the long name {number:03d}" for number in range(141)]
 
@@ -78,7 +78,7 @@ def test_images_lie_in_a_contact_sheet_pixel_for_pixel(columns, count):
 def test_any_name_can_be_drawn(tmp_path, name):
     with figures.style():
         figure = figures.confusion(np.eye(3, dtype=int), [name, "b", "c"], name)
-        assert Album(tmp_path).add("figure", figure, "alt").width == 1050
+        assert FigureFolder(tmp_path).add("figure", figure, "alt").width == 1050
 
 
 def test_the_font_knows_what_it_cannot_draw():

@@ -58,8 +58,8 @@ def rows(page: Path) -> list[list[str]]:
     return [re.findall(r"<td.*?>(.*?)</td>", row) for row in found]
 
 
-def test_the_page_is_whole_and_lies_beside_the_submission(answers, page, parsed):
-    assert page == answers.submission.with_name("report.html")
+def test_the_page_is_whole_and_lies_beside_the_submission(context, page, parsed):
+    assert page == context.submission.with_name("report.html")
     assert parsed.open == []
     assert parsed.elements[0][0] == "html"
 
@@ -103,29 +103,29 @@ def test_class_names_are_shown_as_they_are_and_never_as_markup(parsed):
     assert not parsed.all("script")
 
 
-def test_a_class_that_the_figures_cannot_spell_has_a_number_there_and_on_the_page(answers):
-    place = answers.competition.classes.index("猫")
-    assert answers.drawn_names[place] == f"no. {place}"
-    assert answers.class_names[place] == f"no. {place}: 猫"
+def test_a_class_that_the_figures_cannot_spell_has_a_number_there_and_on_the_page(context):
+    place = context.competition.classes.index("猫")
+    assert context.drawn_names[place] == f"no. {place}"
+    assert context.class_names[place] == f"no. {place}: 猫"
 
 
 def test_the_table_of_models_begins_with_the_blend_and_the_best(page):
     assert [row[0] for row in rows(page) if len(row) == 10] == ["blend", "network", "neighbours"]
 
 
-def test_a_row_of_the_table_tells_what_the_run_measured(answers, page):
+def test_a_row_of_the_table_tells_what_the_run_measured(context, page):
     row = next(row for row in rows(page) if len(row) == 10 and row[0] == "network")
     _, accuracy, interval, precision, f1, loss, seconds, an_epoch, parameters, reported = row
-    score = answers.runs["network"].score
+    score = context.runs["network"].score
     assert (accuracy, interval) == (f"{score.accuracy:.4f}", f"{score.low:.3f}–{score.high:.3f}")
-    assert precision == f"{answers.evaluations['network'].precision_macro:.3f}"
+    assert precision == f"{context.evaluations['network'].precision_macro:.3f}"
     assert (f1, loss) == (f"{score.f1_macro:.3f}", f"{score.log_loss:.3f}")
     assert (seconds, an_epoch, parameters, reported) == ("12.0", "3.0", "1,234", "0.890")
 
 
 @pytest.mark.parametrize("model", ["blend", "network", "neighbours"])
-def test_a_class_table_holds_the_figures_of_each_class(answers, page, model):
-    evaluation, place = answers.evaluations[model], answers.competition.classes.index("$x^")
+def test_a_class_table_holds_the_figures_of_each_class(context, page, model):
+    evaluation, place = context.evaluations[model], context.competition.classes.index("$x^")
     measured = (evaluation.precision, evaluation.recall, evaluation.f1, evaluation.auc)
     figures = [str(evaluation.support[place]), *(measure(values[place]) for values in measured)]
     assert ["<bdi>$x^</bdi>", *figures] in rows(page)
@@ -142,12 +142,12 @@ def test_the_page_says_what_its_numbers_are_measured_on(parsed):
     assert "The expected accuracy was measured on parts of them that the selection of the blend did not see" in words
 
 
-def test_the_images_of_each_split_are_counted(answers, parsed, tmp_path):
-    classes = f"{len(answers.competition.classes)} classes"
+def test_the_images_of_each_split_are_counted(context, parsed, tmp_path):
+    classes = f"{len(context.competition.classes)} classes"
     assert f"45 training, 40 validation and 10 test images of {classes}." in " ".join(parsed.text.split())
-    val = answers.competition.val
-    held_out = replace(answers.competition, train=val, val=val.take([]))
-    page = write_report(replace(answers, competition=held_out, submission=tmp_path / "submission.csv"))
+    val = context.competition.val
+    held_out = replace(context.competition, train=val, val=val.take([]))
+    page = write_report(replace(context, competition=held_out, submission=tmp_path / "submission.csv"))
     lead = f"40 training and 10 test images of {classes}; 40 of the training images validate."
     assert lead in " ".join(Page(page).text.split())
 

@@ -22,15 +22,15 @@ def paths(tmp_path) -> list[Path]:
 
 
 def test_sizes_and_channels_are_those_of_the_images_that_can_be_read(paths):
-    look = pictures.look_at(paths)
+    look = pictures.image_stats(paths)
     assert look.images == 2
     assert look.sizes == {(10, 20): 1, (8, 8): 1}
     assert look.mean == pytest.approx([125, 0, 25])
-    assert look.deviation == pytest.approx([125, 0, 25])
+    assert look.std == pytest.approx([125, 0, 25])
 
 
 def test_a_large_split_is_sampled(paths):
-    assert pictures.look_at([paths[0]] * (pictures.SAMPLED + 5)).images == pictures.SAMPLED
+    assert pictures.image_stats([paths[0]] * (pictures.SAMPLED + 5)).images == pictures.SAMPLED
 
 
 def test_a_tile_holds_the_whole_image_on_white(paths):

@@ -69,7 +69,7 @@ def test_without_torchrun_one_process_has_all_the_rows_and_makes_everything_itse
     assert list(distributed.each_from_main([1, 2])) == [1, 2]
     assert distributed.from_each("mine") == ["mine"]
     network = object()
-    assert distributed.learning_together(network) is network
+    assert distributed.wrap_ddp(network) is network
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
@@ -128,9 +128,9 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ranks_learn_from_parts_of_unequal_size_what_one_process_learns(learnt, tmp_path, native_bfloat16):
     native_bfloat16(False)
     alone = on_ranks.train(tmp_path, "none")
-    with np.load(learnt / "none.npz") as together:
+    with np.load(learnt / "none.npz") as distributed_main:
         for name, value in alone.network.state_dict().items():
-            np.testing.assert_allclose(together[name], value.numpy(), rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(distributed_main[name], value.numpy(), rtol=1e-3, atol=1e-4)
     theirs = rows(learnt / "none" / "history.csv")
     assert [float(row["loss"]) for row in theirs] == pytest.approx([record.loss for record in alone.history], rel=1e-3)
 
@@ -219,7 +219,7 @@ def test_a_budget_is_kept_by_the_main_ranks_clock(insects, tmp_path):
     on_many(2, tmp_path / "logs", TRAIN, *options, "--budget", "20s")
     (model,) = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())["models"]
     (fit,) = model["fits"]
-    assert fit["rung"] is not None
+    assert fit["tier"] is not None
     assert fit["epochs"][-1]["end"] == 1
     assert len(fit["epochs"]) == len(rows(tmp_path / "runs" / "insects" / "sprint" / "history.csv"))
 

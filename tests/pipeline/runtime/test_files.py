@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipeline.runtime.files import written
+from pipeline.runtime.files import atomic_write
 
 
 def test_a_file_appears_under_its_name_once_it_is_whole(tmp_path):
     path = tmp_path / "new" / "folder" / "scores.csv"
-    with written(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("model,accuracy\n")
         assert not path.exists()
         assert temporary.parent == path.parent
@@ -19,7 +19,7 @@ def test_a_file_appears_under_its_name_once_it_is_whole(tmp_path):
 def test_an_interruption_leaves_the_former_file_and_no_other(tmp_path, error):
     path = tmp_path / "plan.json"
     path.write_text("former")
-    with pytest.raises(error), written(path) as temporary:
+    with pytest.raises(error), atomic_write(path) as temporary:
         temporary.write_text("half of the n")
         raise error
     assert path.read_text() == "former"
@@ -27,7 +27,7 @@ def test_an_interruption_leaves_the_former_file_and_no_other(tmp_path, error):
 
 
 def test_a_first_file_that_is_interrupted_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError), written(tmp_path / "history.csv") as temporary:
+    with pytest.raises(ValueError), atomic_write(tmp_path / "history.csv") as temporary:
         temporary.write_text("half")
         raise ValueError
     assert list(tmp_path.iterdir()) == []
@@ -36,6 +36,6 @@ def test_a_first_file_that_is_interrupted_leaves_nothing(tmp_path):
 def test_the_former_file_is_replaced(tmp_path):
     path = tmp_path / "run.json"
     for text in ("former", "latter"):
-        with written(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text)
     assert path.read_text() == "latter"

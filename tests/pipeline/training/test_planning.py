@@ -8,27 +8,27 @@ import pytest
 from competition.errors import UserError
 from competition.spec import Competition, Split
 from pipeline.models.neural.time_budget import Epoch
-from pipeline.models.recipe import Rung, choose_recipes
+from pipeline.models.recipe import Tier, choose_recipes
 from pipeline.settings import train_settings
 from pipeline.training.planning import (
     PORTFOLIO,
     Fit,
     ModelPlan,
     Plan,
-    Task,
+    Workload,
     clock,
     make_plan,
     portfolio,
     products_a_second,
 )
 
-SMALL = Task(train_images=200, validation_images=50, values=16 * 16 * 3, classes=4, folds=1)
-HUGE = Task(train_images=10**8, validation_images=1000, values=64 * 64 * 3, classes=10, folds=1)
+SMALL = Workload(train_images=200, validation_images=50, values=16 * 16 * 3, classes=4, folds=1)
+HUGE = Workload(train_images=10**8, validation_images=1000, values=64 * 64 * 3, classes=10, folds=1)
 CLASSICAL = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 
 NOTHING = Split("none", (), ())
 CARS = Competition("cars", "Image", "Class", (0, 1), NOTHING, NOTHING, NOTHING, (), symmetries="all")
-FIT = Fit(Rung(size=0.5, width=16), (Epoch(32, 10, 0.0, 1 / 3), Epoch(64, 7, 1 / 3, 1.0)))
+FIT = Fit(Tier(size=0.5, width=16), (Epoch(32, 10, 0.0, 1 / 3), Epoch(64, 7, 1 / 3, 1.0)))
 PLAN = Plan(
     competition="cars",
     symmetries="all",
@@ -44,8 +44,8 @@ PLAN = Plan(
 )
 
 
-def plan(names: tuple[str, ...], task: Task, seconds: float | None) -> Plan:
-    return make_plan(choose_recipes(list(names)), train_settings([]), CARS, task, seconds)
+def plan(names: tuple[str, ...], workload: Workload, seconds: float | None) -> Plan:
+    return make_plan(choose_recipes(list(names)), train_settings([]), CARS, workload, seconds)
 
 
 def test_a_plan_comes_back_as_it_was_written(tmp_path):
@@ -129,8 +129,8 @@ def test_a_generous_budget_gives_every_model_all_images_and_the_networks_the_res
 
 
 @pytest.mark.parametrize("task", [SMALL, HUGE, replace(HUGE, folds=5)], ids=["small", "huge", "folds"])
-def test_estimates_add_up_to_no_more_than_the_seconds_there_are(task):
-    shared = plan(PORTFOLIO, task, 60.0)
+def test_estimates_add_up_to_no_more_than_the_seconds_there_are(workload):
+    shared = plan(PORTFOLIO, workload, 60.0)
     assert sum(model.seconds for model in shared.models) <= 60 * (1 + 1e-9)
     assert all(model.seconds > 0 for model in shared.models)
     assert [model.seconds for model in shared.models] == sorted(model.seconds for model in shared.models)
@@ -158,8 +158,8 @@ def test_more_time_buys_more_images():
 
 
 def test_a_classical_model_without_time_for_a_few_images_a_class_is_left_out_with_the_reason(capsys):
-    task = replace(HUGE, classes=100_000)
-    shared = plan(("dhc-svm", "sprint"), task, 5.0)
+    workload = replace(HUGE, classes=100_000)
+    shared = plan(("dhc-svm", "sprint"), workload, 5.0)
     assert [(model.model, model.seconds) for model in shared.models] == [("sprint", pytest.approx(5.0))]
     assert set(shared.left_out) == {"dhc-svm"}
     assert shared.left_out["dhc-svm"] in capsys.readouterr().out

@@ -16,10 +16,10 @@ TRANSFER = load_recipe(RECIPES / "animals-transfer-head.toml")
 
 def finish(runs: Path, competition: str, age: int, model: str = TRANSFER.transfer_from, folds: int = 1) -> Path:
     """A finished run, ``age`` seconds old."""
-    members = tuple(f"fold-{number}" for number in range(1, folds + 1)) if folds > 1 else (".",)
+    fold_folders = tuple(f"fold-{number}" for number in range(1, folds + 1)) if folds > 1 else (".",)
     run = Run(
         model=model, classifier=None, features=None, fingerprint="", validation="", classes=("a", "b"),
-        image_shape=(8, 8), members=members, score=Score(0.5, 0.4, 0.6, 0.5, 1.0), seconds=1.0, parameters=1,
+        image_shape=(8, 8), fold_folders=fold_folders, score=Score(0.5, 0.4, 0.6, 0.5, 1.0), seconds=1.0, parameters=1,
         plan=ModelPlan(model),
     )  # fmt: skip
     folder = runs / competition / model

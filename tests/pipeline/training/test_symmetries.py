@@ -10,10 +10,10 @@ import torch
 
 from competition.sources import open_competition
 from competition.spec import Competition
-from pipeline.data.training_data import open_labelled
+from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import choose_recipes
 from pipeline.settings import Settings, train_settings
-from pipeline.training.symmetries import Trial, settle_symmetries, try_symmetries
+from pipeline.training.symmetries import SymmetryCheck, settle_symmetries, try_symmetries
 
 CPU = torch.device("cpu")
 SIDE = 20
@@ -64,7 +64,7 @@ def test_the_trial_finds_what_leaves_a_class_what_it_is(draw, symmetries):
 )
 def test_what_is_recognised_above_chance_decides(upright, turned, symmetries):
     kinds = dict(zip(("mirrored", "upside down", "transposed"), turned, strict=True))
-    assert Trial(upright, kinds, chance=0.1, fingerprint="").symmetries == symmetries
+    assert SymmetryCheck(upright, kinds, chance=0.1, fingerprint="").symmetries == symmetries
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def settled(tmp_path: Path, make_competition: Callable[..., Path]) -> Callable[.
     def settle(recipes: list[str], *options: str) -> Competition:
         settings: Settings = train_settings(["--competition", str(folder), "--work", str(tmp_path), *options])
         competition = open_competition(**settings.source)
-        labelled = open_labelled(competition, settings)
-        return settle_symmetries(competition, choose_recipes(recipes), labelled, settings, CPU)
+        training_data = open_training_data(competition, settings)
+        return settle_symmetries(competition, choose_recipes(recipes), training_data, settings, CPU)
 
     return settle
 

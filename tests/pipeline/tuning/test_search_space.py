@@ -117,7 +117,7 @@ def test_momentum_stays_below_one():
 def test_every_phase_has_rates_of_its_own():
     space = SearchSpace.of(recipe("fashion-resnet"))
     changed = space.recipe_with({"optimiser.lr": 0.5, "then.0.optimiser.lr": 0.25})
-    assert [phase.optimiser.lr for phase in changed.phases] == [0.5, 0.25]
+    assert [stage.optimiser.lr for stage in changed.all_stages] == [0.5, 0.25]
 
 
 def test_dropout_is_searched_where_a_recipe_has_it():

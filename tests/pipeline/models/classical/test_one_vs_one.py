@@ -43,9 +43,9 @@ def test_the_class_that_wins_most_pairs_has_the_largest_score(classes):
 
 def test_images_make_no_difference_to_each_other(monkeypatch):
     rows = kernel(images=20, classes=5)
-    together = machine(5).scores(rows)
+    distributed_main = machine(5).scores(rows)
     monkeypatch.setattr("pipeline.models.classical.one_vs_one.DECISIONS_AT_ONCE", 3 * 5**2)
-    np.testing.assert_allclose(machine(5).scores(rows), together, rtol=1e-12)
+    np.testing.assert_allclose(machine(5).scores(rows), distributed_main, rtol=1e-12)
 
 
 def test_no_images_have_no_scores():

@@ -8,7 +8,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
 
 from pipeline.models.fast.depthwise import learn_in_float32
-from pipeline.models.fast.folded_prefix import with_start_prepared
+from pipeline.models.fast.folded_prefix import with_folded_prefix
 from pipeline.models.networks.registry import NETWORKS
 from pipeline.models.neural.stages import freeze, train_mode
 from pipeline.models.recipe import Trained
@@ -58,7 +58,7 @@ def test_every_network_answers_and_learns_the_same(name, train, as_if_trained, n
     network = as_if_trained(small_network(name), tinted_noise())
     network = without_chance(learning(network, train))
     expected, expected_gradients = gradients(network, network)
-    answers, found = gradients(network, with_start_prepared(network, CPU))
+    answers, found = gradients(network, with_folded_prefix(network, CPU))
     torch.testing.assert_close(answers, expected, rtol=0, atol=2e-3)
     assert (found - expected_gradients).norm() < 0.02 * expected_gradients.norm()
 
@@ -70,25 +70,25 @@ def test_half_precision_rounds_no_more_than_in_the_network_itself(name, as_if_tr
     native_bfloat16(False)
     _, exact = gradients(network, network)
     native_bfloat16(True)
-    learner = with_start_prepared(network, CPU)
+    learner = with_folded_prefix(network, CPU)
     error, own_error = ((gradients(network, each)[1] - exact).norm() for each in (learner, network))
     assert 0 < error < 1.5 * own_error
 
 
 def test_the_start_reaches_to_the_first_layer_that_learns(as_if_trained):
     network = learning(as_if_trained(small_network("lite0"), tinted_noise()), 69)
-    assert norms(with_start_prepared(network, CPU)) == norms(network.blocks[5:]) + 1  # that of the head
+    assert norms(with_folded_prefix(network, CPU)) == norms(network.blocks[5:]) + 1  # that of the head
 
 
 def test_a_network_that_learns_from_its_first_layer_on_stays_itself():
     network = learning(small_network("lite0"), "all")
-    assert with_start_prepared(network, CPU) is network
+    assert with_folded_prefix(network, CPU) is network
 
 
 def test_what_is_random_in_training_stays_random():
     start = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
     network = learning(nn.Sequential(*start, nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 62 * 62, 5)), "head")
-    learner = with_start_prepared(network, CPU)
+    learner = with_folded_prefix(network, CPU)
     assert norms(learner) == 0
     assert not torch.equal(answered(learner), answered(learner))
 
@@ -96,5 +96,5 @@ def test_what_is_random_in_training_stays_random():
 def test_the_frozen_start_is_the_network_s_own_as_it_is_now(as_if_trained):
     network = learning(as_if_trained(small_network("lite0"), tinted_noise()), "head")
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    answered(with_start_prepared(network, CPU)).sum().backward()
+    answered(with_folded_prefix(network, CPU)).sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -62,9 +62,9 @@ def test_batch_norms_are_gone_wherever_that_is_exact(recipe, left):
     assert len(layers(folded(network), _BatchNorm)) == left < len(layers(network, _BatchNorm))
 
 
-def after_activation(then: nn.Module, padding: int = 0) -> nn.Module:
+def after_activation(stages: nn.Module, padding: int = 0) -> nn.Module:
     """A batch norm between an activation and a further convolution."""
-    before = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), then]
+    before = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), stages]
     after = [nn.Conv2d(4, 6, 3, padding=padding), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)]
     return nn.Sequential(*before, *after)
 

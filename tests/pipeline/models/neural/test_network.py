@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from competition.errors import UserError
 from pipeline.data.cache import ImageCache
 from pipeline.models.neural import network as neural
-from pipeline.models.neural import time_budget as pacing
+from pipeline.models.neural import time_budget
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps, held_out
-from pipeline.models.neural.stages import stretches
+from pipeline.models.neural.stages import stage_spans
 from pipeline.models.neural.time_budget import Epoch
 from pipeline.models.neural.training import LabelledImages, Training
-from pipeline.models.recipe import RECIPES, NeuralRecipe, Rung, load_recipe
+from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
 from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
 
 
 def network(folder: Path, recipe: NeuralRecipe | None = None, **arguments) -> NeuralNetwork:
-    arguments = {"plan": NetworkPlan(epochs=3, rung=NARROW)} | arguments
+    arguments = {"plan": NetworkPlan(epochs=3, tier=NARROW)} | arguments
     return NeuralNetwork(recipe or sprint(), CLASSES, folder, **arguments)
 
 
@@ -36,7 +36,7 @@ def learning(module: nn.Module) -> int:
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory) -> NeuralNetwork:
     folder = tmp_path_factory.mktemp("fitted")
-    return network(folder, symmetries="all", plan=NetworkPlan(epochs=8, rung=NARROW)).fit(*SAMPLE)
+    return network(folder, symmetries="all", plan=NetworkPlan(epochs=8, tier=NARROW)).fit(*SAMPLE)
 
 
 def test_sprint_learns_what_can_be_learnt(fitted):
@@ -68,7 +68,7 @@ def test_views_can_be_left_out(fitted):
 
 
 def test_a_recipe_of_one_view_never_averages(tmp_path):
-    model = network(tmp_path, sprint(views="one"), plan=NetworkPlan(epochs=1, rung=NARROW)).fit(*SAMPLE)
+    model = network(tmp_path, sprint(views="one"), plan=NetworkPlan(epochs=1, tier=NARROW)).fit(*SAMPLE)
     with_views, without = (model.predict_proba(SAMPLE[2], test_time_views=views) for views in (True, False))
     np.testing.assert_array_equal(with_views, without)
 
@@ -82,7 +82,7 @@ def test_a_saved_network_predicts_the_same_bits_and_needs_nothing_but_its_folder
             loaded.predict_proba(SAMPLE[2], test_time_views=views),
             fitted.predict_proba(SAMPLE[2], test_time_views=views),
         )
-    assert (loaded.parameters, loaded.rung, loaded.symmetries) == (fitted.parameters, NARROW, "all")
+    assert (loaded.parameters, loaded.tier, loaded.symmetries) == (fitted.parameters, NARROW, "all")
     assert loaded.recipe == fitted.recipe
 
 
@@ -91,8 +91,8 @@ def test_a_saved_network_describes_itself(fitted, tmp_path):
     description = json.loads((tmp_path / "model.json").read_text())
     assert description["recipe"]["name"] == "sprint"
     assert (description["classes"], description["shape"]) == (CLASSES, [16, 16])
-    assert description["rung"] == {"size": 1.0, "width": 8, "members": 1, "passes": 1.0}
-    assert set(description["normalisation"]) == {"mean", "deviation"}
+    assert description["tier"] == {"size": 1.0, "width": 8, "seeds": 1, "min_epochs": 1.0}
+    assert set(description["normalisation"]) == {"mean", "std"}
     weights = load_file(tmp_path / "model.safetensors")
     trained = sum(value.size for name, value in weights.items() if name.endswith(("weight", "bias")))
     assert trained == fitted.parameters
@@ -114,7 +114,7 @@ def test_images_of_another_size_than_trained_on_are_resized(fitted):
 @pytest.mark.parametrize("shape", [(20, 40), (64, 8)], ids=["wide", "long and narrow"])
 def test_images_that_are_not_square_keep_their_proportions(tmp_path, shape):
     images, labels = draw(32, seed=1, shape=shape)
-    plan = NetworkPlan(epochs=3, rung=NARROW)
+    plan = NetworkPlan(epochs=3, tier=NARROW)
     model = network(tmp_path, symmetries="all", plan=plan).fit(images, labels, images, labels)
     assert model.shape == shape
     assert model.predict_proba(images).shape == (32, CLASSES)
@@ -141,7 +141,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(tmp_path):
 
 def test_a_training_that_stopped_goes_on_to_the_same_bits(tmp_path):
     whole = network(tmp_path / "whole").fit(*SAMPLE)
-    part = NetworkPlan(replay=whole.trained[:1], rung=NARROW)
+    part = NetworkPlan(replay=whole.trained[:1], tier=NARROW)
     network(tmp_path / "parts", plan=part).fit(*SAMPLE)
     resumed = network(tmp_path / "parts").fit(*SAMPLE)
     assert resumed.trained == whole.trained
@@ -149,27 +149,27 @@ def test_a_training_that_stopped_goes_on_to_the_same_bits(tmp_path):
 
 
 def test_a_budgeted_training_is_replayed_to_the_bit(tmp_path):
-    recipe = sprint(ladder=LADDER, epochs=2)
+    recipe = sprint(tiers=LADDER, epochs=2)
     images, labels = draw(32, seed=1, shape=(64, 64))
     deadline = NetworkPlan(deadline=time.monotonic() + 3600)
     budgeted = network(tmp_path / "budgeted", recipe, plan=deadline).fit(images, labels, images, labels)
-    replay = NetworkPlan(replay=budgeted.trained, rung=budgeted.rung)
+    replay = NetworkPlan(replay=budgeted.trained, tier=budgeted.tier)
     replayed = network(tmp_path / "replayed", recipe, plan=replay).fit(images, labels, images, labels)
     assert replayed.trained == budgeted.trained
     np.testing.assert_array_equal(replayed.predict_proba(images), budgeted.predict_proba(images))
 
 
 def batches_of_two_phases(folder: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[], float]) -> list[int]:
-    """An epoch after the other, on a clock of their own; both phases are given half of the time until the end."""
-    phase = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
-    model = network(folder, sprint(epochs=16, then=[{"after": 4} | phase]))
+    """An epoch after the other, on a clock of their own; both stages are given half of the time until the end."""
+    stage = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
+    model = network(folder, sprint(epochs=16, stages=[{"after": 4} | stage]))
     model.shape = (16, 16)
-    training = SimpleNamespace(epochs=[], stretches=stretches(model.recipe))
+    training = SimpleNamespace(epochs=[], stage_spans=stage_spans(model.recipe))
     now = [0.0]
-    for module in (neural, pacing):
+    for module in (neural, time_budget):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     speeds, batches = [{16: 3.0}, {16: 1.0}], []  # seconds a batch
-    for epoch in model._budgeted_epochs(training, Steps(8, a_pass=1000), speeds, end):
+    for epoch in model._budgeted_epochs(training, Steps(8, steps_per_epoch=1000), speeds, end):
         now[0] += epoch.batches * speeds[epoch.start >= 0.25][16]
         batches.append(epoch.batches)
     return batches
@@ -195,8 +195,8 @@ def test_ranks_share_the_time_kept_for_predicting_where_the_main_one_asks_for_ep
     monkeypatch.setattr(NeuralNetwork, "_speeds", lambda *_: [{16: 1.0}])
     model.shape = (16, 16)
     monkeypatch.setattr(neural.distributed, "world_size", lambda: 2)
-    training = SimpleNamespace(epochs=[], stretches=stretches(model.recipe))
-    epochs = model._epochs(training, Steps(16, a_pass=4), LabelledImages(*SAMPLE[2:]))
+    training = SimpleNamespace(epochs=[], stage_spans=stage_spans(model.recipe))
+    epochs = model._epochs(training, Steps(16, steps_per_epoch=4), LabelledImages(*SAMPLE[2:]))
     monkeypatch.setattr(neural.distributed, "world_size", lambda: 1)
     next(epochs)
     assert shares == [2, 2]
@@ -204,8 +204,8 @@ def test_ranks_share_the_time_kept_for_predicting_where_the_main_one_asks_for_ep
 
 def test_each_phase_is_measured_with_what_learns_in_it(tmp_path, monkeypatch):
     rate = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
-    model = network(tmp_path, sprint(epochs=16, train="head", then=[{"after": 4} | rate], **rate))
-    model.fit(*SAMPLE)  # its last phase lets learn all that is not frozen for good
+    model = network(tmp_path, sprint(epochs=16, train="head", stages=[{"after": 4} | rate], **rate))
+    model.fit(*SAMPLE)  # its last stage lets learn all that is not frozen for good
     everything, counts = learning(model.network), []
 
     def step(trial: Training, *_) -> Tensor:
@@ -213,23 +213,23 @@ def test_each_phase_is_measured_with_what_learns_in_it(tmp_path, monkeypatch):
         return torch.zeros(2)
 
     monkeypatch.setattr(Training, "step", step)
-    steps = Steps(16, a_pass=4)
+    steps = Steps(16, steps_per_epoch=4)
     model._speeds(model._training(model.network, steps), steps, overhead=0.0)
     assert counts[0] == 1 < counts[-1] == everything
 
 
 def test_much_time_chooses_the_dearest_rung_and_at_most_the_recipes_epochs(tmp_path):
-    model = network(tmp_path, sprint(ladder=LADDER, epochs=2), plan=NetworkPlan(deadline=time.monotonic() + 3600))
+    model = network(tmp_path, sprint(tiers=LADDER, epochs=2), plan=NetworkPlan(deadline=time.monotonic() + 3600))
     model.fit(*SAMPLE)
-    assert (model.rung, model.shape) == (Rung(**LADDER[-1]), (16, 16))
+    assert (model.tier, model.shape) == (Tier(**LADDER[-1]), (16, 16))
     assert len(model.trained) == 2 and model.trained[-1].end == 1.0
 
 
 def test_no_time_chooses_the_cheapest_rung_and_still_gives_a_valid_model(tmp_path):
     images, labels = draw(32, seed=1, shape=(64, 64))
-    model = network(tmp_path, sprint(ladder=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1))
+    model = network(tmp_path, sprint(tiers=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1))
     model.fit(images, labels, images, labels)
-    assert (model.rung, model.shape) == (Rung(**LADDER[0]), (32, 32))
+    assert (model.tier, model.shape) == (Tier(**LADDER[0]), (32, 32))
     assert [(epoch.batches, epoch.start, epoch.end) for epoch in model.trained] == [(1, 0.0, 1.0)]
     np.testing.assert_allclose(model.predict_proba(images).sum(1), 1, rtol=1e-5)
     model.save(tmp_path)
@@ -237,34 +237,34 @@ def test_no_time_chooses_the_cheapest_rung_and_still_gives_a_valid_model(tmp_pat
 
 
 def test_small_images_are_not_made_smaller_by_a_budget(tmp_path):
-    model = network(tmp_path, sprint(ladder=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
-    assert (model.rung, model.shape) == (Rung(**LADDER[1]), (16, 16))
+    model = network(tmp_path, sprint(tiers=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
+    assert (model.tier, model.shape) == (Tier(**LADDER[1]), (16, 16))
 
 
 def test_images_too_few_for_the_recipe_choose_a_cheaper_rung(tmp_path):
     plan = NetworkPlan(deadline=time.monotonic() + 60)
-    model = network(tmp_path, sprint(ladder=LADDER, least_images=10**9, epochs=1), plan=plan).fit(*SAMPLE)
-    assert model.rung == Rung(**LADDER[1])
+    model = network(tmp_path, sprint(tiers=LADDER, min_images=10**9, epochs=1), plan=plan).fit(*SAMPLE)
+    assert model.tier == Tier(**LADDER[1])
 
 
-@pytest.mark.parametrize("more", [{"passes": 1e9}, {"members": 10**9}], ids=["passes", "members"])
+@pytest.mark.parametrize("more", [{"min_epochs": 1e9}, {"seeds": 10**9}], ids=["min_epochs", "seeds"])
 def test_a_rung_that_takes_more_passes_or_members_than_there_is_time_for_is_left_out(tmp_path, more):
     plan = NetworkPlan(deadline=time.monotonic() + 60)
-    model = network(tmp_path, sprint(ladder=[LADDER[1], LADDER[1] | more], epochs=1), plan=plan).fit(*SAMPLE)
-    assert model.rung == Rung(**LADDER[1])
+    model = network(tmp_path, sprint(tiers=[LADDER[1], LADDER[1] | more], epochs=1), plan=plan).fit(*SAMPLE)
+    assert model.tier == Tier(**LADDER[1])
 
 
 def test_an_interrupted_run_keeps_the_rung_it_chose(tmp_path):
-    recipe = sprint(ladder=LADDER, epochs=2)
+    recipe = sprint(tiers=LADDER, epochs=2)
     network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() + 3600)).fit(*SAMPLE)
     hurried = network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
-    assert hurried.rung == Rung(**LADDER[-1])
+    assert hurried.tier == Tier(**LADDER[-1])
 
 
 def test_without_a_deadline_the_width_is_the_recipes(tmp_path):
-    recipe = sprint(network={"name": "sprint", "width": 10}, ladder=LADDER)
+    recipe = sprint(network={"name": "sprint", "width": 10}, tiers=LADDER)
     model = network(tmp_path, recipe, plan=NetworkPlan(epochs=1)).fit(*SAMPLE)
-    assert model.rung is None and model.network.head.in_features == 40
+    assert model.tier is None and model.network.head.in_features == 40
 
 
 def test_without_a_plan_the_recipe_says_how_many_epochs(tmp_path):
@@ -302,7 +302,7 @@ def test_holding_out_copes_with_a_class_of_one_image():
 def test_the_whitening_comes_from_the_training_images_and_stays(tmp_path):
     weights = []
     for name, epochs in (("short", 1), ("long", 3)):
-        network(tmp_path / name, plan=NetworkPlan(epochs=epochs, rung=NARROW)).fit(*SAMPLE).save(tmp_path / name)
+        network(tmp_path / name, plan=NetworkPlan(epochs=epochs, tier=NARROW)).fit(*SAMPLE).save(tmp_path / name)
         weights.append(load_file(tmp_path / name / "model.safetensors")["whiten.weight"])
     np.testing.assert_array_equal(*weights)
     darker = SAMPLE[0] // 3, *SAMPLE[1:]
@@ -313,18 +313,18 @@ def test_the_whitening_comes_from_the_training_images_and_stays(tmp_path):
 def test_standard_normalisation_is_that_of_the_training_images(fitted):
     images = SAMPLE[0]
     assert fitted.normalisation.mean == pytest.approx(images.mean((0, 1, 2)))
-    assert fitted.normalisation.deviation == pytest.approx(images.std((0, 1, 2)))
+    assert fitted.normalisation.std == pytest.approx(images.std((0, 1, 2)))
 
 
 def test_images_of_one_colour_do_not_end_in_nothing(tmp_path):
     images, labels = np.full((32, 16, 16, 3), 200, np.uint8), np.arange(32) % CLASSES
-    model = network(tmp_path, plan=NetworkPlan(epochs=2, rung=NARROW)).fit(images, labels, images, labels)
+    model = network(tmp_path, plan=NetworkPlan(epochs=2, tier=NARROW)).fit(images, labels, images, labels)
     assert np.isfinite(model.predict_proba(images)).all()
 
 
 def test_replay_repeats_epochs_to_the_letter(tmp_path):
     epochs = (Epoch(12, 3, 0.0, 0.7), Epoch(16, 2, 0.7, 1.0))
-    model = network(tmp_path, plan=NetworkPlan(replay=epochs, rung=NARROW)).fit(*SAMPLE)
+    model = network(tmp_path, plan=NetworkPlan(replay=epochs, tier=NARROW)).fit(*SAMPLE)
     assert model.trained == epochs
 
 

@@ -7,24 +7,24 @@ import numpy as np
 import pytest
 
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
-from pipeline.models.neural.seed_ensemble import NetworkEnsemble
-from pipeline.models.recipe import NeuralRecipe, Rung
+from pipeline.models.neural.seed_ensemble import SeedEnsemble
+from pipeline.models.recipe import NeuralRecipe, Tier
 from tests.pipeline.models.small import CLASSES, LADDER, SAMPLE, sprint
 
-TWO = Rung(size=1.0, width=8, members=2)
+TWO = Tier(size=1.0, width=8, seeds=2)
 
 
-def ensemble(folder: Path, recipe: NeuralRecipe | None = None, **arguments) -> NetworkEnsemble:
-    return NetworkEnsemble(recipe or sprint(), CLASSES, folder, **{"plan": NetworkPlan(epochs=3, rung=TWO)} | arguments)
+def ensemble(folder: Path, recipe: NeuralRecipe | None = None, **arguments) -> SeedEnsemble:
+    return SeedEnsemble(recipe or sprint(), CLASSES, folder, **{"plan": NetworkPlan(epochs=3, tier=TWO)} | arguments)
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory) -> NetworkEnsemble:
+def fitted(tmp_path_factory) -> SeedEnsemble:
     return ensemble(tmp_path_factory.mktemp("fitted")).fit(*SAMPLE)
 
 
 def test_the_members_differ_in_their_seed_alone(fitted, tmp_path):
-    plan = NetworkPlan(epochs=3, rung=TWO)
+    plan = NetworkPlan(epochs=3, tier=TWO)
     alone = [
         NeuralNetwork(sprint(), CLASSES, tmp_path / str(seed), plan=plan, seed=seed).fit(*SAMPLE) for seed in (0, 1000)
     ]
@@ -37,21 +37,21 @@ def test_the_members_differ_in_their_seed_alone(fitted, tmp_path):
 
 def test_views_can_be_left_out_of_all_members(fitted):
     plain = {"test_time_views": False}
-    answers = [each.predict_proba(SAMPLE[2], **plain) for each in (super(NetworkEnsemble, fitted), *fitted.others)]
+    answers = [each.predict_proba(SAMPLE[2], **plain) for each in (super(SeedEnsemble, fitted), *fitted.others)]
     np.testing.assert_allclose(fitted.predict_proba(SAMPLE[2], **plain), np.mean(answers, axis=0), rtol=1e-6)
 
 
 def test_a_saved_ensemble_predicts_the_same_bits_and_its_folder_is_that_of_the_first_member(fitted, tmp_path):
     fitted.save(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "model.json", "member-2"}
-    loaded = NetworkEnsemble.load(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "model.json", "seed-2"}
+    loaded = SeedEnsemble.load(tmp_path)
     np.testing.assert_array_equal(loaded.predict_proba(SAMPLE[2]), fitted.predict_proba(SAMPLE[2]))
     first = NeuralNetwork.load(tmp_path).predict_proba(SAMPLE[2])
-    np.testing.assert_array_equal(first, super(NetworkEnsemble, fitted).predict_proba(SAMPLE[2]))
+    np.testing.assert_array_equal(first, super(SeedEnsemble, fitted).predict_proba(SAMPLE[2]))
 
 
 def test_an_ensemble_that_stopped_in_its_second_member_goes_on_to_the_same_bits(fitted, tmp_path):
-    ensemble(tmp_path, plan=NetworkPlan(replay=fitted.trained[:4], rung=TWO)).fit(*SAMPLE)
+    ensemble(tmp_path, plan=NetworkPlan(replay=fitted.trained[:4], tier=TWO)).fit(*SAMPLE)
     resumed = ensemble(tmp_path).fit(*SAMPLE)
     assert resumed.trained == fitted.trained
     np.testing.assert_array_equal(resumed.predict_proba(SAMPLE[2]), fitted.predict_proba(SAMPLE[2]))
@@ -60,17 +60,17 @@ def test_an_ensemble_that_stopped_in_its_second_member_goes_on_to_the_same_bits(
 def test_without_a_rung_there_is_one_member(tmp_path):
     recipe = sprint(network={"name": "sprint", "width": 8})
     model = ensemble(tmp_path, recipe, plan=NetworkPlan(epochs=1)).fit(*SAMPLE)
-    assert (model.members, model.others) == (1, ())
+    assert (model.seeds, model.others) == (1, ())
 
 
 def test_a_budget_chooses_the_members_and_is_replayed_to_the_bit(tmp_path):
-    ladder = [LADDER[1], {"size": 1.0, "width": 8, "members": 2}]
-    recipe = sprint(ladder=ladder, least_passes=1, least_images=0, epochs=4)
+    tiers = [LADDER[1], {"size": 1.0, "width": 8, "seeds": 2}]
+    recipe = sprint(tiers=tiers, min_epochs=1, min_images=0, epochs=4)
     plan = NetworkPlan(deadline=time.monotonic() + 3600)
     budgeted = ensemble(tmp_path / "budgeted", recipe, plan=plan).fit(*SAMPLE)
-    assert budgeted.rung == TWO
+    assert budgeted.tier == TWO
     assert [epoch.end for epoch in budgeted.trained].count(1.0) == 2
-    replay = NetworkPlan(replay=budgeted.trained, rung=budgeted.rung)
+    replay = NetworkPlan(replay=budgeted.trained, tier=budgeted.tier)
     replayed = ensemble(tmp_path / "replayed", recipe, plan=replay).fit(*SAMPLE)
     assert replayed.trained == budgeted.trained
     np.testing.assert_array_equal(replayed.predict_proba(SAMPLE[2]), budgeted.predict_proba(SAMPLE[2]))

@@ -7,7 +7,7 @@ from torch import nn
 
 from competition.errors import UserError
 from pipeline.models.networks.registry import build_network
-from pipeline.models.neural.stages import cut, freeze, stretch_at, stretches, train_mode
+from pipeline.models.neural.stages import cut, freeze, span_at, stage_spans, train_mode
 from pipeline.models.neural.time_budget import Epoch, fixed_epochs
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
 
@@ -16,10 +16,10 @@ CONSTANT = {"name": "constant"}
 
 
 def recipe(epochs: int = 10, *after: int) -> NeuralRecipe:
-    then = [{"after": each, "optimiser": SGD, "schedule": CONSTANT} for each in after]
+    stages = [{"after": each, "optimiser": SGD, "schedule": CONSTANT} for each in after]
     return NeuralRecipe(
         name="mine", summary="", kind="neural", network={"name": "cnn"}, epochs=epochs, batch_size=8,
-        optimiser=SGD, schedule=CONSTANT, train="head", then=then,
+        optimiser=SGD, schedule=CONSTANT, train="head", stages=stages,
     )  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_a_phase_lets_learn_what_it_names_and_freezes_the_rest(train, expected):
 
 def test_efficientnet_lite0_ends_with_its_stem_and_whole_blocks_frozen():
     module = build_network("lite0", 3, (32, 32))
-    freeze(module, load_recipe(RECIPES / "efficientnet-lite0.toml").phases[-1].train)
+    freeze(module, load_recipe(RECIPES / "efficientnet-lite0.toml").all_stages[-1].train)
     names = {name for name, _ in module.named_parameters()}
     frozen = ("conv_stem.", "bn0.", *(f"blocks.{number}." for number in range(5)))
     assert names - learning(module) == {name for name in names if name.startswith(frozen)}
@@ -74,16 +74,16 @@ def test_frozen_batch_norms_keep_their_averages_and_others_do_not():
 
 
 def test_phases_cover_the_training_in_proportion_to_their_epochs():
-    first, second, third = stretches(recipe(10, 2, 6))
+    first, second, third = stage_spans(recipe(10, 2, 6))
     assert [(s.start, s.end, s.epochs) for s in (first, second, third)] == [(0, 0.2, 2), (0.2, 0.6, 4), (0.6, 1, 4)]
-    assert [stretch_at([first, second, third], progress) for progress in (0, 0.19, 0.2, 0.59, 0.99)] == [0, 0, 1, 1, 2]
+    assert [span_at([first, second, third], progress) for progress in (0, 0.19, 0.2, 0.59, 0.99)] == [0, 0, 1, 1, 2]
     assert second.local(0.4) == pytest.approx(0.5) and second.overall(0.5) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 20])
 def test_every_phase_gets_its_share_of_any_number_of_epochs(epochs):
     mine = recipe(10, 3)
-    parts = list(cut(fixed_epochs(mine, epochs, 100, 16), stretches(mine)))
+    parts = list(cut(fixed_epochs(mine, epochs, 100, 16), stage_spans(mine)))
     assert (parts[0].start, parts[-1].end) == (0, 1)
     assert all(before.end == after.start for before, after in pairwise(parts))
     batches = [sum(e.batches for e in parts if (e.start < 0.3 - 1e-9) == first) for first in (True, False)]
@@ -92,13 +92,13 @@ def test_every_phase_gets_its_share_of_any_number_of_epochs(epochs):
 
 def test_epochs_that_lie_in_one_phase_are_left_as_they_are():
     epochs = [Epoch(16, 5, 0.0, 0.3), Epoch(16, 5, 0.3, 1.0)]
-    assert list(cut(epochs, stretches(recipe(10, 3)))) == epochs
+    assert list(cut(epochs, stage_spans(recipe(10, 3)))) == epochs
 
 
 @pytest.mark.parametrize("after", [(0,), (10,), (5, 5), (6, 3)])
 def test_phases_that_do_not_follow_each_other_are_refused(tmp_path, after):
     tables = "".join(
-        f'[[then]]\nafter = {each}\noptimiser = {{ name = "sgd", lr = 0.1 }}\nschedule = {{ name = "constant" }}\n'
+        f'[[stages]]\nafter = {each}\noptimiser = {{ name = "sgd", lr = 0.1 }}\nschedule = {{ name = "constant" }}\n'
         for each in after
     )
     path = tmp_path / "mine.toml"
@@ -106,5 +106,5 @@ def test_phases_that_do_not_follow_each_other_are_refused(tmp_path, after):
         'summary = ""\nkind = "neural"\nepochs = 10\nbatch_size = 8\nnetwork = { name = "cnn" }\n'
         'optimiser = { name = "sgd", lr = 0.1 }\nschedule = { name = "constant" }\n' + tables
     )
-    with pytest.raises(UserError, match="each phase must begin after the one before it"):
+    with pytest.raises(UserError, match="each stage must begin after the one before it"):
         load_recipe(path)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.models.neural import time_budget as pacing
+from pipeline.models.neural import time_budget
 from pipeline.models.neural.time_budget import Epoch, budgeted_epochs, fixed_epochs, size_at
 from pipeline.models.recipe import NeuralRecipe, Optimiser, Schedule
 
@@ -45,7 +45,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(time_budget, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
