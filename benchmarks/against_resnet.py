@@ -114,7 +114,7 @@ def run_sprint(command: list[str], folder: Path) -> Evaluation:
         shown = len(accuracies)
     run = read_run(folder)
     if process.returncode or run is None:
-        raise UserError("pipeline/train.py has trained no sprint; mend what it says above")
+        raise UserError("pipeline/train.py has trained no sprint; fix what it says above")
     print(f"sprint     {Evaluation(seconds, run.score.accuracy)}, the whole run", flush=True)
     return Evaluation(seconds, run.score.accuracy)
 

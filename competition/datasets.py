@@ -20,9 +20,9 @@ import numpy as np
 from tqdm import tqdm
 
 from competition.errors import UserError
-from competition.spec import Label
 from competition.splits import stratified_rows
 from competition.storage import build_folder, write_file
+from competition.task import Label
 from competition.wording import fault_in, printable
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can mend: one line saying what is wrong, where, and what to do."""
+    """Something the user can fix: one line saying what is wrong, where, and what to do."""
 
 
 def first_few(names: Iterable[object], most: int = 3) -> str:

@@ -245,5 +245,5 @@ def _error(kind: int | str, says: str, subject: str) -> KaggleError:
     elif isinstance(kind, int):
         message = f"{subject}: Kaggle refuses ({said}); see {page}"
     else:
-        message = f"{subject}: Kaggle's client failed ({said}); mend that and run the same command again"
+        message = f"{subject}: Kaggle's client failed ({said}); fix that and run the same command again"
     return KaggleError(kind, message)

@@ -6,7 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-Label = int | str
+from competition.metrics import ACCURACY, Metric
+from competition.task import Label
+
 Symmetries = Literal["none", "mirror", "all"]
 
 
@@ -45,6 +47,7 @@ class Competition:
     val: empty where the competition ships no validation table (``pipeline`` then carves one out).
     symmetries: the flips and turns that leave a class what it is: none, left-right mirroring, or all eight; None
         where nobody says (``pipeline`` then finds out).
+    metric: what the competition measures predictions by.
     submission_ids: the order in which a submission lists the test ids.
     """
 
@@ -56,5 +59,5 @@ class Competition:
     val: Split
     test: Split
     submission_ids: tuple[str, ...]
-    metric: str = "accuracy"
+    metric: Metric = ACCURACY
     symmetries: Symmetries | None = None

@@ -14,7 +14,9 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.images_on_disk import ImagesOnDisk, names_image
-from competition.spec import Competition, Label, Split
+from competition.metrics import find_metric
+from competition.spec import Competition, Split
+from competition.task import Label
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
 _KNOWN = Path(__file__).parent / "known"
@@ -74,7 +76,7 @@ def read_table(path: Path) -> Table:
         raise fault_in(path, "the table is empty, a header row only", "add a row for each image")
     table = Table(path, columns, tuple(cells for _, cells in rows), tuple(number for number, _ in rows))
     ragged = [len(cells) != len(columns) for cells in table.rows]
-    table.refuse(ragged, f"not {len(columns)} cells, as in the header,", "mend the commas or quotes there")
+    table.refuse(ragged, f"not {len(columns)} cells, as in the header,", "fix the commas or quotes there")
     return table
 
 
@@ -85,7 +87,7 @@ def _records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
         records = [(number, tuple(cells)) for number, cells in enumerate(reader, start=1) if cells]
     except csv.Error as error:
         fault = f"not a CSV at line {reader.line_num} ({error})"
-        raise fault_in(path, fault, "mend the quotes or save it again as CSV") from error
+        raise fault_in(path, fault, "fix the quotes or save it again as CSV") from error
     while records and not any(cell.strip() for cell in records[-1][1]):
         records.pop()
     return records
@@ -149,7 +151,7 @@ def load_competition(
         val=_labelled_split("val", val, columns, classes, images) if val else _no_val(),
         test=test_split,
         submission_ids=_submission_ids(sample, test_split.ids, test.path),
-        metric=known.get("metric", "accuracy"),
+        metric=find_metric(known.get("metric", "accuracy")),
         symmetries=known.get("symmetries"),
     )
 

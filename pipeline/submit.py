@@ -77,12 +77,12 @@ def kernel_csv(kernel: str, folder: Path) -> Path:
     status, reason = ended
     if status != "COMPLETE":
         fault = f"kernel {kernel} ended as {status}: {one_line(reason)}{log_end(kernel)}"
-        raise UserError(f"{fault}; mend it, push it again")
+        raise UserError(f"{fault}; fix it, push it again")
     csv, note = folder / "submission.csv", folder / "submission.json"
     for outdated in (csv, note):
         outdated.unlink(missing_ok=True)
     if csv.name not in kaggle_client.kernel_output(kernel, [csv.name, note.name], folder):
-        raise UserError(f"kernel {kernel} wrote no {csv.name}{log_end(kernel)}; mend it, push it again")
+        raise UserError(f"kernel {kernel} wrote no {csv.name}{log_end(kernel)}; fix it, push it again")
     return csv
 
 
@@ -118,7 +118,7 @@ def hand_in(competition: Competition, file: Path, submitter: Submitter, given: a
 def outcome(entry: Entry) -> str:
     """The score beside the validation's. Raises UserError where the submission was rejected."""
     if entry.status != SCORED:
-        raise UserError(f"{entry.file}: rejected as submission {entry.ref}: {entry.reason}; mend the file")
+        raise UserError(f"{entry.file}: rejected as submission {entry.ref}: {entry.reason}; fix the file")
     validation = f", validation {entry.validation} ({entry.low}-{entry.high})" if entry.validation else ""
     return f"public score {entry.public or 'not shown'}{validation}, submission {entry.ref}"
 

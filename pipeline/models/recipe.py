@@ -195,7 +195,7 @@ class NeuralRecipe(Recipe):
         try:
             return NeuralRecipe(**_merged(self.model_dump() | {"grid": ()}, point))
         except ValidationError as error:
-            raise UserError(f"{self.name}: grid: {_fault(error)}; mend the recipe") from None
+            raise UserError(f"{self.name}: grid: {_fault(error)}; fix the recipe") from None
 
 
 AnyRecipe = ClassicalRecipe | NeuralRecipe
@@ -238,9 +238,9 @@ def load_recipe(path: Path) -> AnyRecipe:
     except KeyError:
         raise UserError(f'{path}: kind must be "classical" or "neural"; add the line kind = "..."') from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as TOML ({error}); mend the file") from None
+        raise UserError(f"{path}: cannot be read as TOML ({error}); fix the file") from None
     except ValidationError as error:
-        raise UserError(f"{path}: {_fault(error)}; mend that key") from None
+        raise UserError(f"{path}: {_fault(error)}; fix that key") from None
 
 
 def write_recipe(recipe: AnyRecipe, path: Path, remark: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
-from competition.spec import Label
+from competition.task import Label
 from pipeline.models.classical.features import OnFeatures
 from pipeline.models.classical.registry import CLASSIFIERS, Classifier
 from pipeline.models.neural.network import NeuralNetwork

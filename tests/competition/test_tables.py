@@ -308,7 +308,7 @@ def test_marks_line_ends_and_blank_lines_are_read_without_complaint(folder, chan
             "train.csv",
             9,
             "00007.png,ant,1",
-            "train.csv: not 2 cells, as in the header, in 1 row (row 9); mend",
+            "train.csv: not 2 cells, as in the header, in 1 row (row 9); fix",
         ),
         ("val.csv", 3, "50001.png", "val.csv: not 2 cells, as in the header, in 1 row (row 3)"),
         ("train.csv", 4, '"00002.png,ant', "train.csv: not a CSV at line 31"),

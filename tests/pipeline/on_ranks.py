@@ -126,7 +126,7 @@ def draw(count: int, seed: int) -> LabelledImages:
 def fail(rank: str) -> None:
     """One rank alone fails, while the others wait for it."""
     if distributed.rank() == int(rank):
-        raise UserError(f"rank {rank} is wrong; mend it")
+        raise UserError(f"rank {rank} is wrong; fix it")
     distributed.from_each(None)
 
 

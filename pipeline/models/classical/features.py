@@ -178,7 +178,7 @@ def build_features(name: str, **arguments) -> Features:
     try:
         return FEATURES[name](**arguments)
     except TypeError as error:
-        raise UserError(f"features {name}: {error}; mend the recipe") from None
+        raise UserError(f"features {name}: {error}; fix the recipe") from None
 
 
 class OnFeatures:

@@ -84,7 +84,7 @@ def flat_size(features: nn.Module, channels: int, shape: tuple[int, int]) -> int
 def _one_each(value: object, count: int) -> list:
     values = value if isinstance(value, list) else [value] * count
     if len(values) != count:
-        raise UserError(f"network: {values} has {len(values)} entries for {count} layers; mend the recipe")
+        raise UserError(f"network: {values} has {len(values)} entries for {count} layers; fix the recipe")
     return values
 
 

@@ -111,7 +111,7 @@ def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head:
     counters = {key for key in own if key.endswith("num_batches_tracked")}  # old files have none
     unfit = [key for key in own if key not in fitting and key not in counters and not key.startswith(free)]
     if unfit:
-        raise UserError(f"the {what} do not fit the network at {unfit[0]}; mend the recipe or give another file")
+        raise UserError(f"the {what} do not fit the network at {unfit[0]}; fix the recipe or give another file")
     network.load_state_dict(fitting, strict=False)
 
 

@@ -34,7 +34,7 @@ def build_network(name: str, classes: int, shape: tuple[int, int], channels: int
     try:
         signature(NETWORKS[name]).bind(classes, **arguments)
     except TypeError as error:
-        raise UserError(f"network {name}: {error}; mend the recipe") from None
+        raise UserError(f"network {name}: {error}; fix the recipe") from None
     try:
         network = NETWORKS[name](classes, **arguments)
         _try_out(network, channels, shape)

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from competition.errors import UserError
-from competition.spec import Competition, Label, Split
+from competition.spec import Competition, Split
+from competition.task import Label
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.submission import check_submission, class_counts, put_in_order, write_submission
 

@@ -244,7 +244,7 @@ def test_an_error_of_all_ranks_is_said_once(insects, tmp_path):
 @pytest.mark.parametrize("failing", [0, 1])
 def test_an_error_of_one_rank_ends_the_ones_that_wait_for_it(tmp_path, failing):
     line = refused(2, tmp_path, Path(on_ranks.__file__), "fail", failing)
-    assert line == f"error: rank {failing} is wrong; mend it"
+    assert line == f"error: rank {failing} is wrong; fix it"
 
 
 @pytest.mark.parametrize("failing", [0, 1])
@@ -259,7 +259,7 @@ def test_an_error_on_one_of_two_machines_ends_both_with_status_two(failing):
     ]
     errors = [rank.communicate()[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [2, 2]
-    assert errors[failing] == f"error: rank {failing} is wrong; mend it\n"
+    assert errors[failing] == f"error: rank {failing} is wrong; fix it\n"
     assert "error: " not in errors[1 - failing] and "Traceback" not in errors[1 - failing]
 
 

@@ -138,5 +138,5 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are():
 
 def test_an_argument_that_is_not_there_or_missing_is_refused_in_one_line():
     for arguments in ({}, {"count": 4, "colour": True}):
-        with pytest.raises(UserError, match=r"features descriptors: .*(count|colour).*mend the recipe"):
+        with pytest.raises(UserError, match=r"features descriptors: .*(count|colour).*fix the recipe"):
             build_features("descriptors", **arguments)

@@ -1,0 +1,59 @@
+"""The two rules of the structure: competition never imports pipeline, and a room imports only rooms above it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = (  # of pipeline/, top down; within models, its modules come before its own rooms
+    "pipeline.settings",
+    "pipeline.runtime",
+    "pipeline.data",
+    "pipeline.models",
+    "pipeline.models.fast",
+    "pipeline.models.networks",
+    "pipeline.models.neural",
+    "pipeline.models.classical",
+    "pipeline.training",
+    "pipeline.tuning",
+    "pipeline.ensemble",
+    "pipeline.report",
+    "pipeline.kaggle",
+    "pipeline",  # the commands, which may import all
+)
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str:
+    return max((room for room in ROOMS if module == room or module.startswith(f"{room}.")), key=len)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports, also within functions; of ``from a import b`` both ``a`` and ``a.b``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "competition").rglob("*.py")), ids=module_name)
+def test_competition_never_imports_pipeline(path):
+    assert not [name for name in imported(path) if name.split(".")[0] == "pipeline"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipeline").rglob("*.py")), ids=module_name)
+def test_a_room_imports_only_itself_and_the_rooms_above_it(path):
+    own = ROOMS.index(room_of(module_name(path)))
+    rooms = {name: room_of(name) for name in imported(path) if name.split(".")[0] == "pipeline"}
+    assert {name for name, room in rooms.items() if ROOMS.index(room) > own} == set()
+
+
+def test_every_room_is_in_the_list():
+    rooms = {module_name(path.parent / "x").removesuffix(".x") for path in (ROOT / "pipeline").rglob("*.py")}
+    assert rooms == set(ROOMS) - {"pipeline.settings"}
