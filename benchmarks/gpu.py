@@ -35,7 +35,6 @@ from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
 from pipeline.runtime.devices import choose_device, mixed_precision, product_precision
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import Parser, run_door
 
 CLASSES = 10
@@ -81,8 +80,7 @@ def main(arguments: list[str]) -> None:
             rows += measure(case, device, Path(work) / case.recipe.name)
     table = markdown(heading(device), rows)
     if options.output:
-        with atomic_write(options.output) as path:
-            path.write_text(table, encoding="utf-8")
+        options.output.write_text(table, encoding="utf-8")
     print(table, end="")
 
 

@@ -151,9 +151,10 @@ def is_meant(word: str, script: Path) -> bool:
 
 @cache
 def console_scripts() -> dict[str, Path]:
+    """The scripts by the names under which they are installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    places = {name: target.partition(":")[0].replace(".", "/") for name, target in project.get("scripts", {}).items()}
-    return {name: ROOT / f"{place}.py" for name, place in places.items()}
+    names = {f"image-{script.stem}": script for script in SCRIPTS}
+    return {name: names[name] for name in project.get("scripts", {})}
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,7 @@ def subcommands(script: Path) -> list[str]:
 
 def shown(script: Path, words: str) -> set[str]:
     """The options in what a script prints; none where it is no script."""
-    if "__main__" not in script.read_text(encoding="utf-8"):
+    if 'if __name__ == "__main__":' not in script.read_text(encoding="utf-8"):
         return set()
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), pytest.raises(SystemExit):
