@@ -3,8 +3,8 @@
     python benchmarks/cache.py [--images FOLDER] [--count N] [--epochs E]
 
 Without --images it draws its own. Everything is measured in one run, over the same files, with two threads for each
-side, in turns. First the medians of building the cache and of a bare cv2.imread loop. Then E epochs of augmented batches
-from the cache, whose building counts, and from the files, which cv2.imread reads in every epoch.
+side, in turns. First the medians of building the cache and of a bare cv2.imread loop. Then E epochs of augmented
+batches from the cache, whose building counts, and from the files, which cv2.imread reads in every epoch.
 """
 
 import argparse

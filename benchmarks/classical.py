@@ -4,8 +4,8 @@
 
 The images are the rehearsal's. Both sides use the recipes' grid and numbers of neighbours: ours all at once,
 scikit-learn one after the other, each a fit and a prediction on standardised pixels. Prints a line for each model: the
-seconds of both, their ratio, and how many predictions are equal over all points of the grid. Last, our seconds for twice
-the images.
+seconds of both, their ratio, and how many predictions are equal over all points of the grid. Last, our seconds for
+twice the images.
 
 At 6,000 images of 64 pixels and 96 classes, scikit-learn takes two to four minutes for a single SVC. ``--fits 1`` fits
 the first point of each kernel and assumes that the others take as long.

@@ -5,8 +5,8 @@
 All sides predict the same images with the same network, averaged over the same views. The plain side is what one would
 write first: evaluation mode, torch.inference_mode, torchvision's normalize, batches of 512, one view after the other;
 once in float32, PyTorch's default, and once tuned: channels last, in the precision that our side uses. The three take
-turns. Prints a line for each case: the medians of their images a second, the median ratios of ours to the other two, and
-the largest differences between the probabilities.
+turns. Prints a line for each case: the medians of their images a second, the median ratios of ours to the other two,
+and the largest differences between the probabilities.
 """
 
 import argparse

@@ -105,7 +105,8 @@ def test_every_link_leads_to_a_file_that_is_there(document):
 def test_every_file_of_the_checkout_that_is_named_is_there(document):
     text = document.read_text(encoding="utf-8")
     named = re.findall(r"`((?:pipeline|competition|benchmarks|docs|tests)/[\w./-]+)`", text)
-    assert [name for name in named if not name.startswith("competition/data") and not (ROOT / name).exists()] == []
+    meant = [name for name in named if not name.startswith("competition/data") and "NAME" not in name]
+    assert [name for name in meant if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
