@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from competition.errors import UserError
 from competition.spec import Competition
-from competition.tables import load_competition
+from competition.tables import KNOWN, KnownCompetition, load_competition, read_known, read_table, write_table
 
 
 @pytest.fixture
@@ -445,6 +445,52 @@ def test_names_with_control_characters_stay_on_one_line(folder):
     lines = lines_of(folder / "train.csv")
     write_lines(folder / "train.csv", [*lines, '"new\nline\x1b\u2028.png",ant'])
     assert r"new\nline\x1b\u2028.png" in refusal(folder)
+
+
+# --- known competitions
+
+
+@pytest.mark.parametrize("path", sorted(KNOWN.iterdir()), ids=lambda path: path.name)
+def test_every_file_about_a_known_competition_is_valid(path):
+    assert path.suffix == ".toml"
+    assert read_known(path.stem) != KnownCompetition()
+
+
+def test_a_competition_without_such_a_file_gets_the_defaults(tmp_path):
+    assert read_known("zoo", tmp_path) == KnownCompetition(metric="accuracy", symmetries=None)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('metrik = "accuracy"', "metrik: no such key (did you mean 'metric'?); fix that key"),
+        ('metric = "acuracy"', "(did you mean 'accuracy'?); fix that key"),
+        ('symmetries = "miror"', "(did you mean 'mirror'?); fix that key"),
+        ("image_column = 3", "image_column: Input should be a valid string; fix that key"),
+    ],
+)
+def test_a_typo_about_a_known_competition_is_refused_with_the_nearest_name(tmp_path, line, words):
+    (tmp_path / "zoo.toml").write_text(line)
+    with pytest.raises(UserError) as caught:
+        read_known("zoo", tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'zoo.toml'}: {line.split()[0]}: ")
+    assert words in str(caught.value)
+
+
+# --- writing
+
+
+def test_a_written_table_has_plain_cells_and_line_feeds(tmp_path):
+    write_table(tmp_path / "new" / "a.csv", {"Image": ("007", "x,y"), "Class": np.array([3, -1])})
+    assert (tmp_path / "new" / "a.csv").read_bytes() == b'Image,Class\n007,3\n"x,y",-1\n'
+
+
+@pytest.mark.parametrize(
+    "cells", [("NA", "nan", "", "None"), ("1e5", "007", "1.0", " 7 "), ('a"b', "a, b", "a\nb", "é\u2028")]
+)
+def test_a_written_table_is_read_back_cell_by_cell(tmp_path, cells):
+    write_table(tmp_path / "a.csv", {"Image": "abcd", "Class": cells})
+    assert read_table(tmp_path / "a.csv").rows == tuple(zip("abcd", cells, strict=True))
 
 
 # --- anything at all
