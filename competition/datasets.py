@@ -5,12 +5,10 @@ cifar10: 50,000 / 10,000 RGB 32x32, labels by name (Krizhevsky 2009).
 eurosat: 27,000 RGB 64x64, labels by name, a stratified 20 % of them as test split (Helber et al. 2019).
 """
 
-import csv
 import gzip
-import io
 import os
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,8 @@ from tqdm import tqdm
 
 from competition.errors import UserError
 from competition.splits import stratified_rows
-from competition.storage import build_folder, write_file
+from competition.storage import build_folder
+from competition.tables import write_table
 from competition.task import Label
 from competition.wording import fault_in, printable
 
@@ -66,16 +65,10 @@ def write_competition(name: str, train: Pictures, test: Pictures, folder: Path, 
     for split, ids, pictures in (("train", train_ids, train), ("test", test_ids, test)):
         _write_images(f"writing {name} ({split})", folder / f"{split}_images", ids, pictures)
     guesses = [min(train.labels)] * len(test_ids)
-    _write_table(folder / "train.csv", "Image,Class", zip(train_ids, train.labels, strict=True))
-    _write_table(folder / "test.csv", "Image", zip(test_ids, strict=True))
-    _write_table(folder / "sample_submission.csv", "Image,Class", zip(test_ids, guesses, strict=True))
-    _write_table(answers, "Image,Class,Usage", zip(test_ids, test.labels, usage, strict=True))
-
-
-def _write_table(path: Path, header: str, rows: Iterable[tuple]) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([header.split(","), *rows])
-    write_file(path, text.getvalue())
+    write_table(folder / "train.csv", {"Image": train_ids, "Class": train.labels})
+    write_table(folder / "test.csv", {"Image": test_ids})
+    write_table(folder / "sample_submission.csv", {"Image": test_ids, "Class": guesses})
+    write_table(answers, {"Image": test_ids, "Class": test.labels, "Usage": usage})
 
 
 def _write_images(title: str, folder: Path, names: Sequence[str], pictures: Pictures) -> None:

@@ -19,8 +19,6 @@ Nothing can reach 1.0: some images lie between two classes.
 """
 
 import argparse
-import csv
-import io
 import math
 import os
 import sys
@@ -43,7 +41,8 @@ from tqdm import tqdm
 
 from competition.errors import UserError
 from competition.scoring import score_submission
-from competition.storage import build_folder, write_file
+from competition.storage import build_folder
+from competition.tables import write_table
 from competition.wording import fault_in, printable
 
 DATA_FOLDER = ROOT / "competition" / "data"
@@ -86,7 +85,7 @@ def draw_rehearsal(folder: Path, answers: Path, images: int = IMAGES, seed: int 
     try:
         build_folder(folder, lambda draft: _write_competition(draft, splits, seed), _is_filled)
         test = splits[-1]
-        _write_table(answers, "Image,Class,Usage", zip(test.names, test.labels, usages, strict=True))
+        write_table(answers, {"Image": test.names, "Class": test.labels, "Usage": usages})
     except OSError as error:
         remedy = "see that there is room and that it may be written"
         raise fault_in(folder, f"cannot be drawn ({printable(error)})", remedy) from error
@@ -138,9 +137,9 @@ def apportion(weights: np.ndarray, total: int) -> np.ndarray:
 def _write_competition(folder: Path, splits: tuple[Rows, Rows, Rows], seed: int) -> None:
     train, val, test = splits
     for rows in (train, val):
-        _write_table(folder / f"{rows.split}.csv", "Image,Class", zip(rows.names, rows.labels, strict=True))
-    _write_table(folder / "test.csv", "Image", zip(test.names, strict=True))
-    _write_table(folder / "sample_submission.csv", "Image,Class", ((name, 0) for name in test.names))
+        write_table(folder / f"{rows.split}.csv", {"Image": rows.names, "Class": rows.labels})
+    write_table(folder / "test.csv", {"Image": test.names})
+    write_table(folder / "sample_submission.csv", {"Image": test.names, "Class": [0] * len(test.names)})
     for rows in splits:
         (folder / f"{rows.split}_images").mkdir()
     _write_images(folder, splits, seed)
@@ -317,12 +316,6 @@ def _bilinear(coarse: int, fine: int) -> np.ndarray:
     """The matrix that enlarges an axis, float32 ``[fine, coarse]``."""
     places = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
     return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(coarse))).astype(np.float32)
-
-
-def _write_table(path: Path, header: str, rows: Iterable[tuple]) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([header.split(","), *rows])
-    write_file(path, text.getvalue())
 
 
 def _is_filled(folder: Path) -> bool:
