@@ -1,4 +1,4 @@
-"""A competition's CSVs, read and checked: columns, ids, labels and the image of every id."""
+"""Reads and checks a competition's CSVs: columns, ids, labels and the image of every id."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ from competition.wording import counted, did_you_mean, fault_in, listed, printab
 
 KNOWN = Path(__file__).parent / "known"
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_LOOKED_AT = 100  # ids of a column that are looked up to tell whether it names images
+_PROBED = 100  # ids to look up when finding out whether a column names images
 
 
 class Columns(NamedTuple):
@@ -106,9 +106,9 @@ def read_table(path: Path) -> Table:
 
 
 def _shape(path: Path, text: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """The header, and how many cells each row has, up to the last row that is not empty; 0 for a blank line.
+    """The header, and the number of cells in each row up to the last non-empty one; 0 for a blank line.
 
-    pandas fills short rows up and forgives broken quotes; so the csv module checks the rows first.
+    pandas pads short rows and accepts broken quotes, so the csv module checks the rows first.
     """
     header: tuple[str, ...] = ()
     widths, used = [], 0
@@ -174,13 +174,14 @@ def load_competition(
 ) -> Competition:
     """Read and check a competition's folder.
 
-    It holds train.csv, test.csv, perhaps val.csv or validation.csv, perhaps sample_submission.csv, and the
-    images in ``train_images/`` (``val_images/``, ``test_images/``), ``train/``, ``images/`` or beside the
-    CSVs. A folder with nothing in it but one folder stands for that one. The columns are the arguments', else
-    those that ``known/<name>.toml`` names, else the sample's, else found from what train has and test lacks.
-    The header of a submission, ``image_column`` and ``label_column``, is the sample's where there is one.
+    The folder holds train.csv and test.csv, optionally val.csv or validation.csv, optionally sample_submission.csv,
+    and the images in ``train_images/`` (``val_images/``, ``test_images/``), ``train/``, ``images/`` or beside the
+    CSVs. A folder that contains only another folder stands for that folder.
 
-    Raises UserError for whatever is wrong with the tables or the images they name.
+    The columns come from the arguments, else from ``known/<name>.toml``, else from the sample submission, else from
+    comparing train.csv with test.csv. A submission gets the header of the sample submission if there is one.
+
+    Raises UserError if anything is wrong with the tables or the images that they name.
     """
     name = name or folder.resolve().name
     folder = competition_folder(folder)
@@ -211,9 +212,9 @@ def load_competition(
 
 
 def competition_folder(folder: Path) -> Path:
-    """The folder that holds train.csv and test.csv: this one, or the one that is all there is in it.
+    """The folder that holds train.csv and test.csv: this one, or the only folder in it.
 
-    Raises UserError where a file is missing.
+    Raises UserError if a file is missing.
     """
     if not folder.is_dir():
         raise fault_in(folder, "no such folder", "give one that holds train.csv and test.csv")
@@ -246,7 +247,7 @@ def _image_column(train: Table, test: Table, sample: Table | None, images: Image
     if sample and sample.columns[0] in common:
         return sample.columns[0]
     if len(common) > 1:
-        common = [name for name in common if _holds_images(test.column(name)[:_LOOKED_AT], images)]
+        common = [name for name in common if _holds_images(test.column(name)[:_PROBED], images)]
     if len(common) == 1:
         return common[0]
     raise _unclear("image", "--image-column", common or test.columns, test)
@@ -280,7 +281,7 @@ def _submission_header(sample: Table | None) -> Columns | None:
 
 
 def _submission_ids(sample: Table | None, test_ids: tuple[str, ...], test: Path) -> tuple[str, ...]:
-    """The order in which the test ids are answered: the sample's where there is one."""
+    """The test ids in the order of a submission, which is that of the sample submission if there is one."""
     if sample is None:
         return test_ids
     ids = _ids(sample, sample.columns[0])
@@ -313,7 +314,7 @@ def _labels(table: Table, column: str) -> tuple[str, ...]:
 
 
 def _classes(train: Table, columns: Columns) -> tuple[Label, ...]:
-    """The labels of train, sorted; integers where every one is written as an integer is."""
+    """The labels of train.csv, sorted; integers if every label is spelled like an integer."""
     if columns.image == columns.label:
         fault = f"column '{printable(columns.image)}' cannot be both the image and the label column"
         raise fault_in(train.path, fault, "name two with --image-column and --label-column")

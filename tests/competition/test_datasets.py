@@ -109,7 +109,7 @@ def test_idx_files_are_read_with_their_numbers_as_labels(tmp_path):
 def test_a_broken_idx_file_is_refused(tmp_path, content):
     write_idx(tmp_path, "train", np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.uint8))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz: not a whole idx file"):
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz: not a complete idx file"):
         read_idx(tmp_path, "train")
 
 
@@ -120,7 +120,7 @@ def test_a_fetch_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch, na
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     fetched = tmp_path / ".fetched"
-    with pytest.raises(UserError, match=f"the data set {name} could not be fetched .*--data FILE") as caught:
+    with pytest.raises(UserError, match=f"the data set {name} could not be downloaded .*with --data") as caught:
         write_dataset(name, tmp_path / name, tmp_path / "answers.csv", fetched)
     assert len(str(caught.value).splitlines()) == 1
     assert list(fetched.iterdir()) == []
