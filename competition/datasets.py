@@ -145,7 +145,7 @@ def _eurosat(fetched: Path) -> tuple[Pictures, Pictures]:
 def _read_image(path: Path) -> np.ndarray:
     image = cv2.imread(str(path))
     if image is None:
-        raise fault_in(path, "not a readable image", "remove its folder to download it again")
+        raise fault_in(path, "not a readable image", "remove the data set's folder to download it again")
     return image
 
 

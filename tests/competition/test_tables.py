@@ -1,5 +1,6 @@
 """What a competition's CSVs and images may look like, and what is said where they are wrong."""
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -494,6 +495,25 @@ def test_a_written_table_is_read_back_cell_by_cell(tmp_path, cells):
 
 
 # --- anything at all
+
+_ODD = st.text(st.sampled_from("a7,\"\n\r \t#\\'\u2028\x85\x1cé"), max_size=4) | st.sampled_from(
+    ["NA", "nan", "None", "1e5", "007", "1,000", "-0", "true", "2020-01-01"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(cells=st.lists(_ODD, min_size=1, max_size=5), line_end=st.sampled_from(["\n", "\r", "\r\n"]))
+def test_every_cell_is_read_as_it_is_spelled_and_every_row_keeps_its_number(tmp_path_factory, cells, line_end):
+    path = tmp_path_factory.mktemp("odd") / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator=line_end)
+        writer.writerow(["Image", "Class"])
+        file.write(line_end)
+        writer.writerows(("x", cell) for cell in cells)
+    table = read_table(path)
+    assert table.column("Class") == tuple(cells)
+    assert table.numbers == tuple(range(3, 3 + len(cells)))
+
 
 _CELLS = st.sampled_from(
     [
