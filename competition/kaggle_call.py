@@ -1,8 +1,9 @@
-"""One call of Kaggle's client, in a process of its own: ``kaggle_client.py`` starts it and reads what it prints.
+"""One call of Kaggle's client in a separate process: ``kaggle_client.py`` starts it and reads what it prints.
 
-Importing the client logs in and creates folders, a call may hang for ever, and its command line neither fails
-where it should nor shows a server's reason. Here a call is one JSON line in, ``[name, arguments]``; out come
-JSON lines with ``total`` (bytes to expect), ``answer`` or ``error``: its ``kind``, a status or a word, and ``says``.
+Importing the client logs in and creates folders, a call may hang forever, and its command line neither fails when
+it should nor shows the server's reason. Here a call is one JSON line on stdin, ``[name, arguments]``. The replies are
+JSON lines on stdout: ``total`` (bytes to expect), then ``answer`` or ``error``, with its ``kind`` (an HTTP status or a
+word) and ``says`` (the message).
 """
 
 import contextlib
@@ -26,17 +27,17 @@ def main() -> None:
 
 
 def outcome(name: str, arguments: dict, announce: Callable[[int], object]) -> dict:
-    """The ``answer`` or ``error`` of one of ``CALLS``. announce: is told the bytes of a download that begins."""
+    """The ``answer`` or ``error`` of one of ``CALLS``. announce: called with the size of a download, in bytes."""
     try:
         return {"answer": CALLS[name](_client(announce), **arguments)}
-    except SystemExit:  # how the client says that it knows nobody to log in as
+    except SystemExit:  # the client exits if it finds no credentials
         return {"error": {"kind": "credentials", "says": ""}}
     except Exception as error:
         return {"error": _described(error)}
 
 
 def _client(announce: Callable[[int], object]):
-    """The client, logged in, that announces a download."""
+    """The client, logged in; it announces the size of each download."""
     from kaggle.api.kaggle_api_extended import KaggleApi
 
     api = KaggleApi()
@@ -52,9 +53,10 @@ def _client(announce: Callable[[int], object]):
 
 
 def _described(error: Exception) -> dict:
-    for each in (error, error.__context__):  # of some answers the client makes an error of its own
-        if getattr(each, "response", None) is not None:
-            return {"kind": each.response.status_code, "says": _reason(each.response)}
+    for each in (error, error.__context__):  # the client wraps some HTTP errors in its own
+        response = getattr(each, "response", None)
+        if response is not None:
+            return {"kind": response.status_code, "says": _reason(response)}
     if isinstance(error, OSError) and type(error).__module__.startswith("requests"):
         return {"kind": "connection", "says": type(error).__name__}
     kind = "missing" if isinstance(error, ImportError) else "fault"
@@ -62,7 +64,7 @@ def _described(error: Exception) -> dict:
 
 
 def _reason(response) -> str:
-    """What the server said, else the status' own name."""
+    """The server's message, else the name of the HTTP status."""
     try:
         return str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
@@ -108,16 +110,17 @@ def kernel_status(api, kernel: str) -> dict:
 
 
 def kernel_log(api, kernel: str) -> str:
-    """What the kernel printed, both streams as one text."""
+    """What the kernel printed; stdout and stderr as one text."""
     parts = json.loads(_output_page(api, kernel, "").log or "[]")
     return "".join(part["data"] for part in parts)
 
 
 def kernel_output(api, kernel: str, names: list[str], folder: str) -> list[str]:
-    """Fetch the files of these names. Returns the names that are there."""
+    """Download the named files. Returns the names of those that exist."""
     import requests
 
-    token, fetched = "", []
+    token: str | None = ""
+    fetched = []
     while token is not None:
         page = _output_page(api, kernel, token)
         for file in page.files or []:

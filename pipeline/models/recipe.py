@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -21,7 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from competition.checked_toml import check_table, describe_fault, read_toml
 from competition.errors import UserError
+from competition.wording import did_you_mean
 from pipeline.runtime.files import atomic_write
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -192,20 +193,15 @@ class NeuralRecipe(Recipe):
         return [self._at(point) for point in self.grid]
 
     def _at(self, point: dict[str, Any]) -> "NeuralRecipe":
+        table = _merged(self.model_dump() | {"grid": ()}, point)
         try:
-            return NeuralRecipe(**_merged(self.model_dump() | {"grid": ()}, point))
+            return NeuralRecipe(**table)
         except ValidationError as error:
-            raise UserError(f"{self.name}: grid: {_fault(error)}; fix the recipe") from None
+            fault = describe_fault(error, NeuralRecipe, table)
+            raise UserError(f"{self.name}: grid: {fault}; fix the recipe") from None
 
 
 AnyRecipe = ClassicalRecipe | NeuralRecipe
-
-
-def _fault(error: ValidationError) -> str:
-    """The first key that is wrong, and what is wrong with it; a check of the whole recipe names the key itself."""
-    fault = error.errors()[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']}" if where else fault["msg"].removeprefix("Value error, ")
 
 
 def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -229,18 +225,15 @@ def recipe_names(folder: Path = RECIPES) -> list[str]:
 
 def load_recipe(path: Path) -> AnyRecipe:
     """Read one recipe. Raises UserError naming the file and the key that is wrong."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        if "name" in table:
-            raise UserError(f"{path}: name: a recipe is called what its file is called; take that key out")
-        kind = {"classical": ClassicalRecipe, "neural": NeuralRecipe}[str(table.get("kind"))]
-        return kind(name=path.stem, **table)
-    except KeyError:
-        raise UserError(f'{path}: kind must be "classical" or "neural"; add the line kind = "..."') from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as TOML ({error}); fix the file") from None
-    except ValidationError as error:
-        raise UserError(f"{path}: {_fault(error)}; fix that key") from None
+    table = read_toml(path)
+    if "name" in table:
+        raise UserError(f"{path}: name: a recipe is called what its file is called; take that key out")
+    kinds: dict[str, type[AnyRecipe]] = {"classical": ClassicalRecipe, "neural": NeuralRecipe}
+    kind = str(table.get("kind"))
+    if kind not in kinds:
+        hint = did_you_mean(kind, kinds)
+        raise UserError(f'{path}: kind must be "classical" or "neural"{hint}; add the line kind = "..."')
+    return check_table(path, kinds[kind], {"name": path.stem, **table})
 
 
 def write_recipe(recipe: AnyRecipe, path: Path, remark: str) -> None:

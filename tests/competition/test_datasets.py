@@ -109,7 +109,7 @@ def test_idx_files_are_read_with_their_numbers_as_labels(tmp_path):
 def test_a_broken_idx_file_is_refused(tmp_path, content):
     write_idx(tmp_path, "train", np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.uint8))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz: not a whole idx file"):
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz: not a complete idx file"):
         read_idx(tmp_path, "train")
 
 
@@ -120,19 +120,33 @@ def test_a_fetch_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch, na
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     fetched = tmp_path / ".fetched"
-    with pytest.raises(UserError, match=f"the data set {name} could not be fetched .*--data FILE") as caught:
+    with pytest.raises(UserError, match=f"the data set {name} could not be downloaded .*with --data") as caught:
         write_dataset(name, tmp_path / name, tmp_path / "answers.csv", fetched)
     assert len(str(caught.value).splitlines()) == 1
     assert list(fetched.iterdir()) == []
 
 
+def write_eurosat(fetched: Path, names: tuple[str, ...]) -> Path:
+    """Ten images a class, where torchvision looks for them; image values are 50 times the label."""
+    images = fetched / "eurosat" / "eurosat" / "2750"
+    for value, name in enumerate(names):
+        (images / name).mkdir(parents=True)
+        for number in range(10):
+            cv2.imwrite(str(images / name / f"{name}_{number}.png"), np.full((8, 8, 3), 50 * value, np.uint8))
+    return images
+
+
+def test_an_unreadable_image_of_a_data_set_is_refused_with_its_path(tmp_path):
+    broken = write_eurosat(tmp_path / ".fetched", ("Forest", "River")) / "River" / "River_3.png"
+    broken.write_bytes(b"no image")
+    (tmp_path / "eurosat").mkdir()
+    with pytest.raises(UserError, match=r"River_3\.png: not a readable image; remove the data set's folder"):
+        write_dataset("eurosat", tmp_path / "eurosat", tmp_path / "answers.csv", tmp_path / ".fetched")
+
+
 def test_eurosat_keeps_a_fifth_of_every_class_for_the_test(tmp_path):
     names = ("Forest", "River", "SeaLake")
-    for value, name in enumerate(names):
-        images = tmp_path / ".fetched" / "eurosat" / "eurosat" / "2750" / name
-        images.mkdir(parents=True)
-        for number in range(10):
-            cv2.imwrite(str(images / f"{name}_{number}.png"), np.full((8, 8, 3), 50 * value, np.uint8))
+    write_eurosat(tmp_path / ".fetched", names)
     folder, answers = tmp_path / "eurosat", tmp_path / "answers" / "eurosat.csv"
     folder.mkdir()
     write_dataset("eurosat", folder, answers, tmp_path / ".fetched")

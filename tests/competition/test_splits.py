@@ -126,7 +126,7 @@ def test_a_seed_fixes_the_folds():
 
 @pytest.mark.parametrize("folds", [-1, 0, 1, 5])
 def test_a_number_of_folds_that_does_not_suit_is_refused(folds):
-    with pytest.raises(UserError, match=f"--folds {folds} does not suit 4 images; give 2 to 4"):
+    with pytest.raises(UserError, match=f"--folds {folds} is not possible with 4 images; give 2 to 4"):
         stratified_folds(np.array([0, 0, 1, 1]), folds, seed=0)
 
 

@@ -444,7 +444,7 @@ def test_a_kernel_that_gives_nothing_is_told_in_one_line(rehearsal, push, script
 
 
 def test_a_kernel_that_is_not_there_is_named(rehearsal):
-    assert f"no kernel '{KERNEL}' that you may see" in rehearsal.fail("--kernel", KERNEL)
+    assert f"no kernel '{KERNEL}' that you have access to" in rehearsal.fail("--kernel", KERNEL)
 
 
 def test_a_kernel_is_not_waited_for_without_end(rehearsal, monkeypatch):

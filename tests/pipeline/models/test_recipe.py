@@ -125,7 +125,10 @@ schedule = { name = "constant" }"""
 @pytest.mark.parametrize(
     ("line", "replacement", "words"),
     [
-        ("epochs = 3", "epochs = 3\nepoch = 4", "epoch: "),
+        ("epochs = 3", "epochs = 3\nepoch = 4", "epoch: no such key (did you mean 'epochs'?); fix that key"),
+        ("lr = 0.1", "lr = 0.1\nlrr = 0.2", "optimiser.lrr: no such key (did you mean 'lr'?)"),
+        ('name = "constant"', 'name = "constnt"', "schedule.name: Input should be 'constant', 'one-cycle'"),
+        ("epochs = 3", 'epochs = 3\nviews = "symmetry"', "views: Input should be 'one', 'symmetries' or 'shifts' (did"),
         ("width = 8", 'width = 8\n[scheduler]\nname = "constant"', "scheduler: "),
         ("lr = 0.1", "lr = 0.1\nlearning_rate = 0.2", "optimiser.learning_rate: "),
         ("epochs = 3", 'epochs = "many"', "epochs: "),
@@ -151,6 +154,12 @@ def test_a_wrong_key_is_refused_in_one_line_naming_file_and_key(tmp_path, line, 
 def test_a_kind_that_is_not_there_is_refused_with_the_two_there_are(tmp_path, kind):
     path = put(tmp_path, NETWORK.replace('kind = "neural"', kind))
     with pytest.raises(UserError, match='kind must be "classical" or "neural"'):
+        load_recipe(path)
+
+
+def test_a_misspelt_kind_is_answered_with_the_nearest(tmp_path):
+    path = put(tmp_path, NETWORK.replace('kind = "neural"', 'kind = "nueral"'))
+    with pytest.raises(UserError, match=r"\(did you mean 'neural'\?\)"):
         load_recipe(path)
 
 
