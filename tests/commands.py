@@ -4,9 +4,11 @@ import io
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -26,12 +28,17 @@ class Done:
 
 def run(command: str, *arguments: object, seconds_ago: float = 0.0) -> Done:
     """Run a command from the root folder, as if it had been started that many seconds ago."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir("/")
         start_clock(patch, seconds_ago)
-        with pytest.raises(SystemExit) as leaving:
-            getattr(commands, command)([str(argument) for argument in arguments])
+        return call(getattr(commands, command), *arguments)
+
+
+def call(main: Callable[[list[str]], NoReturn], *arguments: object) -> Done:
+    """Call what exits, and catch what it prints."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as leaving:
+        main([str(argument) for argument in arguments])
     return Done(leaving.value.code, out.getvalue(), err.getvalue())
 
 

@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from competition.stand_in.sandbox import Limits, Sandbox
 from competition.stand_in.server import StandIn
+from pipeline.runtime import devices
 from tests.stand_in import client_environment, hosted, kaggle
 
 torch.set_num_threads(1)
@@ -102,6 +103,14 @@ def _make_competition(
     answers = [(*row, "Private" if place % 10 > 2 else "Public") for place, row in enumerate(rows["test"])]
     _write_csv(folder.with_name(f"{folder.name}_answers.csv"), [("Image", "Class", "Usage"), *answers])
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def freed_memory_is_given_back() -> Iterator[None]:
+    """A command has its process keep what is freed; a process that runs all the tests cannot afford that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "_keep_freed_memory", lambda: None)
+        yield
 
 
 @pytest.fixture(scope="session")
