@@ -19,7 +19,7 @@ from tests.pipeline.on_ranks import forked
 from tests.stand_in import wait_until
 
 TRAIN = ROOT / "pipeline" / "train.py"
-EPOCHS = 40
+EPOCHS = 20
 HISTORY = Path("runs", "insects", "sprint", "history.csv")
 
 
@@ -269,6 +269,6 @@ def test_an_error_of_one_rank_ends_all_with_status_two_also_without_torchrun(tmp
 
 def test_more_ranks_than_a_batch_has_images_for_are_an_error(make_competition, tmp_path):
     folder = make_competition(tmp_path / "insects", train=30)
-    options = ("--competition", folder, "--work", tmp_path, "--models", "sprint")
+    options = ("--competition", folder, "--work", tmp_path, "--epochs", 1, "--models", "cifar-cnn-base")
     line = refused(forked(5, tmp_path / "logs", "train", *options))
     assert "batches of 8 images" in line and "--nproc_per_node" in line
