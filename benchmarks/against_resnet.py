@@ -4,17 +4,16 @@
                                         [--limit-minutes 60] [--every 100] [--precision float32|bfloat16]
 
 Sprint's side is a whole run of ``pipeline/train.py --models sprint --budget TIME``, from the start of its process to
-its end, decoding and caching included; it counts if the accuracy that it ends with reaches the target. Its products
-are bfloat16 where the processor computes those natively.
+its end, decoding and caching included. It counts if the accuracy at its end reaches the target. It multiplies in
+bfloat16 where the processor does so natively.
 
 The other side is torchvision's ResNet-18 from scratch, with what a notebook usually has around it: a Dataset that
 reads image files with cv2, albumentations, a DataLoader with two workers, Adam, batches of 64, all in float32 or, with
-``--precision bfloat16``, under autocast. Where it could be done either way it is done in this side's favour: its
-imports are not timed, the clock stands still while it is evaluated between the ends of epochs, and it may stop at the
-first evaluation that reaches the target.
+``--precision bfloat16``, under autocast. Every doubtful choice favours it: its imports are not timed, the clock stops
+while it is evaluated within an epoch, and it ends at the first evaluation that reaches the target.
 
-Both have the CPU, the same images, unpacked before either begins, and the same validation images. A line an
-evaluation, then the ratio; where the other side has not arrived within its limit, a bound of it.
+Both run on the CPU, with the same images, unpacked beforehand, and the same validation images. Prints a line for each
+evaluation, then the ratio, or a lower bound where the other side does not reach the target within its limit.
 """
 
 import csv
@@ -89,7 +88,7 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--target", type=float, default=0.95, metavar="SHARE", help="validation accuracy to reach")
     parser.add_argument("--budget", default="90s", metavar="TIME", help="wall clock of sprint's whole run")
     parser.add_argument("--limit-minutes", type=float, default=60, metavar="M", help="how long ResNet-18 may take")
-    parser.add_argument("--every", type=positive, default=100, metavar="N", help="evaluate it every N steps, too")
+    parser.add_argument("--every", type=positive, default=100, metavar="N", help="also evaluate it every N steps")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of ResNet-18")
     return parser.parse_args(arguments)
 
@@ -100,7 +99,7 @@ def train_arguments(options: Namespace, work: str) -> list[str]:
 
 
 def run_sprint(command: list[str], folder: Path) -> Evaluation:
-    """Run train.py, and print what it adds to ``history.csv`` in ``folder``. Returns seconds and accuracy in the end.
+    """Run train.py and print what it adds to ``history.csv`` in ``folder``. Returns seconds and accuracy at its end.
 
     Raises UserError where it trained nothing.
     """
@@ -115,19 +114,19 @@ def run_sprint(command: list[str], folder: Path) -> Evaluation:
         shown = len(accuracies)
     run = read_run(folder)
     if process.returncode or run is None:
-        raise UserError("pipeline/train.py has trained no sprint; fix what it says above")
+        raise UserError("pipeline/train.py trained no sprint; fix what it reports above")
     print(f"sprint     {Evaluation(seconds, run.score.accuracy)}, the whole run", flush=True)
     return Evaluation(seconds, run.score.accuracy)
 
 
 def check_reached(sprint: Evaluation, target: float) -> None:
-    """Raises UserError where the run ended below the target: there is nothing to compare then."""
+    """Raises UserError where the run ended below the target, so that there is nothing to compare."""
     if sprint.accuracy < target:
         raise UserError(f"sprint ended at {sprint.accuracy:.4f}, short of {target}; give it a larger --budget")
 
 
 def validation_accuracies(history: Path) -> list[float]:
-    """Of each epoch so far; none before the first has ended."""
+    """One for each epoch so far; none before the first has ended."""
     if not history.exists():
         return []
     with history.open(newline="") as file:
@@ -149,7 +148,7 @@ class ImageFiles(Dataset):
 
 
 class Stopwatch:
-    """Seconds since it was made, pauses apart."""
+    """Seconds since it was made, without the pauses."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
@@ -166,7 +165,7 @@ class Stopwatch:
 
 
 def train_resnet(training_data: TrainingData, classes: int, every: int, precision: str) -> Iterator[Evaluation]:
-    """Train without end, evaluating after every epoch and, off the clock, every so many steps."""
+    """Train without end; evaluate after every epoch and, with the clock stopped, every ``every`` steps."""
     torch.manual_seed(0)
     clock = Stopwatch()
     training, validation = loaders(training_data)
@@ -190,7 +189,7 @@ def train_resnet(training_data: TrainingData, classes: int, every: int, precisio
 
 
 def loaders(training_data: TrainingData) -> tuple[DataLoader, DataLoader]:
-    """Of the images to train on, shuffled and augmented, and of those that validate. Sizes that differ are resized."""
+    """Shuffled, augmented training images, and validation images. Images of other sizes are resized."""
     height, width = training_data.images.shape[1:3]
     plain = [albumentations.Resize(height, width), albumentations.Normalize(), ToTensorV2()]
     affine = albumentations.Affine(  # by the defaults of the former ShiftScaleRotate
@@ -237,7 +236,7 @@ def watch(evaluations: Iterable[Evaluation], target: float, limit: float) -> Eva
 
 
 def verdict(sprint: Evaluation, resnet: Evaluation, target: float) -> str:
-    """How many times as fast sprint reached the target; at least, where the other has not."""
+    """How many times as fast sprint reached the target; a lower bound where the other side did not reach it."""
     ratio = resnet.seconds / sprint.seconds
     if resnet.accuracy < target:
         other, times = f"not within {resnet.seconds:.0f} s", f"more than {ratio:.1f}"

@@ -1,10 +1,10 @@
-"""The image cache: how fast it is built and opened, when it pays, and how much memory it takes.
+"""The image cache: how fast it is built and opened, when it pays off, and how much memory it takes.
 
     python benchmarks/cache.py [--images FOLDER] [--count N] [--epochs E]
 
-Without --images it draws its own. Everything is measured in one run, over the same files with two threads each, and
-the two sides take turns: building the cache and a bare cv2.imread loop, of which the medians are compared; then E
-epochs of augmented batches from the cache, its building counted in, and from the files, read by cv2.imread in each.
+Without --images it draws its own. Everything is measured in one run, over the same files, with two threads for each
+side, in turns. First the medians of building the cache and of a bare cv2.imread loop. Then E epochs of augmented
+batches from the cache, whose building counts, and from the files, which cv2.imread reads in every epoch.
 """
 
 import argparse
@@ -143,15 +143,15 @@ def deliver(load: Callable[[np.ndarray, np.random.Generator], np.ndarray], count
 
 
 def read_files(paths: list[Path], size: tuple[int, int], rows: np.ndarray) -> np.ndarray:
-    """What the cache holds of these rows, but decoded now, by cv2 alone."""
+    """The same images as the cache holds, decoded now, by cv2 alone."""
     images = [cv2.imread(str(paths[row]), cv2.IMREAD_COLOR_RGB) for row in rows]
     return np.stack([image if image.shape[:2] == size else resize(image, *size) for image in images])
 
 
 def break_even(build: float, cached: float, decoded: float) -> int | None:
-    """The first epoch by whose end building a cache and reading it has taken no longer than decoding.
+    """The first epoch by whose end building and reading the cache took no longer than decoding; None if never.
 
-    build: seconds, once; cached, decoded: seconds of an epoch. None where no number of epochs makes up for it.
+    build: seconds, once; cached, decoded: seconds of an epoch.
     """
     if decoded <= cached:
         return None

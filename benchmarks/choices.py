@@ -2,8 +2,8 @@
 
     python benchmarks/choices.py [--competition NAME|FOLDER|ZIP] [--data ZIP] [--width 32] [--seconds 250] [--seeds 1]
 
-Every variant is a network of that width, trained for as many seconds on the training images, and measured on the
-validation images. They take turns, seed by seed; a line a training, then a table of the medians.
+Every variant is a network of that width, trained for that many seconds and measured on the validation images. They take
+turns, seed by seed. Prints a line for each training, then a table of the medians.
 """
 
 import sys
@@ -40,7 +40,7 @@ SHIPPED = load_recipe(RECIPES / "sprint.toml")
 
 @dataclass(frozen=True)
 class Variant:
-    """recipe: other values for some of its keys; network: what is done to the network that was built."""
+    """recipe: other values for some of its keys; network: changes the network that was built."""
 
     recipe: Mapping[str, Any] = field(default_factory=dict)
     network: Callable[[Sprint], object] = lambda network: None
@@ -66,13 +66,13 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--competition", default="cifar10", metavar="NAME|FOLDER|ZIP", help="default: cifar10")
     parser.add_argument("--data", type=existing, metavar="FOLDER|ZIP", help="where the competition's files are")
     parser.add_argument("--width", type=positive, default=32, metavar="N", help="filters of the first group")
-    parser.add_argument("--seconds", type=positive, default=250, metavar="N", help="that each training gets")
+    parser.add_argument("--seconds", type=positive, default=250, metavar="N", help="seconds for each training")
     parser.add_argument("--seeds", type=positive, default=1, metavar="N")
     return parser.parse_args(arguments)
 
 
 class Altered(NeuralNetwork):
-    """A network to which something is done once it is built."""
+    """A network that is changed after it is built."""
 
     alter: Callable[[Sprint], object]
 
@@ -156,7 +156,7 @@ WIDEST = max(map(len, VARIANTS))
 
 
 def table(accuracies: Mapping[str, float]) -> str:
-    """Each variant's accuracy, and what the choice that it takes back gains."""
+    """Each variant's accuracy, and the gain of the choice that it takes back."""
     [shipped, *_] = accuracies.values()
     rows = [(name, f"{value:.4f}", f"{shipped - value:+.4f}") for name, value in accuracies.items()]
     return text_table(("variant", "accuracy", "gain of the choice"), rows)

@@ -1,14 +1,14 @@
-"""Our support vector machine and nearest neighbours against plain scikit-learn: same answers, what time?
+"""Our support vector machine and nearest neighbours against plain scikit-learn: equal predictions, and seconds.
 
     python benchmarks/classical.py [--images N] [--size PX] [--classes C] [--fits N]
 
-The images are the rehearsal's. Both sides take the recipes' own grid and numbers of neighbours: ours all at once,
-scikit-learn one after the other, each a fit and a prediction on standardised pixels. A line a model: seconds of
-either, their ratio, and how many predictions are equal over all points of the grid. In the end, what ours take for
+The images are the rehearsal's. Both sides use the recipes' grid and numbers of neighbours: ours all at once,
+scikit-learn one after the other, each a fit and a prediction on standardised pixels. Prints a line for each model: the
+seconds of both, their ratio, and how many predictions are equal over all points of the grid. Last, our seconds for
 twice the images.
 
-At 6,000 images of 64 pixels and 96 classes, a single SVC takes scikit-learn two to four minutes. ``--fits 1`` fits the
-first of each kernel and takes the others to be as long.
+At 6,000 images of 64 pixels and 96 classes, scikit-learn takes two to four minutes for a single SVC. ``--fits 1`` fits
+the first point of each kernel and assumes that the others take as long.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def compare_machines(grid: list[dict], classes: int, fits: int, sample: Sample) 
     plain = float(np.dot(weights, seconds))
     report("dhc-svm", ours, plain, found, same)
     if len(points) < len(grid):
-        print(f"{'':15} scikit-learn fitted {len(points)} of {len(grid)}; the others are taken to be as long")
+        print(f"{'':15} scikit-learn fitted {len(points)} of {len(grid)}; the others are assumed to take as long")
 
 
 def compare_neighbours(neighbours: list[int], classes: int, sample: Sample) -> None:
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1200, help="training images (a sixth of that for validation)")
     parser.add_argument("--size", type=int, default=64, help="pixels a side")
     parser.add_argument("--classes", type=int, default=96)
-    parser.add_argument("--fits", type=int, help="points of each kernel that scikit-learn's SVC fits; by default all")
+    parser.add_argument("--fits", type=int, help="points of each kernel that scikit-learn's SVC fits; default: all")
     given = parser.parse_args()
     grid = load_recipe(RECIPES / "dhc-svm.toml").classifier.arguments["grid"]
     neighbours = load_recipe(RECIPES / "dhc-knn-sweep.toml").classifier.arguments["neighbours"]

@@ -22,9 +22,9 @@ def timed(work: Callable[[], Result]) -> tuple[Result, float]:
 
 
 def peak_memory() -> int:
-    """Megabytes that this process has held at most.
+    """The most megabytes that this process has held.
 
-    Linux counts into ``ru_maxrss`` what the process held that started this program, so its own mark is read there.
+    On Linux ``ru_maxrss`` also counts what the starting process held, so the process's own peak is read from /proc.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -2,11 +2,11 @@
 
     python benchmarks/prediction.py [--rounds N]
 
-Both sides answer the same images with the same network, averaged over the same views. The plain side is what one would
+All sides predict the same images with the same network, averaged over the same views. The plain side is what one would
 write first: evaluation mode, torch.inference_mode, torchvision's normalize, batches of 512, one view after the other;
-once as PyTorch has it on a processor, in float32, and once as well as that loop can be, channels last and in the
-precision that our side takes. The three take turns; a line a case with the medians of their images a second, the
-median ratios of ours to either and the largest difference between our probabilities and either's.
+once in float32, PyTorch's default, and once tuned: channels last, in the precision that our side uses. The three take
+turns. Prints a line for each case: the medians of their images a second, the median ratios of ours to the other two,
+and the largest differences between the probabilities.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def compare(case: Case, rounds: int, device: torch.device) -> None:
-    """One line: our images a second, then for each plain pass its own, the ratio and how far its answers are off."""
+    """One line: our images a second, then each plain pass's, the ratio, and how far its probabilities are off."""
     images, _ = draw_images(case.images, case.size, CLASSES, seed=0)
     network, full = network_of(case, images)
     kinds = views(case.symmetries, square=True)

@@ -1,16 +1,16 @@
-"""How cost grows with the number of images, their size and the number of classes: seconds and memory of each stage.
+"""How seconds and memory of each stage grow with the number of images, their size and the number of classes.
 
     python benchmarks/scaling.py [--images N ...] [--sides PX ...] [--classes C ...]
 
-While one of the three grows, the other two stay at the second of their values. Images are drawn, nine tenths of them
-to train on and one tenth to validate on; models are those of the recipes, sprint at width 16. Each measure has a
-process of its own, and its memory is what it adds to the peak of one that has imported everything; pages of the cache
-that it has touched are among that. What would hold more than 4 GB ends with a dash.
+While one of the three grows, the other two stay at the second of their values. Images are drawn; a tenth of them
+validates. Models are those of the recipes, sprint at width 16. Each measure has a process of its own; its memory is
+what it adds to the peak of a process that has imported everything, pages of the cache that it touched included. A
+measure that would need more than 4 GB is shown as a dash.
 
-Two tables for each of the three, seconds and megabytes. Their last column is the exponent p of ``cost ~ size ** p``,
-fitted on a log-log scale, where size is images, pixels of an image, or classes: 1 is linear growth, less than that
-where what does not grow still weighs. A fit includes predicting its validation images, whose number grows too: so
-nearest neighbours, which search all images for each, must be near 2.
+Prints two tables for each of the three, seconds and megabytes. The last column is the exponent p of
+``cost ~ size ** p``, fitted on a log-log scale, where size is images, pixels of an image, or classes: 1 is linear
+growth, and fixed costs make it less. A fit includes the prediction of its validation images, whose number grows as
+well: nearest neighbours, which search all images for each, should be near 2.
 """
 
 import resource

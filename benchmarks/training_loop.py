@@ -3,9 +3,9 @@
     python benchmarks/training_loop.py [--size PX] [--batches N] [--rounds N]
 
 Both sides train sprint on the same batches with the same optimisers, in the same precision, in a process set up as
-``train.py`` does it. The loop gathers, resizes and augments uint8 images, averages the weights and shows its progress
-besides; the bare side has nothing to do but to step. The two take turns; a line a round, then the median ratio of
-their images a second.
+``train.py`` does it. The loop also gathers, resizes and augments uint8 images, averages the weights and shows its
+progress; the bare side only steps. The two take turns. Prints a line for each round, then the median ratio of their
+images a second.
 """
 
 import argparse

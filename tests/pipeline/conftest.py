@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from pipeline.runtime import devices
 
@@ -11,3 +12,11 @@ from pipeline.runtime import devices
 def native_bfloat16(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """A function that makes this processor one that computes bfloat16 natively, or one that does not."""
     return lambda native: monkeypatch.setattr(devices, "_native_bfloat16", lambda: native)
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """The GPU that works; a test that asks for it is skipped where there is none, and is marked ``gpu``."""
+    if not torch.cuda.is_available():
+        pytest.skip("this machine has no CUDA device")
+    return devices.choose_device("cuda")

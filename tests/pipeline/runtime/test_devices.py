@@ -62,3 +62,19 @@ def test_where_nothing_can_be_compiled_one_line_says_so_and_the_network_stays_wh
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | broken, capture_output=True, text=True)
     line, unchanged = done.stdout.splitlines()
     assert line.startswith("going on without --compile") and unchanged == "True"
+
+
+@pytest.mark.gpu
+def test_auto_takes_the_gpu_that_works(cuda):
+    assert choose_device("auto") == cuda
+
+
+@pytest.mark.gpu
+def test_products_on_a_gpu_are_in_float16(cuda):
+    with mixed_precision(cuda):
+        assert (torch.ones(2, 2, device=cuda) @ torch.ones(2, 2, device=cuda)).dtype == torch.float16
+
+
+@pytest.mark.gpu
+def test_a_gpu_holds_images_in_a_part_of_its_free_memory(cuda):
+    assert 0 < devices.room_for_images(cuda) < torch.cuda.mem_get_info(cuda)[0]
