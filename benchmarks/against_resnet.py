@@ -46,8 +46,9 @@ from benchmarks.measuring import competition_arguments
 from competition.errors import UserError
 from competition.sources import open_competition
 from competition.spec import Split
+from pipeline.commands import run_main
 from pipeline.data.training_data import TrainingData, open_training_data
-from pipeline.settings import Parser, existing, positive, run_door, train_settings
+from pipeline.settings import Parser, existing, positive, train_settings
 from pipeline.training.runs import read_run
 
 BATCH = 64
@@ -199,7 +200,7 @@ def loaders(training_data: TrainingData) -> tuple[DataLoader, DataLoader]:
         p=0.5,
     )
     augmented = [albumentations.HorizontalFlip(), affine, *plain]
-    (train, validation), *_ = training_data.parts
+    (train, validation), *_ = training_data.splits
     shared = {"batch_size": BATCH, "num_workers": WORKERS, "persistent_workers": True}
     return (
         DataLoader(
@@ -245,4 +246,4 @@ def verdict(sprint: Evaluation, resnet: Evaluation, target: float) -> str:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_main(main)

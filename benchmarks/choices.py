@@ -25,12 +25,13 @@ from torch import Tensor, nn
 from benchmarks.measuring import competition_arguments
 from competition.sources import open_competition
 from competition.spec import Competition
+from pipeline.commands import run_main
 from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.models.networks.sprint import Group, Sprint
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
 from pipeline.runtime.devices import choose_device
-from pipeline.settings import Parser, existing, positive, run_door, train_settings
+from pipeline.settings import Parser, existing, positive, train_settings
 from pipeline.training.scores import text_table
 from pipeline.training.symmetries import settle_symmetries
 
@@ -85,7 +86,7 @@ def trained(
     variant: Variant, competition: Competition, training_data: TrainingData, options: Namespace, seed: int
 ) -> float:
     """The validation accuracy that the variant ends with."""
-    (train, validation), labels = training_data.parts[0], training_data.split.labels
+    (train, validation), labels = training_data.splits[0], training_data.split.labels
     seen, truth = training_data.images.subset(validation), labels[validation]
     plan = NetworkPlan(deadline=time.monotonic() + options.seconds, tier=Tier(size=1.0, width=options.width))
     with tempfile.TemporaryDirectory() as folder:
@@ -162,4 +163,4 @@ def table(accuracies: Mapping[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_main(main)

@@ -30,12 +30,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.measuring import draw_images, peak_memory, timed
+from pipeline.commands import run_main
 from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
 from pipeline.runtime.devices import choose_device, mixed_precision, product_precision
-from pipeline.settings import Parser, run_door
+from pipeline.settings import Parser
 
 CLASSES = 10
 TESTS_SECONDS = 60  # for the tests marked gpu
@@ -249,4 +250,4 @@ def markdown(title: str, rows: list[Row]) -> str:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_main(main)

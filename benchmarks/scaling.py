@@ -34,6 +34,7 @@ import torch._dynamo  # noqa: F401 - here, or the first optimiser would import i
 from tqdm import tqdm
 
 from benchmarks.measuring import draw_images, peak_memory, timed
+from pipeline.commands import run_main
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend
@@ -42,7 +43,7 @@ from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, Tier, load_recipe
 from pipeline.runtime.devices import choose_device
-from pipeline.settings import Parser, positive, run_door
+from pipeline.settings import Parser, positive
 from pipeline.training.scores import text_table
 
 WIDTH = 16
@@ -246,4 +247,4 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_main(main)

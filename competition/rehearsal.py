@@ -30,8 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+if not __package__:  # run as a script: import from the checkout, not from this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import cv2
 import numpy as np
@@ -41,11 +41,11 @@ from tqdm import tqdm
 
 from competition.errors import UserError
 from competition.scoring import score_submission
-from competition.storage import build_folder
+from competition.storage import build_folder, default_work_folder
 from competition.tables import write_table
 from competition.wording import fault_in, printable
 
-DATA_FOLDER = ROOT / "competition" / "data"
+DATA_FOLDER = default_work_folder() / "competition" / "data"
 NAME = "rehearsal"
 IMAGES = 18_000
 FEWEST, MOST = 60, 138_000  # fewer leave no validation images; names of five digits allow no more
@@ -368,7 +368,8 @@ def _score(given: argparse.Namespace) -> None:
     print(f"overall  {scores.overall:.4f}")
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command of these arguments, by default the command line's. Returns the exit status."""
     try:
         given = _parser().parse_args(arguments)
         given.run(given)
@@ -379,4 +380,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -13,11 +13,10 @@ from competition.datasets import DATASETS, write_dataset
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError
 from competition.spec import Competition
-from competition.storage import build_folder
+from competition.storage import KAGGLE_INPUT, build_folder
 from competition.tables import competition_folder, load_competition
 from competition.wording import did_you_mean, fault_in, listed, printable
 
-KAGGLE_INPUT = Path("/kaggle/input")
 REHEARSAL = "rehearsal"
 _NAME = re.compile(r"(?!answers$)[A-Za-z0-9][\w .()-]*")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # how Kaggle spells a competition's name in URLs
@@ -43,6 +42,13 @@ def open_competition(
     """
     name, folder = _locate(competition, data, data_folder, kaggle_input)
     return load_competition(folder, name, image_column, label_column)
+
+
+def lasting_name(competition: str | None) -> str | None:
+    """The same competition, named such that it is found from any folder."""
+    if competition is None or not _is_path(competition, path := Path(competition).expanduser()):
+        return competition
+    return str(path.resolve())
 
 
 def _locate(competition: str | None, data: Path | None, data_folder: Path, kaggle_input: Path) -> tuple[str, Path]:

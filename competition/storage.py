@@ -6,6 +6,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent  # holds competition/ and pipeline/
+KAGGLE_INPUT, KAGGLE_WORKING = Path("/kaggle/input"), Path("/kaggle/working")
+
+
+def default_work_folder() -> Path:
+    """Where runs/, submissions/ and competition/data/ go: Kaggle's output, the checkout, or the current folder."""
+    if KAGGLE_WORKING.is_dir():
+        return KAGGLE_WORKING
+    return ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()
+
 
 def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callable[[Path], bool] = Path.is_dir) -> Path:
     """The folder, filled by ``fill`` unless one that ``is_right`` is there already.

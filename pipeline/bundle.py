@@ -13,22 +13,24 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # run as a script: import from the checkout, not from this folder
+if __name__ == "__main__":  # run as a script: check the options before importing what follows
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from pipeline import commands
+
+    commands.bundle()
 
 from competition import kaggle_client
+from competition.storage import ROOT
 from pipeline.models.recipe import NeuralRecipe, choose_recipes, recipe_names
 from pipeline.runtime.files import atomic_write
-from pipeline.settings import CHECKOUT, Parser, predict_settings, run_door, train_settings
 
 ROOMS = ("competition", "pipeline")
 LEFT_OUT = ("competition/data/", "competition/stand_in/")
-BUDGET = "8h"  # leaves the rest of a session to predicting
 GPU = "NvidiaTeslaT4"  # Kaggle's other one, P100, is too old for its own image's torch
 LONGEST_TITLE = 50
-LOCAL = ("--data", "--work", "--plan")  # options about files of this machine
 
 SCRIPT = '''\
 """An image-classification pipeline, packed into one script by its pipeline/bundle.py; edit that, not this.
@@ -68,14 +70,14 @@ if status := main():
 '''
 
 
-def main(arguments: list[str]) -> None:
-    given, options = bundle_options(arguments)
-    files = packed_files(CHECKOUT)
+def main(given: argparse.Namespace) -> None:
+    given.user = given.user or kaggle_client.username()
+    files = packed_files(ROOT)
     command = ["pipeline/kernel.py", "--competition", given.competition]
-    command += ["--predict-only"] * given.predict_only + options
-    text = script(files, command, version(CHECKOUT, files))
-    metadata = kernel_metadata(given, needs_gpu(given, options))
-    target = given.output.expanduser().resolve()
+    command += ["--predict-only"] * given.predict_only + given.options
+    text = script(files, command, version(ROOT, files))
+    metadata = kernel_metadata(given, needs_gpu(given.models))
+    target = given.output
     for path, content in ((target, text), (target.with_name("kernel-metadata.json"), json.dumps(metadata, indent=2))):
         with atomic_write(path) as temporary:
             temporary.write_text(f"{content.rstrip()}\n", encoding="utf-8", newline="")
@@ -84,31 +86,9 @@ def main(arguments: list[str]) -> None:
     print(f"stages: python pipeline/submit.py --competition {given.competition} --kernel {metadata['id']}")
 
 
-def bundle_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The bundle's own options, and those for the notebook, checked here and not only there."""
-    parser = Parser("Pack the pipeline into one script for Kaggle; other options are train.py's, for the notebook.")
-    parser.add_argument("--competition", metavar="NAME", required=True, help="as in its page's address")
-    parser.add_argument("--user", metavar="NAME", help="whose kernel it is; default: the kaggle client's user")
-    parser.add_argument("--output", type=Path, metavar="FILE", default=Path("kernel.py"), help="default: kernel.py")
-    parser.add_argument("--predict-only", action="store_true", help="answer with the runs an earlier kernel has left")
-    for kind in ("dataset", "kernel", "model"):
-        parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help="further inputs")
-    given, options = parser.parse_known_args(arguments)
-    if local := [option for option in options if option.split("=")[0] in LOCAL]:
-        parser.error(f"{local[0]} is about a file of this machine, which the notebook does not have; leave it out")
-    if not re.fullmatch(r"[a-z0-9-]+", given.competition):
-        parser.error(f"argument --competition: {given.competition!r} is no name as in a competition page's address")
-    timed = any(option.split("=")[0] in ("--budget", "--epochs") for option in options)
-    if not given.predict_only and not timed:
-        options = [*options, "--budget", BUDGET]
-    given.user = given.user or kaggle_client.username()
-    return given, options
-
-
-def needs_gpu(given: argparse.Namespace, options: list[str]) -> bool:
-    """True where a network is among the recipes. Raises UserError for an option that the notebook would refuse."""
-    models = (predict_settings if given.predict_only else train_settings)(options).models or recipe_names()
-    return any(isinstance(recipe, NeuralRecipe) for recipe in choose_recipes(list(models)))
+def needs_gpu(models: Sequence[str]) -> bool:
+    """True where a network is among the recipes."""
+    return any(isinstance(recipe, NeuralRecipe) for recipe in choose_recipes(list(models or recipe_names())))
 
 
 def packed_files(root: Path) -> dict[str, str]:
@@ -180,7 +160,3 @@ def kernel_title(competition: str, what: str) -> str:
 def slug(title: str) -> str:
     """How a title is spelled in an address."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-
-
-if __name__ == "__main__":
-    run_door(main)

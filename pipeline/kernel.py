@@ -10,21 +10,25 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-if not __package__:  # run as a script: import from the checkout, not from this folder
+if __name__ == "__main__":  # run as a script: check the options before importing what follows
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from pipeline import commands
+
+    commands.kernel()
 
 from competition.errors import UserError, first_few
-from competition.sources import KAGGLE_INPUT, subfolders
+from competition.sources import subfolders
+from competition.storage import ROOT
 from pipeline.runtime.files import atomic_write
-from pipeline.settings import CHECKOUT, KAGGLE_WORKING, Parser, run_door, train_settings
+from pipeline.settings import train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")
 DEEPEST = 4  # folders below the inputs in which something is looked for
 OVERTIME = 1.1, 120.0  # of a budget, and seconds, after which a training that does not end is ended
 
 
-def main(arguments: list[str]) -> None:
-    given, options = kernel_options(arguments)
+def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
+    given, options = parsed
     name, work = given.competition, given.work
     data = input_of(given.input, name, "a folder with train.csv and test.csv", holds_tables)
     source = ["--competition", name, "--data", str(data), "--work", str(work)]
@@ -37,16 +41,6 @@ def main(arguments: list[str]) -> None:
     status = run("predict", [*source, *(options if given.predict_only else [])])
     leave(work, name)
     sys.exit(status)
-
-
-def kernel_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The kernel's own options, and those that it passes on."""
-    parser = Parser("Train and predict in a notebook, with what is mounted there; other options go to train.py.")
-    parser.add_argument("--competition", metavar="NAME", required=True)
-    parser.add_argument("--predict-only", action="store_true", help="with the runs that an earlier kernel has left")
-    parser.add_argument("--input", type=Path, metavar="DIR", default=KAGGLE_INPUT)
-    parser.add_argument("--work", type=Path, metavar="DIR", default=KAGGLE_WORKING)
-    return parser.parse_known_args(arguments)
 
 
 def input_of(inputs: Path, name: str, what: str, holds: Callable[[Path], bool]) -> Path:
@@ -90,14 +84,14 @@ def train(options: list[str], runs: Path) -> None:
         print("warning: the training did not end as planned; what was trained before answers", flush=True)
 
 
-def run(door: str, options: list[str], seconds: float | None = None) -> int:
+def run(script: str, options: list[str], seconds: float | None = None) -> int:
     """The exit status of one of the pipeline's scripts; 124, as of ``timeout``, where it was ended for its time."""
-    command = [sys.executable, str(CHECKOUT / "pipeline" / f"{door}.py"), *options]
-    print(f"{door}.py {' '.join(options)}", flush=True)
+    command = [sys.executable, str(ROOT / "pipeline" / f"{script}.py"), *options]
+    print(f"{script}.py {' '.join(options)}", flush=True)
     try:
         return subprocess.run(command, timeout=seconds).returncode
     except subprocess.TimeoutExpired:
-        print(f"error: {door}.py was not through after {seconds:.0f} s and was ended", file=sys.stderr, flush=True)
+        print(f"error: {script}.py was not through after {seconds:.0f} s and was ended", file=sys.stderr, flush=True)
         return 124
 
 
@@ -108,7 +102,3 @@ def leave(work: Path, name: str) -> None:
             with atomic_write(work / path.name) as copy:
                 shutil.copyfile(path, copy)
     shutil.rmtree(work / "competition", ignore_errors=True)
-
-
-if __name__ == "__main__":
-    run_door(main)

@@ -8,15 +8,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # run as a script: import from the checkout, not from this folder
+if __name__ == "__main__":  # run as a script: check the options before importing what follows
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from pipeline import commands
+
+    commands.predict()
 
 import numpy as np
 import torch
 
 from competition.errors import UserError, first_few
-from competition.sources import open_competition
+from competition.sources import lasting_name, open_competition
 from competition.spec import Competition, Split
+from competition.storage import KAGGLE_WORKING
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
@@ -27,13 +31,12 @@ from pipeline.models.neural.network import NeuralNetwork
 from pipeline.report.context import ReportContext
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.files import atomic_write
-from pipeline.settings import KAGGLE_WORKING, Settings, predict_settings, run_door
+from pipeline.settings import Settings
 from pipeline.training.runs import Model, Run, finished_runs, same_validation
 from pipeline.training.scores import wilson_interval
 
 
-def main(arguments: list[str]) -> None:
-    settings = predict_settings(arguments)
+def main(settings: Settings) -> None:
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
     runs = usable_runs(competition, settings)
@@ -47,7 +50,7 @@ def main(arguments: list[str]) -> None:
     predictions = fill_unreadable(blend.apply(members), images[chosen[0].image_shape], competition)
     print(class_counts(competition, predictions))
     submission = hand_in(competition, predictions, settings)
-    write_note(submission, blend, len(validation))
+    write_note(submission, blend, len(validation), settings)
     folder = settings.runs_folder(competition.name)
     report(
         ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
@@ -130,11 +133,18 @@ def hand_in(competition: Competition, predictions: Predictions, settings: Settin
     return path
 
 
-def write_note(submission: Path, blend: Blend, validated: int) -> None:
+def write_note(submission: Path, blend: Blend, validated: int, settings: Settings) -> None:
     """Leave beside the submission what submit.py writes into the ledger. validated: number of validation images."""
     interval = wilson_interval(round(blend.expected * validated), validated)
-    note = Note(sha256_of(submission), blend.weights, blend.expected, *interval)
+    note = Note(sha256_of(submission), blend.weights, blend.expected, *interval, lasting_source(settings))
     note.write(submission.with_name("submission.json"))
+
+
+def lasting_source(settings: Settings) -> dict[str, str | None]:
+    """The arguments of ``open_competition``, as text, that open the competition again from any folder."""
+    data = settings.data and settings.data.resolve()
+    source = settings.source | {"competition": lasting_name(settings.competition), "data": data}
+    return {name: None if value is None else str(value) for name, value in source.items()}
 
 
 def report(context: ReportContext, settings: Settings) -> None:
@@ -149,7 +159,3 @@ def report(context: ReportContext, settings: Settings) -> None:
         if settings.debug:
             raise
         print(f"warning: no report ({printable(error, most=200)}); the submission stands, --debug shows more")
-
-
-if __name__ == "__main__":
-    run_door(main)

@@ -6,19 +6,20 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 from competition.errors import UserError
+from competition.storage import KAGGLE_INPUT, KAGGLE_WORKING, default_work_folder
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-KAGGLE_WORKING = Path("/kaggle/working")
 DEFAULT_BUDGET = 300.0
 TUNING_BUDGET, TRIALS = 1800.0, 20
-BEGUN = time.monotonic()  # the doors import this module before anything that takes long to import
+KERNEL_BUDGET = "8h"  # leaves the rest of a session to predicting
+LOCAL_OPTIONS = ("--data", "--work", "--plan")  # about files of this machine, which a notebook does not have
+BEGUN = time.monotonic()  # commands.py imports this module before anything that takes long to import
 
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log needs no ten progress lines a second
@@ -93,10 +94,8 @@ class Settings:
 
 
 def work_folder(work: Path | None) -> Path:
-    """The folder that holds runs/, submissions/ and competition/data/: the checkout, or Kaggle's output."""
-    if work is not None:
-        return work.expanduser().resolve()
-    return KAGGLE_WORKING if KAGGLE_WORKING.is_dir() else CHECKOUT
+    """The folder that holds runs/, submissions/ and competition/data/."""
+    return default_work_folder() if work is None else work.expanduser().resolve()
 
 
 def data_folder(work: Path | None) -> Path:
@@ -124,7 +123,7 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message)
 
     def add_competition_options(self) -> None:
-        """The options that every door shares."""
+        """The options that every command shares."""
         self.add_argument(
             "--competition", metavar="NAME|FOLDER|ZIP", help="default: the built-in rehearsal competition"
         )
@@ -134,7 +133,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--work", type=Path, metavar="DIR", help="holds runs/ and submissions/")
 
     def add_training_options(self) -> None:
-        """The options of the doors that train."""
+        """The options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images only, stratified")
         self.add_argument("--size", type=positive, metavar="PX", help="resize images to PX pixels a side")
         self.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default 0")
@@ -251,17 +250,52 @@ def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:
     return Settings(**given)
 
 
-def run_door(main: Callable[[list[str]], None], arguments: list[str] | None = None) -> NoReturn:
-    """Run a script's main: exit status 0, or 2 with one line ``error: ...``; a traceback only with --debug."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        main(arguments)
-    except KeyboardInterrupt:
-        print("\ninterrupted: what was finished is kept; the same command goes on from there", file=sys.stderr)
-        sys.exit(130)
-    except (UserError, OSError) as error:
-        if "--debug" in arguments:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(0)
+def submit_options(arguments: list[str]) -> argparse.Namespace:
+    """Parse submit.py's command line. Raises UserError for whatever is wrong with it."""
+    parser = Parser("Check a CSV, submit it to Kaggle, wait for its score; a line of submissions/ledger.csv keeps it.")
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="default: the CSV that predict.py wrote")
+    parser.add_competition_options()
+    parser.add_argument("--kernel", metavar="USER/NAME", help="wait for this kernel and submit the CSV it writes")
+    parser.add_argument("--message", metavar="TEXT", help="what was tried; default: the recipes")
+    parser.add_argument("--again", action="store_true", help="send bytes that were sent before")
+    parser.add_argument("--check", action="store_true", help="only say whether the CSV would be accepted")
+    given = parser.parse_args(arguments)
+    if given.kernel and given.file:
+        parser.error("give a FILE or --kernel, not both")
+    if given.kernel and len(given.kernel.split("/")) != 2:
+        parser.error(f"argument --kernel: {given.kernel!r} is not USER/NAME, as in the address of the kernel's page")
+    return given
+
+
+def bundle_options(arguments: list[str]) -> argparse.Namespace:
+    """Parse bundle.py's command line, its ``options`` and ``models`` being those of train.py in the notebook.
+
+    Raises UserError for whatever is wrong with it, also for what train.py would refuse there.
+    """
+    parser = Parser("Pack the pipeline into one script for Kaggle; other options are train.py's, for the notebook.")
+    parser.add_argument("--competition", metavar="NAME", required=True, help="as in its page's address")
+    parser.add_argument("--user", metavar="NAME", help="whose kernel it is; default: the kaggle client's user")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: kernel/kernel.py in the work folder")
+    parser.add_argument("--predict-only", action="store_true", help="answer with the runs an earlier kernel has left")
+    for kind in ("dataset", "kernel", "model"):
+        parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help="further inputs")
+    given, options = parser.parse_known_args(arguments)
+    if local := [option for option in options if option.split("=")[0] in LOCAL_OPTIONS]:
+        parser.error(f"{local[0]} is about a file of this machine, which the notebook does not have; leave it out")
+    if not re.fullmatch(r"[a-z0-9-]+", given.competition):
+        parser.error(f"argument --competition: {given.competition!r} is no name as in a competition page's address")
+    timed = any(option.split("=")[0] in ("--budget", "--epochs") for option in options)
+    given.options = options if given.predict_only or timed else [*options, "--budget", KERNEL_BUDGET]
+    given.models = (predict_settings if given.predict_only else train_settings)(given.options).models
+    given.output = (given.output or work_folder(None) / "kernel" / "kernel.py").expanduser().resolve()
+    return given
+
+
+def kernel_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Parse kernel.py's command line: its own options, and those that it passes on."""
+    parser = Parser("Train and predict in a notebook, with what is mounted there; other options go to train.py.")
+    parser.add_argument("--competition", metavar="NAME", required=True)
+    parser.add_argument("--predict-only", action="store_true", help="with the runs that an earlier kernel has left")
+    parser.add_argument("--input", type=Path, metavar="DIR", default=KAGGLE_INPUT)
+    parser.add_argument("--work", type=Path, metavar="DIR", default=KAGGLE_WORKING)
+    return parser.parse_known_args(arguments)

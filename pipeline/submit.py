@@ -8,8 +8,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-if not __package__:  # run as a script: import from the checkout, not from this folder
+if __name__ == "__main__":  # run as a script: check the options before importing what follows
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from pipeline import commands
+
+    commands.submit()
 
 from competition import kaggle_client
 from competition.errors import UserError
@@ -20,13 +23,12 @@ from competition.wording import printable
 from pipeline.ensemble.submission import check_submission, put_in_order
 from pipeline.kaggle.ledger import SCORED, Entry, Ledger, new_entry, note_of, sha256_of
 from pipeline.kaggle.submitter import Submitter, wait_for
-from pipeline.settings import Parser, data_folder, run_door, work_folder
+from pipeline.settings import data_folder, work_folder
 
 SESSION = 13 * 3600.0  # seconds that a kernel may queue and run
 
 
-def main(arguments: list[str]) -> None:
-    given = submit_options(arguments)
+def main(given: argparse.Namespace) -> None:
     competition = open_competition(
         given.competition, given.data, data_folder(given.work), given.image_column, given.label_column
     )
@@ -39,22 +41,6 @@ def main(arguments: list[str]) -> None:
     entry = submitter.follow(hand_in(competition, file, submitter, given))
     print(outcome(entry))
     print(submitter.ledger.path)
-
-
-def submit_options(arguments: list[str]) -> argparse.Namespace:
-    parser = Parser("Check a CSV, submit it to Kaggle, wait for its score; a line of submissions/ledger.csv keeps it.")
-    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="default: the CSV that predict.py wrote")
-    parser.add_competition_options()
-    parser.add_argument("--kernel", metavar="USER/NAME", help="wait for this kernel and submit the CSV it writes")
-    parser.add_argument("--message", metavar="TEXT", help="what was tried; default: the recipes")
-    parser.add_argument("--again", action="store_true", help="send bytes that were sent before")
-    parser.add_argument("--check", action="store_true", help="only say whether the CSV would be accepted")
-    given = parser.parse_args(arguments)
-    if given.kernel and given.file:
-        parser.error("give a FILE or --kernel, not both")
-    if given.kernel and len(given.kernel.split("/")) != 2:
-        parser.error(f"argument --kernel: {given.kernel!r} is not USER/NAME, as in the address of the kernel's page")
-    return given
 
 
 def chosen_file(given: argparse.Namespace, folder: Path) -> Path:
@@ -125,7 +111,3 @@ def outcome(entry: Entry) -> str:
 
 def one_line(words: str) -> str:
     return printable(" ".join(words.split()), most=300)
-
-
-if __name__ == "__main__":
-    run_door(main)

@@ -8,10 +8,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-if not __package__:  # run as a script: import from the checkout, not from this folder
+if __name__ == "__main__":  # run as a script: check the options before importing what follows
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from pipeline import commands
 
-from pipeline.settings import BEGUN, Settings, run_door, train_settings  # isort: skip - the clock starts here
+    commands.train()
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.recipe import AnyRecipe, NeuralRecipe, choose_recipes
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
+from pipeline.settings import BEGUN, Settings
 from pipeline.training.planning import Plan, Workload, make_plan, portfolio
 from pipeline.training.runs import finished_runs, same_validation, transfer_source
 from pipeline.training.scores import scores_table, write_scores
@@ -33,8 +35,8 @@ CLOSING_SECONDS = 2.0  # for the tables and files after the last model
 
 
 @distributed.distributed_main
-def main(arguments: list[str]) -> None:
-    settings, recorded = read_settings(arguments)
+def main(settings: Settings) -> None:
+    settings, recorded = repeated(settings)
     recipes = choose_recipes(settings.models or portfolio(settings.weights, settings.budget))
     device = choose_device(settings.device)
     find_imagenet_weights(recipes, settings)
@@ -55,9 +57,8 @@ def main(arguments: list[str]) -> None:
         print_scores(trainer.folder)
 
 
-def read_settings(arguments: list[str]) -> tuple[Settings, Plan | None]:
-    """The settings and, if one is to be repeated, the plan they come from."""
-    settings = train_settings(arguments)
+def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
+    """The settings, those of the plan that is to be repeated where there is one, and that plan."""
     if settings.plan is None:
         return settings, None
     plan = Plan.read(settings.plan)
@@ -122,7 +123,3 @@ def print_scores(folder: Path) -> None:
     rows = sorted((run.row for run in runs.values()), key=lambda row: -row.score.accuracy)
     write_scores(folder / "scores.csv", rows)
     print(f"\n{scores_table(rows)}\nmeasured on validation images; {folder / 'scores.csv'}")
-
-
-if __name__ == "__main__":
-    run_door(main)

@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-if not __package__:  # run as a script: import from the checkout, not from this folder
+if __name__ == "__main__":  # run as a script: check the options before importing what follows
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    from pipeline import commands
 
-from pipeline.settings import BEGUN, Settings, run_door, tune_settings  # isort: skip - the clock starts here
+    commands.tune()
 
 from optuna import Study
 from optuna.distributions import CategoricalDistribution
@@ -26,6 +27,7 @@ from competition.errors import UserError, first_few
 from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, choose_recipes, fingerprint, write_recipe
 from pipeline.runtime.devices import choose_device
+from pipeline.settings import BEGUN, Settings
 from pipeline.train import find_imagenet_weights, find_sources, read_competition, workload_of
 from pipeline.training.planning import clock
 from pipeline.training.symmetries import settle_symmetries
@@ -40,8 +42,7 @@ SHOWN = 5  # trials in the table
 REMARK = "written by pipeline/tune.py"
 
 
-def main(arguments: list[str]) -> None:
-    settings = tune_settings(arguments)
+def main(settings: Settings) -> None:
     recipe = choose_recipe(settings)
     space = search_space(recipe, settings)
     target = free_place(settings)
@@ -174,7 +175,3 @@ def trials_table(trials: list[FrozenTrial], importance: dict[str, float], places
 
 def shown(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
-
-
-if __name__ == "__main__":
-    run_door(main)

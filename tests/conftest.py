@@ -1,5 +1,12 @@
 """Small competitions in Kaggle's form, with images that any model can learn to tell apart."""
 
+import os
+
+# Two test processes share two cores: one thread for each, and for what they start. Libraries read this on import.
+for _library in ("OMP", "MKL", "OPENBLAS"):
+    os.environ[f"{_library}_NUM_THREADS"] = "1"
+os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
+
 import csv
 import subprocess
 import sys
@@ -10,10 +17,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 
 from competition.stand_in.sandbox import Limits, Sandbox
 from competition.stand_in.server import StandIn
+from pipeline.runtime import devices
 from tests.stand_in import client_environment, hosted, kaggle
+
+torch.set_num_threads(1)
+torch.set_num_interop_threads(1)
 
 IMAGE_FOLDERS = {
     "split_images": {"train": "train_images", "val": "val_images", "test": "test_images"},
@@ -92,10 +105,36 @@ def _make_competition(
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def freed_memory_is_given_back() -> Iterator[None]:
+    """A command has its process keep what is freed; a process that runs all the tests cannot afford that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "_keep_freed_memory", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def make_competition() -> Callable[..., Path]:
     """A function that writes a competition into a folder and returns the folder."""
     return _make_competition
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A function that has a folder filled once for all test processes, and returns it; tests only look at it."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def folder_of(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = root / f"once-{name}"
+        with FileLock(f"{folder}.lock"):
+            if not folder.with_suffix(".made").exists():
+                folder.mkdir()
+                fill(folder)
+                folder.with_suffix(".made").touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,15 @@
 
 import csv
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from competition.stand_in.server import StandIn
+from tests.commands import script
 from tests.stand_in import client_environment, hosted, kaggle
 
-ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("--models", "dhc-gaussian-nb", "sprint", "--epochs", "1")
 
 
@@ -22,13 +21,10 @@ class Day:
         self.server, self.folder = server, folder
         self.environment = client_environment(server, folder / "home")
 
-    def run(self, door: str, *arguments: object, status: int = 0) -> str:
-        command = [sys.executable, ROOT / "pipeline" / f"{door}.py", "--competition", "insects", *arguments]
-        if door != "bundle":
-            command += ["--work", self.folder / "work"]
-        done = subprocess.run(
-            [*map(str, command)], env=self.environment, cwd=self.folder, capture_output=True, text=True
-        )
+    def run(self, command: str, *arguments: object, status: int = 0) -> str:
+        place = ("--output", "push/kernel.py") if command == "bundle" else ("--work", self.folder / "work")
+        line = script(command, "--competition", "insects", *arguments, *place)
+        done = subprocess.run(line, env=self.environment, cwd=self.folder, capture_output=True, text=True)
         assert done.returncode == status, done.stdout + done.stderr
         return self._seen(done)
 
@@ -73,7 +69,7 @@ def test_the_whole_way(day):
         pytest.skip(f"no kernel can be run on this machine: {problem}")
     said = day.run("bundle", *QUICK)
     assert "kaggle kernels push -p" in said
-    assert "successfully pushed" in day.kaggle("kernels", "push", "-p", ".")
+    assert "successfully pushed" in day.kaggle("kernels", "push", "-p", "push")
     kernel = "rehearser/insects-pipeline"
     assert "error: " in day.run("submit", "--kernel", kernel, status=2)  # the same bytes as the checkout's
     assert "public score" in day.run("submit", "--kernel", kernel, "--again")

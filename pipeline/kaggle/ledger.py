@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ class Note:
     sha256: of the CSV; a note beside another CSV says nothing about it.
     recipes: the blend's members with their weights.
     validation: the blend's accuracy on validation images that did not choose it; low, high: its 95 % interval.
+    source: where the competition's files were: the arguments of ``open_competition``; empty in older notes.
     """
 
     sha256: str
@@ -29,6 +30,7 @@ class Note:
     validation: float
     low: float
     high: float
+    source: dict[str, str | None] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         with atomic_write(path) as temporary:
@@ -73,7 +75,7 @@ class Entry:
         return self.status in (SENT, PENDING)
 
 
-HEADER = tuple(field.name for field in fields(Entry))
+HEADER = tuple(column.name for column in fields(Entry))
 
 
 def new_entry(competition: str, file: Path, sha256: str, message: str, note: Note | None) -> Entry:

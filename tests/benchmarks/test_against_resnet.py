@@ -1,18 +1,17 @@
 """Sprint against ResNet-18: when a target is reached, what is said of it, and one run of both sides."""
 
 import re
-import subprocess
-import sys
 import time
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from benchmarks import against_resnet
 from benchmarks.against_resnet import Evaluation, Stopwatch, check_reached, validation_accuracies, verdict, watch
 from competition.errors import UserError
+from pipeline.commands import run_main
+from tests.commands import call
 
-SCRIPT = Path(against_resnet.__file__)
 CURVE = [Evaluation(60.0, 0.7), Evaluation(120.0, 0.95), Evaluation(180.0, 0.9), Evaluation(240.0, 0.97)]
 
 
@@ -64,11 +63,10 @@ def test_a_history_that_is_not_there_yet_has_no_accuracies(tmp_path):
 
 def test_both_sides_are_evaluated_on_the_same_images_until_a_ratio_can_be_said(make_competition, tmp_path):
     folder = make_competition(tmp_path / "insects", train=130, val=20)
-    options = ["--target", "0.3", "--budget", "10s", "--limit-minutes", "0.1", "--every", "1"]
-    command = [sys.executable, SCRIPT, "--competition", folder, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    options = ("--target", "0.3", "--budget", "10s", "--limit-minutes", "0.1", "--every", "1")
+    done = call(partial(run_main, against_resnet.main), "--competition", folder, *options)
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
     assert any(re.fullmatch(r"sprint +\d+\.\d s  [01]\.\d{4}, the whole run", line) for line in lines)
     accuracies = [float(line.split()[-1]) for line in lines if line.startswith("ResNet-18")]
     assert accuracies and all((20 * accuracy) % 1 == pytest.approx(0, abs=0.01) for accuracy in accuracies)
@@ -77,7 +75,6 @@ def test_both_sides_are_evaluated_on_the_same_images_until_a_ratio_can_be_said(m
 
 def test_a_budget_that_is_no_time_is_said_in_one_line(make_competition, tmp_path):
     folder = make_competition(tmp_path / "insects")
-    command = [sys.executable, SCRIPT, "--competition", folder, "--budget", "soon"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: argument --budget: 'soon' is not a time")
+    done = call(partial(run_main, against_resnet.main), "--competition", folder, "--budget", "soon")
+    assert done.status == 2
+    assert done.err.splitlines()[-1].startswith("error: argument --budget: 'soon' is not a time")

@@ -1,8 +1,6 @@
 """The benchmark of sprint's choices: each variant takes back one of them, and a run of all ends with a table."""
 
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
@@ -10,10 +8,11 @@ from torch import nn
 
 from benchmarks import choices
 from benchmarks.choices import VARIANTS, recipe_of, table
+from pipeline.commands import run_main
 from pipeline.models.networks.sprint import Sprint
 from pipeline.models.recipe import RECIPES, load_recipe
+from tests.commands import call
 
-SCRIPT = Path(choices.__file__)
 IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
@@ -64,9 +63,9 @@ def test_a_choice_gains_what_is_lost_without_it():
 
 def test_every_variant_is_trained_and_in_the_table(make_competition, tmp_path):
     folder = make_competition(tmp_path / "insects", train=60, val=20)
-    command = [sys.executable, SCRIPT, "--competition", folder, "--width", "4", "--seconds", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    options = ("--competition", folder, "--width", 4, "--seconds", 1)
+    done = call(partial(run_main, choices.main), *options)
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
     for name in VARIANTS:
         assert sum(line.startswith(f"{name}  ") for line in lines) == 2, name

@@ -105,7 +105,11 @@ def test_idx_files_are_read_with_their_numbers_as_labels(tmp_path):
     assert (part.read(2) == images[2]).all()
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"\0\0\x08\x03\0\0"), gzip.compress(b"\0")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b"\0\0\x08\x03\0\0"), gzip.compress(b"\0")],
+    ids=["empty", "no gzip", "cut header", "no header"],  # all test processes must name them alike
+)
 def test_a_broken_idx_file_is_refused(tmp_path, content):
     write_idx(tmp_path, "train", np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.uint8))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)

@@ -1,4 +1,7 @@
-"""What the tests have several ranks do: torchrun ... tests/pipeline/on_ranks.py helpers FILE|train FOLDER|fail RANK."""
+"""What the tests have several ranks do: torchrun ... tests/pipeline/on_ranks.py learn FOLDER|fail RANK.
+
+``forked`` starts ranks that need not import anything, as they come from a process that has; what they do is the same.
+"""
 
 import sys
 from pathlib import Path
@@ -7,12 +10,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import atexit
 import json
+import multiprocessing
+import os
+import socket
 from contextlib import suppress
 
 import numpy as np
+import pytest
 import torch
 
 from competition.errors import UserError
+from pipeline import commands
+from pipeline.commands import run_main
 from pipeline.data.augment import chain
 from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.networks.registry import build_network
@@ -20,8 +29,11 @@ from pipeline.models.neural.time_budget import fixed_epochs
 from pipeline.models.neural.training import LabelledImages, Training
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import devices, distributed
-from pipeline.settings import run_door
+from tests.commands import Done, start_clock
 from tests.stand_in import wait_until
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.pipeline.on_ranks", "pipeline.train"])
 
 IMAGES, BATCH, CLASSES, SIDE = 40, 10, 4, 12
 TO_UNIT = Normalisation((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
@@ -29,16 +41,50 @@ CONSTANT = {"name": "constant"}
 NORMS = ("none", "before")
 
 
+def forked(ranks: int, logs: Path, task: str, *arguments: object) -> list[Done]:
+    """How each of the ranks ends. task: a command, or ``fail``; logs: a new folder for what they print."""
+    logs.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(ranks)}
+    started = []
+    for rank in range(ranks):
+        environment = meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)}
+        place, words = logs / str(rank), [str(argument) for argument in arguments]
+        started.append(FORKS.Process(target=be_a_rank, args=(environment, place, task, words)))
+        started[-1].start()
+    for process in started:
+        process.join()
+    return [
+        Done(process.exitcode, *((logs / f"{rank}.{stream}").read_text() for stream in ("out", "err")))
+        for rank, process in enumerate(started)
+    ]
+
+
+def be_a_rank(environment: dict[str, str], place: Path, task: str, arguments: list[str]) -> None:
+    """Do the task as one of the ranks, printing into files."""
+    os.environ |= environment
+    for stream, kind in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{place}.{kind}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    start_clock(pytest.MonkeyPatch(), seconds_ago=0)
+    if task == "fail":
+        run_main(main, ["fail", *arguments])
+    getattr(commands, task)(arguments)
+
+
 @distributed.distributed_main
 def main(arguments: list[str]) -> None:
     task, argument = arguments
-    {"helpers": use_helpers, "train": train_both, "fail": fail}[task](argument)
+    {"learn": learn, "fail": fail}[task](argument)
 
 
-def use_helpers(file: str) -> None:
+def learn(folder: str) -> None:
+    use_helpers(Path(folder))
+    train_both(Path(folder))
+
+
+def use_helpers(folder: Path) -> None:
     """Write down what each rank sees of them."""
-    rank, path = distributed.rank(), Path(file)
-    marks = path.with_name("marks")
+    rank, marks = distributed.rank(), folder / "marks"
     with distributed.main_first():
         found = marks.is_file()
         if distributed.is_main():
@@ -54,7 +100,7 @@ def use_helpers(file: str) -> None:
     }
     everything = distributed.from_each(seen)
     if distributed.is_main():
-        path.write_text(json.dumps(everything))
+        (folder / "seen.json").write_text(json.dumps(everything))
 
 
 def shared_out(count: int) -> list[list[int]]:
@@ -68,21 +114,21 @@ def shared_out(count: int) -> list[list[int]]:
     return [distributed.shared_out(compute, count).tolist(), distributed.from_each(len(computed))]
 
 
-def train_both(folder: str) -> None:
+def train_both(folder: Path) -> None:
     """Train a network with batch norm and one without; write the weights that all ranks end with.
 
     On its way out each rank notes that the group's threads have ended.
     """
     assert "gloo" in thread_names()
-    atexit.register(note_that_gloo_has_ended, Path(folder, f"ended-{distributed.rank()}"))
+    atexit.register(note_that_gloo_has_ended, folder / f"ended-{distributed.rank()}")
     devices._native_bfloat16 = lambda: False  # its rounding would hide a small mistake
     for norm in NORMS:
-        training = train(Path(folder, norm), norm)
+        training = train(folder / norm, norm)
         weights = {name: value.numpy() for name, value in training.network.state_dict().items()}
         digests = distributed.from_each(b"".join(value.tobytes() for value in weights.values()))
         assert len(set(digests)) == 1
         if distributed.is_main():
-            np.savez(Path(folder, f"{norm}.npz"), **weights)
+            np.savez(folder / f"{norm}.npz", **weights)
 
 
 def thread_names() -> str:
@@ -131,4 +177,4 @@ def fail(rank: str) -> None:
 
 
 if __name__ == "__main__":
-    run_door(main)
+    run_main(main)

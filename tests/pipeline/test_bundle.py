@@ -8,25 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from competition.storage import ROOT
 from pipeline import bundle, kernel
-from pipeline.settings import CHECKOUT, run_door
+from pipeline.settings import bundle_options
+from tests.commands import run, succeed
 
 KEY = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-def pack(tmp_path, monkeypatch, capsys) -> Callable[..., Path]:
+def pack(tmp_path, monkeypatch) -> Callable[..., Path]:
     """A function that bundles for the competition insects and returns the folder to push."""
     monkeypatch.setenv("KAGGLE_KEY", KEY)
 
-    def run(*options: str, folder: str = "push", status: int = 0) -> Path:
-        place = tmp_path / folder
-        with pytest.raises(SystemExit) as ended:
-            run_door(bundle.main, ["--competition", "insects", "--output", str(place / "kernel.py"), *options])
-        assert ended.value.code == status, capsys.readouterr().err
-        return place
+    def packed(*options: str, folder: str = "push") -> Path:
+        succeed("bundle", "--competition", "insects", "--output", tmp_path / folder / "kernel.py", *options)
+        return tmp_path / folder
 
-    return run
+    return packed
 
 
 def metadata(place: Path) -> dict:
@@ -39,6 +38,11 @@ def test_the_same_command_gives_the_same_bytes(pack):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+def test_without_a_place_it_goes_to_a_folder_of_its_own_in_the_work_folder():
+    given = bundle_options(["--competition", "insects"])
+    assert given.output == ROOT / "kernel" / "kernel.py"
+
+
 def test_it_is_one_small_script_that_says_what_it_is(pack):
     script = pack("--user", "ann", "--models", "dhc-gaussian-nb") / "kernel.py"
     text = script.read_text()
@@ -46,11 +50,11 @@ def test_it_is_one_small_script_that_says_what_it_is(pack):
     assert len(text) < 500_000
     top = text[:1000]
     assert "python pipeline/kernel.py --competition insects --models dhc-gaussian-nb --budget 8h" in top
-    assert bundle.version(CHECKOUT, bundle.packed_files(CHECKOUT)) in top
+    assert bundle.version(ROOT, bundle.packed_files(ROOT)) in top
 
 
 def test_it_holds_what_runs_and_nothing_else():
-    names = set(bundle.packed_files(CHECKOUT))
+    names = set(bundle.packed_files(ROOT))
     assert {
         "competition/datasets.py",
         "pipeline/train.py",
@@ -65,7 +69,7 @@ def test_it_holds_what_runs_and_nothing_else():
 def test_it_holds_no_credential_of_this_machine(pack):
     place = pack("--user", "ann")
     assert KEY not in "".join(path.read_text() for path in place.iterdir())
-    assert KEY not in "".join(bundle.packed_files(CHECKOUT).values())
+    assert KEY not in "".join(bundle.packed_files(ROOT).values())
 
 
 def test_the_version_is_the_commit_and_the_contents(tmp_path):
@@ -101,7 +105,7 @@ def test_the_metadata_are_complete(pack):
 
 
 def test_the_metadata_of_the_checkout_say_all_that_fresh_ones_say(pack):
-    ours = json.loads((CHECKOUT / "kernel-metadata.json").read_text())
+    ours = json.loads((ROOT / "kernel-metadata.json").read_text())
     assert ours.keys() == metadata(pack("--user", "ann")).keys()
 
 
@@ -138,13 +142,11 @@ def test_a_title_resolves_to_the_address_and_is_not_too_long(competition):
         (("--competition", "My Zoo"), "no name as in a competition page's address"),
     ],
 )
-def test_what_the_notebook_would_refuse_is_refused_here(tmp_path, capsys, options, words):
-    arguments = ["--competition", "insects", "--user", "ann", "--output", str(tmp_path / "kernel.py"), *options]
-    with pytest.raises(SystemExit) as ended:
-        run_door(bundle.main, arguments)
-    assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert words in error and len(error.splitlines()) == 1
+def test_what_the_notebook_would_refuse_is_refused_here(tmp_path, options, words):
+    output = ("--output", tmp_path / "kernel.py")
+    done = run("bundle", "--competition", "insects", "--user", "ann", *output, *options)
+    assert done.status == 2
+    assert words in done.err and len(done.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,19 +162,16 @@ def notebook(make_competition, tmp_path) -> Path:
     return tmp_path
 
 
-def run_kernel(notebook: Path, *options: str, script: Path = CHECKOUT / "pipeline" / "kernel.py"):
-    places = ["--input", notebook / "input", "--work", notebook / "working"]
-    command = [sys.executable, script, "--competition", "insects", *places, *options]
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=notebook)
+def kernel_arguments(notebook: Path, *options: str) -> tuple[object, ...]:
+    return "--competition", "insects", "--input", notebook / "input", "--work", notebook / "working", *options
 
 
 def test_the_bundled_kernel_leaves_its_answer_and_the_runs_that_a_later_one_answers_with(notebook):
     quick = ("--models", "dhc-gaussian-nb", "--epochs", "1")
-    places = ("--input", str(notebook / "input"), "--work", str(notebook / "working"))
-    command = ["pipeline/kernel.py", "--competition", "insects", *places, *quick]
-    script = notebook / "kernel.py"
-    script.write_text(bundle.script(bundle.packed_files(CHECKOUT), command, "tested"))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=notebook)
+    command = ["pipeline/kernel.py", *map(str, kernel_arguments(notebook, *quick))]
+    file = notebook / "kernel.py"
+    file.write_text(bundle.script(bundle.packed_files(ROOT), command, "tested"))
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, cwd=notebook)
     assert done.returncode == 0, done.stderr
     working = notebook / "working"
     outputs = {"submission.csv", "submission.json", "report.html"}
@@ -180,16 +179,16 @@ def test_the_bundled_kernel_leaves_its_answer_and_the_runs_that_a_later_one_answ
     answer = (working / "submission.csv").read_bytes()
     (working / "runs").rename(notebook / "input" / "weights" / "runs")
     (working / "submission.csv").unlink()
-    assert run_kernel(notebook, "--predict-only").returncode == 0
+    succeed("kernel", *kernel_arguments(notebook, "--predict-only"))
     assert (working / "submission.csv").read_bytes() == answer
 
 
 def test_a_kernel_without_its_input_ends_with_one_line(notebook):
     (notebook / "input" / "comp-7" / "files" / "test.csv").unlink()
-    done = run_kernel(notebook)
-    assert done.returncode == 2
-    assert "no input holds a folder with train.csv and test.csv" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    done = run("kernel", *kernel_arguments(notebook))
+    assert done.status == 2
+    assert "no input holds a folder with train.csv and test.csv" in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 def test_of_two_inputs_the_one_with_the_competitions_name_counts(make_competition, notebook):
@@ -203,7 +202,7 @@ def test_a_training_that_does_not_end_leaves_the_answer_to_what_was_trained(note
     (runs / "dhc-svm").mkdir(parents=True)
     (runs / "dhc-svm" / "run.json").touch()
     waited = []
-    monkeypatch.setattr(kernel, "run", lambda door, options, seconds: waited.append(seconds) or 124)
+    monkeypatch.setattr(kernel, "run", lambda script, options, seconds: waited.append(seconds) or 124)
     kernel.train(["--budget", "100s"], runs)
     assert waited[0] > 100
     (runs / "dhc-svm" / "run.json").unlink()

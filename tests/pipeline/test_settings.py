@@ -1,18 +1,15 @@
 """Settings: what a command line means, and how wrong ones are answered."""
 
-import sys
-
 import pytest
 
+from competition import storage
 from competition.errors import UserError
+from competition.storage import KAGGLE_WORKING, ROOT
 from pipeline.settings import (
-    CHECKOUT,
     DEFAULT_BUDGET,
-    KAGGLE_WORKING,
     TRIALS,
     TUNING_BUDGET,
     predict_settings,
-    run_door,
     train_settings,
     tune_settings,
 )
@@ -80,8 +77,17 @@ def test_everything_lies_below_the_work_folder(tmp_path):
 
 @pytest.mark.skipif(KAGGLE_WORKING.is_dir(), reason="this is a Kaggle notebook")
 def test_without_a_work_folder_the_checkout_is_it():
-    assert train_settings([]).work == CHECKOUT
-    assert (CHECKOUT / "pipeline" / "settings.py").is_file()
+    assert train_settings([]).work == ROOT
+    assert (ROOT / "pipeline" / "settings.py").is_file()
+
+
+def test_what_is_installed_works_in_the_current_folder_and_on_kaggle_where_output_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "ROOT", tmp_path / "site-packages")
+    monkeypatch.setattr(storage, "KAGGLE_WORKING", tmp_path / "working")
+    monkeypatch.chdir(tmp_path)
+    assert train_settings([]).work == tmp_path
+    (tmp_path / "working").mkdir()
+    assert train_settings([]).work == tmp_path / "working"
 
 
 def test_a_relative_work_folder_is_seen_from_where_the_command_runs(tmp_path, monkeypatch):
@@ -134,7 +140,7 @@ def test_an_option_like_no_other_is_answered_with_help():
         predict_settings(["--qqq"])
 
 
-def test_an_option_of_the_other_door_is_unknown():
+def test_an_option_of_the_other_command_is_unknown():
     with pytest.raises(UserError, match="unknown option --budget"):
         predict_settings(["--budget", "5m"])
 
@@ -169,58 +175,3 @@ def test_help_names_every_option(capsys):
     shown = capsys.readouterr().out
     for option in ("--competition", "--budget", "--epochs", "--plan", "--folds", "--seed", "--work", "--debug"):
         assert option in shown
-
-
-def status_of(main, arguments: list[str]) -> int:
-    with pytest.raises(SystemExit) as leaving:
-        run_door(main, arguments)
-    return leaving.value.code
-
-
-def refuse(arguments: list[str]) -> None:
-    raise UserError("train.csv: no column Image; name it with --image-column")
-
-
-def test_a_door_that_ends_well_exits_with_0_and_passes_its_arguments_on(capsys):
-    seen = []
-    assert status_of(seen.extend, ["--seed", "3"]) == 0
-    assert seen == ["--seed", "3"]
-    assert capsys.readouterr().err == ""
-
-
-def test_a_door_takes_the_command_line_by_itself(monkeypatch):
-    seen = []
-    monkeypatch.setattr(sys, "argv", ["train.py", "--fresh"])
-    with pytest.raises(SystemExit):
-        run_door(seen.extend)
-    assert seen == ["--fresh"]
-
-
-def test_a_users_error_is_one_line_and_status_2(capsys):
-    assert status_of(refuse, []) == 2
-    output = capsys.readouterr()
-    assert output.err == "error: train.csv: no column Image; name it with --image-column\n"
-    assert output.out == ""
-
-
-def test_debug_shows_the_traceback():
-    with pytest.raises(UserError):
-        run_door(refuse, ["--debug"])
-
-
-def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(tmp_path, capsys):
-    def write(arguments: list[str]) -> None:
-        (tmp_path / "file" / "runs").mkdir(parents=True)
-
-    (tmp_path / "file").write_text("in the way")
-    assert status_of(write, []) == 2
-    line = capsys.readouterr().err
-    assert line.startswith("error: ") and str(tmp_path / "file") in line and line.count("\n") == 1
-
-
-def test_an_interruption_says_that_the_same_command_goes_on(capsys):
-    def interrupted(arguments: list[str]) -> None:
-        raise KeyboardInterrupt
-
-    assert status_of(interrupted, []) == 130
-    assert "the same command goes on" in capsys.readouterr().err

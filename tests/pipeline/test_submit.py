@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,19 +11,13 @@ from competition import kaggle_call, kaggle_client
 from competition.stand_in.faults import Fault
 from competition.stand_in.server import StandIn
 from competition.tables import load_competition
-from pipeline import submit as door
+from pipeline import submit
 from pipeline.kaggle import submitter
 from pipeline.kaggle.ledger import HEADER, Note, sha256_of
+from tests.commands import fail, run, start, succeed
 from tests.stand_in import CREDENTIALS, client_environment, hosted, kaggle, write_submission
 
-ROOT = Path(__file__).parents[2]
 RUN_DRIVER = kaggle_client.run_driver
-
-
-def submit(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The door as a user starts it."""
-    command = [sys.executable, str(ROOT / "pipeline" / "submit.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
 
 
 # --- the check
@@ -49,55 +41,50 @@ def write_rows(path: Path, rows: list[tuple[str, str]], header: tuple[str, ...] 
 
 
 def test_a_good_file_gets_one_line_and_status_0(folder, answer):
-    done = submit("--check", answer, "--competition", folder, cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "ok: 12 rows, 1 of 3 classes, order of test.csv\n"
+    done = start("submit", "--check", answer, "--competition", folder, cwd=folder)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "ok: 12 rows, 1 of 3 classes, order of test.csv\n"
 
 
 def test_without_a_file_the_check_looks_at_what_predict_wrote(folder, answer, tmp_path):
     options = ("--check", "--competition", "flies", "--data", folder, "--work", tmp_path / "work")
-    done = submit(*options, cwd=folder)
-    assert done.returncode == 2
-    assert str(Path("work", "submissions", "flies", "submission.csv")) in done.stderr
+    assert str(Path("work", "submissions", "flies", "submission.csv")) in fail("submit", *options)
     place = tmp_path / "work" / "submissions" / "flies"
     place.mkdir(parents=True)
     answer.rename(place / "submission.csv")
-    assert submit(*options, cwd=folder).stdout.startswith("ok: ")
+    assert succeed("submit", *options).startswith("ok: ")
 
 
 def test_a_bad_file_gets_one_line_of_error_and_status_2(folder, answer):
     answer.write_text(answer.read_text().replace("bee", "wasp"))
-    done = submit("--check", answer, "--competition", folder, cwd=folder)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: {answer}: class that train.csv does not have (wasp) in 12 rows")
-    assert len(done.stderr.splitlines()) == 1
+    done = run("submit", "--check", answer, "--competition", folder)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"error: {answer}: class that train.csv does not have (wasp) in 12 rows")
+    assert len(done.err.splitlines()) == 1
 
 
 def test_the_traceback_is_shown_only_with_debug(folder, tmp_path):
-    done = submit("--check", tmp_path / "none.csv", "--competition", folder, "--debug", cwd=folder)
-    assert done.returncode != 0
-    assert "Traceback" in done.stderr
+    done = start("submit", "--check", tmp_path / "none.csv", "--competition", folder, "--debug")
+    assert done.status != 0
+    assert "Traceback" in done.err
 
 
 # --- sending
 
 
 class Rehearsal:
-    """A competition, its server, and the door called in this process."""
+    """A competition, its server, and the command called in this process."""
 
-    def __init__(self, server: StandIn, folder: Path, work: Path, capsys: pytest.CaptureFixture) -> None:
-        self.server, self.folder, self.work, self.capsys = server, folder, work, capsys
+    def __init__(self, server: StandIn, folder: Path, work: Path) -> None:
+        self.server, self.folder, self.work = server, folder, work
 
     def csv(self, name: str = "answer.csv", right: int = 12) -> Path:
         return write_submission(self.server, self.work / name, right)
 
     def hand_in(self, *arguments: object) -> tuple[int, str]:
         """Exit status and all that was printed."""
-        options = ["--competition", str(self.folder), "--work", str(self.work), *map(str, arguments)]
-        with pytest.raises(SystemExit) as ended:
-            door.run_door(door.main, options)
-        printed = self.capsys.readouterr()
-        return ended.value.code, printed.out + printed.err.split("\r")[-1]
+        done = run("submit", "--competition", self.folder, "--work", self.work, *arguments)
+        return done.status, done.out + done.err.split("\r")[-1]
 
     def fail(self, *arguments: object) -> str:
         status, printed = self.hand_in(*arguments)
@@ -135,7 +122,7 @@ def rehearsal(slow_rehearsal, monkeypatch) -> Rehearsal:
 
 
 @pytest.fixture
-def slow_rehearsal(make_competition, tmp_path, monkeypatch, capsys) -> Iterator[Rehearsal]:
+def slow_rehearsal(make_competition, tmp_path, monkeypatch) -> Iterator[Rehearsal]:
     """As for a user: every call a process of its own."""
     folder = make_competition(tmp_path / "insects", size=(4, 4))
     with StandIn(hosted(folder), tmp_path / "state", daily_limit=3) as server:
@@ -143,7 +130,7 @@ def slow_rehearsal(make_competition, tmp_path, monkeypatch, capsys) -> Iterator[
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(submitter, "POLL", 0.05)
         (tmp_path / "work").mkdir()
-        yield Rehearsal(server, folder, tmp_path / "work", capsys)
+        yield Rehearsal(server, folder, tmp_path / "work")
         assert list(server.refused) == []
 
 
@@ -449,7 +436,7 @@ def test_a_kernel_that_is_not_there_is_named(rehearsal):
 
 def test_a_kernel_is_not_waited_for_without_end(rehearsal, monkeypatch):
     monkeypatch.setattr(kaggle_client, "kernel_status", lambda kernel: ("RUNNING", ""))
-    monkeypatch.setattr(door, "SESSION", 0.1)
+    monkeypatch.setattr(submit, "SESSION", 0.1)
     assert "is not through" in rehearsal.fail("--kernel", KERNEL)
 
 

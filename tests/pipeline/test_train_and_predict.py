@@ -3,33 +3,12 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(door: str, *arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "pipeline" / f"{door}.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
-
-
-def succeed(door: str, *arguments: object) -> str:
-    done = run(door, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def fail(door: str, *arguments: object) -> str:
-    """The one line after ``error:``, which ends what is printed."""
-    done = run(door, *arguments)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr.splitlines()[-1].removeprefix("error: ")
+from tests.commands import fail, run, start, succeed
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -43,15 +22,29 @@ def accuracy(submission: Path, folder: Path) -> float:
     return sum(truth[name] == label for name, label in answers) / len(answers)
 
 
+MODELS = ("--models", "dhc-gaussian-nb", "dhc-knn-sweep", "sprint")
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, make_competition: Callable[..., Path]) -> dict:
+def trained(made_once: Callable[..., Path], make_competition: Callable[..., Path]) -> dict:
     """Three models trained on one competition, and their blend handed in: for all tests that only look."""
-    place = tmp_path_factory.mktemp("trained")
-    folder = make_competition(place / "insects", train=90, val=30, test=40)
-    models = ("--models", "dhc-gaussian-nb", "dhc-knn-sweep", "sprint")
-    printed = succeed("train", "--competition", folder, "--work", place, "--epochs", 8, *models)
-    answered = succeed("predict", "--competition", folder, "--work", place)
-    return {"place": place, "folder": folder, "train": printed, "predict": answered}
+
+    def train_and_predict(place: Path) -> None:
+        folder = make_competition(place / "insects", train=90, val=30, test=40)
+        options = ("--competition", folder, "--work", place)
+        (place / "train.txt").write_text(succeed("train", *options, "--epochs", 8, *MODELS))
+        (place / "predict.txt").write_text(succeed("predict", *options))
+
+    place = made_once("trained", train_and_predict)
+    printed = {command: (place / f"{command}.txt").read_text() for command in ("train", "predict")}
+    return {"place": place, "folder": place / "insects"} | printed
+
+
+@pytest.fixture
+def copied(trained: dict, tmp_path: Path) -> tuple[object, ...]:
+    """The options of a work folder of the test's own, with the same runs in it."""
+    shutil.copytree(trained["place"] / "runs", tmp_path / "runs")
+    return "--competition", trained["folder"], "--work", tmp_path
 
 
 def test_training_ends_with_the_table_of_models(trained):
@@ -96,14 +89,12 @@ def test_the_report_beside_the_submission_shows_every_model(trained):
     assert {"comparison", "sprint-training", "dhc-knn-sweep-grid", "class-images", "class-counts"} <= figures
 
 
-def test_the_submission_stands_where_the_report_fails_and_where_none_is_wanted(trained, tmp_path):
-    shutil.copytree(trained["place"] / "runs", tmp_path / "runs")
+def test_the_submission_stands_where_the_report_fails_and_where_none_is_wanted(copied, tmp_path):
     folder = tmp_path / "submissions" / "insects"
     folder.mkdir(parents=True)
     (folder / "report").write_text("in the way")
-    options = ("--competition", trained["folder"], "--work", tmp_path, "--models", "dhc-gaussian-nb")
     for more in ((), ("--no-report",)):
-        *lines, last = succeed("predict", *options, *more).splitlines()
+        *lines, last = succeed("predict", *copied, "--models", "dhc-gaussian-nb", *more).splitlines()
         assert last == str(folder / "submission.csv")
         assert any(line.startswith("warning: no report") for line in lines) == (more == ())
         assert not (folder / "report.html").exists()
@@ -121,27 +112,24 @@ def test_the_submission_passes_the_check(trained):
     assert said.startswith("ok: 40 rows")
 
 
-def test_the_same_command_does_not_train_twice(trained):
-    models = ("--models", "dhc-gaussian-nb", "dhc-knn-sweep", "sprint")
-    said = succeed("train", "--competition", trained["folder"], "--work", trained["place"], "--epochs", 8, *models)
-    assert said.count("trained before") == 3
+def test_the_same_command_does_not_train_twice(copied):
+    assert succeed("train", *copied, "--epochs", 8, *MODELS).count("trained before") == 3
 
 
-def test_one_view_alone_can_be_asked_for(trained):
-    place = trained["place"]
-    succeed("predict", "--competition", trained["folder"], "--work", place, "--models", "sprint", "--no-tta")
-    assert accuracy(place / "submissions" / "insects" / "submission.csv", trained["folder"]) > 0.8
+def test_one_view_alone_can_be_asked_for(trained, copied, tmp_path):
+    succeed("predict", *copied, "--models", "sprint", "--no-tta")
+    assert accuracy(tmp_path / "submissions" / "insects" / "submission.csv", trained["folder"]) > 0.8
 
 
 def test_same_seed_same_bytes(tmp_path, make_competition):
+    """Typed in this process, after whatever ran in it before, and as scripts that begin anew."""
     folder = make_competition(tmp_path / "insects", train=60)
-    atomic_write = []
-    for work in ("first", "second"):
-        options = ("--competition", folder, "--work", tmp_path / work)
-        succeed("train", *options, "--epochs", 2, "--models", "sprint", "dhc-knn-sweep", "--seed", 3)
-        succeed("predict", *options)
-        atomic_write.append((tmp_path / work / "submissions" / "insects" / "submission.csv").read_bytes())
-    assert atomic_write[0] == atomic_write[1]
+    for work, ran in ((tmp_path / "first", run), (tmp_path / "second", start)):
+        options = ("--competition", folder, "--work", work)
+        assert ran("train", *options, "--epochs", 2, "--models", "sprint", "dhc-knn-sweep", "--seed", 3).status == 0
+        assert ran("predict", *options).status == 0
+    submissions = [tmp_path / work / "submissions" / "insects" / "submission.csv" for work in ("first", "second")]
+    assert submissions[0].read_bytes() == submissions[1].read_bytes()
 
 
 def test_a_budgeted_run_is_repeated_to_the_byte_by_its_plan(tmp_path, make_competition):

@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,22 +15,11 @@ from optuna.trial import TrialState
 
 from pipeline import tune
 from pipeline.models.recipe import RECIPES, Tier, load_recipe
-from pipeline.settings import run_door
 from pipeline.tuning import search_space
 from pipeline.tuning.study import open_storage
+from tests.commands import fail, run, script, succeed
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--model", "cifar-cnn-base", "--epochs", "2")
-
-
-def command(door: str, *arguments: object) -> list[str]:
-    return [sys.executable, str(ROOT / "pipeline" / f"{door}.py"), *map(str, arguments)]
-
-
-def succeed(door: str, *arguments: object) -> str:
-    done = subprocess.run(command(door, *arguments), capture_output=True, text=True, cwd="/", check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def study_of(journal: Path) -> optuna.Study:
@@ -49,9 +37,10 @@ def states(journal: Path) -> list[TrialState]:
 
 
 @pytest.fixture(scope="module")
-def insects(tmp_path_factory: pytest.TempPathFactory, make_competition: Callable[..., Path]) -> tuple[str, str]:
+def insects(made_once: Callable[..., Path], make_competition: Callable[..., Path]) -> tuple[str, str]:
     """The options that name a small competition."""
-    return "--competition", str(make_competition(tmp_path_factory.mktemp("data") / "insects", train=60, val=30))
+    place = made_once("tuning", lambda place: make_competition(place / "insects", train=60, val=30))
+    return "--competition", str(place / "insects")
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +56,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, insects: tuple[str, str], tu
     """A study from beginning to end, for all tests that only look."""
     work = tmp_path_factory.mktemp("work")
     options = (*insects, "--work", work, *SMALL, "--trials", 6, "--name", tuned_name)
-    printed = succeed("tune", *options)
-    return {"work": work, "options": options, "printed": printed, "name": tuned_name}
-
-
-def status(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as leaving:
-        run_door(tune.main, [str(each) for each in arguments])
-    return leaving.value.code
+    return {"work": work, "options": options, "printed": succeed("tune", *options), "name": tuned_name}
 
 
 @pytest.fixture
@@ -133,7 +115,7 @@ def test_nothing_but_the_journal_stays_of_the_trials(tuned):
 def test_two_processes_share_one_study(tmp_path, insects, tuned_name):
     journal = tmp_path / "shared.journal"
     options = (*insects, "--work", tmp_path, *SMALL, "--trials", 16, "--storage", journal, "--name", tuned_name)
-    started = [subprocess.Popen(command("tune", *options), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    started = [subprocess.Popen(script("tune", *options), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [process.communicate()[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
     ran = [set(re.findall(r"^trial (\d+):", text, re.MULTILINE)) for text in printed]
@@ -145,14 +127,13 @@ def test_after_ctrl_c_what_is_finished_counts_and_the_study_goes_on(tmp_path, in
     journal = tmp_path / "interrupted.journal"
     options = (*insects, "--work", tmp_path, *SMALL, "--storage", journal, "--name", tuned_name)
     process = subprocess.Popen(
-        [sys.executable, "-u", *command("tune", *options, "--trials", 500)[1:]],
+        [sys.executable, "-u", *script("tune", *options, "--trials", 500)[1:]],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore Ctrl-C
     )
-    while not process.stdout.readline().startswith("trial 1:"):
-        pass
+    assert any(line.startswith("trial 1:") for line in iter(process.stdout.readline, ""))  # "" where it has ended
     process.send_signal(signal.SIGINT)
     printed, errors = process.communicate()
     assert process.returncode == 130, errors
@@ -164,63 +145,61 @@ def test_after_ctrl_c_what_is_finished_counts_and_the_study_goes_on(tmp_path, in
     assert sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states(journal)) == known + 1
 
 
-def test_a_hopeless_trial_is_ended_early(tmp_path, insects, recipes, monkeypatch, capsys):
+def test_a_hopeless_trial_is_ended_early(tmp_path, insects, recipes, monkeypatch):
     rigged = {"optimiser:*.lr": lambda own: CategoricalDistribution([own[0], 1e-9])}  # 1e-9 learns nothing
     monkeypatch.setattr(search_space, "SPACE", rigged)
     journal = tmp_path / "rigged.journal"
     model = ("--model", "cifar-cnn-base", "--epochs", 8, "--trials", 14)
-    assert status(*insects, "--work", tmp_path, *model, "--storage", journal) == 0
+    said = succeed("tune", *insects, "--work", tmp_path, *model, "--storage", journal)
     trials = trials_of(journal)
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
     assert pruned and all(trial.params["optimiser.lr"] == 1e-9 for trial in pruned)
     assert all(max(trial.intermediate_values) < 8 for trial in pruned)
-    assert f"{len(pruned)} ended early" in capsys.readouterr().out
+    assert f"{len(pruned)} ended early" in said
     assert load_recipe(recipes / "cifar-cnn-base-tuned.toml").optimiser.lr == 0.001
 
 
-def test_a_budget_is_shared_by_the_trials(tmp_path, insects, recipes, monkeypatch, capsys):
-    monkeypatch.setattr(tune, "BEGUN", time.monotonic())
+def test_a_budget_is_shared_by_the_trials(tmp_path, insects, recipes):
     options = ("--work", tmp_path, "--model", "cifar-cnn-base", "--trials", 3, "--budget", "60s")
-    assert status(*insects, *options) == 0
-    assert "3 trials of 18s each" in capsys.readouterr().out
+    assert "3 trials of 18s each" in succeed("tune", *insects, *options)
     for trial in trials_of(tmp_path / "runs" / "insects" / "tuning" / "cifar-cnn-base.journal"):
         assert list(trial.intermediate_values) == list(range(1, 9))
 
 
-def test_all_trials_train_at_one_size_and_width(tmp_path, insects, recipes, monkeypatch):
-    monkeypatch.setattr(tune, "BEGUN", time.monotonic())
+def test_all_trials_train_at_one_size_and_width(tmp_path, insects, recipes):
     journal = tmp_path / "sprint.journal"
     options = ("--work", tmp_path, "--model", "sprint", "--trials", 2, "--budget", "60s", "--storage", journal)
-    assert status(*insects, *options) == 0
+    succeed("tune", *insects, *options)
     attributes = study_of(journal).user_attrs
     assert attributes.keys() == {"tier"}
     assert Tier(**attributes["tier"]) in load_recipe(RECIPES / "sprint.toml").tiers
 
 
-def test_a_budget_that_holds_no_trial_is_said(tmp_path, insects, recipes, monkeypatch, capsys):
-    monkeypatch.setattr(tune, "BEGUN", time.monotonic() - 50)
-    assert status(*insects, "--work", tmp_path, "--model", "sprint", "--trials", 3, "--budget", "60s") == 2
-    assert "before a trial was finished; give more time" in capsys.readouterr().err
+def test_a_budget_that_holds_no_trial_is_said(tmp_path, insects, recipes):
+    options = (*insects, "--work", tmp_path, "--model", "sprint", "--trials", 3, "--budget", "60s")
+    done = run("tune", *options, seconds_ago=50)
+    assert done.status == 2
+    assert "before a trial was finished; give more time" in done.err
 
 
-def test_a_classifier_is_tuned_on_what_a_trial_has_time_for(tmp_path, insects, recipes, monkeypatch, capsys):
-    monkeypatch.setattr(tune, "BEGUN", time.monotonic())
-    assert status(*insects, "--work", tmp_path, "--model", "dhc-svm", "--trials", 6, "--budget", "60s") == 0
+def test_a_classifier_is_tuned_on_what_a_trial_has_time_for(tmp_path, insects, recipes):
+    options = (*insects, "--work", tmp_path, "--model", "dhc-svm")
+    succeed("tune", *options, "--trials", 6, "--budget", "60s")
     recipe = load_recipe(recipes / "dhc-svm-tuned.toml")
     assert len(recipe.classifier.arguments["grid"]) == 1
-    assert status(*insects, "--work", tmp_path, "--model", "dhc-svm", "--trials", 6000, "--budget", "1s") == 2
-    assert "ten images of each class takes longer than its share of the budget" in capsys.readouterr().err
+    error = fail("tune", *options, "--trials", 6000, "--budget", "1s")
+    assert "ten images of each class takes longer than its share of the budget" in error
 
 
-def test_a_recipe_that_ships_is_never_overwritten_and_a_tuned_one_is(tmp_path, insects, recipes, capsys):
+def test_a_recipe_that_ships_is_never_overwritten_and_a_tuned_one_is(tmp_path, insects, recipes):
     recipes.mkdir()
     text = (RECIPES / "sprint.toml").read_text(encoding="utf-8")
     (recipes / "mine.toml").write_text(text, encoding="utf-8")
     options = (*insects, "--work", tmp_path, *SMALL, "--trials", 2)
-    assert status(*options, "--name", "mine") == 2
-    assert "--name mine" in capsys.readouterr().err
+    assert "--name mine" in fail("tune", *options, "--name", "mine")
     assert (recipes / "mine.toml").read_text(encoding="utf-8") == text
-    assert [status(*options, "--name", "other") for _ in range(2)] == [0, 0]
+    for _ in range(2):
+        succeed("tune", *options, "--name", "other")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +217,7 @@ def test_a_recipe_that_ships_is_never_overwritten_and_a_tuned_one_is(tmp_path, i
         ((), "--model"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(insects, options, words, capsys):
-    assert status(*insects, *options) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ") and words in said and said.count("\n") == 1
+def test_a_mistake_is_one_line_and_status_2(insects, options, words):
+    done = run("tune", *insects, *options)
+    assert done.status == 2
+    assert done.err.startswith("error: ") and words in done.err and done.err.count("\n") == 1

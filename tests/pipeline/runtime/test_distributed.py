@@ -2,8 +2,7 @@
 
 import csv
 import json
-import os
-import socket
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,12 +13,14 @@ import numpy as np
 import pytest
 
 from pipeline.runtime import distributed
+from tests.commands import ROOT, Done, succeed
 from tests.pipeline import on_ranks
+from tests.pipeline.on_ranks import forked
 from tests.stand_in import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
-TRAIN, PREDICT = ROOT / "pipeline" / "train.py", ROOT / "pipeline" / "predict.py"
-EPOCHS = 40
+TRAIN = ROOT / "pipeline" / "train.py"
+EPOCHS = 20
+HISTORY = Path("runs", "insects", "sprint", "history.csv")
 
 
 def torchrun(ranks: int, logs: Path, script: Path, *arguments: object) -> list[str]:
@@ -42,16 +43,17 @@ def on_many(ranks: int, logs: Path, script: Path, *arguments: object) -> str:
     return main
 
 
-def on_one(script: Path, *arguments: object) -> None:
-    done = subprocess.run([sys.executable, str(script), *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def all_right(ranks: list[Done]) -> None:
+    assert [rank.status for rank in ranks] == [0] * len(ranks), [rank.err for rank in ranks]
 
 
-def refused(ranks: int, logs: Path, script: Path, *arguments: object) -> str:
+def refused(ranks: list[Done]) -> str:
     """The one line that all ranks together end with."""
-    done = subprocess.run(torchrun(ranks, logs, script, *arguments), capture_output=True, text=True)
-    assert done.returncode != 0 and "exitcode  : 2 " in done.stderr
-    errors = "".join(printed(logs, "stderr"))
+    assert [rank.status for rank in ranks] == [2] * len(ranks)
+    return one_error("".join(rank.err for rank in ranks))
+
+
+def one_error(errors: str) -> str:
     assert "Traceback" not in errors
     (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
     return line
@@ -85,11 +87,15 @@ def test_each_row_is_shared_out_to_one_rank_in_order_and_evenly(monkeypatch, ran
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+def learnt(made_once: Callable[..., Path]) -> Path:
+    """What three ranks saw of the helpers, and what they have trained."""
+    return made_once("ranks", lambda place: on_many(3, place / "logs", Path(on_ranks.__file__), "learn", place))
+
+
+@pytest.fixture(scope="module")
+def seen(learnt: Path) -> list[dict]:
     """What each of three ranks saw of the helpers."""
-    place = tmp_path_factory.mktemp("helpers")
-    on_many(3, place / "logs", Path(on_ranks.__file__), "helpers", place / "seen.json")
-    return json.loads((place / "seen.json").read_text())
+    return json.loads((learnt / "seen.json").read_text())
 
 
 def test_every_rank_gets_what_the_main_rank_has(seen):
@@ -117,14 +123,6 @@ def test_rows_that_are_fewer_than_the_ranks_are_computed_by_all(seen):
     assert [each["shared_out"]["1"] for each in seen] == [[[0], [1, 1, 1]]] * 3
 
 
-@pytest.fixture(scope="module")
-def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What three ranks have trained."""
-    place = tmp_path_factory.mktemp("learnt")
-    on_many(3, place / "logs", Path(on_ranks.__file__), "train", place)
-    return place
-
-
 def test_ranks_learn_from_parts_of_unequal_size_what_one_process_learns(learnt, tmp_path, native_bfloat16):
     native_bfloat16(False)
     alone = on_ranks.train(tmp_path, "none")
@@ -140,8 +138,9 @@ def test_the_group_leaves_no_thread_behind_that_could_abort_the_process_on_its_w
 
 
 @pytest.fixture(scope="module")
-def insects(tmp_path_factory: pytest.TempPathFactory, make_competition: Callable[..., Path]) -> Path:
-    return make_competition(tmp_path_factory.mktemp("competition") / "insects", train=90, val=30, test=40)
+def insects(made_once: Callable[..., Path], make_competition: Callable[..., Path]) -> Path:
+    numbers = {"train": 90, "val": 30, "test": 40}
+    return made_once("for-ranks", lambda place: make_competition(place / "insects", **numbers)) / "insects"
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +150,13 @@ def command(insects: Path) -> tuple[object, ...]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, command: tuple[object, ...]) -> Path:
+def trained(made_once: Callable[..., Path], command: tuple[object, ...]) -> Path:
     """The work folder of two ranks that nobody disturbed; beside it, what they printed."""
-    place = tmp_path_factory.mktemp("two")
-    (place / "printed").write_text(on_many(2, place / "logs", TRAIN, *command, place))
-    return place
+
+    def train(place: Path) -> None:
+        (place / "printed").write_text(on_many(2, place / "logs", TRAIN, *command, place))
+
+    return made_once("two-ranks", train)
 
 
 def validation_accuracy(work: Path) -> dict[str, float]:
@@ -170,43 +171,50 @@ def test_the_main_rank_alone_prints(trained):
 
 
 def test_two_ranks_are_as_accurate_on_validation_as_one_process(trained, command, tmp_path):
-    on_one(TRAIN, *command, tmp_path)
+    succeed("train", *command, tmp_path)
     assert validation_accuracy(trained) == pytest.approx(validation_accuracy(tmp_path), abs=0.1)
 
 
-def test_what_two_ranks_have_trained_predicts_in_one_process(trained, insects):
-    on_one(PREDICT, "--competition", insects, "--work", trained, "--no-report")
+def test_what_two_ranks_have_trained_predicts_in_one_process(trained, insects, tmp_path):
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    succeed("predict", "--competition", insects, "--work", tmp_path, "--no-report")
     truth = {row["Image"]: row["Class"] for row in rows(insects.with_name("insects_answers.csv"))}
-    answers = rows(trained / "submissions" / "insects" / "submission.csv")
+    answers = rows(tmp_path / "submissions" / "insects" / "submission.csv")
     assert len(answers) == 40
     assert sum(truth[row["Image"]] == row["Class"] for row in answers) > 36
 
 
-def killed_after_some_epochs(logs: Path, command: tuple[object, ...], work: Path) -> int:
-    """Start two ranks and kill them. Returns how many epochs they had got through."""
-    history = work / "runs" / "insects" / "sprint" / "history.csv"
-    with subprocess.Popen(torchrun(2, logs, TRAIN, *command, work), stderr=subprocess.DEVNULL) as launcher:
-        try:
-            wait_until(lambda: history.is_file() and len(rows(history)) >= 2, seconds=600)
-        finally:
-            launcher.terminate()  # which ends the ranks wherever they are
-    assert not history.with_name("run.json").exists()
-    return len(rows(history))
+@pytest.fixture(scope="module")
+def killed(made_once: Callable[..., Path], command: tuple[object, ...]) -> Path:
+    """The work folder of two ranks that were killed after some epochs."""
+
+    def train(work: Path) -> None:
+        history = work / HISTORY
+        with subprocess.Popen(torchrun(2, work / "logs", TRAIN, *command, work), stderr=subprocess.DEVNULL) as launcher:
+            try:
+                wait_until(lambda: history.is_file() and len(rows(history)) >= 2, seconds=300)
+            finally:
+                launcher.terminate()  # which ends the ranks wherever they are
+        assert not history.with_name("run.json").exists()
+        assert 2 <= len(rows(history)) < EPOCHS
+
+    return made_once("killed-ranks", train)
 
 
-def test_ranks_that_were_killed_go_on_and_end_where_they_would_have_ended(trained, command, tmp_path):
-    assert 2 <= killed_after_some_epochs(tmp_path / "killed", command, tmp_path) < EPOCHS
+def test_ranks_that_were_killed_go_on_and_end_where_they_would_have_ended(killed, trained, command, tmp_path):
+    shutil.copytree(killed / "runs", tmp_path / "runs")
     assert "sprint: " in on_many(2, tmp_path / "logs", TRAIN, *command, tmp_path)
     ours, theirs = (work / "runs" / "insects" / "sprint" / "model.safetensors" for work in (tmp_path, trained))
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_one_process_goes_on_where_two_ranks_were_killed(trained, command, tmp_path):
-    done = killed_after_some_epochs(tmp_path / "killed", command, tmp_path)
-    on_one(TRAIN, *command, tmp_path)
+def test_one_process_goes_on_where_two_ranks_were_killed(killed, trained, command, tmp_path):
+    shutil.copytree(killed / "runs", tmp_path / "runs")
+    done = len(rows(killed / HISTORY))
+    succeed("train", *command, tmp_path)
     clocks = {"images_per_second", "seconds"}
     ours, theirs = (
-        [{k: v for k, v in row.items() if k not in clocks} for row in rows(work / "runs/insects/sprint/history.csv")]
+        [{k: v for k, v in row.items() if k not in clocks} for row in rows(work / HISTORY)]
         for work in (tmp_path, trained)
     )
     assert ours[: done - 1] == theirs[: done - 1]  # the last row may have been written before the checkpoint
@@ -216,54 +224,51 @@ def test_one_process_goes_on_where_two_ranks_were_killed(trained, command, tmp_p
 
 def test_a_budget_is_kept_by_the_main_ranks_clock(insects, tmp_path):
     options = ("--competition", insects, "--work", tmp_path, "--models", "sprint")
-    on_many(2, tmp_path / "logs", TRAIN, *options, "--budget", "20s")
+    all_right(forked(2, tmp_path / "logs", "train", *options, "--budget", "10s"))
     (model,) = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())["models"]
     (fit,) = model["fits"]
     assert fit["tier"] is not None
     assert fit["epochs"][-1]["end"] == 1
-    assert len(fit["epochs"]) == len(rows(tmp_path / "runs" / "insects" / "sprint" / "history.csv"))
+    assert len(fit["epochs"]) == len(rows(tmp_path / HISTORY))
 
 
 def test_folds_grids_and_features_are_trained_by_all_ranks(insects, tmp_path):
     options = ("--competition", insects, "--work", tmp_path, "--epochs", 1, "--size", 32, "--folds", 2)
-    on_many(2, tmp_path / "logs", TRAIN, *options, "--models", "cifar-cnn-v3-grid", "fashion-feature-mlp")
-    for model in ("cifar-cnn-v3-grid", "fashion-feature-mlp"):
+    models = ("cifar-cnn-v3-grid", "fashion-feature-mlp")
+    all_right(forked(2, tmp_path / "logs", "train", *options, "--models", *models))
+    for model in models:
         left = {path.name for path in (tmp_path / "runs" / "insects" / model).iterdir()}
         assert {"fold-1", "fold-2", "predictions.npz", "run.json"} <= left
 
 
-def test_an_error_of_the_main_rank_is_said_once(insects, tmp_path):
-    line = refused(2, tmp_path / "logs", TRAIN, "--competition", tmp_path / "nothing", "--work", tmp_path)
+def test_an_error_of_the_main_rank_is_said_once(tmp_path):
+    options = ("--competition", tmp_path / "nothing", "--work", tmp_path)
+    line = refused(forked(2, tmp_path / "logs", "train", *options))
     assert "nothing: no such file or folder" in line
 
 
 def test_an_error_of_all_ranks_is_said_once(insects, tmp_path):
-    assert "sprnt" in refused(2, tmp_path / "logs", TRAIN, "--competition", insects, "--models", "sprnt")
+    assert "sprnt" in refused(forked(2, tmp_path / "logs", "train", "--competition", insects, "--models", "sprnt"))
 
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_an_error_of_one_rank_ends_the_ones_that_wait_for_it(tmp_path, failing):
-    line = refused(2, tmp_path, Path(on_ranks.__file__), "fail", failing)
-    assert line == f"error: rank {failing} is wrong; fix it"
+    done = subprocess.run(
+        torchrun(2, tmp_path, Path(on_ranks.__file__), "fail", failing), capture_output=True, text=True
+    )
+    assert done.returncode != 0 and "exitcode  : 2 " in done.stderr
+    assert one_error("".join(printed(tmp_path, "stderr"))) == f"error: rank {failing} is wrong; fix it"
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_an_error_on_one_of_two_machines_ends_both_with_status_two(failing):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-    meeting |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
-    command = [sys.executable, on_ranks.__file__, "fail", str(failing)]
-    ranks = [
-        subprocess.Popen(command, env=os.environ | meeting | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    errors = [rank.communicate()[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [2, 2]
-    assert errors[failing] == f"error: rank {failing} is wrong; fix it\n"
-    assert "error: " not in errors[1 - failing] and "Traceback" not in errors[1 - failing]
+def test_an_error_of_one_rank_ends_all_with_status_two_also_without_torchrun(tmp_path, failing):
+    ranks = forked(2, tmp_path / "logs", "fail", failing)
+    assert refused(ranks) == f"error: rank {failing} is wrong; fix it"
+    assert ranks[failing].err == f"error: rank {failing} is wrong; fix it\n"
 
 
 def test_more_ranks_than_a_batch_has_images_for_are_an_error(make_competition, tmp_path):
     folder = make_competition(tmp_path / "insects", train=30)
-    line = refused(5, tmp_path / "logs", TRAIN, "--competition", folder, "--work", tmp_path, "--models", "sprint")
+    options = ("--competition", folder, "--work", tmp_path, "--epochs", 1, "--models", "cifar-cnn-base")
+    line = refused(forked(5, tmp_path / "logs", "train", *options))
     assert "batches of 8 images" in line and "--nproc_per_node" in line

@@ -1,0 +1,73 @@
+"""The commands: each checks its options before it imports what takes long to import, such as PyTorch.
+
+A script of this folder and the console script of the same name call the same function here.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from competition.errors import UserError
+from pipeline.settings import (
+    bundle_options,
+    kernel_options,
+    predict_settings,
+    submit_options,
+    train_settings,
+    tune_settings,
+)
+
+Given = TypeVar("Given")
+
+
+def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = None) -> NoReturn:
+    """Call ``main`` with the arguments, by default those of the command line.
+
+    Exits with status 0, or 2 with one line ``error: ...``; a traceback is shown only with --debug.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        main(arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted: what was finished is kept; the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        if "--debug" in arguments:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(0)
+
+
+def command(module: str, parse: Callable[[list[str]], object]) -> Callable[..., NoReturn]:
+    """A function that calls the module's ``main`` with what ``parse`` makes of the command line; see ``run_main``."""
+
+    def main(arguments: list[str]) -> None:
+        given = parsed(parse, arguments)
+        import_module(module).main(given)
+
+    return partial(run_main, main)
+
+
+def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
+    """What the arguments mean. Of the processes that torchrun starts, the first one alone prints help and errors."""
+    if os.environ.get("RANK", "0") == "0":
+        return parse(arguments)
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        try:
+            return parse(arguments)
+        except UserError:
+            sys.exit(2)
+
+
+train = command("pipeline.train", train_settings)
+predict = command("pipeline.predict", predict_settings)
+tune = command("pipeline.tune", tune_settings)
+submit = command("pipeline.submit", submit_options)
+bundle = command("pipeline.bundle", bundle_options)
+kernel = command("pipeline.kernel", kernel_options)
