@@ -66,16 +66,17 @@ class Schedule(Section):
     """The learning rate over the training, or over one of its stages.
 
     constant; one-cycle: linearly up for ``warmup`` of the training, then linearly down to zero; plateau:
-    times ``factor`` after ``patience`` epochs without a better validation accuracy or loss (``monitor``), never below
-    ``floor``; exponential: down to ``final`` of the peak, by the same factor each epoch; warmup-exponential: linearly
-    up for ``warmup`` of the training first; step: times ``factor`` after every ``every`` of the recipe's epochs.
+    times ``factor`` after ``patience`` epochs without a better validation score or loss (``monitor``), the score
+    being by the competition's metric, never below ``floor``; exponential: down to ``final`` of the peak, by the same
+    factor each epoch; warmup-exponential: linearly up for ``warmup`` of the training first; step: times ``factor``
+    after every ``every`` of the recipe's epochs.
     """
 
     name: Literal["constant", "one-cycle", "plateau", "exponential", "warmup-exponential", "step"]
     warmup: Fraction = 0.2
     factor: Fraction = 0.1
     patience: PositiveInt = 10
-    monitor: Literal["accuracy", "loss"] = "accuracy"
+    monitor: Literal["metric", "loss"] = "metric"
     floor: NonNegativeFloat = 0.0
     final: Fraction = 0.01
     every: PositiveInt = 5

@@ -104,8 +104,8 @@ def read_grid(folder: Path) -> list[dict[str, Value]]:
 
 
 def _point(row: dict[str, str]) -> dict[str, Value]:
-    settings = {name: _value(text) for name, text in row.items() if name not in ("validation_accuracy", "kept")}
-    return settings | {"accuracy": float(row["validation_accuracy"])}
+    settings = {name: _value(text) for name, text in row.items() if name not in ("validation_score", "kept")}
+    return settings | {"accuracy": float(row["validation_score"])}
 
 
 def _csv_rows(path: Path) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from competition.spec import Competition, Symmetries
 from pipeline.models.classical.features import build_features
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.weights import LITE0, at_hand, weights_file
-from pipeline.models.neural.time_budget import Epoch
+from pipeline.models.neural.time_budget import Segment
 from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Tier
 from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
@@ -44,10 +44,10 @@ def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How one network was trained: the tier of its tiers, where a budget chose one, and its epochs."""
+    """How one network was trained: the tier, where a budget chose one, and the segments of its training."""
 
     tier: Tier | None
-    epochs: tuple[Epoch, ...]
+    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True)

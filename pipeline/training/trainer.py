@@ -174,7 +174,7 @@ class Trainer:
                     f"{self.settings.plan} comes from a run that ended before {model.model} was trained; "
                     "finish that run first, with the command that began it"
                 )
-            return NetworkPlan(replay=model.fits[part].epochs, tier=model.fits[part].tier)
+            return NetworkPlan(replay=model.fits[part].segments, tier=model.fits[part].tier)
         if self.deadline is None:
             return NetworkPlan(epochs=self.settings.epochs or recipe.epochs)
         splits = len(self.training_data.splits)
@@ -182,7 +182,7 @@ class Trainer:
         later = sum(each.seconds for each in plan.models[plan.models.index(model) + 1 :])
         now = time.monotonic()
         share = one_part / (one_part * (splits - part) + later)
-        return NetworkPlan(deadline=now + share * (self.deadline - now))
+        return NetworkPlan(deadline=now + share * (self.deadline - now), predictions_after=1)
 
     def _write_run(
         self,

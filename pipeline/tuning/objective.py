@@ -10,7 +10,7 @@ from optuna.pruners import MedianPruner
 
 from competition.errors import UserError
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
-from pipeline.models.neural.time_budget import EPOCHS_AT_LEAST, OnEpoch
+from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch
 from pipeline.models.recipe import ClassicalRecipe, Tier
 from pipeline.training.planning import TOO_SHORT, Workload, classical_plan, products_a_second
 from pipeline.training.trainer import Trainer
@@ -58,7 +58,7 @@ class Objective:
     def steps(self) -> int:
         """How many points of a training are compared: its epochs, where all trials have as many."""
         if self.seconds is not None or isinstance(self.space.recipe, ClassicalRecipe):
-            return EPOCHS_AT_LEAST
+            return MIN_SEGMENTS
         return self.trainer.settings.epochs or self.space.recipe.epochs
 
     def _reporter(self, trial: Trial) -> OnEpoch:
@@ -81,7 +81,7 @@ class Objective:
         if self.seconds is None:
             return NetworkPlan(epochs=self.steps)
         tier = study.user_attrs.get(TIER)
-        return NetworkPlan(deadline=time.monotonic() + self.seconds, tier=tier and Tier(**tier))
+        return NetworkPlan(deadline=time.monotonic() + self.seconds, predictions_after=1, tier=tier and Tier(**tier))
 
     def settle_images(self, study: Study, workload: Workload) -> None:
         """Have all trials of a classical recipe see as many training images as the seconds of one hold.

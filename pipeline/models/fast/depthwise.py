@@ -54,17 +54,19 @@ def gradient_of_filters(
 ) -> Tensor:
     """The gradient of filters ``[C, 1, h, w]``, w at least 3, that were moved over images ``[N, C, H, W]``.
 
-    It is put together from that of filters of 3 columns, each over the images moved by some pixels. oneDNN is slow,
-    too, where it has to pad images that are lower than the filters, so they are padded here.
+    It is put together from the gradients of filters of 3 columns, the last of which may overlap: columns from ``left``
+    on see the images moved by ``left`` pixels.
 
     gradient: of what the filters gave, ``[N, C, ...]``.
     """
     result = torch.empty_like(filters)
     height, width = filters.shape[2:]
-    across = (gradient.shape[3] - 1) * stride[1] + FAST  # pixels that three columns meet
+    seen = (gradient.shape[3] - 1) * stride[1] + FAST  # pixels across that three columns meet on their way
     for left in (*range(0, width - FAST, FAST), width - FAST):
-        before = padding[1] - left
-        moved = F.pad(images, (before, across - before - images.shape[3], padding[0], padding[0]))
+        before = padding[1] - left  # columns of padding, or to be cut off where negative
+        after = seen - before - images.shape[3]
+        # Padded here, as oneDNN is slow, too, where it has to pad images that are lower than the filters.
+        moved = F.pad(images, (before, after, padding[0], padding[0]))
         columns = (len(filters), 1, height, FAST)
         result[..., left : left + FAST] = conv2d_weight(moved, columns, gradient, stride, groups=len(filters))
     return result
@@ -80,6 +82,6 @@ def learn_in_float32(network: nn.Module) -> None:
 def as_built(network: nn.Module) -> nn.Module:
     """The network itself, its convolutions the ordinary ones again."""
     for layer in network.modules():
-        if type(layer) is Float32Convolution:
-            layer.__class__ = nn.Conv2d
+        if isinstance(layer, Float32Convolution):
+            layer.__class__ = nn.Conv2d  # type: ignore[assignment]  # its base class, with the same attributes
     return network

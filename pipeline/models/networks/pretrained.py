@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from competition.errors import UserError
 from pipeline.data.cache import ImageCache
-from pipeline.models.fast.inference import outputs, prepared
 from pipeline.models.fast.normalisation import Normalisation
+from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.cnn import dense_head
 from pipeline.models.networks.lite0 import Lite0
 from pipeline.models.networks.weights import LITE0, find_weights, load_weights
@@ -49,7 +49,7 @@ class Fusion(nn.Module):
     ) -> None:
         super().__init__()
         self.spatial = spatial
-        self.trunks = nn.ModuleDict({name: from_torchvision(name, 1).features for name in trunks})
+        self.trunks = nn.ModuleDict({name: from_torchvision(name, 1).get_submodule("features") for name in trunks})
         filters = sum(_filters(trunk) for trunk in self.trunks.values())
         self.head = dense_head(filters * spatial**2, classes, dense, dropout)
 
@@ -120,9 +120,8 @@ def lite0_features(network: Lite0, images: np.ndarray | ImageCache, device: torc
 
     The images, an array or a cache, are resized to 128 pixels a side; title: of the progress bar.
     """
-    ready = prepared(_Pooled(network), device)
-    answers = outputs(ready, images, LITE0_NORMALISATION, (LITE0_SIZE, LITE0_SIZE), device, title=title)
-    return torch.cat([features[0].cpu() for features in answers]).numpy()
+    predictor = Predictor(_Pooled(network), LITE0_NORMALISATION, (LITE0_SIZE, LITE0_SIZE), device)
+    return torch.cat([features[0].cpu() for features in predictor.prepared().outputs(images, title=title)]).numpy()
 
 
 class _Pooled(nn.Module):

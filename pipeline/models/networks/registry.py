@@ -1,8 +1,9 @@
-"""The networks: layers and shapes alone; nothing here trains or prints.
+"""The networks by name; nothing here trains.
 
 Each network's last child is its head, the dense layers; all before it is its trunk.
 """
 
+from collections.abc import Callable
 from functools import partial
 from inspect import signature
 
@@ -16,7 +17,13 @@ from pipeline.models.networks.pretrained import TORCHVISION, Fusion, from_torchv
 from pipeline.models.networks.sprint import Sprint
 from pipeline.models.networks.vgg import vgg
 
-NETWORKS = {"cnn": cnn, "sprint": Sprint, "vgg": vgg, "lite0": Lite0, "fusion": Fusion}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "cnn": cnn,
+    "sprint": Sprint,
+    "vgg": vgg,
+    "lite0": Lite0,
+    "fusion": Fusion,
+}
 NETWORKS |= {name: partial(from_torchvision, name) for name in TORCHVISION}
 
 

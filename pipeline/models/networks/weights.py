@@ -113,7 +113,7 @@ def _in_package(wanted: WeightsFile) -> list[Path]:
     if wanted.network != LITE0:
         return []
     package = importlib.util.find_spec(LITE0_PACKAGE.replace("-", "_"))
-    return [] if package is None else sorted(Path(package.origin).parent.rglob(wanted.name))
+    return [] if package is None or package.origin is None else sorted(Path(package.origin).parent.rglob(wanted.name))
 
 
 @cache

@@ -37,7 +37,7 @@ def test_the_weights_of_a_network_tell_no_grid(tmp_path):
 
 def test_the_grid_of_a_network_is_its_grid_csv(tmp_path):
     (tmp_path / "grid.csv").write_text(
-        "optimiser.lr,network.kind,validation_accuracy,kept\n0.001,wide,0.5,0\n2,narrow,0.75,1\n"
+        "optimiser.lr,network.kind,validation_score,kept\n0.001,wide,0.5,0\n2,narrow,0.75,1\n"
     )
     assert read_grid(tmp_path) == [
         {"optimiser.lr": 0.001, "network.kind": "wide", "accuracy": 0.5},

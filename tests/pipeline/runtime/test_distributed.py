@@ -130,7 +130,9 @@ def test_ranks_learn_from_parts_of_unequal_size_what_one_process_learns(learnt, 
         for name, value in alone.network.state_dict().items():
             np.testing.assert_allclose(distributed_main[name], value.numpy(), rtol=1e-3, atol=1e-4)
     theirs = rows(learnt / "none" / "history.csv")
-    assert [float(row["loss"]) for row in theirs] == pytest.approx([record.loss for record in alone.history], rel=1e-3)
+    assert [float(row["loss"]) for row in theirs] == pytest.approx(
+        [record.loss for record in alone.history.records], rel=1e-3
+    )
 
 
 def test_the_group_leaves_no_thread_behind_that_could_abort_the_process_on_its_way_out(learnt):
@@ -228,8 +230,8 @@ def test_a_budget_is_kept_by_the_main_ranks_clock(insects, tmp_path):
     (model,) = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())["models"]
     (fit,) = model["fits"]
     assert fit["tier"] is not None
-    assert fit["epochs"][-1]["end"] == 1
-    assert len(fit["epochs"]) == len(rows(tmp_path / HISTORY))
+    assert fit["segments"][-1]["end"] == 1
+    assert len(fit["segments"]) == len(rows(tmp_path / HISTORY))
 
 
 def test_folds_grids_and_features_are_trained_by_all_ranks(insects, tmp_path):

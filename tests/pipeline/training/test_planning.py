@@ -7,7 +7,7 @@ import pytest
 
 from competition.errors import UserError
 from competition.spec import Competition, Split
-from pipeline.models.neural.time_budget import Epoch
+from pipeline.models.neural.time_budget import Segment
 from pipeline.models.recipe import Tier, choose_recipes
 from pipeline.settings import train_settings
 from pipeline.training.planning import (
@@ -28,7 +28,7 @@ CLASSICAL = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 
 NOTHING = Split("none", (), ())
 CARS = Competition("cars", "Image", "Class", (0, 1), NOTHING, NOTHING, NOTHING, (), symmetries="all")
-FIT = Fit(Tier(size=0.5, width=16), (Epoch(32, 10, 0.0, 1 / 3), Epoch(64, 7, 1 / 3, 1.0)))
+FIT = Fit(Tier(size=0.5, width=16), (Segment(32, 10, 0.0, 1 / 3), Segment(64, 7, 1 / 3, 1.0)))
 PLAN = Plan(
     competition="cars",
     symmetries="all",
