@@ -5,11 +5,9 @@ import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache, partial
+from types import ModuleType
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the internet for a newer one
-
-import albumentations
 import numpy as np
 from torch import Tensor
 
@@ -139,7 +137,7 @@ def resized_crop(**arguments: Any) -> Augmentation:
 
     @cache
     def crop(height: int, width: int) -> Augmentation:
-        return _one_by_one(albumentations.RandomResizedCrop((height, width), **arguments))
+        return _one_by_one(_albumentations().RandomResizedCrop((height, width), **arguments))
 
     crop(64, 64)  # a wrong argument is said now
     return lambda images, rng: crop(*images.shape[1:3])(images, rng)
@@ -151,19 +149,36 @@ def build_augmentation(name: str, arguments: dict[str, Any], symmetries: Symmetr
     Raises UserError for a name or an argument that is not known.
     """
     turned = partial(symmetric, symmetries)
-    own = {"Shift": shift, "Cutout": cutout, "Symmetries": turned, "RandomResizedCrop": resized_crop}
+    own: dict[str, Callable[..., Augmentation]] = {
+        "Shift": shift,
+        "Cutout": cutout,
+        "Symmetries": turned,
+        "RandomResizedCrop": resized_crop,
+    }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # or albumentations would only warn of a wrong argument
-            return own[name](**arguments) if name in own else _one_by_one(getattr(albumentations, name)(**arguments))
+            if name in own:
+                return own[name](**arguments)
+            return _one_by_one(getattr(_albumentations(), name)(**arguments))
     except (AttributeError, TypeError, ValueError, UserWarning) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"augmentation {name}: {reason}; see the transforms of albumentations") from None
 
 
-def _one_by_one(transform: albumentations.BasicTransform) -> Augmentation:
+@cache
+def _albumentations() -> ModuleType:
+    """Imported once a recipe asks for it, as that takes a while; what it warns of then is no fault of the recipe."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the internet for a newer one
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import albumentations
+    return albumentations
+
+
+def _one_by_one(transform: Any) -> Augmentation:
     """An albumentations transform, applied to one image after the other."""
-    composed = albumentations.Compose([transform])
+    composed = _albumentations().Compose([transform])
 
     def augment(images: Batch, rng: np.random.Generator) -> np.ndarray:
         images = images.cpu().numpy() if isinstance(images, Tensor) else images
