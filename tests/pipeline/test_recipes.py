@@ -44,16 +44,18 @@ def is_large(recipe: object) -> bool:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(made_once: Callable[..., Path]) -> Path:
     """A folder of ImageNet weights that no ImageNet has shaped, each file named by its own hash."""
-    folder = tmp_path_factory.mktemp("weights")
+    return made_once("weights", draw_weights)
+
+
+def draw_weights(folder: Path) -> None:
     torch.manual_seed(0)
     for name in ("alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0", "lite0"):
         torch.save(seen_something(build_network(name, 1000, (64, 64))).state_dict(), folder / "state")
         with (folder / "state").open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         (folder / "state").rename(folder / f"{weights_file(name).stem}-{digest[:8]}.pth")
-    return folder
 
 
 @torch.no_grad()
