@@ -19,8 +19,8 @@ if not __package__:  # run as a script: import from the checkout, not from this 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from competition import kaggle_client
+from competition.storage import atomic_write
 from pipeline.models.recipe import NeuralRecipe, choose_recipes, recipe_names
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import CHECKOUT, Parser, predict_settings, run_door, train_settings
 
 ROOMS = ("competition", "pipeline")

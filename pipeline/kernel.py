@@ -15,7 +15,7 @@ if not __package__:  # run as a script: import from the checkout, not from this 
 
 from competition.errors import UserError, first_few
 from competition.sources import KAGGLE_INPUT, subfolders
-from pipeline.runtime.files import atomic_write
+from competition.storage import atomic_write
 from pipeline.settings import CHECKOUT, KAGGLE_WORKING, Parser, run_door, train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")

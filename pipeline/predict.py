@@ -17,6 +17,7 @@ import torch
 from competition.errors import UserError, first_few
 from competition.sources import open_competition
 from competition.spec import Competition, Split
+from competition.storage import atomic_write
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
@@ -26,7 +27,6 @@ from pipeline.kaggle.ledger import Note, sha256_of
 from pipeline.models.neural.network import NeuralNetwork
 from pipeline.report.context import ReportContext
 from pipeline.runtime.devices import choose_device
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import KAGGLE_WORKING, Settings, predict_settings, run_door
 from pipeline.training.runs import Model, Run, finished_runs, same_validation
 from pipeline.training.scores import wilson_interval

@@ -9,11 +9,11 @@ import numpy as np
 from competition.errors import UserError
 from competition.images_on_disk import IMAGE_SUFFIXES
 from competition.spec import Competition
+from competition.storage import atomic_write
 from competition.tables import Table, read_table
 from competition.task import Label
 from competition.wording import did_you_mean, listed, printable
 from pipeline.data.predictions import Predictions
-from pipeline.runtime.files import atomic_write
 from pipeline.training.scores import text_table
 
 INDEX_HEADERS = ("", "Unnamed: 0")

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
-from pipeline.runtime.files import atomic_write
+from competition.storage import atomic_write
 
 SENT, PENDING, SCORED, REJECTED, REFUSED = "sent", "pending", "scored", "rejected", "refused"
 

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from competition.errors import UserError
-from pipeline.runtime.files import atomic_write
+from competition.storage import atomic_write
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 

@@ -8,12 +8,12 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from tqdm import tqdm
 
+from competition.storage import atomic_write
 from pipeline.report import figures, pictures
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.run_record import Grid
-from pipeline.runtime.files import atomic_write
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MISTAKES, RIGHT = 12, 6  # images shown of a model's answers

@@ -10,12 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
 from competition.spec import Competition, Symmetries
+from competition.storage import atomic_write
 from pipeline.models.classical.features import build_features
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.weights import LITE0, at_hand, weights_file
 from pipeline.models.neural.time_budget import Epoch
 from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Tier
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")

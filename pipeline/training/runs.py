@@ -11,13 +11,13 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
+from competition.storage import atomic_write
 from competition.task import Label
 from pipeline.models.classical.features import OnFeatures
 from pipeline.models.classical.registry import CLASSIFIERS, Classifier
 from pipeline.models.neural.network import NeuralNetwork
 from pipeline.models.neural.seed_ensemble import SeedEnsemble
 from pipeline.models.recipe import NeuralRecipe
-from pipeline.runtime.files import atomic_write
 from pipeline.training.planning import ModelPlan
 from pipeline.training.scores import ModelScore, Score
 

@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 
 from competition.errors import UserError
-from pipeline.runtime.files import atomic_write
+from competition.storage import atomic_write
 
 SCORES_HEADER = ("model", "accuracy", "low", "high", "f1_macro", "log_loss", "seconds", "parameters")
 

@@ -12,6 +12,7 @@ import torch
 from competition.errors import UserError
 from competition.spec import Competition
 from competition.splits import stratified_rows
+from competition.storage import atomic_write
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
 from pipeline.models.classical.features import OnFeatures, build_features
@@ -23,7 +24,6 @@ from pipeline.models.neural.seed_ensemble import SeedEnsemble
 from pipeline.models.neural.time_budget import OnEpoch
 from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.runtime import distributed
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
 from pipeline.training.planning import Fit, ModelPlan, Plan
 from pipeline.training.runs import Model, Run, begin_run, read_run, transfer_source

@@ -135,13 +135,13 @@ def test_one_view_alone_can_be_asked_for(trained):
 
 def test_same_seed_same_bytes(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects", train=60)
-    atomic_write = []
+    written = []
     for work in ("first", "second"):
         options = ("--competition", folder, "--work", tmp_path / work)
         succeed("train", *options, "--epochs", 2, "--models", "sprint", "dhc-knn-sweep", "--seed", 3)
         succeed("predict", *options)
-        atomic_write.append((tmp_path / work / "submissions" / "insects" / "submission.csv").read_bytes())
-    assert atomic_write[0] == atomic_write[1]
+        written.append((tmp_path / work / "submissions" / "insects" / "submission.csv").read_bytes())
+    assert written[0] == written[1]
 
 
 def test_a_budgeted_run_is_repeated_to_the_byte_by_its_plan(tmp_path, make_competition):

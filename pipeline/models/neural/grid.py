@@ -9,10 +9,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from competition.storage import atomic_write
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
 from pipeline.runtime import distributed
-from pipeline.runtime.files import atomic_write
 
 
 class NetworkGrid(NeuralNetwork):

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import update_bn
 from competition.errors import UserError
 from competition.spec import Symmetries
 from competition.splits import stratified_holdout
+from competition.storage import atomic_write
 from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.models.fast.inference import batch_size, outputs, predict, prepared, resized_batches
 from pipeline.models.fast.normalisation import LUMA, Normalisation
@@ -30,7 +31,6 @@ from pipeline.models.neural.time_budget import Epoch, OnEpoch
 from pipeline.models.neural.training import LabelledImages, Training, of_another_version, scaled
 from pipeline.models.recipe import NeuralRecipe, Tier
 from pipeline.runtime import distributed
-from pipeline.runtime.files import atomic_write
 
 SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of its pixels

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.storage import atomic_write
 from pipeline.data.augment import Augmentation
 from pipeline.data.cache import ImageCache, rows_of
 from pipeline.data.resized_images import ResizedImages
@@ -30,7 +31,6 @@ from pipeline.models.neural.time_budget import Epoch, OnEpoch
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import compiled, mixed_precision, room_for_images
-from pipeline.runtime.files import atomic_write
 
 
 @dataclass(frozen=True)
