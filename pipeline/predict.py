@@ -18,11 +18,12 @@ from competition.errors import UserError, first_few
 from competition.sources import open_competition
 from competition.spec import Competition, Split
 from competition.storage import atomic_write
+from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend, select_blend
-from pipeline.ensemble.submission import class_counts, write_submission
+from pipeline.ensemble.decisions import class_counts, decide
 from pipeline.kaggle.ledger import Note, sha256_of
 from pipeline.models.neural.network import NeuralNetwork
 from pipeline.report.context import ReportContext
@@ -123,7 +124,7 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
 def hand_in(competition: Competition, predictions: Predictions, settings: Settings) -> Path:
     """Write the submission, on Kaggle also where a notebook's output is looked for. Returns its path."""
     path = settings.submissions_folder(competition.name) / "submission.csv"
-    write_submission(competition, predictions, path)
+    write_submission(competition, decide(competition, predictions), path)
     if KAGGLE_WORKING.is_dir():
         with atomic_write(KAGGLE_WORKING / "submission.csv") as copy:
             shutil.copyfile(path, copy)

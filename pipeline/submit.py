@@ -16,8 +16,8 @@ from competition.errors import UserError
 from competition.kaggle_client import KaggleError
 from competition.sources import open_competition
 from competition.spec import Competition
+from competition.submission import check_submission, put_in_order
 from competition.wording import printable
-from pipeline.ensemble.submission import check_submission, put_in_order
 from pipeline.kaggle.ledger import SCORED, Entry, Ledger, new_entry, note_of, sha256_of
 from pipeline.kaggle.submitter import Submitter, wait_for
 from pipeline.settings import Parser, data_folder, run_door, work_folder
