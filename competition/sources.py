@@ -12,6 +12,7 @@ from competition.archives import unpacked
 from competition.datasets import DATASETS, write_dataset
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError
+from competition.metrics import find_metric
 from competition.spec import Competition
 from competition.storage import build_folder
 from competition.tables import competition_folder, load_competition
@@ -29,6 +30,7 @@ def open_competition(
     data_folder: Path,
     image_column: str | None = None,
     label_column: str | None = None,
+    metric: str | None = None,
     kaggle_input: Path = KAGGLE_INPUT,
 ) -> Competition:
     """Find a competition's files, or unpack, fetch or draw them, and read them.
@@ -38,11 +40,13 @@ def open_competition(
     data: a folder or a ZIP to be read under that name.
     data_folder: where ``<name>/`` keeps what was unpacked, fetched or drawn, and ``answers/<name>.csv`` the
         test labels where they are known.
+    image_column, label_column, metric: None is what ``load_competition`` finds.
 
-    Raises UserError where nothing goes by that name or the files are wrong.
+    Raises UserError where nothing goes by that name, no metric is called so, or the files are wrong.
     """
+    chosen = None if metric is None else find_metric(metric)  # before anything is fetched
     name, folder = _locate(competition, data, data_folder, kaggle_input)
-    return load_competition(folder, name, image_column, label_column)
+    return load_competition(folder, name, image_column, label_column, chosen)
 
 
 def _locate(competition: str | None, data: Path | None, data_folder: Path, kaggle_input: Path) -> tuple[str, Path]:

@@ -14,9 +14,9 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.images_on_disk import ImagesOnDisk, names_image
-from competition.metrics import find_metric
+from competition.metrics import ACCURACY, Metric, find_metric
 from competition.spec import Competition, Split
-from competition.task import Label
+from competition.task import Label, Task
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
 _KNOWN = Path(__file__).parent / "known"
@@ -116,7 +116,11 @@ def _check_header(path: Path, columns: tuple[str, ...]) -> None:
 
 
 def load_competition(
-    folder: Path, name: str | None = None, image_column: str | None = None, label_column: str | None = None
+    folder: Path,
+    name: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    metric: Metric | None = None,
 ) -> Competition:
     """Read and check a competition's folder.
 
@@ -125,6 +129,7 @@ def load_competition(
     CSVs. A folder with nothing in it but one folder stands for that one. The columns are the arguments', else
     those that ``known/<name>.toml`` names, else the sample's, else found from what train has and test lacks.
     The header of a submission, ``image_column`` and ``label_column``, is the sample's where there is one.
+    The metric is the argument, else the one that ``known/<name>.toml`` names, else accuracy.
 
     Raises UserError for whatever is wrong with the tables or the images they name.
     """
@@ -146,12 +151,12 @@ def load_competition(
         name=name,
         image_column=header.image,
         label_column=header.label,
-        classes=classes,
+        task=Task(classes),
         train=_labelled_split("train", train, columns, classes, images),
         val=_labelled_split("val", val, columns, classes, images) if val else _no_val(),
         test=test_split,
         submission_ids=_submission_ids(sample, test_split.ids, test.path),
-        metric=find_metric(known.get("metric", "accuracy")),
+        metric=metric or find_metric(known.get("metric", ACCURACY.name)),
         symmetries=known.get("symmetries"),
     )
 

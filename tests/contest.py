@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from competition.spec import Competition, Split
-from competition.task import Label
+from competition.task import Label, Task
 
 IDS = ("00017.png", "b.png", "c.png", "d.png")
 
@@ -19,7 +19,7 @@ def contest(
         name="contest",
         image_column="Image",
         label_column="Class",
-        classes=classes,
+        task=Task(classes),
         train=train,
         val=Split("val", (), (), np.zeros(0, np.int64)),
         test=Split("test", ids, (Path(),) * len(ids)),

@@ -7,6 +7,7 @@ import pytest
 
 from competition.errors import UserError
 from competition.spec import Competition, Split
+from competition.task import Task
 from pipeline.models.neural.time_budget import Epoch
 from pipeline.models.recipe import Tier, choose_recipes
 from pipeline.settings import train_settings
@@ -27,7 +28,7 @@ HUGE = Workload(train_images=10**8, validation_images=1000, values=64 * 64 * 3, 
 CLASSICAL = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 
 NOTHING = Split("none", (), ())
-CARS = Competition("cars", "Image", "Class", (0, 1), NOTHING, NOTHING, NOTHING, (), symmetries="all")
+CARS = Competition("cars", "Image", "Class", Task((0, 1)), NOTHING, NOTHING, NOTHING, (), symmetries="all")
 FIT = Fit(Tier(size=0.5, width=16), (Epoch(32, 10, 0.0, 1 / 3), Epoch(64, 7, 1 / 3, 1.0)))
 PLAN = Plan(
     competition="cars",
