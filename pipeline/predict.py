@@ -30,7 +30,6 @@ from pipeline.report.context import ReportContext
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import KAGGLE_WORKING, Settings, predict_settings, run_door
 from pipeline.training.runs import Model, Run, finished_runs, same_validation
-from pipeline.training.scores import wilson_interval
 
 
 def main(arguments: list[str]) -> None:
@@ -40,7 +39,7 @@ def main(arguments: list[str]) -> None:
     runs = usable_runs(competition, settings)
     validated = validation_predictions(runs, competition, settings)
     train, validation = labelled_splits(competition, validated)
-    blend = select_blend(validated, validation.ids, validation.labels)
+    blend = select_blend(validated, validation.ids, validation.labels, competition.metric)
     print(blend.table())
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
@@ -48,7 +47,7 @@ def main(arguments: list[str]) -> None:
     predictions = fill_unreadable(blend.apply(members), images[chosen[0].image_shape], competition)
     print(class_counts(competition, predictions))
     submission = hand_in(competition, predictions, settings)
-    write_note(submission, blend, len(validation))
+    write_note(submission, blend)
     folder = settings.runs_folder(competition.name)
     report(
         ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
@@ -131,10 +130,10 @@ def hand_in(competition: Competition, predictions: Predictions, settings: Settin
     return path
 
 
-def write_note(submission: Path, blend: Blend, validated: int) -> None:
-    """Leave beside the submission what submit.py writes into the ledger. validated: number of validation images."""
-    interval = wilson_interval(round(blend.expected * validated), validated)
-    note = Note(sha256_of(submission), blend.weights, blend.expected, *interval)
+def write_note(submission: Path, blend: Blend) -> None:
+    """Leave beside the submission what submit.py writes into the ledger."""
+    expected = blend.expected
+    note = Note(sha256_of(submission), blend.weights, expected.value, expected.low, expected.high, expected.metric)
     note.write(submission.with_name("submission.json"))
 
 

@@ -119,7 +119,8 @@ def outcome(entry: Entry) -> str:
     """The score beside the validation's. Raises UserError where the submission was rejected."""
     if entry.status != SCORED:
         raise UserError(f"{entry.file}: rejected as submission {entry.ref}: {entry.reason}; fix the file")
-    validation = f", validation {entry.validation} ({entry.low}-{entry.high})" if entry.validation else ""
+    value = f"{entry.metric} {entry.validation} ({entry.low}-{entry.high})"
+    validation = f", validation {value}" if entry.validation else ""
     return f"public score {entry.public or 'not shown'}{validation}, submission {entry.ref}"
 
 

@@ -66,6 +66,11 @@ def score(probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Scor
     return Score(metric.name, *metric.interval(probabilities, labels), values)
 
 
+def score_by(metric: Metric, known: Score, probabilities: np.ndarray, labels: np.ndarray) -> Score:
+    """The known score of these predictions or, where it is by another metric, the one by that metric."""
+    return known if known.metric == metric.name else score(probabilities, labels, metric)
+
+
 def other_metrics(metric: Metric) -> list[Metric]:
     """What is measured besides that metric."""
     return [each for each in ALWAYS if each != metric]

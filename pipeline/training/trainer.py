@@ -27,7 +27,7 @@ from pipeline.runtime import distributed
 from pipeline.settings import Settings
 from pipeline.training.planning import Fit, ModelPlan, Plan
 from pipeline.training.runs import Model, Run, begin_run, read_run, transfer_source
-from pipeline.training.scores import score
+from pipeline.training.scores import ModelScore, score, score_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +121,13 @@ class Trainer:
             ids = self.training_data.split.take(self.training_data.validated).ids
             Predictions(ids, np.concatenate(probabilities)).save(folder / "predictions.npz")
         return fitted
+
+    def row(self, run: Run) -> ModelScore:
+        """A run's row of scores.csv, by the competition's metric whatever the run was trained by."""
+        validated = self.training_data.split.take(self.training_data.validated)
+        predictions = Predictions.load(self.folder / run.model / "predictions.npz").aligned_to(validated.ids)
+        found = score_by(self.competition.metric, run.score, predictions.probabilities, validated.labels)
+        return replace(run.row, score=found)
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """So many of the training rows, drawn by class; None for all."""

@@ -56,7 +56,7 @@ class NetworkGrid(NeuralNetwork):
     def _write_table(self, points: list[NeuralNetwork], best: NeuralNetwork) -> None:
         text = io.StringIO()
         rows = [
-            _flat(values) | {"validation_accuracy": round(point.best_accuracy, 6), "kept": int(point is best)}
+            _flat(values) | {"validation_score": round(point.best_accuracy, 6), "kept": int(point is best)}
             for values, point in zip(self.recipe.grid, points, strict=True)
         ]
         writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")

@@ -161,8 +161,8 @@ def test_a_grid_keeps_the_best_point_and_a_table_of_all(tmp_path, searched):
         rows = list(csv.DictReader(file))
     assert [(row["optimiser.lr"], row["network.filters"]) for row in rows] == [("0.01", "[4]"), ("1e-09", "[6]")]
     assert [row["kept"] for row in rows] == ["1", "0"]
-    assert float(rows[0]["validation_accuracy"]) == pytest.approx(searched.best_accuracy, abs=1e-6)
-    assert float(rows[0]["validation_accuracy"]) > float(rows[1]["validation_accuracy"])
+    assert float(rows[0]["validation_score"]) == pytest.approx(searched.best_accuracy, abs=1e-6)
+    assert float(rows[0]["validation_score"]) > float(rows[1]["validation_score"])
     assert searched.recipe.optimiser.lr == 1e-2 and searched.network.features[0].out_channels == 4
 
 
