@@ -6,6 +6,7 @@ python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...]
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 if not __package__:  # run as a script: import from the checkout, not from this folder
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from competition.errors import UserError, first_few
+from competition.metrics import METRICS, Metric
 from competition.sources import open_competition
 from competition.spec import Competition, Split
 from competition.storage import atomic_write
@@ -29,7 +31,7 @@ from pipeline.models.neural.network import NeuralNetwork
 from pipeline.report.context import ReportContext
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import KAGGLE_WORKING, Settings, predict_settings, run_door
-from pipeline.training.runs import Model, Run, finished_runs, same_validation
+from pipeline.training.runs import Model, Run, finished_runs, newest_run, same_validation
 
 
 def main(arguments: list[str]) -> None:
@@ -37,6 +39,7 @@ def main(arguments: list[str]) -> None:
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
     runs = usable_runs(competition, settings)
+    competition = replace(competition, metric=metric_to_use(competition, runs, settings))
     validated = validation_predictions(runs, competition, settings)
     train, validation = labelled_splits(competition, validated)
     blend = select_blend(validated, validation.ids, validation.labels, competition.metric)
@@ -68,6 +71,13 @@ def usable_runs(competition: Competition, settings: Settings) -> dict[str, Run]:
                 "train it again with pipeline/train.py --fresh"
             )
     return runs
+
+
+def metric_to_use(competition: Competition, runs: dict[str, Run], settings: Settings) -> Metric:
+    """The metric asked for, else the one that the newest model was trained by."""
+    if settings.metric is not None:
+        return competition.metric
+    return METRICS[newest_run(settings.runs_folder(competition.name), runs).score.metric]
 
 
 def validation_predictions(

@@ -127,11 +127,16 @@ def transfer_source(recipe: NeuralRecipe, runs: Path, competition: str) -> Path:
     return place / run.fold_folders[0]
 
 
+def newest_run(folder: Path, runs: dict[str, Run]) -> Run:
+    """The one that a command finished, or found finished, last. folder: where the runs lie."""
+    return runs[max(runs, key=lambda name: (folder / name / "run.json").stat().st_mtime_ns)]
+
+
 def same_validation(folder: Path, runs: dict[str, Run]) -> tuple[dict[str, Run], list[str]]:
     """The runs validated on the same images as the newest one, and the names of the others.
 
     folder: ``runs/<competition>``, where the runs lie.
     """
-    newest = max(runs, key=lambda name: (folder / name / "run.json").stat().st_mtime_ns)
-    same = {name: run for name, run in runs.items() if run.validation == runs[newest].validation}
+    validation = newest_run(folder, runs).validation
+    same = {name: run for name, run in runs.items() if run.validation == validation}
     return same, [name for name in runs if name not in same]

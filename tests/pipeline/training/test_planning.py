@@ -60,6 +60,12 @@ def test_a_plan_fixes_the_settings_that_shape_a_result():
     assert (settings.folds, settings.size, settings.device) == (2, None, "cpu")
 
 
+def test_a_plan_repeats_the_metric_unless_another_is_asked_for():
+    plan = replace(PLAN, metric="log-loss")
+    assert plan.applied_to(train_settings([])).metric == "log-loss"
+    assert plan.applied_to(train_settings(["--metric", "f1-macro"])).metric == "f1-macro"
+
+
 def test_what_became_of_a_model_takes_the_place_of_what_was_planned():
     trained = ModelPlan("dhc-svm", images=300, seconds=12.5, fits=(Fit(None, ()),))
     assert PLAN.with_model(trained) == replace(PLAN, models=(trained, PLAN.models[1]))
@@ -129,7 +135,7 @@ def test_a_generous_budget_gives_every_model_all_images_and_the_networks_the_res
     assert all(name in printed for name in models)
 
 
-@pytest.mark.parametrize("task", [SMALL, HUGE, replace(HUGE, folds=5)], ids=["small", "huge", "folds"])
+@pytest.mark.parametrize("workload", [SMALL, HUGE, replace(HUGE, folds=5)], ids=["small", "huge", "folds"])
 def test_estimates_add_up_to_no_more_than_the_seconds_there_are(workload):
     shared = plan(PORTFOLIO, workload, 60.0)
     assert sum(model.seconds for model in shared.models) <= 60 * (1 + 1e-9)
