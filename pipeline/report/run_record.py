@@ -1,6 +1,5 @@
 """What a run's folder tells beside its score: the recipe's words, the course of a training, a grid's table."""
 
-import csv
 import json
 import tomllib
 from contextlib import suppress
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pandas as pd
 from safetensors import safe_open
 
 from competition.metrics import METRICS, Metric
@@ -99,14 +99,14 @@ def read_history(path: Path) -> dict[str, np.ndarray] | None:
     """The columns of a history.csv, float64; None where there is none."""
     if not path.is_file():
         return None
-    rows = _csv_rows(path)
-    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]} if rows else None
+    table = _table(path)
+    return {name: table[name].to_numpy(np.float64) for name in table} if len(table) else None
 
 
 def read_grid(folder: Path) -> list[dict[str, Value]]:
     """The table of what a fitted model tried: a network's grid.csv, or ``grid_scores`` of a classical model."""
     if (folder / "grid.csv").is_file():
-        return [_point(row) for row in _csv_rows(folder / "grid.csv")]
+        return [_point(row) for row in _table(folder / "grid.csv").to_dict("records")]
     return _saved_facts(folder / "model.safetensors").get("grid_scores", [])
 
 
@@ -115,9 +115,9 @@ def _point(row: dict[str, str]) -> dict[str, Value]:
     return settings | {SCORE: float(row["validation_score"])}
 
 
-def _csv_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _table(path: Path) -> pd.DataFrame:
+    """A CSV as text."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _saved_facts(path: Path) -> dict:
