@@ -12,6 +12,7 @@ from competition.archives import unpacked
 from competition.datasets import DATASETS, write_dataset
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError
+from competition.metrics import find_metric
 from competition.spec import Competition
 from competition.storage import KAGGLE_INPUT, build_folder
 from competition.tables import competition_folder, load_competition
@@ -28,6 +29,7 @@ def open_competition(
     data_folder: Path,
     image_column: str | None = None,
     label_column: str | None = None,
+    metric: str | None = None,
     kaggle_input: Path = KAGGLE_INPUT,
 ) -> Competition:
     """Find a competition's files (unpack, download or draw them if necessary) and read them.
@@ -37,11 +39,13 @@ def open_competition(
     data: a folder or ZIP to read under that name.
     data_folder: holds ``<name>/`` with what was unpacked, downloaded or drawn, and ``answers/<name>.csv`` with the
         test labels if they are known.
+    image_column, label_column, metric: see ``load_competition``.
 
-    Raises UserError if there is no competition of that name, or if its files are wrong.
+    Raises UserError if there is no competition or metric of that name, or if the files are wrong.
     """
+    chosen = None if metric is None else find_metric(metric)  # before anything is fetched
     name, folder = _locate(competition, data, data_folder, kaggle_input)
-    return load_competition(folder, name, image_column, label_column)
+    return load_competition(folder, name, image_column, label_column, chosen)
 
 
 def lasting_name(competition: str | None) -> str | None:

@@ -15,10 +15,10 @@ import pandas as pd
 from competition.checked_toml import CheckedModel, read_checked_toml
 from competition.errors import UserError
 from competition.images_on_disk import ImagesOnDisk, names_image
-from competition.metrics import METRICS, find_metric
+from competition.metrics import METRICS, Metric, find_metric
 from competition.spec import Competition, Split, Symmetries
 from competition.storage import write_file
-from competition.task import Label
+from competition.task import Label, Task
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
 KNOWN = Path(__file__).parent / "known"
@@ -170,13 +170,18 @@ def _check_header(path: Path, columns: tuple[str, ...]) -> None:
 
 
 def load_competition(
-    folder: Path, name: str | None = None, image_column: str | None = None, label_column: str | None = None
+    folder: Path,
+    name: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    metric: Metric | None = None,
 ) -> Competition:
     """Read and check a competition's folder.
 
     The folder holds train.csv and test.csv, optionally val.csv or validation.csv, optionally sample_submission.csv,
     and the images in ``train_images/`` (``val_images/``, ``test_images/``), ``train/``, ``images/`` or beside the
     CSVs. A folder that contains only another folder stands for that folder.
+    The metric comes from the argument, else from ``known/<name>.toml``, else it is accuracy.
 
     The columns come from the arguments, else from ``known/<name>.toml``, else from the sample submission, else from
     comparing train.csv with test.csv. A submission gets the header of the sample submission if there is one.
@@ -201,12 +206,12 @@ def load_competition(
         name=name,
         image_column=header.image,
         label_column=header.label,
-        classes=classes,
+        task=Task(classes),
         train=_labelled_split("train", train, columns, classes, images),
         val=_labelled_split("val", val, columns, classes, images) if val else _no_val(),
         test=test_split,
         submission_ids=_submission_ids(sample, test_split.ids, test.path),
-        metric=find_metric(known.metric),
+        metric=metric or find_metric(known.metric),
         symmetries=known.symmetries,
     )
 

@@ -23,9 +23,8 @@ if __name__ == "__main__":  # run as a script: check the options before importin
     commands.bundle()
 
 from competition import kaggle_client
-from competition.storage import ROOT
+from competition.storage import ROOT, atomic_write
 from pipeline.models.recipe import NeuralRecipe, choose_recipes, recipe_names
-from pipeline.runtime.files import atomic_write
 
 ROOMS = ("competition", "pipeline")
 LEFT_OUT = ("competition/data/", "competition/stand_in/")

@@ -18,8 +18,7 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 
 from competition.errors import UserError, first_few
 from competition.sources import subfolders
-from competition.storage import ROOT
-from pipeline.runtime.files import atomic_write
+from competition.storage import ROOT, atomic_write
 from pipeline.settings import train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")

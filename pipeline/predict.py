@@ -6,6 +6,7 @@ python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...]
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a script: check the options before importing what follows
@@ -18,31 +19,32 @@ import numpy as np
 import torch
 
 from competition.errors import UserError, first_few
+from competition.metrics import METRICS, Metric
 from competition.sources import lasting_name, open_competition
 from competition.spec import Competition, Split
-from competition.storage import KAGGLE_WORKING
+from competition.storage import KAGGLE_WORKING, atomic_write
+from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend, select_blend
-from pipeline.ensemble.submission import class_counts, write_submission
+from pipeline.ensemble.decisions import class_counts, decide
 from pipeline.kaggle.ledger import Note, sha256_of
 from pipeline.models.neural.network import NeuralNetwork
 from pipeline.report.context import ReportContext
 from pipeline.runtime.devices import choose_device
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
-from pipeline.training.runs import Model, Run, finished_runs, same_validation
-from pipeline.training.scores import wilson_interval
+from pipeline.training.runs import Model, Run, finished_runs, newest_run, same_validation
 
 
 def main(settings: Settings) -> None:
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
     runs = usable_runs(competition, settings)
+    competition = replace(competition, metric=metric_to_use(competition, runs, settings))
     validated = validation_predictions(runs, competition, settings)
     train, validation = labelled_splits(competition, validated)
-    blend = select_blend(validated, validation.ids, validation.labels)
+    blend = select_blend(validated, validation.ids, validation.labels, competition.metric)
     print(blend.table())
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
@@ -50,7 +52,7 @@ def main(settings: Settings) -> None:
     predictions = fill_unreadable(blend.apply(members), images[chosen[0].image_shape], competition)
     print(class_counts(competition, predictions))
     submission = hand_in(competition, predictions, settings)
-    write_note(submission, blend, len(validation), settings)
+    write_note(submission, blend, settings)
     folder = settings.runs_folder(competition.name)
     report(
         ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
@@ -71,6 +73,13 @@ def usable_runs(competition: Competition, settings: Settings) -> dict[str, Run]:
                 "train it again with pipeline/train.py --fresh"
             )
     return runs
+
+
+def metric_to_use(competition: Competition, runs: dict[str, Run], settings: Settings) -> Metric:
+    """The metric asked for, else the one that the newest model was trained by."""
+    if settings.metric is not None:
+        return competition.metric
+    return METRICS[newest_run(settings.runs_folder(competition.name), runs).score.metric]
 
 
 def validation_predictions(
@@ -126,17 +135,25 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
 def hand_in(competition: Competition, predictions: Predictions, settings: Settings) -> Path:
     """Write the submission, on Kaggle also where a notebook's output is looked for. Returns its path."""
     path = settings.submissions_folder(competition.name) / "submission.csv"
-    write_submission(competition, predictions, path)
+    write_submission(competition, decide(competition, predictions), path)
     if KAGGLE_WORKING.is_dir():
         with atomic_write(KAGGLE_WORKING / "submission.csv") as copy:
             shutil.copyfile(path, copy)
     return path
 
 
-def write_note(submission: Path, blend: Blend, validated: int, settings: Settings) -> None:
-    """Leave beside the submission what submit.py writes into the ledger. validated: number of validation images."""
-    interval = wilson_interval(round(blend.expected * validated), validated)
-    note = Note(sha256_of(submission), blend.weights, blend.expected, *interval, lasting_source(settings))
+def write_note(submission: Path, blend: Blend, settings: Settings) -> None:
+    """Leave beside the submission what submit.py writes into the ledger."""
+    expected = blend.expected
+    note = Note(
+        sha256=sha256_of(submission),
+        recipes=blend.weights,
+        validation=expected.value,
+        low=expected.low,
+        high=expected.high,
+        metric=expected.metric,
+        source=lasting_source(settings),
+    )
     note.write(submission.with_name("submission.json"))
 
 

@@ -31,6 +31,7 @@ if os.environ.get("RANK", "0") != "0":
 class Settings:
     """What one command works with.
 
+    metric: what the models are chosen and ordered by; None leaves it to the competition.
     models: names or patterns; without any, train.py takes the portfolio, predict.py what was trained.
     work: holds runs/, submissions/ and competition/data/.
     budget: seconds of wall clock for the whole of train.py or tune.py; None leaves every recipe its own epochs.
@@ -47,6 +48,7 @@ class Settings:
     work: Path
     image_column: str | None
     label_column: str | None
+    metric: str | None
     models: tuple[str, ...]
     device: str
     budget: float | None = None
@@ -80,6 +82,7 @@ class Settings:
             "data_folder": self.data_folder,
             "image_column": self.image_column,
             "label_column": self.label_column,
+            "metric": self.metric,
         }
 
     @property
@@ -132,6 +135,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--label-column", metavar="NAME", help="default: found from the tables")
         self.add_argument("--work", type=Path, metavar="DIR", help="holds runs/ and submissions/")
 
+    def add_metric_option(self) -> None:
+        """The option of the doors that measure predictions."""
+        from competition.metrics import METRICS  # here, since numpy takes a while to import
+
+        names = ", ".join(METRICS)
+        self.add_argument("--metric", metavar="NAME", help=f"{names}; default: the competition's, else accuracy")
+
     def add_training_options(self) -> None:
         """The options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images only, stratified")
@@ -178,6 +188,7 @@ def train_settings(arguments: list[str]) -> Settings:
     """Parse train.py's command line. Raises UserError for whatever is wrong with it."""
     parser = Parser("Train models on a competition's images and score them on its validation images.")
     parser.add_competition_options()
+    parser.add_metric_option()
     parser.add_argument("--models", nargs="+", metavar="RECIPE", help="names or patterns, e.g. 'dhc-*'")
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -202,6 +213,7 @@ def tune_settings(arguments: list[str]) -> Settings:
     """Parse tune.py's command line. Raises UserError for whatever is wrong with it."""
     parser = Parser("Search for better values of a recipe's settings, and write the best as a recipe of its own.")
     parser.add_competition_options()
+    parser.add_metric_option()
     parser.add_argument("--model", metavar="RECIPE", required=True, help="the recipe to begin with")
     parser.add_argument("--name", metavar="RECIPE", help="of the recipe to write; default: RECIPE-tuned")
     parser.add_argument("--trials", type=positive, default=TRIALS, metavar="N", help=f"of the study; default {TRIALS}")
@@ -235,6 +247,7 @@ def predict_settings(arguments: list[str]) -> Settings:
     """Parse predict.py's command line. Raises UserError for whatever is wrong with it."""
     parser = Parser("Blend the trained models and write a submission.")
     parser.add_competition_options()
+    parser.add_metric_option()
     parser.add_argument("--models", nargs="+", metavar="RECIPE", help="blend these alone; names or patterns")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--no-tta", action="store_true", help="one view of each image: faster, less accurate")

@@ -54,7 +54,7 @@ def main(settings: Settings) -> None:
         if distributed.is_main():
             plan.write(trainer.folder / "plan.json")
     if distributed.is_main():
-        print_scores(trainer.folder)
+        print_scores(trainer)
 
 
 def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
@@ -117,9 +117,10 @@ def workload_of(competition: Competition, training_data: TrainingData) -> Worklo
     )
 
 
-def print_scores(folder: Path) -> None:
+def print_scores(trainer: Trainer) -> None:
     """Write scores.csv and print it as a table, the best model first."""
+    folder, metric = trainer.folder, trainer.competition.metric
     runs, _ = same_validation(folder, finished_runs(folder))
-    rows = sorted((run.row for run in runs.values()), key=lambda row: -row.score.accuracy)
-    write_scores(folder / "scores.csv", rows)
-    print(f"\n{scores_table(rows)}\nmeasured on validation images; {folder / 'scores.csv'}")
+    rows = sorted((trainer.row(run) for run in runs.values()), key=lambda row: -row.score.rank)
+    write_scores(folder / "scores.csv", rows, metric)
+    print(f"\n{scores_table(rows, metric)}\nmeasured on validation images; {folder / 'scores.csv'}")

@@ -30,6 +30,7 @@ from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
 from pipeline.train import find_imagenet_weights, find_sources, read_competition, workload_of
 from pipeline.training.planning import clock
+from pipeline.training.scores import text_table
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
 from pipeline.tuning.objective import Objective
@@ -119,6 +120,7 @@ def begin_study(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -
         {place: repr(each) for place, each in space.distributions.items()},
         [split.ids, split.labels.tolist(), images.shape],
         [settings.seed, settings.limit, settings.epochs, objective.seconds],
+        objective.metric.name,
     )
     study = open_study(storage, f"{trainer.competition.name}-{recipe.name}-{key}", objective.pruner, space.own)
     objective.settle_images(study, workload_of(trainer.competition, trainer.training_data))
@@ -148,29 +150,30 @@ def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path
         return
     pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
     print(f"\n{len(trials)} trials finished, {pruned} ended early, as half of the others were better by then")
-    print(trials_table(trials[:SHOWN], importances(study), list(objective.space.distributions)))
+    print(trials_table(trials[:SHOWN], importances(study), objective))
     images = len(objective.trainer.training_data.validated)
     print(f"optimistic: all trials were compared on the same {images:,} validation images, the best was chosen by them")
     if OWN in trials[0].user_attrs:
         print(f"no trial did better than the values that {recipe.name} has itself")
     competition, trials_in_all = objective.trainer.competition.name, len(trials) + pruned
-    summary = f"{recipe.name} tuned on {competition}: the best of {trials_in_all} trials, {trials[0].value:.4f}"
-    changes = {"name": target.stem, "summary": f"{summary} of validation right", "reported": None}
+    value = f"{objective.metric.title} {objective.metric.rank(trials[0].value):.4f} on validation"
+    summary = f"{recipe.name} tuned on {competition}: the best of {trials_in_all} trials, {value}"
+    changes = {"name": target.stem, "summary": summary, "reported": None}
     write_recipe(objective.space.recipe_with(trials[0].params).model_copy(update=changes), target, REMARK)
     print(f"{target}: for train.py --models {target.stem}")
 
 
-def trials_table(trials: list[FrozenTrial], importance: dict[str, float], places: list[str]) -> str:
+def trials_table(trials: list[FrozenTrial], importance: dict[str, float], objective: Objective) -> str:
     """A column a trial, a row a value."""
+    metric = objective.metric  # a trial's value is a rank, and ranking that again gives the metric's value back
+    header = ["", *(f"trial {trial.number}{' (own)' * (OWN in trial.user_attrs)}" for trial in trials), "importance"]
     rows = [
-        ["", *(f"trial {trial.number}{' (own)' * (OWN in trial.user_attrs)}" for trial in trials), "importance"],
-        ["accuracy", *(f"{trial.value:.4f}" for trial in trials), ""],
+        [metric.title, *(f"{metric.rank(trial.value):.4f}" for trial in trials), ""],
         ["seconds", *(f"{trial.duration.total_seconds():.0f}" for trial in trials), ""],
     ]
-    for place in places:
+    for place in objective.space.distributions:
         rows.append([place, *(shown(trial.params[place]) for trial in trials), shown(importance.get(place, ""))])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return text_table(header, rows)
 
 
 def shown(value: float | str) -> str:

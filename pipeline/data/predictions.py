@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from competition.errors import UserError
+from competition.storage import atomic_write
 from competition.wording import listed, printable
-from pipeline.runtime.files import atomic_write
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from pipeline.runtime.files import atomic_write
+from competition.storage import atomic_write
 
 Thing = TypeVar("Thing")
 

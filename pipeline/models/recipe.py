@@ -22,8 +22,8 @@ from pydantic import (
 
 from competition.checked_toml import check_table, describe_fault, read_toml
 from competition.errors import UserError
+from competition.storage import atomic_write
 from competition.wording import did_you_mean
-from pipeline.runtime.files import atomic_write
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 

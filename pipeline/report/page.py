@@ -8,12 +8,13 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from tqdm import tqdm
 
+from competition.storage import atomic_write
 from pipeline.report import figures, pictures
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
-from pipeline.report.run_record import Grid
-from pipeline.runtime.files import atomic_write
+from pipeline.report.run_record import SCORE, Grid
+from pipeline.training.scores import other_metrics
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MISTAKES, RIGHT = 12, 6  # images shown of a model's answers
@@ -65,19 +66,21 @@ def compared(context: ReportContext, figure_folder: FigureFolder) -> dict:
     """The rows of the table of models, the blend first, and their bars."""
     rows = [{"name": BLEND, "score": context.blend.score, "run": None, "record": None}]
     rows += [
-        {"name": run.model, "score": run.score, "run": run, "record": context.records[run.model]}
+        {"name": run.model, "score": context.scores[run.model], "run": run, "record": context.records[run.model]}
         for run in context.ranked
     ]
     for row in rows:
         row["precision"] = context.evaluations[row["name"]].precision_macro
     names = [row["name"] for row in rows]
     scores = [row["score"] for row in rows]
-    accuracies, lows, highs = np.array([(score.accuracy, score.low, score.high) for score in scores]).T
-    values = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in zip(names, accuracies, strict=True))
-    alt = f"Bar chart of the models' validation accuracy with 95 % intervals: {values}"
+    values, lows, highs = np.array([(score.value, score.low, score.high) for score in scores]).T
+    said = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, values, strict=True))
+    alt = f"Bar chart of the models' {context.metric.title} on validation with 95 % intervals: {said}"
+    figure = figures.comparison(context.metric, names, values, lows, highs)
     return {
         "rows": rows,
-        "figure": figure_folder.add("comparison", figures.comparison(names, accuracies, lows, highs), alt),
+        "others": other_metrics(context.metric),
+        "figure": figure_folder.add("comparison", figure, alt),
     }
 
 
@@ -171,10 +174,11 @@ def grids(context: ReportContext, figure_folder: FigureFolder) -> list[dict]:
 def _grid_curve(name: str, title: str, grid: Grid, figure_folder: FigureFolder) -> EmbeddedImage | None:
     if grid.axis is None:
         return None
-    best = grid.rows[grid.best]
-    alt = f"Validation accuracy of {title} over {grid.axis}; the best is {best['accuracy']:.3f} at {best[grid.axis]}"
+    best, measured = grid.rows[grid.best], grid.metric.title
+    alt = f"{measured} of {title} on validation over {grid.axis}; the best is {best[SCORE]:.3f} at {best[grid.axis]}"
     suffix = "" if grid.fold is None else f"-fold-{grid.fold}"
-    figure = figures.accuracy_over(grid.axis, grid.curves(grid.axis), f"Accuracy over {grid.axis}: {title}")
+    heading = f"{measured[0].upper()}{measured[1:]} over {grid.axis}: {title}"
+    figure = figures.score_over(grid.metric, grid.axis, grid.curves(grid.axis), heading)
     return figure_folder.add(f"{name}-grid{suffix}", figure, alt)
 
 
@@ -190,7 +194,7 @@ def explored(context: ReportContext, figure_folder: FigureFolder) -> dict:
         "channels": figure_folder.add(
             "channels", figures.channels(means, stds), f"Means of red, green and blue: {said}"
         ),
-        "looks": stats,
+        "stats": stats,
         "sizes": {name: _sizes(each.sizes) for name, each in stats.items()},
     }
 

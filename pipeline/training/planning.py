@@ -9,13 +9,14 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
+from competition.metrics import ACCURACY
 from competition.spec import Competition, Symmetries
+from competition.storage import atomic_write
 from pipeline.models.classical.features import build_features
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.weights import LITE0, at_hand, weights_file
 from pipeline.models.neural.time_budget import Segment
 from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Tier
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
@@ -77,6 +78,7 @@ class Plan:
     size: int | None
     models: tuple[ModelPlan, ...]
     left_out: dict[str, str] = field(default_factory=dict)
+    metric: str = ACCURACY.name
 
     def write(self, path: Path) -> None:
         with atomic_write(path) as temporary:
@@ -94,7 +96,8 @@ class Plan:
     def applied_to(self, settings: Settings) -> Settings:
         """The settings with all that the plan fixes."""
         models = tuple(model.model for model in self.models)
-        return replace(settings, models=models, seed=self.seed, limit=self.limit, folds=self.folds, size=self.size)
+        fixed = {"seed": self.seed, "limit": self.limit, "folds": self.folds, "size": self.size}
+        return replace(settings, models=models, metric=settings.metric or self.metric, **fixed)
 
     def with_model(self, model: ModelPlan) -> "Plan":
         """The plan with what became of one model written into it."""
@@ -136,6 +139,7 @@ def make_plan(
         size=settings.size,
         models=tuple(models),
         left_out=left_out,
+        metric=competition.metric.name,
     )
 
 

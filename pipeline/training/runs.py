@@ -11,13 +11,13 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
+from competition.storage import atomic_write
 from competition.task import Label
 from pipeline.models.classical.features import OnFeatures
 from pipeline.models.classical.registry import CLASSIFIERS, Classifier
 from pipeline.models.neural.network import NeuralNetwork
 from pipeline.models.neural.seed_ensemble import SeedEnsemble
 from pipeline.models.recipe import NeuralRecipe
-from pipeline.runtime.files import atomic_write
 from pipeline.training.planning import ModelPlan
 from pipeline.training.scores import ModelScore, Score
 
@@ -127,11 +127,16 @@ def transfer_source(recipe: NeuralRecipe, runs: Path, competition: str) -> Path:
     return place / run.fold_folders[0]
 
 
+def newest_run(folder: Path, runs: dict[str, Run]) -> Run:
+    """The one that a command finished, or found finished, last. folder: where the runs lie."""
+    return runs[max(runs, key=lambda name: (folder / name / "run.json").stat().st_mtime_ns)]
+
+
 def same_validation(folder: Path, runs: dict[str, Run]) -> tuple[dict[str, Run], list[str]]:
     """The runs validated on the same images as the newest one, and the names of the others.
 
     folder: ``runs/<competition>``, where the runs lie.
     """
-    newest = max(runs, key=lambda name: (folder / name / "run.json").stat().st_mtime_ns)
-    same = {name: run for name, run in runs.items() if run.validation == runs[newest].validation}
+    validation = newest_run(folder, runs).validation
+    same = {name: run for name, run in runs.items() if run.validation == validation}
     return same, [name for name in runs if name not in same]

@@ -17,12 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
+from competition.storage import atomic_write
 from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache
 from pipeline.data.training_data import TrainingData
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
 from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
 
 IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn by class

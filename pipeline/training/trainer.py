@@ -12,6 +12,7 @@ import torch
 from competition.errors import UserError
 from competition.spec import Competition
 from competition.splits import stratified_rows
+from competition.storage import atomic_write
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
 from pipeline.models.classical.features import OnFeatures, build_features
@@ -23,11 +24,10 @@ from pipeline.models.neural.seed_ensemble import SeedEnsemble
 from pipeline.models.neural.time_budget import OnEpoch
 from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.runtime import distributed
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
 from pipeline.training.planning import Fit, ModelPlan, Plan
 from pipeline.training.runs import Model, Run, begin_run, read_run, transfer_source
-from pipeline.training.scores import score
+from pipeline.training.scores import ModelScore, score, score_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +61,12 @@ class Trainer:
     def _train(self, recipe: AnyRecipe, model: ModelPlan, plan: Plan) -> ModelPlan:
         folder, key = self.folder / recipe.name, self._fingerprint(recipe, model)
         if run := distributed.from_main(lambda: self._begin_run(recipe, folder, key)):
-            print(f"{recipe.name}: trained before by the same command ({run.score.accuracy:.4f}); --fresh repeats it")
+            print(f"{recipe.name}: trained before by the same command ({run.score}); --fresh repeats it")
             return run.plan
         begun = time.monotonic()
         fitted = self._fit_parts(recipe, model, plan, folder)
         run = distributed.from_main(lambda: self._write_run(recipe, model, key, fitted, begun))
-        print(f"{recipe.name}: {run.score.accuracy:.4f} of validation right after {run.seconds:.0f} s")
+        print(f"{recipe.name}: {run.score} on validation after {run.seconds:.0f} s")
         return run.plan
 
     def _begin_run(self, recipe: AnyRecipe, folder: Path, key: str) -> Run | None:
@@ -87,6 +87,7 @@ class Trainer:
             [settings.seed, settings.limit, settings.folds, settings.epochs, settings.budget],
             [model.images, model.fits] if settings.plan else None,
             self.device.type,
+            self.competition.metric.name,
             self._start(recipe),
             self.competition.symmetries if isinstance(recipe, NeuralRecipe) else None,
         )
@@ -121,6 +122,13 @@ class Trainer:
             Predictions(ids, np.concatenate(probabilities)).save(folder / "predictions.npz")
         return fitted
 
+    def row(self, run: Run) -> ModelScore:
+        """A run's row of scores.csv, by the competition's metric whatever the run was trained by."""
+        validated = self.training_data.split.take(self.training_data.validated)
+        predictions = Predictions.load(self.folder / run.model / "predictions.npz").aligned_to(validated.ids)
+        found = score_by(self.competition.metric, run.score, predictions.probabilities, validated.labels)
+        return replace(run.row, score=found)
+
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """So many of the training rows, drawn by class; None for all."""
         if images is None:
@@ -142,6 +150,7 @@ class Trainer:
         """
         if isinstance(recipe, ClassicalRecipe):
             bare = CLASSIFIERS[recipe.classifier.name](len(self.competition.classes), **recipe.classifier.arguments)
+            bare.measured_by(self.competition.metric)
         else:
             bare = self._network(recipe, plan, part, folder, on_epoch)
         if recipe.features is None:
@@ -205,7 +214,11 @@ class Trainer:
             classes=classes,
             image_shape=self.training_data.images.shape[1:3],
             fold_folders=tuple(fold_folder(number, len(fitted)) for number in range(len(fitted))),
-            score=score(predictions.probabilities, self.training_data.split.labels[self.training_data.validated]),
+            score=score(
+                predictions.probabilities,
+                self.training_data.split.labels[self.training_data.validated],
+                self.competition.metric,
+            ),
             seconds=time.monotonic() - begun,
             parameters=fitted[0].parameters,
             plan=replace(model, fits=fits),

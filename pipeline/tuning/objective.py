@@ -1,4 +1,4 @@
-"""What a trial is: a training as in train.py with other values, and the validation accuracy that it reaches."""
+"""What a trial is: a training as in train.py with other values, and what it reaches on validation by the metric."""
 
 import time
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from optuna import Study, Trial, TrialPruned
 from optuna.pruners import MedianPruner
 
 from competition.errors import UserError
+from competition.metrics import Metric
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch
 from pipeline.models.recipe import ClassicalRecipe, Tier
@@ -23,7 +24,7 @@ FIRST_TRIALS = 4  # which nothing is compared with
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """The accuracy that a recipe reaches with the values of a trial.
+    """What a recipe is worth with the values of a trial, as the metric ranks it: higher is better.
 
     seconds: of one trial; None where epochs say how long it takes.
     """
@@ -33,7 +34,7 @@ class Objective:
     seconds: float | None
 
     def __call__(self, trial: Trial) -> float:
-        """The share of the validation images that is right, in 0-1. Raises TrialPruned where it is hopeless."""
+        """The rank of the metric's value on validation. Raises TrialPruned where it is hopeless."""
         begun = time.monotonic()
         recipe = self.space.recipe_with(self.space.suggest(trial))
         recipe = recipe.model_copy(update={"name": f"{recipe.name}, trial {trial.number}"})  # what the bar shows
@@ -45,9 +46,14 @@ class Objective:
             model.fit(self.trainer.training_data.images.subset(train), labels[train], seen, labels[validation])
         if isinstance(model, NeuralNetwork) and model.tier is not None:
             agreed(trial.study, TIER, model.tier.model_dump)
-        accuracy = float((model.predict_proba(seen).argmax(axis=1) == labels[validation]).mean())
-        print(f"trial {trial.number}: {accuracy:.4f} of validation right after {time.monotonic() - begun:.0f} s")
-        return accuracy
+        value = self.metric(model.predict_proba(seen), labels[validation])
+        seconds = time.monotonic() - begun
+        print(f"trial {trial.number}: {self.metric.title} {value:.4f} on validation after {seconds:.0f} s")
+        return self.metric.rank(value)
+
+    @property
+    def metric(self) -> Metric:
+        return self.trainer.competition.metric
 
     @property
     def pruner(self) -> MedianPruner:
@@ -64,13 +70,13 @@ class Objective:
     def _reporter(self, trial: Trial) -> OnEpoch:
         reported = {0}
 
-        def report(progress: float, accuracy: float) -> None:
+        def report(progress: float, value: float) -> None:
             if (step := round(progress * self.steps)) in reported:
                 return
             reported.add(step)
-            trial.report(accuracy, step)
+            trial.report(self.metric.rank(value), step)
             if progress < 1 and trial.should_prune():
-                print(f"trial {trial.number}: ended after {progress:.0%} of its training, at {accuracy:.4f}")
+                print(f"trial {trial.number}: ended after {progress:.0%} of its training, at {value:.4f}")
                 raise TrialPruned
 
         return report

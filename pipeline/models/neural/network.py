@@ -18,6 +18,7 @@ from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
 from competition.splits import stratified_holdout
+from competition.storage import atomic_write
 from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import ImageCache, Size
 from pipeline.models.fast.normalisation import LUMA, Normalisation
@@ -32,7 +33,6 @@ from pipeline.models.neural.time_budget import OnEpoch, Planner, Segment
 from pipeline.models.neural.training import Training
 from pipeline.models.recipe import NeuralRecipe, Tier
 from pipeline.runtime import distributed
-from pipeline.runtime.files import atomic_write
 
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of its pixels
 SAMPLE = 2000  # images that the normalisation and the whitening are computed from

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from competition.metrics import ACCURACY
 from competition.tables import load_competition
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend
@@ -22,7 +23,7 @@ HISTORY = (
     "1,16,4,0.1,1.5,0.25,1.25,0.5,100,2.0\n"
     "2,16,4,0.05,1.0,0.5,1.0,0.625,100,4.0\n"
 )
-CURVE = [{"metric": "cosine", "neighbours": k, "accuracy": 0.1 * k} for k in (1, 2, 3, 4, 5)]
+CURVE = [{"metric": "cosine", "neighbours": k, "score": 0.1 * k} for k in (1, 2, 3, 4, 5)]
 RECIPE = 'summary = "{}"\nkind = "neural"\nreported = 0.89\n'
 
 
@@ -46,7 +47,7 @@ def _run(folder: Path, model: str, classifier: str | None, predictions: Predicti
         classes=CLASSES,
         image_shape=(16, 16),
         fold_folders=(".",),
-        score=score(predictions.probabilities, labels),
+        score=score(predictions.probabilities, labels, ACCURACY),
         seconds=12.0,
         parameters=1_234,
         plan=ModelPlan(model),
@@ -79,7 +80,7 @@ def context(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Repor
         validated=validated,
         train=competition.train,
         validation=val,
-        blend=select_blend(validated, val.ids, val.labels),
+        blend=select_blend(validated, val.ids, val.labels, ACCURACY),
         submitted=_predictions(competition.test.ids, np.zeros(10, dtype=np.int64), 0.5, seed=3),
         submission=place / "submission" / "submission.csv",
     )

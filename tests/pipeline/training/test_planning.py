@@ -7,6 +7,7 @@ import pytest
 
 from competition.errors import UserError
 from competition.spec import Competition, Split
+from competition.task import Task
 from pipeline.models.neural.time_budget import Segment
 from pipeline.models.recipe import Tier, choose_recipes
 from pipeline.settings import train_settings
@@ -27,7 +28,7 @@ HUGE = Workload(train_images=10**8, validation_images=1000, values=64 * 64 * 3, 
 CLASSICAL = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 
 NOTHING = Split("none", (), ())
-CARS = Competition("cars", "Image", "Class", (0, 1), NOTHING, NOTHING, NOTHING, (), symmetries="all")
+CARS = Competition("cars", "Image", "Class", Task((0, 1)), NOTHING, NOTHING, NOTHING, (), symmetries="all")
 FIT = Fit(Tier(size=0.5, width=16), (Segment(32, 10, 0.0, 1 / 3), Segment(64, 7, 1 / 3, 1.0)))
 PLAN = Plan(
     competition="cars",
@@ -57,6 +58,12 @@ def test_a_plan_fixes_the_settings_that_shape_a_result():
     settings = PLAN.applied_to(train_settings(["--seed", "9", "--size", "32", "--device", "cpu"]))
     assert (settings.models, settings.seed, settings.limit) == (("dhc-svm", "sprint"), 3, 500)
     assert (settings.folds, settings.size, settings.device) == (2, None, "cpu")
+
+
+def test_a_plan_repeats_the_metric_unless_another_is_asked_for():
+    plan = replace(PLAN, metric="log-loss")
+    assert plan.applied_to(train_settings([])).metric == "log-loss"
+    assert plan.applied_to(train_settings(["--metric", "f1-macro"])).metric == "f1-macro"
 
 
 def test_what_became_of_a_model_takes_the_place_of_what_was_planned():
@@ -128,7 +135,7 @@ def test_a_generous_budget_gives_every_model_all_images_and_the_networks_the_res
     assert all(name in printed for name in models)
 
 
-@pytest.mark.parametrize("task", [SMALL, HUGE, replace(HUGE, folds=5)], ids=["small", "huge", "folds"])
+@pytest.mark.parametrize("workload", [SMALL, HUGE, replace(HUGE, folds=5)], ids=["small", "huge", "folds"])
 def test_estimates_add_up_to_no_more_than_the_seconds_there_are(workload):
     shared = plan(PORTFOLIO, workload, 60.0)
     assert sum(model.seconds for model in shared.models) <= 60 * (1 + 1e-9)

@@ -11,6 +11,7 @@ from pipeline.training.planning import ModelPlan
 from pipeline.training.runs import Run, transfer_source
 from pipeline.training.scores import Score
 
+SCORE = Score("accuracy", 0.4, 0.6, {"accuracy": 0.5})
 TRANSFER = load_recipe(RECIPES / "animals-transfer-head.toml")
 
 
@@ -19,7 +20,7 @@ def finish(runs: Path, competition: str, age: int, model: str = TRANSFER.transfe
     fold_folders = tuple(f"fold-{number}" for number in range(1, folds + 1)) if folds > 1 else (".",)
     run = Run(
         model=model, classifier=None, features=None, fingerprint="", validation="", classes=("a", "b"),
-        image_shape=(8, 8), fold_folders=fold_folders, score=Score(0.5, 0.4, 0.6, 0.5, 1.0), seconds=1.0, parameters=1,
+        image_shape=(8, 8), fold_folders=fold_folders, score=SCORE, seconds=1.0, parameters=1,
         plan=ModelPlan(model),
     )  # fmt: skip
     folder = runs / competition / model

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.feature_selection import f_classif
 
 from competition.errors import UserError
 from pipeline.models.classical import features
@@ -15,7 +14,6 @@ from pipeline.models.classical.features import (
     OnFeatures,
     SelectedDescriptors,
     build_features,
-    variance_ratio,
 )
 from pipeline.models.classical.registry import LogisticRegression
 from pipeline.models.networks.lite0 import Lite0
@@ -63,14 +61,6 @@ def test_the_first_features_are_those_that_part_the_classes_best(train):
     assert (np.diff(between) < 1e-6).all()
     few = SelectedDescriptors(5).fit(images, labels).transform(images, CPU)[:, 0, :, 0]
     np.testing.assert_allclose(few, rows[:, :5], atol=1e-5)
-
-
-def test_the_worth_of_a_feature_is_the_f_of_an_analysis_of_variance():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(CLASSES, size=60)
-    values = rng.normal(size=(60, 9)) + labels[:, None] * np.linspace(0, 1, 9)
-    f, _ = f_classif(values, labels)
-    np.testing.assert_allclose(variance_ratio(values, labels) * (60 - CLASSES) / (CLASSES - 1), f)
 
 
 def test_features_that_never_vary_stay_finite():
