@@ -19,7 +19,8 @@ if not __package__:  # run as a script: import from the checkout, not from this 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from competition import kaggle_client
-from pipeline.models.recipe import NeuralRecipe, choose_recipes, recipe_names
+from competition.errors import UserError
+from pipeline.models.recipe import choose_recipes, recipe_names
 from pipeline.runtime.files import atomic_write
 from pipeline.settings import CHECKOUT, Parser, predict_settings, run_door, train_settings
 
@@ -108,7 +109,11 @@ def bundle_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]
 def needs_gpu(given: argparse.Namespace, options: list[str]) -> bool:
     """True where a network is among the recipes. Raises UserError for an option that the notebook would refuse."""
     models = (predict_settings if given.predict_only else train_settings)(options).models or recipe_names()
-    return any(isinstance(recipe, NeuralRecipe) for recipe in choose_recipes(list(models)))
+    if own := [model for model in models if model.endswith(".toml")]:
+        raise UserError(
+            f"{own[0]} is a file of this machine, which the notebook does not have; name a recipe that ships"
+        )
+    return any(recipe.is_network for recipe in choose_recipes(models))
 
 
 def packed_files(root: Path) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Settings:
     """What one command works with.
 
     models: names or patterns; without any, train.py takes the portfolio, predict.py what was trained.
-    work: holds runs/, submissions/ and competition/data/.
+    work: holds runs/, recipes/, submissions/ and competition/data/.
     budget: seconds of wall clock for the whole of train.py or tune.py; None leaves every recipe its own epochs.
     size: pixels a side of the cached images; None keeps a small native size.
     compile: networks are compiled before they are trained.
@@ -84,6 +84,11 @@ class Settings:
     @property
     def cache_folder(self) -> Path:
         return self.data_folder / "cache"
+
+    @property
+    def recipes_folder(self) -> Path:
+        """Recipes besides those that ship: what tune.py has found, and the user's own."""
+        return self.work / "recipes"
 
     def runs_folder(self, competition: str) -> Path:
         return self.work / "runs" / competition
@@ -179,7 +184,9 @@ def train_settings(arguments: list[str]) -> Settings:
     """Parse train.py's command line. Raises UserError for whatever is wrong with it."""
     parser = Parser("Train models on a competition's images and score them on its validation images.")
     parser.add_competition_options()
-    parser.add_argument("--models", nargs="+", metavar="RECIPE", help="names or patterns, e.g. 'dhc-*'")
+    parser.add_argument(
+        "--models", nargs="+", metavar="RECIPE|FILE", help="names, patterns such as 'dhc-*', or TOML files"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--budget",
@@ -203,7 +210,7 @@ def tune_settings(arguments: list[str]) -> Settings:
     """Parse tune.py's command line. Raises UserError for whatever is wrong with it."""
     parser = Parser("Search for better values of a recipe's settings, and write the best as a recipe of its own.")
     parser.add_competition_options()
-    parser.add_argument("--model", metavar="RECIPE", required=True, help="the recipe to begin with")
+    parser.add_argument("--model", metavar="RECIPE|FILE", required=True, help="the recipe to begin with")
     parser.add_argument("--name", metavar="RECIPE", help="of the recipe to write; default: RECIPE-tuned")
     parser.add_argument("--trials", type=positive, default=TRIALS, metavar="N", help=f"of the study; default {TRIALS}")
     parser.add_argument(
@@ -222,7 +229,7 @@ def tune_settings(arguments: list[str]) -> Settings:
     parser.add_training_options()
     options = parser.parse_args(arguments)
     options.budget = _budget(options, TUNING_BUDGET)
-    options.name = options.name or f"{options.model}-tuned"
+    options.name = options.name or f"{Path(options.model.removesuffix('.toml')).name}-tuned"
     return _settings(options, [vars(options).pop("model")])
 
 

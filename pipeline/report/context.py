@@ -11,7 +11,7 @@ from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
-from pipeline.training.runs import Run
+from pipeline.training.runs import Run, RunFolder
 
 BLEND = "blend"
 
@@ -49,12 +49,12 @@ class ReportContext:
     def evaluations(self) -> dict[str, Evaluation]:
         """Of the blend, then of every model, the most accurate first."""
         members = {name: each.aligned_to(self.validation.ids) for name, each in self.validated.items()}
-        predictions = {BLEND: self.blend.apply(members)} | {run.model: members[run.model] for run in self.ranked}
+        predictions = {BLEND: self.blend.apply(members)} | {run.name: members[run.name] for run in self.ranked}
         return {name: Evaluation(each.probabilities, self.validation.labels) for name, each in predictions.items()}
 
     @cached_property
     def records(self) -> dict[str, RunRecord]:
-        return {run.model: RunRecord.read(self.runs_folder / run.model, run) for run in self.ranked}
+        return {run.name: RunRecord.read(RunFolder(self.runs_folder / run.name), run) for run in self.ranked}
 
     @cached_property
     def class_names(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Self
 import numpy as np
 from safetensors import safe_open
 
-from pipeline.training.runs import Run
+from pipeline.training.runs import FoldFolder, Run, RunFolder
 
 Value = int | float | str
 FEWEST_POINTS = 4  # that make a curve, on average
@@ -71,14 +70,13 @@ class RunRecord:
     grids: list[Grid]
 
     @classmethod
-    def read(cls, folder: Path, run: Run) -> Self:
-        """folder: the run's own, ``runs/<competition>/<recipe>``."""
-        recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-        places = [folder / member for member in run.fold_folders]
-        histories = [history for place in places if (history := read_history(place / "history.csv"))]
+    def read(cls, folder: RunFolder, run: Run) -> Self:
+        """folder: the run's own."""
+        places = [folder.fold(name) for name in run.fold_folders]
+        histories = [history for place in places if (history := read_history(place.history))]
         numbers = [None] if len(places) == 1 else range(1, len(places) + 1)
         grids = [Grid(fold, rows) for fold, place in zip(numbers, places, strict=True) if (rows := read_grid(place))]
-        return cls(recipe["summary"], recipe.get("reported"), histories, grids)
+        return cls(run.recipe.summary, run.recipe.reported, histories, grids)
 
     @property
     def seconds_an_epoch(self) -> float | None:
@@ -96,11 +94,11 @@ def read_history(path: Path) -> dict[str, np.ndarray] | None:
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]} if rows else None
 
 
-def read_grid(folder: Path) -> list[dict[str, Value]]:
+def read_grid(folder: FoldFolder) -> list[dict[str, Value]]:
     """The table of what a fitted model tried: a network's grid.csv, or ``grid_scores`` of a classical model."""
-    if (folder / "grid.csv").is_file():
-        return [_point(row) for row in _csv_rows(folder / "grid.csv")]
-    return _saved_facts(folder / "model.safetensors").get("grid_scores", [])
+    if folder.grid.is_file():
+        return [_point(row) for row in _csv_rows(folder.grid)]
+    return _saved_facts(folder.weights).get("grid_scores", [])
 
 
 def _point(row: dict[str, str]) -> dict[str, Value]:

@@ -12,7 +12,7 @@ import numpy as np
 from competition.errors import UserError
 from pipeline.runtime.files import atomic_write
 
-SCORES_HEADER = ("model", "accuracy", "low", "high", "f1_macro", "log_loss", "seconds", "parameters")
+SCORES_HEADER = ("model", "accuracy", "low", "high", "f1_macro", "log_loss", "seconds", "parameters", "options")
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,16 @@ class Score:
 
 @dataclass(frozen=True)
 class ModelScore:
-    """One row of scores.csv: a model, its validation score, seconds of training, trained parameters."""
+    """One row of scores.csv: a recipe, its validation score, seconds of training, trained parameters.
+
+    options: train.py's, where they are not the defaults: ``epochs=30,seed=1``.
+    """
 
     model: str
     score: Score
     seconds: float
     parameters: int
+    options: str = ""
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> Score:
@@ -84,7 +88,7 @@ def scores_table(rows: Iterable[ModelScore]) -> str:
         header,
         (
             (
-                row.model,
+                f"{row.model}~{row.options}" if row.options else row.model,
                 f"{row.score.accuracy:.4f}",
                 f"{row.score.low:.4f}-{row.score.high:.4f}",
                 f"{row.score.f1_macro:.4f}",
@@ -98,10 +102,10 @@ def scores_table(rows: Iterable[ModelScore]) -> str:
 
 
 def write_scores(path: Path, rows: Iterable[ModelScore]) -> None:
-    """Write scores.csv, one row a model, in the order given."""
+    """Write scores.csv, one row a run, in the order given."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(SCORES_HEADER)
         for row in rows:
             numbers = (f"{number:.6f}" for number in astuple(row.score))
-            writer.writerow((row.model, *numbers, f"{row.seconds:.1f}", row.parameters))
+            writer.writerow((row.model, *numbers, f"{row.seconds:.1f}", row.parameters, row.options))
