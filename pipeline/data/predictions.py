@@ -95,13 +95,13 @@ class Predictions:
     def load(cls, path: Path) -> "Predictions":
         """Read what ``save`` wrote; raises UserError where the file is missing, damaged or something else."""
         if not path.is_file():
-            raise UserError(f"no predictions at {printable(path)}; run pipeline/train.py first")
+            raise UserError(f"no predictions at {printable(path, most=200)}; run pipeline/train.py first")
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return cls(tuple(stored["ids"].tolist()), stored["probabilities"], stored.get("targets"))
         except UserError as error:
-            raise UserError(f"{printable(path)}: {error}") from error
+            raise UserError(f"{printable(path, most=200)}: {error}") from error
         except Exception as error:  # what a damaged file raises depends on the byte: zipfile, zlib and numpy have many
             raise UserError(
-                f"{printable(path)} holds no predictions; delete it and run pipeline/train.py again"
+                f"{printable(path, most=200)} holds no predictions; delete it and run pipeline/train.py again"
             ) from error

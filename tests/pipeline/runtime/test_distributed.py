@@ -184,7 +184,7 @@ def test_what_two_ranks_have_trained_predicts_in_one_process(trained, insects):
 
 def killed_after_some_epochs(logs: Path, command: tuple[object, ...], work: Path) -> int:
     """Start two ranks and kill them. Returns how many epochs they had got through."""
-    history = work / "runs" / "insects" / "sprint" / "history.csv"
+    history = work / "runs" / "insects" / f"sprint~epochs={EPOCHS}" / "history.csv"
     with subprocess.Popen(torchrun(2, logs, TRAIN, *command, work), stderr=subprocess.DEVNULL) as launcher:
         try:
             wait_until(lambda: history.is_file() and len(rows(history)) >= 2, seconds=600)
@@ -196,8 +196,10 @@ def killed_after_some_epochs(logs: Path, command: tuple[object, ...], work: Path
 
 def test_ranks_that_were_killed_go_on_and_end_where_they_would_have_ended(trained, command, tmp_path):
     assert 2 <= killed_after_some_epochs(tmp_path / "killed", command, tmp_path) < EPOCHS
-    assert "sprint: " in on_many(2, tmp_path / "logs", TRAIN, *command, tmp_path)
-    ours, theirs = (work / "runs" / "insects" / "sprint" / "model.safetensors" for work in (tmp_path, trained))
+    assert f"sprint~epochs={EPOCHS}: " in on_many(2, tmp_path / "logs", TRAIN, *command, tmp_path)
+    ours, theirs = (
+        work / "runs" / "insects" / f"sprint~epochs={EPOCHS}" / "model.safetensors" for work in (tmp_path, trained)
+    )
     assert ours.read_bytes() == theirs.read_bytes()
 
 
@@ -206,7 +208,10 @@ def test_one_process_goes_on_where_two_ranks_were_killed(trained, command, tmp_p
     on_one(TRAIN, *command, tmp_path)
     clocks = {"images_per_second", "seconds"}
     ours, theirs = (
-        [{k: v for k, v in row.items() if k not in clocks} for row in rows(work / "runs/insects/sprint/history.csv")]
+        [
+            {k: v for k, v in row.items() if k not in clocks}
+            for row in rows(work / f"runs/insects/sprint~epochs={EPOCHS}/history.csv")
+        ]
         for work in (tmp_path, trained)
     )
     assert ours[: done - 1] == theirs[: done - 1]  # the last row may have been written before the checkpoint
@@ -221,15 +226,15 @@ def test_a_budget_is_kept_by_the_main_ranks_clock(insects, tmp_path):
     (fit,) = model["fits"]
     assert fit["tier"] is not None
     assert fit["epochs"][-1]["end"] == 1
-    assert len(fit["epochs"]) == len(rows(tmp_path / "runs" / "insects" / "sprint" / "history.csv"))
+    assert len(fit["epochs"]) == len(rows(tmp_path / "runs" / "insects" / "sprint~budget=20s" / "history.csv"))
 
 
 def test_folds_grids_and_features_are_trained_by_all_ranks(insects, tmp_path):
     options = ("--competition", insects, "--work", tmp_path, "--epochs", 1, "--size", 32, "--folds", 2)
     on_many(2, tmp_path / "logs", TRAIN, *options, "--models", "cifar-cnn-v3-grid", "fashion-feature-mlp")
     for model in ("cifar-cnn-v3-grid", "fashion-feature-mlp"):
-        left = {path.name for path in (tmp_path / "runs" / "insects" / model).iterdir()}
-        assert {"fold-1", "fold-2", "predictions.npz", "run.json"} <= left
+        folder = tmp_path / "runs" / "insects" / f"{model}~epochs=1,folds=2,size=32"
+        assert {"fold-1", "fold-2", "validation.npz", "run.json"} <= {path.name for path in folder.iterdir()}
 
 
 def test_an_error_of_the_main_rank_is_said_once(insects, tmp_path):

@@ -9,7 +9,7 @@ from pipeline.training.scores import ModelScore, Score, score, scores_table, wri
 
 ROWS = [
     ModelScore("sprint", Score(0.9612, 0.95, 0.97, 0.9, 0.125), 61.25, 1_234_567),
-    ModelScore("dhc-svm", Score(0.5, 0.4, 0.6, 0.45, 1.5), 3, 0),
+    ModelScore("dhc-svm", Score(0.5, 0.4, 0.6, 0.45, 1.5), 3, 0, "epochs=3,seed=1"),
 ]
 
 
@@ -55,19 +55,20 @@ def test_no_image_is_no_score():
 
 def test_the_table_lines_its_columns_up():
     assert scores_table(ROWS).splitlines() == [
-        "model    accuracy  95 % interval  F1 macro  log loss  seconds  parameters",
-        "sprint     0.9612  0.9500-0.9700    0.9000    0.1250     61.2   1,234,567",
-        "dhc-svm    0.5000  0.4000-0.6000    0.4500    1.5000      3.0           0",
+        "model                    accuracy  95 % interval  F1 macro  log loss  seconds  parameters",
+        "sprint                     0.9612  0.9500-0.9700    0.9000    0.1250     61.2   1,234,567",
+        "dhc-svm~epochs=3,seed=1    0.5000  0.4000-0.6000    0.4500    1.5000      3.0           0",
     ]
 
 
-def test_scores_csv_holds_one_row_a_model(tmp_path):
+def test_scores_csv_holds_one_row_a_run(tmp_path):
     path = tmp_path / "runs" / "scores.csv"
     write_scores(path, ROWS)
     text = path.read_bytes().decode()
-    assert text.startswith("model,accuracy,low,high,f1_macro,log_loss,seconds,parameters\nsprint,0.961200,")
+    assert text.startswith("model,accuracy,low,high,f1_macro,log_loss,seconds,parameters,options\nsprint,0.961200,")
     rows = list(csv.DictReader(text.splitlines()))
     assert [row["model"] for row in rows] == ["sprint", "dhc-svm"]
+    assert [row["options"] for row in rows] == ["", "epochs=3,seed=1"]
     assert float(rows[1]["log_loss"]) == 1.5
     assert int(rows[0]["parameters"]) == 1_234_567
     assert [entry.name for entry in path.parent.iterdir()] == ["scores.csv"]
