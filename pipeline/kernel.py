@@ -68,8 +68,10 @@ def holds_tables(folder: Path) -> bool:
 
 
 def holds_runs(folder: Path) -> bool:
-    """Of one competition: ``<folder>/<recipe>/run.json``."""
-    return any(folder.glob("*/run.json"))
+    """Of one competition, finished."""
+    from pipeline.training import runs  # here, since it takes torch along
+
+    return runs.holds_runs(folder)
 
 
 def train(options: list[str], runs: Path) -> None:

@@ -27,28 +27,27 @@ from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
+from pipeline.data.training_data import labelled_images, labels_of
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.decisions import class_counts, decide
 from pipeline.kaggle.ledger import Note, sha256_of
-from pipeline.models.neural.network import NeuralNetwork
 from pipeline.report.context import ReportContext
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import Settings
-from pipeline.training.runs import Model, Run, finished_runs, newest_run, same_validation
+from pipeline.training.runs import Run, RunFolder, finished_runs, newest_run, parted, same_validation
 
 
 def main(settings: Settings) -> None:
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
-    runs = usable_runs(competition, settings)
+    runs, validated = usable_runs(competition, settings)
     competition = replace(competition, metric=metric_to_use(competition, runs, settings))
-    validated = validation_predictions(runs, competition, settings)
-    train, validation = labelled_splits(competition, validated)
+    train, validation = train_and_validation(competition, validated)
     blend = select_blend(validated, validation.ids, validation.labels, competition.metric)
     print(blend.table())
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
-    members = {run.model: answer(run, images[run.image_shape], competition, settings, device) for run in chosen}
+    members = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
     predictions = fill_unreadable(blend.apply(members), images[chosen[0].image_shape], competition)
     print(class_counts(competition, predictions))
     submission = hand_in(competition, predictions, settings)
@@ -60,19 +59,25 @@ def main(settings: Settings) -> None:
     print(submission)
 
 
-def usable_runs(competition: Competition, settings: Settings) -> dict[str, Run]:
-    """The finished runs of this competition that were validated on the same images."""
-    folder = settings.runs_folder(competition.name)
-    runs, others = same_validation(folder, finished_runs(folder, settings.models))
-    if others:
-        print(f"left out, as they were validated on other images: {first_few(others, 9)}")
-    for run in runs.values():
-        if run.classes != competition.classes:
-            raise UserError(
-                f"{folder / run.model} was trained on other classes than {competition.name} has now; "
-                "train it again with pipeline/train.py --fresh"
-            )
-    return runs
+def usable_runs(competition: Competition, settings: Settings) -> tuple[dict[str, Run], dict[str, Predictions]]:
+    """The finished runs that can be blended, by name, and what they predict for their validation images.
+
+    They were trained on the competition's classes, their labels are those that its tables have now, and they were
+    validated on the same images as the newest of them. Raises UserError where none is.
+    """
+    folder, labels = settings.runs_folder(competition.name), labels_by_id(competition)
+    runs, others = parted(finished_runs(folder, settings.models), lambda _, run: run.classes == competition.classes)
+    leave_out(others, "they were trained on other classes")
+    validated = {name: Predictions.load(RunFolder(folder / name).validation) for name in runs}
+    runs, others = parted(runs, lambda name, _: has_labels(validated[name], labels))
+    leave_out(others, "the tables have other labels for their validation images now")
+    if not runs:
+        raise UserError(
+            f"no model in {folder} fits the classes and labels of {competition.name}; run pipeline/train.py"
+        )
+    runs, others = same_validation(folder, runs)
+    leave_out(others, "they were validated on other images")
+    return runs, {name: validated[name] for name in runs}
 
 
 def metric_to_use(competition: Competition, runs: dict[str, Run], settings: Settings) -> Metric:
@@ -82,20 +87,31 @@ def metric_to_use(competition: Competition, runs: dict[str, Run], settings: Sett
     return METRICS[newest_run(settings.runs_folder(competition.name), runs).score.metric]
 
 
-def validation_predictions(
-    runs: dict[str, Run], competition: Competition, settings: Settings
-) -> dict[str, Predictions]:
-    folder = settings.runs_folder(competition.name)
-    return {name: Predictions.load(folder / name / "predictions.npz") for name in runs}
+def leave_out(names: list[str], reason: str) -> None:
+    if names:
+        print(f"left out, as {reason}: {first_few(names, 9)}")
 
 
-def labelled_splits(competition: Competition, validated: dict[str, Predictions]) -> tuple[Split, Split]:
-    """The labelled images that the runs were validated on, and before them all the others."""
-    train, val = competition.train, competition.val
-    split = Split("labelled", train.ids + val.ids, train.paths + val.paths, np.append(train.labels, val.labels))
+def labels_by_id(competition: Competition) -> dict[str, int]:
+    """The label of each labelled image; of an id in both tables, val's."""
+    split = labelled_images(competition)
+    return dict(zip(split.ids, labels_of(split).tolist(), strict=True))
+
+
+def has_labels(predictions: Predictions, labels: dict[str, int]) -> bool:
+    """Whether its targets are the images' labels."""
+    return (
+        predictions.targets is not None
+        and [labels.get(name) for name in predictions.ids] == predictions.targets.tolist()
+    )
+
+
+def train_and_validation(competition: Competition, validated: dict[str, Predictions]) -> tuple[Split, Split]:
+    """The images that the runs were validated on, with the saved targets, and before them all other labelled ones."""
+    split, predictions = labelled_images(competition), next(iter(validated.values()))
     places = {name: row for row, name in enumerate(split.ids)}  # of an id in both tables, val's
-    rows = np.array([places[name] for name in next(iter(validated.values())).ids])
-    return split.take(np.setdiff1d(np.arange(len(split)), rows)), split.take(rows)
+    rows = np.array([places[name] for name in predictions.ids])
+    return split.take(np.setdiff1d(np.arange(len(split)), rows)), replace(split.take(rows), labels=predictions.targets)
 
 
 def test_images(competition: Competition, runs: Sequence[Run], settings: Settings) -> dict[tuple[int, int], ImageCache]:
@@ -104,19 +120,22 @@ def test_images(competition: Competition, runs: Sequence[Run], settings: Setting
     return {shape: open_cache(competition.test.paths, settings.cache_folder, shape) for shape in shapes}
 
 
-def answer(
+def predict_test(
     run: Run, images: ImageCache, competition: Competition, settings: Settings, device: torch.device
 ) -> Predictions:
-    """The mean of the run's fitted models on the test images."""
-    models = run.models(settings.runs_folder(competition.name) / run.model, device)
-    total = sum(probabilities(model, images, run.model, settings) for model in models)
-    return Predictions(competition.test.ids, total / np.float32(len(models)))
+    """The mean of the run's fitted models on the test images, also saved as test.npz in the run's folder.
 
-
-def probabilities(model: Model, images: ImageCache, name: str, settings: Settings) -> np.ndarray:
-    if isinstance(model, NeuralNetwork):
-        return model.predict_proba(images, settings.test_time_views, title=f"{name} on test")
-    return model.predict_proba(images)
+    With validation.npz, which lies there too, that is all that stacking of one's own needs: ``ids``, and float32
+    ``probabilities`` ``[N, classes]``, the columns in the order of the classes in run.json. Images that cannot be read
+    have probabilities there that say nothing.
+    """
+    folder = RunFolder(settings.runs_folder(competition.name) / run.name)
+    models = run.models(folder, device)
+    title = f"{run.name} on test"
+    total = sum(model.predict_proba(images, settings.test_time_views, title) for model in models)
+    predictions = Predictions(competition.test.ids, total / np.float32(len(models)))
+    predictions.save(folder.test)
+    return predictions
 
 
 def fill_unreadable(predictions: Predictions, images: ImageCache, competition: Competition) -> Predictions:

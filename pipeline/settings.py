@@ -33,7 +33,7 @@ class Settings:
 
     metric: what the models are chosen and ordered by; None leaves it to the competition.
     models: names or patterns; without any, train.py takes the portfolio, predict.py what was trained.
-    work: holds runs/, submissions/ and competition/data/.
+    work: holds runs/, recipes/, submissions/ and competition/data/.
     budget: seconds of wall clock for the whole of train.py or tune.py; None leaves every recipe its own epochs.
     size: pixels a side of the cached images; None keeps a small native size.
     compile: networks are compiled before they are trained.
@@ -88,6 +88,11 @@ class Settings:
     @property
     def cache_folder(self) -> Path:
         return self.data_folder / "cache"
+
+    @property
+    def recipes_folder(self) -> Path:
+        """Recipes besides those that ship: what tune.py has found, and the user's own."""
+        return self.work / "recipes"
 
     def runs_folder(self, competition: str) -> Path:
         return self.work / "runs" / competition
@@ -189,7 +194,9 @@ def train_settings(arguments: list[str]) -> Settings:
     parser = Parser("Train models on a competition's images and score them on its validation images.")
     parser.add_competition_options()
     parser.add_metric_option()
-    parser.add_argument("--models", nargs="+", metavar="RECIPE", help="names or patterns, e.g. 'dhc-*'")
+    parser.add_argument(
+        "--models", nargs="+", metavar="RECIPE|FILE", help="names, patterns such as 'dhc-*', or TOML files"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--budget",
@@ -214,7 +221,7 @@ def tune_settings(arguments: list[str]) -> Settings:
     parser = Parser("Search for better values of a recipe's settings, and write the best as a recipe of its own.")
     parser.add_competition_options()
     parser.add_metric_option()
-    parser.add_argument("--model", metavar="RECIPE", required=True, help="the recipe to begin with")
+    parser.add_argument("--model", metavar="RECIPE|FILE", required=True, help="the recipe to begin with")
     parser.add_argument("--name", metavar="RECIPE", help="of the recipe to write; default: RECIPE-tuned")
     parser.add_argument("--trials", type=positive, default=TRIALS, metavar="N", help=f"of the study; default {TRIALS}")
     parser.add_argument(
@@ -233,7 +240,7 @@ def tune_settings(arguments: list[str]) -> Settings:
     parser.add_training_options()
     options = parser.parse_args(arguments)
     options.budget = _budget(options, TUNING_BUDGET)
-    options.name = options.name or f"{options.model}-tuned"
+    options.name = options.name or f"{Path(options.model.removesuffix('.toml')).name}-tuned"
     return _settings(options, [vars(options).pop("model")])
 
 
@@ -300,6 +307,8 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     timed = any(option.split("=")[0] in ("--budget", "--epochs") for option in options)
     given.options = options if given.predict_only or timed else [*options, "--budget", KERNEL_BUDGET]
     given.models = (predict_settings if given.predict_only else train_settings)(given.options).models
+    if own := [model for model in given.models if model.endswith(".toml")]:
+        parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a recipe that ships")
     given.output = (given.output or work_folder(None) / "kernel" / "kernel.py").expanduser().resolve()
     return given
 

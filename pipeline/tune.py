@@ -4,7 +4,8 @@ python pipeline/tune.py --model RECIPE [--competition NAME|FOLDER|ZIP] [--trials
 
 A trial trains as train.py does, with other values (tuning/search_space.py), for its share of the budget or --epochs.
 The same command in another process, or on another machine with the same --storage, joins the study; after an
-interruption it goes on. ``train.py --models RECIPE-tuned`` trains what was found.
+interruption it goes on. The best recipe goes to ``DIR/recipes/`` (DIR: --work), where ``train.py --models
+RECIPE-tuned`` finds it.
 """
 
 import re
@@ -25,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from competition.errors import UserError, first_few
 from pipeline.data.training_data import open_training_data
-from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, choose_recipes, fingerprint, write_recipe
+from pipeline.models.recipe import NAME, RECIPES, AnyRecipe, choose_recipes, fingerprint, write_recipe
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
 from pipeline.train import find_imagenet_weights, find_sources, read_competition, workload_of
@@ -65,7 +66,7 @@ def main(settings: Settings) -> None:
 
 
 def choose_recipe(settings: Settings) -> AnyRecipe:
-    recipe, *more = choose_recipes(settings.models)
+    recipe, *more = choose_recipes(settings.models, settings.recipes_folder)
     names = [recipe.name, *(each.name for each in more)]
     if more:
         raise UserError(f"--model {settings.models[0]}: that is several; name one of {first_few(names)}")
@@ -83,10 +84,12 @@ def search_space(recipe: AnyRecipe, settings: Settings) -> SearchSpace:
 
 
 def free_place(settings: Settings) -> Path:
-    """Where the tuned recipe goes. Raises UserError where another one lies that was not tuned."""
-    if not re.fullmatch(r"\w[\w.-]*", settings.name):
+    """Where the tuned recipe goes: into the work folder. Raises UserError where its name is another recipe's."""
+    if not re.fullmatch(NAME, settings.name):
         raise UserError(f"--name {settings.name}: a recipe's name has letters, digits, dots and dashes; give another")
-    path = RECIPES / f"{settings.name}.toml"
+    if (RECIPES / f"{settings.name}.toml").exists():
+        raise UserError(f"--name {settings.name}: a recipe that ships is called so; give another name")
+    path = settings.recipes_folder / f"{settings.name}.toml"
     if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {REMARK}"):
         raise UserError(f"--name {settings.name}: {path} is not of tune.py's making; give another name")
     return path
@@ -114,11 +117,11 @@ def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
 def begin_study(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> Study:
     """The study of this very search, begun here or joined."""
     trainer, space, settings = objective.trainer, objective.space, objective.trainer.settings
-    split, images = trainer.training_data.split, trainer.training_data.images
+    data = trainer.training_data
     key = fingerprint(
         recipe.model_dump(),
         {place: repr(each) for place, each in space.distributions.items()},
-        [split.ids, split.labels.tolist(), images.shape],
+        [data.split.ids, data.labels.tolist(), data.images.shape],
         [settings.seed, settings.limit, settings.epochs, objective.seconds],
         objective.metric.name,
     )
@@ -141,7 +144,7 @@ def beginning(study: Study, objective: Objective) -> str:
 def length(objective: Objective) -> str:
     if objective.seconds is not None:
         return f" of {clock(objective.seconds)} each"
-    return f" of {objective.steps} epochs each" if isinstance(objective.space.recipe, NeuralRecipe) else ""
+    return f" of {objective.steps} epochs each" if objective.space.recipe.is_network else ""
 
 
 def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path) -> None:
@@ -160,7 +163,7 @@ def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path
     summary = f"{recipe.name} tuned on {competition}: the best of {trials_in_all} trials, {value}"
     changes = {"name": target.stem, "summary": summary, "reported": None}
     write_recipe(objective.space.recipe_with(trials[0].params).model_copy(update=changes), target, REMARK)
-    print(f"{target}: for train.py --models {target.stem}")
+    print(f"{target}: for train.py --models {target.stem}, with the same --work")
 
 
 def trials_table(trials: list[FrozenTrial], importance: dict[str, float], objective: Objective) -> str:

@@ -12,7 +12,7 @@ from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
-from pipeline.training.runs import Run
+from pipeline.training.runs import Run, RunFolder
 from pipeline.training.scores import Score, score_by
 
 BLEND = "blend"
@@ -41,7 +41,7 @@ class ReportContext:
     @property
     def ranked(self) -> list[Run]:
         """The best first."""
-        return sorted(self.runs.values(), key=lambda run: -self.scores[run.model].rank)
+        return sorted(self.runs.values(), key=lambda run: -self.scores[run.name].rank)
 
     @cached_property
     def scores(self) -> dict[str, Score]:
@@ -64,12 +64,12 @@ class ReportContext:
     def evaluations(self) -> dict[str, Evaluation]:
         """Of the blend, then of every model, the best first."""
         members = {name: each.aligned_to(self.validation.ids) for name, each in self.validated.items()}
-        predictions = {BLEND: self.blend.apply(members)} | {run.model: members[run.model] for run in self.ranked}
+        predictions = {BLEND: self.blend.apply(members)} | {run.name: members[run.name] for run in self.ranked}
         return {name: Evaluation(each.probabilities, self.validation.labels) for name, each in predictions.items()}
 
     @cached_property
     def records(self) -> dict[str, RunRecord]:
-        return {run.model: RunRecord.read(self.runs_folder / run.model, run) for run in self.ranked}
+        return {run.name: RunRecord.read(RunFolder(self.runs_folder / run.name), run) for run in self.ranked}
 
     @cached_property
     def class_names(self) -> list[str]:

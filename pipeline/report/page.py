@@ -66,7 +66,7 @@ def compared(context: ReportContext, figure_folder: FigureFolder) -> dict:
     """The rows of the table of models, the blend first, and their bars."""
     rows = [{"name": BLEND, "score": context.blend.score, "run": None, "record": None}]
     rows += [
-        {"name": run.model, "score": context.scores[run.model], "run": run, "record": context.records[run.model]}
+        {"name": run.name, "score": context.scores[run.name], "run": run, "record": context.records[run.name]}
         for run in context.ranked
     ]
     for row in rows:

@@ -1,7 +1,6 @@
 """What a run's folder tells beside its score: the recipe's words, the course of a training, a grid's table."""
 
 import json
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 from safetensors import safe_open
 
 from competition.metrics import METRICS, Metric
-from pipeline.training.runs import Run
+from pipeline.training.runs import FoldFolder, Run, RunFolder
 
 Value = int | float | str
 SCORE = "score"  # the key of a point's value on validation
@@ -75,17 +74,16 @@ class RunRecord:
     grids: list[Grid]
 
     @classmethod
-    def read(cls, folder: Path, run: Run) -> Self:
-        """folder: the run's own, ``runs/<competition>/<recipe>``."""
-        recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-        places = [folder / member for member in run.fold_folders]
-        histories = [history for place in places if (history := read_history(place / "history.csv"))]
+    def read(cls, folder: RunFolder, run: Run) -> Self:
+        """folder: the run's own."""
+        places = [folder.fold(name) for name in run.fold_folders]
+        histories = [history for place in places if (history := read_history(place.history))]
         numbers = [None] if len(places) == 1 else range(1, len(places) + 1)
         metric = METRICS[run.score.metric]
         grids = [
             Grid(fold, rows, metric) for fold, place in zip(numbers, places, strict=True) if (rows := read_grid(place))
         ]
-        return cls(recipe["summary"], recipe.get("reported"), histories, grids)
+        return cls(run.recipe.summary, run.recipe.reported, histories, grids)
 
     @property
     def seconds_an_epoch(self) -> float | None:
@@ -103,11 +101,11 @@ def read_history(path: Path) -> dict[str, np.ndarray] | None:
     return {name: table[name].to_numpy(np.float64) for name in table} if len(table) else None
 
 
-def read_grid(folder: Path) -> list[dict[str, Value]]:
+def read_grid(folder: FoldFolder) -> list[dict[str, Value]]:
     """The table of what a fitted model tried: a network's grid.csv, or ``grid_scores`` of a classical model."""
-    if (folder / "grid.csv").is_file():
-        return [_point(row) for row in _table(folder / "grid.csv").to_dict("records")]
-    return _saved_facts(folder / "model.safetensors").get("grid_scores", [])
+    if folder.grid.is_file():
+        return [_point(row) for row in _table(folder.grid).to_dict("records")]
+    return _saved_facts(folder.weights).get("grid_scores", [])
 
 
 def _point(row: dict[str, str]) -> dict[str, Value]:

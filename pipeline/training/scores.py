@@ -47,12 +47,16 @@ class Score:
 
 @dataclass(frozen=True)
 class ModelScore:
-    """One row of scores.csv: a model, its validation score, seconds of training, trained parameters."""
+    """One row of scores.csv: a recipe, its validation score, seconds of training, trained parameters.
+
+    options: train.py's, where they are not the defaults: ``epochs=30,seed=1``.
+    """
 
     model: str
     score: Score
     seconds: float
     parameters: int
+    options: str = ""
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Score:
@@ -92,7 +96,7 @@ def scores_table(rows: Iterable[ModelScore], metric: Metric) -> str:
         header,
         (
             (
-                row.model,
+                f"{row.model}~{row.options}" if row.options else row.model,
                 f"{row.score.value:.4f}",
                 f"{row.score.low:.4f}-{row.score.high:.4f}",
                 *(f"{row.score.values[each.name]:.4f}" for each in others),
@@ -105,7 +109,7 @@ def scores_table(rows: Iterable[ModelScore], metric: Metric) -> str:
 
 
 def write_scores(path: Path, rows: Iterable[ModelScore], metric: Metric) -> None:
-    """Write scores.csv, one row a model, in the order given; the metric and its interval first, then the others."""
+    """Write scores.csv, one row a run, in the order given; the metric and its interval first, then the others."""
     table = pd.DataFrame([_cells(row, metric) for row in rows])
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
@@ -115,4 +119,5 @@ def _cells(row: ModelScore, metric: Metric) -> dict[str, str]:
     numbers = {metric.column: row.score.value, "low": row.score.low, "high": row.score.high}
     numbers |= {each.column: row.score.values[each.name] for each in other_metrics(metric)}
     texts = {name: f"{number:.6f}" for name, number in numbers.items()}
-    return {"model": row.model} | texts | {"seconds": f"{row.seconds:.1f}", "parameters": str(row.parameters)}
+    costs = {"seconds": f"{row.seconds:.1f}", "parameters": str(row.parameters)}
+    return {"model": row.model} | texts | costs | {"options": row.options}

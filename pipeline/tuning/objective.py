@@ -10,10 +10,11 @@ from optuna.pruners import MedianPruner
 
 from competition.errors import UserError
 from competition.metrics import Metric
-from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
+from pipeline.models.base import Workload
+from pipeline.models.neural.network import NetworkPlan
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch
-from pipeline.models.recipe import ClassicalRecipe, Tier
-from pipeline.training.planning import TOO_SHORT, Workload, classical_plan, products_a_second
+from pipeline.models.recipe import Tier
+from pipeline.training.planning import TOO_SHORT, classical_plan, products_a_second
 from pipeline.training.trainer import Trainer
 from pipeline.tuning.search_space import SearchSpace
 from pipeline.tuning.study import agreed
@@ -38,13 +39,13 @@ class Objective:
         begun = time.monotonic()
         recipe = self.space.recipe_with(self.space.suggest(trial))
         recipe = recipe.model_copy(update={"name": f"{recipe.name}, trial {trial.number}"})  # what the bar shows
-        labels, (train, validation) = self.trainer.training_data.split.labels, self.trainer.training_data.splits[0]
+        labels, (train, validation) = self.trainer.training_data.labels, self.trainer.training_data.splits[0]
         train = self.trainer.drawn(train, trial.study.user_attrs.get(IMAGES))
         seen = self.trainer.training_data.images.subset(validation)
         with TemporaryDirectory() as folder:
             model = self.trainer.estimator(recipe, self._plan(trial.study), 0, Path(folder), self._reporter(trial))
             model.fit(self.trainer.training_data.images.subset(train), labels[train], seen, labels[validation])
-        if isinstance(model, NeuralNetwork) and model.tier is not None:
+        if model.tier is not None:
             agreed(trial.study, TIER, model.tier.model_dump)
         value = self.metric(model.predict_proba(seen), labels[validation])
         seconds = time.monotonic() - begun
@@ -63,7 +64,7 @@ class Objective:
     @property
     def steps(self) -> int:
         """How many points of a training are compared: its epochs, where all trials have as many."""
-        if self.seconds is not None or isinstance(self.space.recipe, ClassicalRecipe):
+        if self.seconds is not None or self.space.recipe.epochs is None:
             return MIN_SEGMENTS
         return self.trainer.settings.epochs or self.space.recipe.epochs
 
@@ -82,7 +83,7 @@ class Objective:
         return report
 
     def _plan(self, study: Study) -> NetworkPlan | None:
-        if isinstance(self.space.recipe, ClassicalRecipe):
+        if not self.space.recipe.is_network:
             return None
         if self.seconds is None:
             return NetworkPlan(epochs=self.steps)
@@ -94,11 +95,12 @@ class Objective:
 
         Raises UserError where these would be too few.
         """
-        if self.seconds is not None and isinstance(self.space.recipe, ClassicalRecipe):
-            agreed(study, IMAGES, lambda: self._images_that_fit(workload))
+        if self.seconds is not None and not self.space.recipe.is_network:
+            seconds = self.seconds
+            agreed(study, IMAGES, lambda: self._images_that_fit(workload, seconds))
 
-    def _images_that_fit(self, workload: Workload) -> int | None:
-        plan = classical_plan(self.space.recipe, workload, self.seconds, products_a_second())
+    def _images_that_fit(self, workload: Workload, seconds: float) -> int | None:
+        plan = classical_plan(self.space.recipe, workload, seconds, products_a_second())
         if plan is None:
             raise UserError(f"{self.space.recipe.name}: {TOO_SHORT}; give more with --budget, or fewer --trials")
         return plan.images

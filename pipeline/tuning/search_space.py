@@ -14,10 +14,10 @@ from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from competition.errors import UserError
-from pipeline.models.recipe import AnyRecipe, Named, NeuralRecipe
+from pipeline.models.recipe import AnyRecipe
 
 Value = float | int | str
-Rule = Callable[[Sequence[Value]], BaseDistribution]  # the recipe's own values, several of a grid, to what is tried
+Rule = Callable[[Sequence[Any]], BaseDistribution]  # the recipe's own values, several of a grid, to what is tried
 
 
 def rate(own: Sequence[float]) -> BaseDistribution:
@@ -98,7 +98,7 @@ class SearchSpace:
     @classmethod
     def of(cls, recipe: AnyRecipe) -> Self:
         """Raises UserError for a recipe that has nothing to search over."""
-        points = _points(recipe)
+        points = recipe.points
         rules, *_ = found = [dict(_searched(point)) for point in points]
         own = [{place: _size(value) for place, (value, _) in each.items()} for each in found]
         distributions = {place: rule([values[place] for values in own]) for place, (_, rule) in rules.items()}
@@ -121,15 +121,6 @@ class SearchSpace:
                 node = node[key] if isinstance(node, dict) else node[int(key)]
             node[last] = _resized(node[last], value)
         return type(self.recipe)(**table)
-
-
-def _points(recipe: AnyRecipe) -> list[AnyRecipe]:
-    """The recipe at each of the values that it tries by itself."""
-    if isinstance(recipe, NeuralRecipe):
-        return recipe.grid_points or [recipe]
-    classifier = recipe.classifier.model_dump()
-    tried = [{key: [value]} for key in ("grid", "neighbours") for value in classifier.get(key, ())]
-    return [recipe.model_copy(update={"classifier": Named(**classifier | each)}) for each in tried] or [recipe]
 
 
 def _searched(recipe: AnyRecipe) -> Iterator[tuple[str, tuple[Any, Rule]]]:

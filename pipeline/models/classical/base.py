@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
+from pipeline.models.base import WEIGHTS_FILE
 from pipeline.models.classical.pixels import (
     Images,
     chunks,
@@ -18,9 +20,10 @@ from pipeline.models.classical.pixels import (
     mean_and_variance,
     pixel_sums,
 )
+from pipeline.models.neural.time_budget import Segment
 from pipeline.models.persistence import load_state, save_state, size_of
+from pipeline.models.recipe import Tier
 
-FILE = "model.safetensors"
 DOUBT = 1e-6
 
 
@@ -46,6 +49,8 @@ class Classifier(ABC):
 
     _metric: Metric = ACCURACY
     grid_scores: list[dict]
+    tier: Tier | None = None
+    trained: tuple[Segment, ...] = ()
 
     def __init__(self, classes: int):
         self.classes = classes
@@ -59,7 +64,7 @@ class Classifier(ABC):
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Learn from the training images; what has to be chosen is chosen on the validation images."""
 
-    def predict_proba(self, images: Images) -> np.ndarray:
+    def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Calibrated class probabilities, float32 ``[N, classes]``, none of them zero, rows summing to 1."""
         return soften(self._scores(images), self.temperature)
 
@@ -83,12 +88,15 @@ class Classifier(ABC):
 
     def save(self, folder: Path) -> None:
         """Write the model to one file of ``folder``, in place of the one that may be there."""
-        save_state(self, folder / FILE)
+        save_state(self, folder / WEIGHTS_FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The model that ``save`` wrote to ``folder``; it predicts what that one predicts, to the bit."""
-        return load_state(cls, folder / FILE)
+    def load(cls, folder: Path, device: torch.device | None = None) -> Self:
+        """The model that ``save`` wrote to ``folder``; it predicts what that one predicts, to the bit.
+
+        device: a classifier always works on the CPU.
+        """
+        return load_state(cls, folder / WEIGHTS_FILE)
 
     @property
     def copies(self) -> int:

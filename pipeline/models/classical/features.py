@@ -12,16 +12,18 @@ import torch
 
 from competition.errors import UserError
 from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, Images, computed_once, descriptors, descriptors_name
-from pipeline.models.classical.registry import Classifier
+from pipeline.models.base import CPU, DESCRIPTION_FILE, FEATURES_FILE, WEIGHTS_FILE, Model
+from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.lite0 import POOLED, Lite0
 from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, start_from
 from pipeline.models.networks.weights import LITE0, load_weights
-from pipeline.models.neural.network import NeuralNetwork
-from pipeline.models.persistence import load_state, save_state, size_of
+from pipeline.models.neural.seed_ensemble import SeedEnsemble
+from pipeline.models.neural.time_budget import Segment
+from pipeline.models.persistence import kind_of_state, load_state, save_state, size_of
+from pipeline.models.recipe import Tier
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import product_precision
 
-FILE = "features.safetensors"
 COMPONENTS = 256  # principal components from which features are selected
 NOISE = 1e-5  # share of all variance below which a component is what rounding left
 ROWS_AT_ONCE = 5000
@@ -182,13 +184,7 @@ class OnFeatures:
     weights: a file or folder where ImageNet weights are looked for first, if the features need them.
     """
 
-    def __init__(
-        self,
-        features: Features,
-        model: Classifier | NeuralNetwork,
-        device: torch.device,
-        weights: Path | None = None,
-    ):
+    def __init__(self, features: Features, model: Model, device: torch.device, weights: Path | None = None) -> None:
         self.features, self.model, self.device, self.weights = features, model, device, weights
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
@@ -199,9 +195,17 @@ class OnFeatures:
         self.model.fit(train, labels, validation, validation_labels)
         return self
 
-    def predict_proba(self, images: Images) -> np.ndarray:
+    def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """float32 ``[N, classes]``."""
-        return self.model.predict_proba(self.features.transform(images, self.device))
+        return self.model.predict_proba(self.features.transform(images, self.device), test_time_views, title)
+
+    @property
+    def tier(self) -> Tier | None:
+        return self.model.tier
+
+    @property
+    def trained(self) -> tuple[Segment, ...]:
+        return self.model.trained
 
     @property
     def parameters(self) -> int:
@@ -209,10 +213,19 @@ class OnFeatures:
 
     def save(self, folder: Path) -> None:
         """Write the model, and features.safetensors beside it."""
-        save_state(self.features, folder / FILE)
+        save_state(self.features, folder / FEATURES_FILE)
         self.model.save(folder)
 
     @classmethod
-    def load(cls, folder: Path, name: str, model: Classifier | NeuralNetwork, device: torch.device) -> Self:
-        """The model of that folder on the features that lie beside it. name: of the features."""
-        return cls(load_state(FEATURES[name], folder / FILE), model, device)
+    def load(cls, folder: Path, device: torch.device | None = None) -> Self:
+        """The model of that folder on the features that lie beside it."""
+        path = folder / FEATURES_FILE
+        features = load_state(kind_of_state(FEATURES.values(), path), path)
+        return cls(features, _load_on_images(folder, device), device or CPU)
+
+
+def _load_on_images(folder: Path, device: torch.device | None) -> Model:
+    """A network where one describes itself, else the classifier of the kind that was saved."""
+    if (folder / DESCRIPTION_FILE).is_file():
+        return SeedEnsemble.load(folder, device)
+    return kind_of_state(CLASSIFIERS.values(), folder / WEIGHTS_FILE).load(folder, device)

@@ -6,6 +6,7 @@ from safetensors.numpy import save_file
 
 from competition.metrics import ACCURACY, LOG_LOSS
 from pipeline.report.run_record import Grid, read_grid, read_history
+from pipeline.training.runs import FoldFolder
 
 KNN = [
     {"metric": metric, "neighbours": k, "score": score}
@@ -23,24 +24,24 @@ def test_a_history_is_read_column_by_column(tmp_path):
 
 def test_a_model_without_a_history_or_a_grid_has_none(tmp_path):
     assert read_history(tmp_path / "history.csv") is None
-    assert read_grid(tmp_path) == []
+    assert read_grid(FoldFolder(tmp_path)) == []
 
 
 def test_the_grid_of_a_classical_model_is_what_it_saved(tmp_path):
     save_file({"mean": np.zeros(2)}, tmp_path / "model.safetensors", {"facts": json.dumps({"grid_scores": SVM})})
-    assert read_grid(tmp_path) == SVM
+    assert read_grid(FoldFolder(tmp_path)) == SVM
 
 
 def test_the_weights_of_a_network_tell_no_grid(tmp_path):
     save_file({"weight": np.zeros(2)}, tmp_path / "model.safetensors")
-    assert read_grid(tmp_path) == []
+    assert read_grid(FoldFolder(tmp_path)) == []
 
 
 def test_the_grid_of_a_network_is_its_grid_csv(tmp_path):
     (tmp_path / "grid.csv").write_text(
         "optimiser.lr,network.kind,validation_score,kept\n0.001,wide,0.5,0\n2,narrow,0.75,1\n"
     )
-    assert read_grid(tmp_path) == [
+    assert read_grid(FoldFolder(tmp_path)) == [
         {"optimiser.lr": 0.001, "network.kind": "wide", "score": 0.5},
         {"optimiser.lr": 2, "network.kind": "narrow", "score": 0.75},
     ]

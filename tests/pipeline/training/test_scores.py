@@ -13,7 +13,7 @@ GOOD = {"accuracy": 0.9612, "f1-macro": 0.9, "log-loss": 0.125}
 POOR = {"accuracy": 0.5, "f1-macro": 0.45, "log-loss": 1.5}
 ROWS = [
     ModelScore("sprint", Score("accuracy", 0.95, 0.97, GOOD), 61.25, 1_234_567),
-    ModelScore("dhc-svm", Score("accuracy", 0.4, 0.6, POOR), 3, 0),
+    ModelScore("dhc-svm", Score("accuracy", 0.4, 0.6, POOR), 3, 0, "epochs=3,seed=1"),
 ]
 BY_LOG_LOSS = [ModelScore("sprint", Score("log-loss", 0.1, 0.15, GOOD), 61.25, 1_234_567)]
 
@@ -60,9 +60,9 @@ def test_no_image_is_no_score():
 
 def test_the_table_lines_its_columns_up():
     assert scores_table(ROWS, ACCURACY).splitlines() == [
-        "model    accuracy  95 % interval  macro F1  log loss  seconds  parameters",
-        "sprint     0.9612  0.9500-0.9700    0.9000    0.1250     61.2   1,234,567",
-        "dhc-svm    0.5000  0.4000-0.6000    0.4500    1.5000      3.0           0",
+        "model                    accuracy  95 % interval  macro F1  log loss  seconds  parameters",
+        "sprint                     0.9612  0.9500-0.9700    0.9000    0.1250     61.2   1,234,567",
+        "dhc-svm~epochs=3,seed=1    0.5000  0.4000-0.6000    0.4500    1.5000      3.0           0",
     ]
 
 
@@ -73,13 +73,14 @@ def test_the_table_begins_with_the_metric():
     ]
 
 
-def test_scores_csv_holds_one_row_a_model(tmp_path):
+def test_scores_csv_holds_one_row_a_run(tmp_path):
     path = tmp_path / "runs" / "scores.csv"
     write_scores(path, ROWS, ACCURACY)
     text = path.read_bytes().decode()
-    assert text.startswith("model,accuracy,low,high,f1_macro,log_loss,seconds,parameters\nsprint,0.961200,")
+    assert text.startswith("model,accuracy,low,high,f1_macro,log_loss,seconds,parameters,options\nsprint,0.961200,")
     rows = list(csv.DictReader(text.splitlines()))
     assert [row["model"] for row in rows] == ["sprint", "dhc-svm"]
+    assert [row["options"] for row in rows] == ["", "epochs=3,seed=1"]
     assert float(rows[1]["log_loss"]) == 1.5
     assert int(rows[0]["parameters"]) == 1_234_567
     assert [entry.name for entry in path.parent.iterdir()] == ["scores.csv"]

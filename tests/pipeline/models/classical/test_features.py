@@ -85,7 +85,7 @@ def test_a_loaded_model_predicts_the_saved_one_to_the_bit(train, tmp_path: Path)
     images, labels = draw(30, seed=2)
     model = on_features().fit(*train, images, labels)
     model.save(tmp_path)
-    loaded = OnFeatures.load(tmp_path, "descriptors", LogisticRegression.load(tmp_path), CPU)
+    loaded = OnFeatures.load(tmp_path, CPU)
     np.testing.assert_array_equal(loaded.predict_proba(images), model.predict_proba(images))
     assert loaded.parameters == model.parameters > model.model.parameters
 
@@ -100,7 +100,7 @@ def test_a_network_takes_features_for_images_of_one_channel_and_leaves_them_as_t
     seen = model.features.transform(images, CPU)
     np.testing.assert_allclose(network.normalisation(seen, CPU).numpy().reshape(30, 8), seen.reshape(30, 8), atol=0.05)
     model.save(tmp_path)
-    loaded = OnFeatures.load(tmp_path, "descriptors", NeuralNetwork.load(tmp_path, CPU), CPU)
+    loaded = OnFeatures.load(tmp_path, CPU)
     np.testing.assert_array_equal(loaded.predict_proba(images), model.predict_proba(images))
 
 
