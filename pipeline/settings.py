@@ -48,9 +48,9 @@ class Settings:
     work: Path
     image_column: str | None
     label_column: str | None
-    metric: str | None
     models: tuple[str, ...]
     device: str
+    metric: str | None = None
     budget: float | None = None
     epochs: int | None = None
     plan: Path | None = None

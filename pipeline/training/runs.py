@@ -25,15 +25,8 @@ from pipeline.training.scores import ModelScore, Score, score_by
 
 Options = dict[str, str]
 
-SHAPING = (
-    "epochs",
-    "budget",
-    "seed",
-    "limit",
-    "folds",
-    "size",
-    "metric",
-)  # options that shape a model, in the order of names
+# the options that shape a model, in the order of a run's name
+SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
 

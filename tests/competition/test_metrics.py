@@ -113,7 +113,7 @@ def metric_of(folder, name: str = "zoo", metric: Metric | None = None) -> str:
 
 def test_the_metric_asked_for_wins_over_the_known_one_and_that_over_accuracy(make_competition, tmp_path, monkeypatch):
     folder = make_competition(tmp_path / "zoo")
-    monkeypatch.setattr(tables, "_KNOWN", tmp_path)
+    monkeypatch.setattr(tables, "KNOWN", tmp_path)
     assert metric_of(folder) == "accuracy"
     (tmp_path / "zoo.toml").write_text('metric = "log-loss"\n')
     assert metric_of(folder) == "log-loss"

@@ -97,8 +97,8 @@ def test_every_recipe_is_the_same_after_the_way_through_a_plan(tmp_path, name):
         (("models", 0, "images"), 0, "models.0.images: "),
         (("models", 0, "recipe", "kind"), "nueral", "models.0.recipe: "),
         (("models", 1, "recipe", "neural", "epochs"), 2, "models.1.recipe.neural.neural: "),
-        (("models", 1, "fits", 0, "epochs", 0, "batches"), 0, "models.1.fits.0.epochs: "),
-        (("models", 1, "fits", 0, "epochs", 0, "end"), 1.5, "models.1.fits.0.epochs: "),
+        (("models", 1, "fits", 0, "segments", 0, "batches"), 0, "models.1.fits.0.segments: "),
+        (("models", 1, "fits", 0, "segments", 0, "end"), 1.5, "models.1.fits.0.segments: "),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_its_place(tmp_path, place, value, words):

@@ -4,9 +4,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from competition.errors import UserError
+from competition.metrics import ACCURACY, LOG_LOSS
+from pipeline.data.predictions import Predictions
 from pipeline.models.recipe import RECIPES, choose_recipes, load_recipe
 from pipeline.settings import train_settings
 from pipeline.training.planning import ModelPlan
@@ -78,8 +81,18 @@ def test_a_run_that_a_plan_repeats_is_named_by_what_the_plan_says(tmp_path):
 def test_a_run_comes_back_as_it_was_written(tmp_path):
     folder = RunFolder(finish(tmp_path, "dogs", age=0, model="sprint", options={"seed": "1"}))
     run = folder.finished()
-    assert (run.name, run.row.model, run.row.options) == ("sprint~seed=1", "sprint", "seed=1")
+    assert (run.name, run.options, run.score) == ("sprint~seed=1", {"seed": "1"}, SCORE)
     assert run.recipe == load_recipe(RECIPES / "sprint.toml")
+
+
+def test_a_row_of_scores_csv_is_by_the_metric_asked_for(tmp_path):
+    folder = RunFolder(finish(tmp_path, "dogs", age=0, model="sprint", options={"seed": "1"}))
+    run = folder.finished()
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]])
+    Predictions(("a.png", "b.png"), probabilities, np.array([1, 1])).save(folder.validation)
+    row = run.row(folder, ACCURACY)
+    assert (row.model, row.options, row.score) == ("sprint", "seed=1", SCORE)
+    assert run.row(folder, LOG_LOSS).score.value == pytest.approx(np.log([2, 4 / 3]).mean())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"model": "sprint"}'])

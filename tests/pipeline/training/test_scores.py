@@ -89,8 +89,8 @@ def test_scores_csv_holds_one_row_a_run(tmp_path):
 def test_scores_csv_begins_with_the_metric(tmp_path):
     write_scores(tmp_path / "scores.csv", BY_LOG_LOSS, LOG_LOSS)
     assert (tmp_path / "scores.csv").read_text() == (
-        "model,log_loss,low,high,accuracy,f1_macro,seconds,parameters\n"
-        "sprint,0.125000,0.100000,0.150000,0.961200,0.900000,61.2,1234567\n"
+        "model,log_loss,low,high,accuracy,f1_macro,seconds,parameters,options\n"
+        "sprint,0.125000,0.100000,0.150000,0.961200,0.900000,61.2,1234567,\n"
     )
 
 
