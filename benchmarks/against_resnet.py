@@ -201,7 +201,7 @@ def loaders(training_data: TrainingData) -> tuple[DataLoader, DataLoader]:
         p=0.5,
     )
     augmented = [albumentations.HorizontalFlip(), affine, *plain]
-    (train, validation), *_ = training_data.parts
+    (train, validation), *_ = training_data.splits
     shared = {"batch_size": BATCH, "num_workers": WORKERS, "persistent_workers": True}
     return (
         DataLoader(

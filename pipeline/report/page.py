@@ -190,7 +190,7 @@ def explored(context: ReportContext, figure_folder: FigureFolder) -> dict:
         "channels": figure_folder.add(
             "channels", figures.channels(means, stds), f"Means of red, green and blue: {said}"
         ),
-        "looks": stats,
+        "stats": stats,
         "sizes": {name: _sizes(each.sizes) for name, each in stats.items()},
     }
 
