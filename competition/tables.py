@@ -193,7 +193,7 @@ def load_competition(
     train, test = read_table(folder / "train.csv"), read_table(folder / "test.csv")
     val = _optional_table(folder, "val.csv", "validation.csv")
     sample = _optional_table(folder, "sample_submission.csv", "sampleSubmission.csv")
-    known = read_known(name)
+    known = read_known(name, KNOWN)
     images = ImagesOnDisk(folder)
     columns = Columns(
         image_column or known.image_column or _image_column(train, test, sample, images),
@@ -241,7 +241,7 @@ def _optional_table(folder: Path, *names: str) -> Table | None:
     return read_table(folder / there[0]) if there else None
 
 
-def read_known(name: str, folder: Path = KNOWN) -> KnownCompetition:
+def read_known(name: str, folder: Path) -> KnownCompetition:
     """Read ``known/<name>.toml``; all defaults if there is none. Raises UserError that names a wrong key or value."""
     path = folder / f"{name}.toml"
     return read_checked_toml(path, KnownCompetition) if path.is_file() else KnownCompetition()

@@ -43,7 +43,7 @@ def main(settings: Settings) -> None:
     runs, validated = usable_runs(competition, settings)
     competition = replace(competition, metric=metric_to_use(competition, runs, settings))
     train, validation = train_and_validation(competition, validated)
-    blend = select_blend(validated, validation.ids, validation.labels, competition.metric)
+    blend = select_blend(validated, validation.ids, labels_of(validation), competition.metric)
     print(blend.table())
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
@@ -132,8 +132,8 @@ def predict_test(
     folder = RunFolder(settings.runs_folder(competition.name) / run.name)
     models = run.models(folder, device)
     title = f"{run.name} on test"
-    total = sum(model.predict_proba(images, settings.test_time_views, title) for model in models)
-    predictions = Predictions(competition.test.ids, total / np.float32(len(models)))
+    probabilities = [model.predict_proba(images, settings.test_time_views, title) for model in models]
+    predictions = Predictions(competition.test.ids, sum(probabilities) / np.float32(len(models)))
     predictions.save(folder.test)
     return predictions
 
@@ -145,7 +145,7 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
         return predictions
     names = first_few([competition.test.paths[row] for row in unreadable])
     print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent class: {names}")
-    counts = np.bincount(competition.train.labels, minlength=len(competition.classes))
+    counts = np.bincount(labels_of(competition.train), minlength=len(competition.classes))
     filled = predictions.probabilities.copy()
     filled[unreadable] = counts / counts.sum()
     return Predictions(predictions.ids, filled)

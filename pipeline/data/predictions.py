@@ -96,7 +96,7 @@ class Predictions:
         if self.targets is not None:
             arrays["targets"] = self.targets
         with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the dict for its other keywords
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":

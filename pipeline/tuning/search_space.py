@@ -4,7 +4,7 @@ A value is named by its place in the recipe, ``optimiser.lr`` or ``augment.1.rot
 size of its entries: a search that tries 10 for ``rotate = [-20, 20]`` tries ``[-10, 10]``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -135,7 +135,7 @@ def _leaves(node: Any, place: str = "", label: str = "") -> Iterator[tuple[str, 
     """Place, label (the place with the tables' names) and value of all that a table holds, level by level."""
     if isinstance(node, dict):
         label += f":{node['name']}" if "name" in node else ""
-        inner = node.items()
+        inner: Iterable[tuple[Any, Any]] = node.items()
     elif isinstance(node, list | tuple) and node and isinstance(node[0], dict):
         inner = enumerate(node)
     else:

@@ -454,7 +454,7 @@ def test_names_with_control_characters_stay_on_one_line(folder):
 @pytest.mark.parametrize("path", sorted(KNOWN.iterdir()), ids=lambda path: path.name)
 def test_every_file_about_a_known_competition_is_valid(path):
     assert path.suffix == ".toml"
-    assert read_known(path.stem) != KnownCompetition()
+    assert read_known(path.stem, path.parent) != KnownCompetition()
 
 
 def test_a_competition_without_such_a_file_gets_the_defaults(tmp_path):
