@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Grid:
     @property
     def best(self) -> int:
         """The row number of the best score, the first of equals."""
-        return max(range(len(self.rows)), key=lambda number: self.metric.rank(self.rows[number][SCORE]))
+        return max(range(len(self.rows)), key=lambda number: self.metric.rank(float(self.rows[number][SCORE])))
 
     @property
     def axis(self) -> str | None:
@@ -56,7 +57,7 @@ class Grid:
         curves: dict[str, list[tuple[float, float]]] = {}
         for row in self.rows:
             combination = ", ".join(str(row[name]) for name in others if name in row)
-            curves.setdefault(combination, []).append((row[axis], row[SCORE]))
+            curves.setdefault(combination, []).append((float(row[axis]), float(row[SCORE])))
         return {combination: sorted(points) for combination, points in curves.items()}
 
 
@@ -100,7 +101,7 @@ def read_history(path: Path) -> dict[str, np.ndarray] | None:
     if not path.is_file():
         return None
     table = _table(path)
-    return {name: table[name].to_numpy(np.float64) for name in table} if len(table) else None
+    return {str(name): table[name].to_numpy(np.float64) for name in table} if len(table) else None
 
 
 def read_grid(folder: Path) -> list[dict[str, Value]]:
@@ -110,8 +111,8 @@ def read_grid(folder: Path) -> list[dict[str, Value]]:
     return _saved_facts(folder / "model.safetensors").get("grid_scores", [])
 
 
-def _point(row: dict[str, str]) -> dict[str, Value]:
-    settings = {name: _value(text) for name, text in row.items() if name not in ("validation_score", "kept")}
+def _point(row: dict[Hashable, str]) -> dict[str, Value]:
+    settings = {str(name): _value(text) for name, text in row.items() if name not in ("validation_score", "kept")}
     return settings | {SCORE: float(row["validation_score"])}
 
 

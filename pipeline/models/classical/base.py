@@ -45,6 +45,11 @@ class Classifier(ABC):
     """
 
     _metric: Metric = ACCURACY
+    grey: bool
+    mean: np.ndarray
+    std: np.ndarray
+    seen: np.ndarray
+    temperature: float
     grid_scores: list[dict]
 
     def __init__(self, classes: int):
