@@ -33,7 +33,8 @@ def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
     Raises UserError for all else that ``check_submission`` would refuse.
     """
     table = _checked_table(competition, path)
-    labels = dict(table.rows)
+    ids, given = zip(*table.rows, strict=True)
+    labels = dict(zip(ids, given, strict=True))
     if tuple(labels) == competition.submission_ids:
         return path
     write_submission(competition, [labels[name] for name in competition.submission_ids], corrected)

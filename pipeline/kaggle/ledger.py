@@ -86,10 +86,12 @@ FORMER_HEADER = tuple(name for name in HEADER if name != "metric")
 
 def new_entry(competition: str, file: Path, sha256: str, message: str, note: Note | None) -> Entry:
     recipes = "; ".join(f"{name} {weight:.2f}" for name, weight in note.recipes.items()) if note else ""
-    numbers = [f"{number:.4f}" for number in (note.validation, note.low, note.high)] if note else ["", "", ""]
-    scores = (note.metric if note else "", *numbers)
+    metric = note.metric if note else ""
+    validation, low, high = map("{:.4f}".format, (note.validation, note.low, note.high)) if note else ("", "", "")
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    return Entry(time, competition, str(file), sha256, recipes, *scores, "", "", SENT, "", message)
+    return Entry(
+        time, competition, str(file), sha256, recipes, metric, validation, low, high, "", "", SENT, "", message
+    )
 
 
 def sha256_of(file: Path) -> str:

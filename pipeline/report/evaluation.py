@@ -96,7 +96,7 @@ class Evaluation:
         """The mean of the true positive rates of all classes that can be measured, over the false ones."""
         false_rates = np.linspace(0, 1, 201)
         measured = np.flatnonzero(np.isfinite(self.auc))
-        true_rates = [np.interp(false_rates, *self.roc(label)) for label in measured]
+        true_rates = [np.interp(false_rates, *self.roc(label)) for label in measured.tolist()]
         return false_rates, np.mean(true_rates, axis=0)
 
     def worst_confusions(self, most: int) -> list[Confusion]:

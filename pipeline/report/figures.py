@@ -5,6 +5,7 @@ Drawn without pyplot, so that nothing global is left behind; ``style`` holds whi
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -72,7 +73,7 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
     end = min(1.12 * most, highs.max() * 1.15 + 0.05)
     axes.barh(places, values, height=0.62, color=BLUE)
     axes.errorbar(values, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.4, capsize=3)
-    for place, value, high in zip(places, values, highs, strict=True):
+    for place, (value, high) in enumerate(zip(values, highs, strict=True)):
         axes.text(high + 0.012 * end, place, f"{value:.3f}", va="center", fontsize=11.5)
     axes.set_yticks(places, [short(name, 24) for name in names])
     axes.tick_params(axis="y", length=0)
@@ -206,7 +207,7 @@ def contact_sheet(
     letters = int(width / (0.62 * CAPTION_SIZE * DOTS_AN_INCH / 72))
     for number, (caption, (top, left)) in enumerate(zip(captions, corners, strict=True)):
         text = "\n".join(short(line, letters) for line in caption.split("\n"))
-        look = {"fontsize": CAPTION_SIZE, "color": INK if colours is None else colours[number]}
+        look: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": INK if colours is None else colours[number]}
         figure.text(left, len(page) - top - height - 0.2 * LINE, text, va="top", transform=None, **look)
     return figure
 
@@ -216,14 +217,16 @@ def tile_side(columns: int) -> int:
     return int((WIDTH * DOTS_AN_INCH - GAP) / columns) - GAP
 
 
-def _figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequence[float]) -> tuple[Figure, Axes]:
+def _figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequence[float]) -> tuple[Figure, Any]:
+    """A figure and its axes, an array of them for several rows."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.subplots(rows, sharex=sharex, **ratios)
+    axes: Any = figure.subplots(rows, sharex=sharex, **ratios)  # type: ignore[call-overload]  # ratios of the rows
+    return figure, axes
 
 
 def _name_classes(axes: Axes, names: Sequence[str], side: str) -> None:
     """Name every class along an axis or, of many, every n-th."""
-    places = np.arange(0, len(names), -(-len(names) // MOST_NAMED))
+    places = range(0, len(names), -(-len(names) // MOST_NAMED))
     labels = [short(names[place], 14) for place in places]
     turned = side == "x" and (max(map(len, labels)) + 1) * len(labels) > MOST_LETTERS
     axis = axes.xaxis if side == "x" else axes.yaxis

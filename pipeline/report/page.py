@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -64,7 +65,7 @@ def measure(value: float | None, digits: int = 3) -> str:
 
 def compared(context: ReportContext, figure_folder: FigureFolder) -> dict:
     """The rows of the table of models, the blend first, and their bars."""
-    rows = [{"name": BLEND, "score": context.blend.score, "run": None, "record": None}]
+    rows: list[dict[str, Any]] = [{"name": BLEND, "score": context.blend.score, "run": None, "record": None}]
     rows += [
         {"name": run.name, "score": context.scores[run.name], "run": run, "record": context.records[run.name]}
         for run in context.ranked
@@ -119,7 +120,7 @@ def _roc(
         shown = measured[np.argsort(evaluation.auc[measured], kind="stable")][:WORST_CURVES]
     legends = [f"{figures.short(context.drawn_names[label], 24)}: {evaluation.auc[label]:.3f}" for label in shown]
     legends = [f"mean of all classes: AUC {np.nanmean(evaluation.auc):.3f}", *legends]
-    curves = [evaluation.macro_roc(), *(evaluation.roc(label) for label in shown)]
+    curves = [evaluation.macro_roc(), *(evaluation.roc(label) for label in shown.tolist())]
     which = "every class" if len(shown) == evaluation.classes else f"the {len(shown)} classes of lowest AUC"
     figure = figures.roc(legends, curves, f"One-versus-rest ROC: {name}")
     alt = f"One-versus-rest ROC curves of {name}: the mean of all classes, and {which}; {'; '.join(legends)}"

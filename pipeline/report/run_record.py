@@ -1,6 +1,7 @@
 """What a run's folder tells beside its score: the recipe's words, the course of a training, a grid's table."""
 
 import json
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Grid:
     @property
     def best(self) -> int:
         """The row number of the best score, the first of equals."""
-        return max(range(len(self.rows)), key=lambda number: self.metric.rank(self.rows[number][SCORE]))
+        return max(range(len(self.rows)), key=lambda number: self.metric.rank(float(self.rows[number][SCORE])))
 
     @property
     def axis(self) -> str | None:
@@ -55,7 +56,7 @@ class Grid:
         curves: dict[str, list[tuple[float, float]]] = {}
         for row in self.rows:
             combination = ", ".join(str(row[name]) for name in others if name in row)
-            curves.setdefault(combination, []).append((row[axis], row[SCORE]))
+            curves.setdefault(combination, []).append((float(row[axis]), float(row[SCORE])))
         return {combination: sorted(points) for combination, points in curves.items()}
 
 
@@ -98,7 +99,7 @@ def read_history(path: Path) -> dict[str, np.ndarray] | None:
     if not path.is_file():
         return None
     table = _table(path)
-    return {name: table[name].to_numpy(np.float64) for name in table} if len(table) else None
+    return {str(name): table[name].to_numpy(np.float64) for name in table} if len(table) else None
 
 
 def read_grid(folder: FoldFolder) -> list[dict[str, Value]]:
@@ -108,8 +109,8 @@ def read_grid(folder: FoldFolder) -> list[dict[str, Value]]:
     return _saved_facts(folder.weights).get("grid_scores", [])
 
 
-def _point(row: dict[str, str]) -> dict[str, Value]:
-    settings = {name: _value(text) for name, text in row.items() if name not in ("validation_score", "kept")}
+def _point(row: dict[Hashable, str]) -> dict[str, Value]:
+    settings = {str(name): _value(text) for name, text in row.items() if name not in ("validation_score", "kept")}
     return settings | {SCORE: float(row["validation_score"])}
 
 

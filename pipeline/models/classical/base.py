@@ -48,6 +48,11 @@ class Classifier(ABC):
     """
 
     _metric: Metric = ACCURACY
+    grey: bool
+    mean: np.ndarray
+    std: np.ndarray
+    seen: np.ndarray
+    temperature: float
     grid_scores: list[dict]
     tier: Tier | None = None
     trained: tuple[Segment, ...] = ()

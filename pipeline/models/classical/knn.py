@@ -45,7 +45,7 @@ class NearestNeighbours(Classifier):
     metric, k: the best of them, of equals the first.
     """
 
-    _searched: tuple[Images | None, np.ndarray | None] = None, None
+    _searched: tuple[Images, np.ndarray] | None = None  # the validation images, and what their neighbours are
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class NearestNeighbours(Classifier):
 
     def cost(self, train_images: int, validation_images: int, values: int) -> float:
         """As for every classifier. Manhattan distances of bytes are quick, those of floats are not."""
-        beforehand = 900 * train_images * values
+        beforehand = 900.0 * train_images * values
         if self._memory_needed(train_images, values) > self._memory:
             beforehand += components_cost(train_images + validation_images, values, self._memory)
             values = COMPONENTS
@@ -92,8 +92,9 @@ class NearestNeighbours(Classifier):
         return beforehand + validation_images * sum(a_search)
 
     def _scores(self, images: Images) -> np.ndarray:
-        searched, nearest = self._searched
-        if images is not searched:
+        if self._searched is not None and images is self._searched[0]:
+            nearest = self._searched[1]
+        else:
             nearest = self._nearest_labels(images, self.metric)
         *_, votes = self._votes(nearest[:, : self.k])
         return self._log_shares(votes, self.k)

@@ -53,6 +53,15 @@ class SupportVectorMachine(Classifier):
     chosen: the point that was kept.
     """
 
+    chosen: dict
+    components: np.ndarray | None
+    support: np.ndarray  # of an exact machine
+    coefficients: np.ndarray
+    counts: np.ndarray
+    landmarks: np.ndarray  # of an approximate machine
+    weights: np.ndarray
+    intercepts: np.ndarray
+
     def __init__(self, classes: int, grid: Sequence[dict], seed: int = 0, memory: float | None = None):
         super().__init__(classes)
         self.grid = [dict(point) for point in grid]
@@ -156,7 +165,7 @@ class SupportVectorMachine(Classifier):
     ) -> list[FittedPoint]:
         """Train every point on the images at ``rows``."""
         flat = self._flat(images, rows)
-        self.gamma = 1 / max(1, np.count_nonzero(np.ptp(flat, axis=0)))
+        self.gamma = 1 / max(1, int(np.count_nonzero(np.ptp(flat, axis=0))))
         train, validation = self._products(flat, validation_images)
         trials = []
         with tqdm(total=len(self.grid), desc="svm grid", unit="machine", leave=False) as bar:
