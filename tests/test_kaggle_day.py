@@ -1,41 +1,39 @@
 """A competitor's day, each command as it is typed, with the real client and a server on this machine alone."""
 
 import csv
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from competition.stand_in.server import StandIn
-from tests.commands import script
+from tests.commands import run
 from tests.stand_in import client_environment, hosted, kaggle
 
 QUICK = ("--models", "dhc-gaussian-nb", "sprint", "--epochs", "1")
 
 
 class Day:
-    """Commands typed one after the other in one folder."""
+    """Commands typed one after the other, the client's in processes of their own."""
 
-    def __init__(self, server: StandIn, folder: Path) -> None:
-        self.server, self.folder = server, folder
-        self.environment = client_environment(server, folder / "home")
+    def __init__(self, server: StandIn, folder: Path, environment: dict[str, str]) -> None:
+        self.server, self.folder, self.environment = server, folder, environment
 
     def run(self, command: str, *arguments: object, status: int = 0) -> str:
-        place = ("--output", "push/kernel.py") if command == "bundle" else ("--work", self.folder / "work")
-        line = script(command, "--competition", "insects", *arguments, *place)
-        done = subprocess.run(line, env=self.environment, cwd=self.folder, capture_output=True, text=True)
-        assert done.returncode == status, done.stdout + done.stderr
-        return self._seen(done)
+        output = ("--output", self.folder / "push" / "kernel.py")
+        place = output if command == "bundle" else ("--work", self.folder / "work")
+        done = run(command, "--competition", "insects", *arguments, *place)
+        assert done.status == status, done.out + done.err
+        return self._seen(done.out + done.err)
 
     def kaggle(self, *arguments: object) -> str:
         done = kaggle(self.environment, *arguments, cwd=self.folder)
         assert done.returncode == 0, done.stdout + done.stderr
-        return self._seen(done)
+        return self._seen(done.stdout + done.stderr)
 
-    def _seen(self, done: subprocess.CompletedProcess[str]) -> str:
-        assert self.server.key not in done.stdout + done.stderr
-        return done.stdout + done.stderr
+    def _seen(self, printed: str) -> str:
+        assert self.server.key not in printed
+        return printed
 
 
 def csv_rows(path: Path) -> list[dict[str, str]]:
@@ -44,10 +42,13 @@ def csv_rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def day(make_competition: Callable[..., Path], tmp_path: Path):
+def day(make_competition: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Day]:
     with StandIn(hosted(make_competition(tmp_path / "hosted" / "insects", size=(8, 8))), tmp_path / "state") as server:
         (tmp_path / "day").mkdir()
-        yield Day(server, tmp_path / "day")
+        environment = client_environment(server, tmp_path / "day" / "home")
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield Day(server, tmp_path / "day", environment)
         assert list(server.refused) == []
 
 
