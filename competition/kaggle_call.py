@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _LISTED = 100  # submissions, the newest first
 
@@ -36,7 +37,7 @@ def outcome(name: str, arguments: dict, announce: Callable[[int], object]) -> di
         return {"error": _described(error)}
 
 
-def _client(announce: Callable[[int], object]):
+def _client(announce: Callable[[int], object]) -> Any:
     """The client, logged in; it announces the size of each download."""
     from kaggle.api.kaggle_api_extended import KaggleApi
 
@@ -44,7 +45,7 @@ def _client(announce: Callable[[int], object]):
     api.authenticate()
     fetch = api.download_file
 
-    def announced(response, *arguments):
+    def announced(response: Any, *arguments: Any) -> Any:
         announce(int(response.headers.get("Content-Length") or 0))
         return fetch(response, *arguments)
 
@@ -63,7 +64,7 @@ def _described(error: Exception) -> dict:
     return {"kind": kind, "says": f"{type(error).__name__}: {error}"}
 
 
-def _reason(response) -> str:
+def _reason(response: Any) -> str:
     """The server's message, else the name of the HTTP status."""
     try:
         return str(response.json()["message"])
@@ -71,15 +72,15 @@ def _reason(response) -> str:
         return response.reason or ""
 
 
-def username(api) -> str:
+def username(api: Any) -> str:
     return api.config_values["username"]
 
 
-def download(api, competition: str, folder: str) -> None:
+def download(api: Any, competition: str, folder: str) -> None:
     api.competition_download_files(competition, folder)
 
 
-def submissions(api, competition: str) -> list[dict]:
+def submissions(api: Any, competition: str) -> list[dict]:
     listed = api.competition_submissions(competition, page_size=_LISTED) or []
     return [
         {
@@ -93,29 +94,29 @@ def submissions(api, competition: str) -> list[dict]:
     ]
 
 
-def limits(api, competition: str) -> dict:
+def limits(api: Any, competition: str) -> dict:
     found = api.competition_get_submission_limits(competition)
     return {"today": found.num_today, "total": found.num_total, "left": found.num_allowed_now}
 
 
-def submit(api, competition: str, file: str, description: str) -> dict:
+def submit(api: Any, competition: str, file: str, description: str) -> dict:
     response = api.competition_submit(file, description, competition, quiet=True)
     arrived = response.message != api.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE
     return {"ref": str(response.ref or ""), "says": response.message or "", "arrived": arrived}
 
 
-def kernel_status(api, kernel: str) -> dict:
+def kernel_status(api: Any, kernel: str) -> dict:
     session = api.kernels_status(kernel)
     return {"status": session.status.name, "reason": session.failure_message or ""}
 
 
-def kernel_log(api, kernel: str) -> str:
+def kernel_log(api: Any, kernel: str) -> str:
     """What the kernel printed; stdout and stderr as one text."""
     parts = json.loads(_output_page(api, kernel, "").log or "[]")
     return "".join(part["data"] for part in parts)
 
 
-def kernel_output(api, kernel: str, names: list[str], folder: str) -> list[str]:
+def kernel_output(api: Any, kernel: str, names: list[str], folder: str) -> list[str]:
     """Download the named files. Returns the names of those that exist."""
     import requests
 
@@ -133,7 +134,7 @@ def kernel_output(api, kernel: str, names: list[str], folder: str) -> list[str]:
     return fetched
 
 
-def _output_page(api, kernel: str, token: str):
+def _output_page(api: Any, kernel: str, token: str) -> Any:
     from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
 
     request = ApiListKernelSessionOutputRequest()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -150,7 +151,7 @@ def _call(
     patience: float = PATIENCE,
     arrived: Callable[[int | None], int] | None = None,
     **arguments: object,
-):
+) -> Any:
     """The answer to one call. subject: what it is about, for errors; patience, arrived: see ``run_driver``."""
     reply = run_driver(name, arguments, patience, arrived or (lambda total: 0))
     if "answer" in reply:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from competition.task import Label, Task
 
@@ -28,6 +29,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def known_labels(self) -> np.ndarray:
+        """The labels. Raises UserError where they are withheld."""
+        if self.labels is None:
+            raise UserError(f"the images of {self.name} have no labels; give a table that has them")
+        return self.labels
 
     def take(self, rows: np.ndarray) -> "Split":
         """The given rows, in the given order."""

@@ -27,7 +27,7 @@ from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
-from pipeline.data.training_data import labelled_images, labels_of
+from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.decisions import class_counts, decide
 from pipeline.kaggle.ledger import Note, sha256_of
@@ -43,7 +43,7 @@ def main(settings: Settings) -> None:
     runs, validated = usable_runs(competition, settings)
     competition = replace(competition, metric=metric_to_use(competition, runs, settings))
     train, validation = train_and_validation(competition, validated)
-    blend = select_blend(validated, validation.ids, labels_of(validation), competition.metric)
+    blend = select_blend(validated, validation.ids, validation.known_labels, competition.metric)
     print(blend.table())
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
@@ -95,7 +95,7 @@ def leave_out(names: list[str], reason: str) -> None:
 def labels_by_id(competition: Competition) -> dict[str, int]:
     """The label of each labelled image; of an id in both tables, val's."""
     split = labelled_images(competition)
-    return dict(zip(split.ids, labels_of(split).tolist(), strict=True))
+    return dict(zip(split.ids, split.known_labels.tolist(), strict=True))
 
 
 def has_labels(predictions: Predictions, labels: dict[str, int]) -> bool:
@@ -133,7 +133,7 @@ def predict_test(
     models = run.models(folder, device)
     title = f"{run.name} on test"
     probabilities = [model.predict_proba(images, settings.test_time_views, title) for model in models]
-    predictions = Predictions(competition.test.ids, sum(probabilities) / np.float32(len(models)))
+    predictions = Predictions(competition.test.ids, sum(probabilities[1:], probabilities[0]) / np.float32(len(models)))
     predictions.save(folder.test)
     return predictions
 
@@ -145,7 +145,7 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
         return predictions
     names = first_few([competition.test.paths[row] for row in unreadable])
     print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent class: {names}")
-    counts = np.bincount(labels_of(competition.train), minlength=len(competition.classes))
+    counts = np.bincount(competition.train.known_labels, minlength=len(competition.classes))
     filled = predictions.probabilities.copy()
     filled[unreadable] = counts / counts.sum()
     return Predictions(predictions.ids, filled)

@@ -6,11 +6,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypedDict
 
 from competition.errors import UserError
 from competition.storage import KAGGLE_INPUT, KAGGLE_WORKING, default_work_folder
@@ -25,6 +25,17 @@ if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log needs no ten progress lines a second
 if os.environ.get("RANK", "0") != "0":
     os.environ["TQDM_DISABLE"] = "1"  # of the processes that torchrun starts, one shows how far they all are
+
+
+class Source(TypedDict):
+    """Where a competition's files are and how they are read, as ``open_competition`` takes it."""
+
+    competition: str | None
+    data: Path | None
+    data_folder: Path
+    image_column: str | None
+    label_column: str | None
+    metric: str | None
 
 
 @dataclass(frozen=True)
@@ -74,8 +85,7 @@ class Settings:
         return data_folder(self.work)
 
     @property
-    def source(self) -> dict[str, str | Path | None]:
-        """Where the competition's files are and how its columns are called, as ``open_competition`` takes it."""
+    def source(self) -> Source:
         return {
             "competition": self.competition,
             "data": self.data,
@@ -118,7 +128,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, allow_abbrev=False)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
-    def parse_args(self, arguments=None, namespace=None):
+    def parse_args(  # type: ignore[override]  # argparse overloads it for the type of the namespace
+        self, arguments: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         known, unknown = self.parse_known_args(arguments, namespace)
         if unknown:
             option = unknown[0].split("=")[0]

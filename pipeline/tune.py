@@ -36,7 +36,7 @@ from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
 from pipeline.tuning.objective import Objective
 from pipeline.tuning.search_space import SearchSpace
-from pipeline.tuning.study import OWN, finished, importances, open_storage, open_study, run_trials
+from pipeline.tuning.study import OWN, finished, importances, open_storage, open_study, run_trials, value_of
 
 TRIALS_SHARE = 0.9  # of the budget; the rest is for what comes before the first trial
 CLOSING_SECONDS = 3.0  # for the table and the recipe after the last one
@@ -85,7 +85,7 @@ def search_space(recipe: AnyRecipe, settings: Settings) -> SearchSpace:
 
 def free_place(settings: Settings) -> Path:
     """Where the tuned recipe goes: into the work folder. Raises UserError where its name is another recipe's."""
-    if not re.fullmatch(NAME, settings.name):
+    if not re.fullmatch(NAME, settings.name or ""):
         raise UserError(f"--name {settings.name}: a recipe's name has letters, digits, dots and dashes; give another")
     if (RECIPES / f"{settings.name}.toml").exists():
         raise UserError(f"--name {settings.name}: a recipe that ships is called so; give another name")
@@ -104,7 +104,7 @@ def has_time(settings: Settings) -> bool:
     """Whether a whole trial fits into what is left of the budget."""
     if settings.budget is None:
         return True
-    return time.monotonic() + trial_seconds(settings) <= BEGUN + settings.budget - CLOSING_SECONDS
+    return time.monotonic() + (trial_seconds(settings) or 0.0) <= BEGUN + settings.budget - CLOSING_SECONDS
 
 
 def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
@@ -159,7 +159,7 @@ def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path
     if OWN in trials[0].user_attrs:
         print(f"no trial did better than the values that {recipe.name} has itself")
     competition, trials_in_all = objective.trainer.competition.name, len(trials) + pruned
-    value = f"{objective.metric.title} {objective.metric.rank(trials[0].value):.4f} on validation"
+    value = f"{objective.metric.title} {objective.metric.rank(value_of(trials[0])):.4f} on validation"
     summary = f"{recipe.name} tuned on {competition}: the best of {trials_in_all} trials, {value}"
     changes = {"name": target.stem, "summary": summary, "reported": None}
     write_recipe(objective.space.recipe_with(trials[0].params).model_copy(update=changes), target, REMARK)
@@ -171,8 +171,8 @@ def trials_table(trials: list[FrozenTrial], importance: dict[str, float], object
     metric = objective.metric  # a trial's value is a rank, and ranking that again gives the metric's value back
     header = ["", *(f"trial {trial.number}{' (own)' * (OWN in trial.user_attrs)}" for trial in trials), "importance"]
     rows = [
-        [metric.title, *(f"{metric.rank(trial.value):.4f}" for trial in trials), ""],
-        ["seconds", *(f"{trial.duration.total_seconds():.0f}" for trial in trials), ""],
+        [metric.title, *(f"{metric.rank(value_of(trial)):.4f}" for trial in trials), ""],
+        ["seconds", *(f"{trial.duration.total_seconds() if trial.duration else 0:.0f}" for trial in trials), ""],
     ]
     for place in objective.space.distributions:
         rows.append([place, *(shown(trial.params[place]) for trial in trials), shown(importance.get(place, ""))])

@@ -36,7 +36,8 @@ def shift(fraction: float) -> Augmentation:
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         _, height, width, _ = images.shape
         reach = _pixels(fraction, images)
-        padded, shifted = _mirrored_in(images, reach), deepcopy(images)
+        padded: Any = _mirrored_in(images, reach)
+        shifted: Any = deepcopy(images)
         for row, (down, right) in enumerate(rng.integers(0, 2 * reach + 1, size=(len(images), 2))):
             shifted[row] = padded[row, down : down + height, right : right + width]
         return shifted
@@ -65,7 +66,8 @@ def cutout(fraction: float) -> Augmentation:
 
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         _, height, width, _ = images.shape
-        side, cut = _pixels(fraction, images), deepcopy(images)
+        side = _pixels(fraction, images)
+        cut: Any = deepcopy(images)
         corners = rng.integers(0, (height, width), size=(len(images), 2)) - side // 2
         for image, (top, left) in zip(cut, corners.tolist(), strict=True):
             image[max(0, top) : top + side, max(0, left) : left + side] = GREY
@@ -80,7 +82,7 @@ def symmetric(symmetries: Symmetries) -> Augmentation:
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         kinds = views(symmetries, square=images.shape[1] == images.shape[2])
         chosen = rng.integers(0, len(kinds), size=len(images))
-        turned = deepcopy(images)
+        turned: Any = deepcopy(images)
         for number, view in enumerate(kinds[1:], start=1):  # the first is the image itself
             turned[chosen == number] = view(images[chosen == number])
         return turned
@@ -93,9 +95,10 @@ def views(symmetries: Symmetries, square: bool) -> list[View]:
 
     Transposes are left out where images are not square.
     """
-    flips = {"none": [()], "mirror": [(), (2,)], "all": [(), (2,), (1,), (1, 2)]}[symmetries]
+    flips: dict[Symmetries, list[tuple[int, ...]]]
+    flips = {"none": [()], "mirror": [(), (2,)], "all": [(), (2,), (1,), (1, 2)]}
     turns = (False, True) if symmetries == "all" and square else (False,)
-    return [_view(axes, turn) for turn in turns for axes in flips]
+    return [_view(axes, turn) for turn in turns for axes in flips[symmetries]]
 
 
 def shifted_views(symmetries: Symmetries, square: bool) -> list[View]:

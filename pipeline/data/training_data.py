@@ -30,7 +30,7 @@ class TrainingData:
     @property
     def labels(self) -> np.ndarray:
         """int64 ``[N]``, of the rows."""
-        return labels_of(self.split)
+        return self.split.known_labels
 
     @property
     def validated(self) -> np.ndarray:
@@ -38,17 +38,10 @@ class TrainingData:
         return np.concatenate([validation for _, validation in self.splits])
 
 
-def labels_of(split: Split) -> np.ndarray:
-    """int64 ``[N]``. Raises UserError where they are withheld."""
-    if split.labels is None:
-        raise UserError(f"the images of {split.name} have no labels; give a table that has them")
-    return split.labels
-
-
 def labelled_images(competition: Competition) -> Split:
     """The rows of train, then those of val."""
     train, val = competition.train, competition.val
-    labels = np.append(labels_of(train), labels_of(val))
+    labels = np.append(train.known_labels, val.known_labels)
     return Split("labelled", train.ids + val.ids, train.paths + val.paths, labels)
 
 
@@ -83,8 +76,8 @@ def _splits(split: Split, trained: int, settings: Settings) -> list[tuple[np.nda
     if settings.folds is not None:
         if len(set(split.ids)) < len(split):
             raise UserError("--folds joins train and val, and they share ids; rename the images of one of them")
-        return stratified_folds(labels_of(split), settings.folds, SPLIT_SEED)
+        return stratified_folds(split.known_labels, settings.folds, SPLIT_SEED)
     if trained < len(split):
         rows = np.arange(len(split))
         return [(rows[:trained], rows[trained:])]
-    return [stratified_holdout(labels_of(split), HELD_OUT, SPLIT_SEED)]
+    return [stratified_holdout(split.known_labels, HELD_OUT, SPLIT_SEED)]

@@ -27,7 +27,7 @@ def class_counts(competition: Competition, predictions: Predictions) -> str:
     classes = len(competition.classes)
     counts = np.bincount(_predicted_labels(competition, predictions), minlength=classes)
     shares = counts / max(counts.sum(), 1)
-    train_shares = np.bincount(competition.train.labels, minlength=classes) / max(len(competition.train), 1)
+    train_shares = np.bincount(competition.train.known_labels, minlength=classes) / max(len(competition.train), 1)
     rows = [
         (str(competition.classes[c]), f"{counts[c]:,}", f"{shares[c]:.2%}", f"{train_shares[c]:.2%}")
         for c in np.argsort(-counts, kind="stable")

@@ -50,7 +50,7 @@ class ReportContext:
 
     def _score(self, name: str, run: Run) -> Score:
         predictions = self.validated[name].aligned_to(self.validation.ids)
-        return score_by(self.metric, run.score, predictions.probabilities, self.validation.labels)
+        return score_by(self.metric, run.score, predictions.probabilities, self.validation.known_labels)
 
     @property
     def metric(self) -> Metric:
@@ -65,7 +65,9 @@ class ReportContext:
         """Of the blend, then of every model, the best first."""
         members = {name: each.aligned_to(self.validation.ids) for name, each in self.validated.items()}
         predictions = {BLEND: self.blend.apply(members)} | {run.name: members[run.name] for run in self.ranked}
-        return {name: Evaluation(each.probabilities, self.validation.labels) for name, each in predictions.items()}
+        return {
+            name: Evaluation(each.probabilities, self.validation.known_labels) for name, each in predictions.items()
+        }
 
     @cached_property
     def records(self) -> dict[str, RunRecord]:

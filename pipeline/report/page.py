@@ -203,8 +203,8 @@ def explored(context: ReportContext, figure_folder: FigureFolder) -> dict:
 def _class_counts(context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
     classes = len(context.competition.classes)
     labels = {
-        "train": context.train.labels,
-        "validation": context.validation.labels,
+        "train": context.train.known_labels,
+        "validation": context.validation.known_labels,
         "test, as predicted": context.submitted.predicted_labels,
     }
     counts = {name: np.bincount(each, minlength=classes) for name, each in labels.items() if len(each)}
@@ -219,7 +219,7 @@ def _images_of_classes(context: ReportContext, figure_folder: FigureFolder) -> E
     names = context.drawn_names
     split = context.train if len(context.train) else context.validation
     across, columns = next(sheet[1:] for sheet in SHEETS if len(names) <= sheet[0])
-    drawn = pictures.drawn_by_class(split.labels, len(names), across)
+    drawn = pictures.drawn_by_class(split.known_labels, len(names), across)
     side = figures.tile_side(columns) // across
     strips = np.stack([pictures.strip([split.paths[row] for row in rows], across, side) for rows in drawn])
     figure = figures.contact_sheet(strips, names, f"Random images of each of the {len(names)} classes", columns)

@@ -116,8 +116,14 @@ class Plan:
 
     def applied_to(self, settings: Settings) -> Settings:
         """The settings with all that the plan fixes."""
-        fixed = {"seed": self.seed, "limit": self.limit, "folds": self.folds, "size": self.size}
-        return replace(settings, metric=settings.metric or self.metric, **fixed)
+        return replace(
+            settings,
+            metric=settings.metric or self.metric,
+            seed=self.seed,
+            limit=self.limit,
+            folds=self.folds,
+            size=self.size,
+        )
 
     def with_model(self, model: ModelPlan) -> "Plan":
         """The plan with what became of one model written into it."""

@@ -5,7 +5,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -129,7 +129,7 @@ class Lite0Features(Features):
 
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:
         precision = str(product_precision(device)).removeprefix("torch.")
-        name = f"lite0-{hashlib.sha256(self.values).hexdigest()[:16]}-pooled-{LITE0_SIZE}-{precision}"
+        name = f"lite0-{hashlib.sha256(self.values.tobytes()).hexdigest()[:16]}-pooled-{LITE0_SIZE}-{precision}"
         return computed_once(
             images, name, lambda whole: lite0_features(self._network(), whole, device, "features of lite0")
         )
@@ -168,7 +168,7 @@ def _pieces(found: np.ndarray) -> Iterator[np.ndarray]:
 FEATURES: dict[str, type[Features]] = {"descriptors": SelectedDescriptors, "lite0": Lite0Features}
 
 
-def build_features(name: str, **arguments) -> Features:
+def build_features(name: str, **arguments: Any) -> Features:
     """Raises UserError for a name or an argument that is not there."""
     if name not in FEATURES:
         raise UserError(f"no features are called {name!r}; there are {', '.join(FEATURES)}")

@@ -52,7 +52,7 @@ def pixel_sums(pieces: Iterator[np.ndarray], values: int) -> tuple[np.ndarray, n
     return total, squares
 
 
-def mean_and_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray | int):
+def mean_and_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and (biased) variance from exact sums, float64.
 
     The numerator is an exact integer below 9e18 up to ten million images, so that the variance of a constant

@@ -5,6 +5,8 @@ slow as in float32 (2.14, AVX-512 BF16); all other layers, and prediction, are t
 too, it takes up to four times as long for filters of 5 pixels as ``gradient_of_filters``.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,14 +34,14 @@ class _WideFilters(torch.autograd.Function):
     """A depthwise convolution, undilated, its images padded with zeros."""
 
     @staticmethod
-    def forward(ctx, images: Tensor, filters: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    def forward(ctx: Any, images: Tensor, filters: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(images, filters)
         ctx.stride, ctx.padding = stride, padding
         return F.conv2d(images, filters, None, stride, padding, groups=len(filters))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (images, filters), groups = ctx.saved_tensors, gradient.shape[1]
         of_images = of_filters = None
         if ctx.needs_input_grad[0]:

@@ -6,6 +6,7 @@ Each network's last child is its head, the dense layers; all before it is its tr
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,7 +28,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 NETWORKS |= {name: partial(from_torchvision, name) for name in TORCHVISION}
 
 
-def build_network(name: str, classes: int, shape: tuple[int, int], channels: int = 3, **arguments) -> nn.Module:
+def build_network(name: str, classes: int, shape: tuple[int, int], channels: int = 3, **arguments: Any) -> nn.Module:
     """The network of that name for ``classes`` classes and images ``[N, channels, *shape]``, shape (height, width).
 
     Raises UserError for a name or an argument that is not there, and for images that are too small.

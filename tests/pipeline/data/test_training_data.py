@@ -6,7 +6,7 @@ import pytest
 from competition.errors import UserError
 from competition.sources import open_competition
 from competition.spec import Split
-from pipeline.data.training_data import labelled_images, labels_of, open_training_data
+from pipeline.data.training_data import labelled_images, open_training_data
 from pipeline.settings import train_settings
 
 
@@ -54,4 +54,4 @@ def test_the_labelled_images_are_train_then_val(opened):
 
 def test_labels_that_are_withheld_are_an_error():
     with pytest.raises(UserError, match="the images of test have no labels"):
-        labels_of(Split("test", (), ()))
+        _ = Split("test", (), ()).known_labels
