@@ -179,5 +179,5 @@ def trials_table(trials: list[FrozenTrial], importance: dict[str, float], object
     return text_table(header, rows)
 
 
-def shown(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+def shown(value: float | str | None) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)

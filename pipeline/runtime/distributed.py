@@ -77,7 +77,7 @@ def distributed_main(main: Callable[[Given], None]) -> Callable[[Given], None]:
     return on_this_rank
 
 
-def _join() -> "dist.Store":
+def _join() -> dist.Store:  # type: ignore[name-defined]  # torch exports it only when built with it
     """Meet the other ranks. Returns what all of them can write notes in."""
     store, rank, size = next(rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -98,7 +98,7 @@ def _take_cores() -> int:
     return torch.get_num_threads()
 
 
-def _is_first_to_fail(store: "dist.Store") -> bool:
+def _is_first_to_fail(store: dist.Store) -> bool:  # type: ignore[name-defined]
     """False where this failure may follow from that of another rank, which has said why."""
     try:
         return store.add("failures", 1) == 1

@@ -17,7 +17,8 @@ from competition.errors import UserError
 from pipeline.models.recipe import AnyRecipe
 
 Value = float | int | str
-Rule = Callable[[Sequence[Any]], BaseDistribution]  # the recipe's own values, several of a grid, to what is tried
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+Rule = Callable[[Sequence[Any]], Distribution]  # the recipe's own values, several of a grid, to what is tried
 
 
 def rate(own: Sequence[float]) -> Distribution:
