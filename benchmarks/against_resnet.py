@@ -49,7 +49,7 @@ from competition.spec import Split
 from pipeline.commands import run_main
 from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.settings import Parser, existing, positive, train_settings
-from pipeline.training.runs import read_run
+from pipeline.training.runs import RunFolder, options_of, run_name
 
 BATCH = 64
 WORKERS = 2
@@ -73,7 +73,8 @@ def main(arguments: list[str]) -> None:
         command = train_arguments(options, work)
         settings = train_settings(command)
         competition = open_competition(**settings.source)
-        sprint = run_sprint(command, settings.runs_folder(competition.name) / "sprint")
+        runs = settings.runs_folder(competition.name)
+        sprint = run_sprint(command, RunFolder(runs / run_name("sprint", options_of(settings))))
         check_reached(sprint, options.target)
         training_data = open_training_data(competition, settings)
         evaluations = train_resnet(training_data, len(competition.classes), options.every, options.precision)
@@ -98,7 +99,7 @@ def train_arguments(options: Namespace, work: str) -> list[str]:
     return [*competition_arguments(options), *chosen]
 
 
-def run_sprint(command: list[str], folder: Path) -> Evaluation:
+def run_sprint(command: list[str], folder: RunFolder) -> Evaluation:
     """Run train.py and print what it adds to ``history.csv`` in ``folder``. Returns seconds and accuracy at its end.
 
     Raises UserError where it trained nothing.
@@ -108,11 +109,11 @@ def run_sprint(command: list[str], folder: Path) -> Evaluation:
     while process.returncode is None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(POLL_SECONDS)
-        seconds, accuracies = time.monotonic() - begun, validation_accuracies(folder / "history.csv")
+        seconds, accuracies = time.monotonic() - begun, validation_accuracies(folder.fold(".").history)
         for accuracy in accuracies[shown:]:
             print(f"sprint     {Evaluation(seconds, accuracy)}", flush=True)
         shown = len(accuracies)
-    run = read_run(folder)
+    run = folder.finished()
     if process.returncode or run is None:
         raise UserError("pipeline/train.py trained no sprint; fix what it reports above")
     print(f"sprint     {Evaluation(seconds, run.score.accuracy)}, the whole run", flush=True)

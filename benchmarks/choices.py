@@ -86,9 +86,11 @@ def trained(
     variant: Variant, competition: Competition, training_data: TrainingData, options: Namespace, seed: int
 ) -> float:
     """The validation accuracy that the variant ends with."""
-    (train, validation), labels = training_data.splits[0], training_data.split.labels
+    (train, validation), labels = training_data.splits[0], training_data.labels
     seen, truth = training_data.images.subset(validation), labels[validation]
-    plan = NetworkPlan(deadline=time.monotonic() + options.seconds, tier=Tier(size=1.0, width=options.width))
+    plan = NetworkPlan(
+        deadline=time.monotonic() + options.seconds, predictions_after=1, tier=Tier(size=1.0, width=options.width)
+    )
     with tempfile.TemporaryDirectory() as folder:
         model = Altered(recipe_of(variant), len(competition.classes), Path(folder), competition.symmetries, plan, seed)
         model.alter = variant.network

@@ -27,8 +27,8 @@ from torchvision.transforms.functional import normalize
 from benchmarks.measuring import draw_images, timed
 from competition.spec import Symmetries
 from pipeline.data.augment import View, resized, views
-from pipeline.models.fast.inference import predict
 from pipeline.models.fast.normalisation import Normalisation
+from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.registry import build_network
 from pipeline.models.recipe import RECIPES, load_recipe
 from pipeline.runtime.devices import choose_device, mixed_precision
@@ -38,7 +38,7 @@ Timed = tuple[np.ndarray, float]  # answers and seconds
 CLASSES = 10
 PLAIN_BATCH = 512
 SAMPLE = 64  # images that set the norms
-MEAN, DEVIATION = (120.0,) * 3, (60.0,) * 3
+MEAN, STD = (120.0,) * 3, (60.0,) * 3
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ def main() -> None:
 def compare(case: Case, rounds: int, device: torch.device) -> None:
     """One line: our images a second, then each plain pass's, the ratio, and how far its probabilities are off."""
     images, _ = draw_images(case.images, case.size, CLASSES, seed=0)
-    network, full = network_of(case, images)
+    network, input_size = network_of(case, images)
     kinds = views(case.symmetries, square=True)
-    normalise = Normalisation(MEAN, DEVIATION)
+    predictor = Predictor(network, Normalisation(MEAN, STD), input_size, device)
     tuned = deepcopy(network).to(memory_format=torch.channels_last)
     float32 = torch.autocast(device.type, enabled=False)
     sides: dict[str, Callable[[], np.ndarray]] = {
-        "ours": lambda: predict(network, images, normalise, full, device, kinds),
-        "plain in float32": lambda: plain_forward_pass(network, images, full, kinds, float32),
-        "plain, tuned": lambda: plain_forward_pass(tuned, images, full, kinds, mixed_precision(device)),
+        "ours": lambda: predictor.predict_proba(images, kinds),
+        "plain in float32": lambda: plain_forward_pass(network, images, input_size, kinds, float32),
+        "plain, tuned": lambda: plain_forward_pass(tuned, images, input_size, kinds, mixed_precision(device)),
     }
     taken = [{side: timed(work) for side, work in sides.items()} for _ in range(rounds)]
     columns = [f"{case.recipe:17} {case.size} pixels, {len(kinds)} views", speed_of("ours", taken, case.images)]
@@ -103,26 +103,26 @@ def against(side: str, taken: list[dict[str, Timed]]) -> str:
 def network_of(case: Case, images: np.ndarray) -> tuple[nn.Module, tuple[int, int]]:
     """The case's network, its norms set by some of the images, and the (height, width) that it takes."""
     recipe = load_recipe(RECIPES / f"{case.recipe}.toml")
-    full = (recipe.input_size or case.size,) * 2
+    input_size = (recipe.input_size or case.size,) * 2
     arguments = recipe.network.arguments | ({"width": case.width} if case.width else {})
     torch.manual_seed(0)
-    network = build_network(recipe.network.name, CLASSES, full, **arguments)
+    network = build_network(recipe.network.name, CLASSES, input_size, **arguments)
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.momentum = 1.0
     with torch.no_grad():
-        network(pixels_of(resized(images[:SAMPLE], *full)))
-    return network, full
+        network(pixels_of(resized(images[:SAMPLE], *input_size)))
+    return network, input_size
 
 
 @torch.inference_mode()
 def plain_forward_pass(
-    network: nn.Module, images: np.ndarray, full: tuple[int, int], kinds: list[View], precision: torch.autocast
+    network: nn.Module, images: np.ndarray, input_size: tuple[int, int], kinds: list[View], precision: torch.autocast
 ) -> np.ndarray:
     network.eval()
     rows = []
     for start in range(0, len(images), PLAIN_BATCH):
-        batch = resized(images[start : start + PLAIN_BATCH], *full)
+        batch = resized(images[start : start + PLAIN_BATCH], *input_size)
         answers = []
         for view in kinds:
             with precision:
@@ -133,7 +133,7 @@ def plain_forward_pass(
 
 def pixels_of(images: np.ndarray) -> Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    return normalize(pixels, MEAN, DEVIATION)
+    return normalize(pixels, MEAN, STD)
 
 
 if __name__ == "__main__":

@@ -225,13 +225,13 @@ def tables(axis: str, sizes: Sequence[Size], costs: dict[Size, dict[str, Cost | 
     """Seconds and megabytes of all measures as one field of the sizes grows."""
     values = [getattr(size, axis) for size in sizes]
     units = [value ** DIMENSIONS[axis] for value in values]
-    atomic_write = []
+    written = []
     for kind, layout in (("seconds", "{:.2f}"), ("megabytes", "{:.0f}")):
         header = (f"{kind} by {axis}", *(f"{value:,}" for value in values), "exponent")
         by_name = {name: [getattr(costs[size][name], kind, None) for size in sizes] for name in MEASURES}
         rows = [(name, *cells(units, numbers, layout)) for name, numbers in by_name.items()]
-        atomic_write.append(text_table(header, rows))
-    return "\n\n".join(atomic_write)
+        written.append(text_table(header, rows))
+    return "\n\n".join(written)
 
 
 def cells(units: Sequence[int], numbers: Sequence[float | None], layout: str) -> list[str]:

@@ -22,10 +22,13 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.data.augment import chain, shift, symmetric
+from pipeline.models.fast.normalisation import Normalisation
+from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.registry import build_network
+from pipeline.models.neural.batches import LabelledImages
 from pipeline.models.neural.optimisers import build_optimisers
-from pipeline.models.neural.time_budget import Epoch
-from pipeline.models.neural.training import LabelledImages, Normalisation, Training
+from pipeline.models.neural.time_budget import Segment
+from pipeline.models.neural.training import Training
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
 from pipeline.runtime.devices import choose_device, mixed_precision
 
@@ -65,15 +68,14 @@ def network(recipe: NeuralRecipe, shape: tuple[int, int]) -> torch.nn.Module:
 
 
 def loop_speed(recipe: NeuralRecipe, images: LabelledImages, batches: int, device: torch.device) -> float:
-    """Images a second of one epoch, as history.csv says it."""
+    """Images a second of one segment, as history.csv says it."""
     shape = images.images.shape[1:3]
     with tempfile.TemporaryDirectory() as folder:
         augment = chain([shift(0.0625), symmetric("mirror")])
-        training = Training(
-            network(recipe, shape), recipe, NORMALISATION, augment, shape, device, seed=0, folder=Path(folder)
-        )
-        training.run(images, images.take(np.arange(8)), [Epoch(max(shape), batches, 0.0, 0.5)], "loop")
-        return training.history[0].images_per_second
+        predictor = Predictor(network(recipe, shape), NORMALISATION, shape, device)
+        training = Training(predictor, recipe, augment, seed=0, folder=Path(folder))
+        training.run(images, images.take(np.arange(8)), [Segment(max(shape), batches, 0.0, 0.5)], "loop")
+        return training.history.records[0].images_per_second
 
 
 def bare_speed(recipe: NeuralRecipe, images: LabelledImages, device: torch.device) -> float:

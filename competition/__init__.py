@@ -1,1 +1,1 @@
-"""What is asked: tables, images, classes, where the data comes from, what is wrong with it."""
+"""What is asked: a competition's files, tables, images, metric and scores, and where they come from."""

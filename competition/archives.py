@@ -1,4 +1,4 @@
-"""ZIP archives as competitions are downloaded in: checked member by member, unpacked once."""
+"""The ZIP archives of competitions: every member is checked, and each archive is unpacked once."""
 
 import json
 import shutil
@@ -14,14 +14,14 @@ from competition.images_on_disk import leaves_folder
 from competition.storage import build_folder
 from competition.wording import counted, fault_in, listed, printable
 
-_STAMP = ".unpacked.json"  # inside the folder, so that one renaming puts both in place
+_STAMP = ".unpacked.json"  # inside the folder, so that one rename puts both in place
 
 
 def unpacked(archive: Path, folder: Path, check: Callable[[Path], object]) -> Path:
-    """The folder with the archive's content; unpacked unless it is there and from this very archive.
+    """Unpack an archive into ``folder``, unless the folder already comes from this archive, and return the folder.
 
-    ZIPs inside it are unpacked too. ``check`` is given the unpacked folder before it is put in place and
-    may raise. Raises UserError for an archive that is broken or locked, or has a member that would leave
+    ZIPs inside it are unpacked too. ``check`` is called with the unpacked folder before it is put in place, and
+    may raise. Raises UserError if the archive is broken or locked, or has a member that would be written outside
     the folder.
     """
     status = archive.stat()
@@ -37,9 +37,9 @@ def unpacked(archive: Path, folder: Path, check: Callable[[Path], object]) -> Pa
     try:
         return build_folder(folder, fill, lambda there: _stamp_of(there) == stamp)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise fault_in(archive, f"not a whole ZIP ({printable(error)})", "download it again") from error
+        raise fault_in(archive, f"not a complete ZIP ({printable(error)})", "download it again") from error
     except OSError as error:
-        remedy = f"see that there is room and that {printable(folder.parent)} may be written"
+        remedy = f"check that there is free space and that {printable(folder.parent)} is writable"
         raise fault_in(archive, f"cannot be unpacked ({printable(error)})", remedy) from error
 
 
@@ -51,7 +51,7 @@ def _stamp_of(folder: Path) -> dict[str, int] | None:
 
 
 def _unpack_in_place(archive: Path) -> None:
-    """Put ``train_images/`` in place of ``train_images.zip``, and ``train.csv`` of ``train.csv.zip``."""
+    """Replace ``train_images.zip`` by ``train_images/``, or ``train.csv.zip`` by ``train.csv``."""
     place = archive.with_suffix("")
     if place.exists():
         return
@@ -76,15 +76,15 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def _is_needless(member: zipfile.ZipInfo) -> bool:
-    """A folder, or what a Mac adds."""
+    """Whether to skip a member: a folder, or a file that macOS adds."""
     name = member.filename
     return member.is_dir() or name.startswith("__MACOSX/") or name.endswith(".DS_Store")
 
 
 def _refuse_unsafe(archive: Path, members: list[zipfile.ZipInfo]) -> None:
     if unsafe := [name.filename for name in members if leaves_folder(name.filename) or _is_special(name)]:
-        fault = f"{counted(len(unsafe), 'unsafe member')}, a link or a name that leaves the folder"
-        remedy = "nothing was unpacked, get the ZIP from its source"
+        fault = f"{counted(len(unsafe), 'unsafe member')}, a link or a path out of the folder"
+        remedy = "nothing was unpacked, download the ZIP from its source again"
         raise fault_in(archive, f"{fault}: {listed(unsafe)}", remedy)
     if locked := [member.filename for member in members if member.flag_bits & 1]:
         fault = f"{counted(len(locked), 'member')} locked by a password: {listed(locked)}"
@@ -92,12 +92,12 @@ def _refuse_unsafe(archive: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _is_special(member: zipfile.ZipInfo) -> bool:
-    """A link, a device or the like, as Unix tools store them."""
+    """Whether a member is a link, a device or the like, as Unix tools store them."""
     return stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG)
 
 
 def _write_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    # Some Windows tools part folders by a backslash.
+    # Some Windows tools separate folders with a backslash.
     target = folder / member.filename.replace("\\", "/")
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as output, archive.open(member) as content:

@@ -1,16 +1,14 @@
-"""Public data sets, written out in the form of a Kaggle competition.
+"""Public data sets, written as Kaggle competitions.
 
 fashion-mnist: 60,000 / 10,000 grey 28x28, labels 0 to 9 (Xiao et al. 2017).
 cifar10: 50,000 / 10,000 RGB 32x32, labels by name (Krizhevsky 2009).
 eurosat: 27,000 RGB 64x64, labels by name, a stratified 20 % of them as test split (Helber et al. 2019).
 """
 
-import csv
 import gzip
-import io
 import os
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,8 @@ from tqdm import tqdm
 
 from competition.errors import UserError
 from competition.splits import stratified_rows
-from competition.storage import build_folder, write_file
+from competition.storage import build_folder
+from competition.tables import write_table
 from competition.task import Label
 from competition.wording import fault_in, printable
 
@@ -32,7 +31,7 @@ _CHUNK = 250
 
 @dataclass(frozen=True)
 class Pictures:
-    """Labelled images. read: gives image ``i`` as uint8, grey ``[H, W]`` or BGR ``[H, W, 3]``."""
+    """Labelled images. read: returns image ``i`` as uint8, grey ``[H, W]`` or BGR ``[H, W, 3]``."""
 
     labels: Sequence[Label]
     read: Callable[[int], np.ndarray]
@@ -45,7 +44,7 @@ class Pictures:
 def write_dataset(name: str, folder: Path, answers: Path, fetched: Path) -> None:
     """Fill ``folder`` with one of ``DATASETS`` as a competition, and ``answers`` with its test labels.
 
-    fetched: where what torchvision downloads is kept. Raises UserError where it cannot be downloaded.
+    fetched: the folder for torchvision's downloads. Raises UserError if the download fails.
     """
     train, test = DATASETS[name](fetched)
     write_competition(name, train, test, folder, answers)
@@ -54,8 +53,8 @@ def write_dataset(name: str, folder: Path, answers: Path, fetched: Path) -> None
 def write_competition(name: str, train: Pictures, test: Pictures, folder: Path, answers: Path, seed: int = 0) -> None:
     """Write CSVs and PNGs to ``folder``; the test labels (``Image,Class,Usage``) to ``answers``.
 
-    30 % of the test images are Public, the others Private. The images are shuffled and named anew, so that
-    no name or time stamp tells a class.
+    30 % of the test images are Public, the rest Private. The images are shuffled and renamed, so that neither
+    name nor time stamp gives a class away.
     """
     generator = np.random.default_rng(seed)
     train, test = (pictures.take(generator.permutation(len(pictures.labels))) for pictures in (train, test))
@@ -66,16 +65,10 @@ def write_competition(name: str, train: Pictures, test: Pictures, folder: Path, 
     for split, ids, pictures in (("train", train_ids, train), ("test", test_ids, test)):
         _write_images(f"writing {name} ({split})", folder / f"{split}_images", ids, pictures)
     guesses = [min(train.labels)] * len(test_ids)
-    _write_table(folder / "train.csv", "Image,Class", zip(train_ids, train.labels, strict=True))
-    _write_table(folder / "test.csv", "Image", zip(test_ids, strict=True))
-    _write_table(folder / "sample_submission.csv", "Image,Class", zip(test_ids, guesses, strict=True))
-    _write_table(answers, "Image,Class,Usage", zip(test_ids, test.labels, usage, strict=True))
-
-
-def _write_table(path: Path, header: str, rows: Iterable[tuple]) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([header.split(","), *rows])
-    write_file(path, text.getvalue())
+    write_table(folder / "train.csv", {"Image": train_ids, "Class": train.labels})
+    write_table(folder / "test.csv", {"Image": test_ids})
+    write_table(folder / "sample_submission.csv", {"Image": test_ids, "Class": guesses})
+    write_table(answers, {"Image": test_ids, "Class": test.labels, "Usage": usage})
 
 
 def _write_images(title: str, folder: Path, names: Sequence[str], pictures: Pictures) -> None:
@@ -83,7 +76,7 @@ def _write_images(title: str, folder: Path, names: Sequence[str], pictures: Pict
 
     def write(rows: range) -> int:
         for row in rows:
-            (folder / names[row]).write_bytes(cv2.imencode(".png", pictures.read(row))[1])
+            (folder / names[row]).write_bytes(cv2.imencode(".png", pictures.read(row))[1].tobytes())
         return len(rows)
 
     chunks = [range(start, min(start + _CHUNK, len(names))) for start in range(0, len(names), _CHUNK)]
@@ -109,20 +102,20 @@ def _fashion_mnist(fetched: Path) -> tuple[Pictures, Pictures]:
 
 
 def read_idx(folder: Path, part: str) -> Pictures:
-    """One part (``train`` or ``t10k``) of a data set in MNIST's gzipped idx files."""
+    """Read one part (``train`` or ``t10k``) of a data set that is stored in MNIST's gzipped idx files."""
     images, labels = (_idx_array(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     return Pictures(labels.tolist(), images.__getitem__)
 
 
 def _idx_array(path: Path) -> np.ndarray:
-    """An idx file of bytes: a magic number whose last byte counts the axes, each axis' length, the values."""
+    """Read an idx file of bytes: a magic number that ends in the number of axes, their lengths, the values."""
     try:
         content = gzip.decompress(path.read_bytes())
         axes = content[3]
         shape = np.frombuffer(content, ">u4", axes, offset=4)
         return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError) as error:
-        raise fault_in(path, f"not a whole idx file ({printable(error)})", "install it again") from error
+        raise fault_in(path, f"not a complete idx file ({printable(error)})", "install it again") from error
 
 
 def _cifar10(fetched: Path) -> tuple[Pictures, Pictures]:
@@ -144,19 +137,25 @@ def _eurosat(fetched: Path) -> tuple[Pictures, Pictures]:
     images = EuroSAT(_fetch("eurosat", fetched, lambda root: EuroSAT(root, download=True)))
     test_rows = stratified_rows(np.array(images.targets), round(0.2 * len(images)), seed=0)
     train_rows = np.setdiff1d(np.arange(len(images)), test_rows)
-    every = Pictures(
-        [images.classes[target] for target in images.targets], lambda row: cv2.imread(images.samples[row][0])
-    )
+    labels = [images.classes[target] for target in images.targets]
+    every = Pictures(labels, lambda row: _read_image(Path(images.samples[row][0])))
     return every.take(train_rows), every.take(test_rows)
 
 
+def _read_image(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise fault_in(path, "not a readable image", "remove the data set's folder to download it again")
+    return image
+
+
 def _fetch(name: str, fetched: Path, download: Callable[[Path], object]) -> Path:
-    """The folder of torchvision's own files, downloaded whole or not kept."""
+    """The folder of torchvision's files. A download that fails leaves nothing behind."""
     try:
         return build_folder(fetched / name, download)
     except (OSError, RuntimeError) as error:
-        fault = f"the data set {name} could not be fetched ({printable(error)})"
-        raise UserError(f"{fault}; --data FILE takes a copy, a ZIP or folder with train.csv") from error
+        fault = f"the data set {name} could not be downloaded ({printable(error)})"
+        raise UserError(f"{fault}; give a copy of it, a folder or ZIP with train.csv, with --data") from error
 
 
 DATASETS: dict[str, Callable[[Path], tuple[Pictures, Pictures]]] = {

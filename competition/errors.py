@@ -8,7 +8,7 @@ class UserError(Exception):
 
 
 def first_few(names: Iterable[object], most: int = 3) -> str:
-    """The first names and how many follow, e.g. ``a.png, b.png, c.png and 7 more``."""
-    names = [str(name) for name in names]
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    """The first names and the number of the rest, e.g. ``a.png, b.png, c.png and 7 more``."""
+    texts = [str(name) for name in names]
+    shown = ", ".join(texts[:most])
+    return shown if len(texts) <= most else f"{shown} and {len(texts) - most} more"

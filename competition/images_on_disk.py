@@ -1,4 +1,4 @@
-"""Which file belongs to which id: one listing of each folder, then look-ups in memory."""
+"""Finds the image file of each id: every folder is listed once, then ids are looked up in memory."""
 
 import os
 import re
@@ -20,29 +20,29 @@ _LEAVES = re.compile(r"^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)")
 
 
 def leaves_folder(name: str) -> bool:
-    """True of a name that could lie outside the folder: absolute, with a drive letter or a ``..``."""
+    """Whether a name could point outside the folder: an absolute path, a drive letter or ``..``."""
     return _LEAVES.search(name) is not None
 
 
 def names_image(name: str) -> bool:
-    """True of a name with the suffix of an image, in any case."""
+    """Whether a name ends in the suffix of an image, in upper or lower case."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 class _Listing:
-    """The images of one folder, found by name with or without the suffix, whatever the suffix's case."""
+    """The images in one folder, found by name with or without the suffix; the suffix may be in any case."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._names = set(_image_names(folder))
 
     def matches(self, image_id: str) -> Sequence[str]:
-        """The names an id may mean: none, one, or several where it is ambiguous."""
+        """The file names that an id may mean: none, one, or several if it is ambiguous."""
         return (image_id,) if image_id in self._names else self._loose_names.get(image_id, ())
 
     @cached_property
     def _loose_names(self) -> dict[str, list[str]]:
-        """The files by their name without suffix, and with the suffix in lower case."""
+        """File names by their stem, and by their name with the suffix in lower case."""
         names = defaultdict(list)
         for name in sorted(self._names):
             stem, dot, suffix = name.rpartition(".")
@@ -52,7 +52,7 @@ class _Listing:
 
 
 def _image_names(folder: Path, prefix: str = "") -> Iterator[str]:
-    """Names, relative to the folder, of the images in and below it; links to folders are not followed."""
+    """Names of all images in and below the folder, relative to it. Links to folders are not followed."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -69,14 +69,14 @@ class ImagesOnDisk:
         self._listings: dict[Path, _Listing] = {}
 
     def has_all(self, split: str, ids: Sequence[str]) -> bool:
-        """True where every id of a split has a file."""
+        """Whether every id of a split has a file."""
         listing = self._listing_for(split, ids)
         return all(listing.matches(image_id) for image_id in ids)
 
     def paths(self, table: Path, split: str, ids: Sequence[str]) -> tuple[Path, ...]:
         """One file for each id of a table's split (``train``, ``val`` or ``test``).
 
-        Raises UserError for ids that leave the folder, that have no image, or that mean several.
+        Raises UserError for ids that point outside the folder, that have no image, or that match several.
         """
         outside = filter(leaves_folder, ids)
         _refuse(table, outside, "a way out of the competition's folder", "write ids relative to it")
@@ -92,7 +92,7 @@ class ImagesOnDisk:
         return tuple(listing.folder / names[0] for names in found.values())
 
     def _listing_for(self, split: str, ids: Sequence[str]) -> _Listing:
-        """The first folder that holds any of the ids; the first of all where none does."""
+        """The first folder that holds any of the ids, or simply the first folder if none does."""
         places = (self.folder / name for name in _FOLDERS[split])
         listings = [place for place in places if place.is_dir()] + [self.folder]
         holding = (place for place in listings if any(map(self._listing(place).matches, ids)))

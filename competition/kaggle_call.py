@@ -1,8 +1,9 @@
-"""One call of Kaggle's client, in a process of its own: ``kaggle_client.py`` starts it and reads what it prints.
+"""One call of Kaggle's client in a separate process: ``kaggle_client.py`` starts it and reads what it prints.
 
-Importing the client logs in and creates folders, a call may hang for ever, and its command line neither fails
-where it should nor shows a server's reason. Here a call is one JSON line in, ``[name, arguments]``; out come
-JSON lines with ``total`` (bytes to expect), ``answer`` or ``error``: its ``kind``, a status or a word, and ``says``.
+Importing the client logs in and creates folders, a call may hang forever, and its command line neither fails when
+it should nor shows the server's reason. Here a call is one JSON line on stdin, ``[name, arguments]``. The replies are
+JSON lines on stdout: ``total`` (bytes to expect), then ``answer`` or ``error``, with its ``kind`` (an HTTP status or a
+word) and ``says`` (the message).
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _LISTED = 100  # submissions, the newest first
 
@@ -26,24 +28,24 @@ def main() -> None:
 
 
 def outcome(name: str, arguments: dict, announce: Callable[[int], object]) -> dict:
-    """The ``answer`` or ``error`` of one of ``CALLS``. announce: is told the bytes of a download that begins."""
+    """The ``answer`` or ``error`` of one of ``CALLS``. announce: called with the size of a download, in bytes."""
     try:
         return {"answer": CALLS[name](_client(announce), **arguments)}
-    except SystemExit:  # how the client says that it knows nobody to log in as
+    except SystemExit:  # the client exits if it finds no credentials
         return {"error": {"kind": "credentials", "says": ""}}
     except Exception as error:
         return {"error": _described(error)}
 
 
-def _client(announce: Callable[[int], object]):
-    """The client, logged in, that announces a download."""
+def _client(announce: Callable[[int], object]) -> Any:
+    """The client, logged in; it announces the size of each download."""
     from kaggle.api.kaggle_api_extended import KaggleApi
 
     api = KaggleApi()
     api.authenticate()
     fetch = api.download_file
 
-    def announced(response, *arguments):
+    def announced(response: Any, *arguments: Any) -> Any:
         announce(int(response.headers.get("Content-Length") or 0))
         return fetch(response, *arguments)
 
@@ -52,32 +54,33 @@ def _client(announce: Callable[[int], object]):
 
 
 def _described(error: Exception) -> dict:
-    for each in (error, error.__context__):  # of some answers the client makes an error of its own
-        if getattr(each, "response", None) is not None:
-            return {"kind": each.response.status_code, "says": _reason(each.response)}
+    for each in (error, error.__context__):  # the client wraps some HTTP errors in its own
+        response = getattr(each, "response", None)
+        if response is not None:
+            return {"kind": response.status_code, "says": _reason(response)}
     if isinstance(error, OSError) and type(error).__module__.startswith("requests"):
         return {"kind": "connection", "says": type(error).__name__}
     kind = "missing" if isinstance(error, ImportError) else "fault"
     return {"kind": kind, "says": f"{type(error).__name__}: {error}"}
 
 
-def _reason(response) -> str:
-    """What the server said, else the status' own name."""
+def _reason(response: Any) -> str:
+    """The server's message, else the name of the HTTP status."""
     try:
         return str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
         return response.reason or ""
 
 
-def username(api) -> str:
+def username(api: Any) -> str:
     return api.config_values["username"]
 
 
-def download(api, competition: str, folder: str) -> None:
+def download(api: Any, competition: str, folder: str) -> None:
     api.competition_download_files(competition, folder)
 
 
-def submissions(api, competition: str) -> list[dict]:
+def submissions(api: Any, competition: str) -> list[dict]:
     listed = api.competition_submissions(competition, page_size=_LISTED) or []
     return [
         {
@@ -91,33 +94,34 @@ def submissions(api, competition: str) -> list[dict]:
     ]
 
 
-def limits(api, competition: str) -> dict:
+def limits(api: Any, competition: str) -> dict:
     found = api.competition_get_submission_limits(competition)
     return {"today": found.num_today, "total": found.num_total, "left": found.num_allowed_now}
 
 
-def submit(api, competition: str, file: str, description: str) -> dict:
+def submit(api: Any, competition: str, file: str, description: str) -> dict:
     response = api.competition_submit(file, description, competition, quiet=True)
     arrived = response.message != api.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE
     return {"ref": str(response.ref or ""), "says": response.message or "", "arrived": arrived}
 
 
-def kernel_status(api, kernel: str) -> dict:
+def kernel_status(api: Any, kernel: str) -> dict:
     session = api.kernels_status(kernel)
     return {"status": session.status.name, "reason": session.failure_message or ""}
 
 
-def kernel_log(api, kernel: str) -> str:
-    """What the kernel printed, both streams as one text."""
+def kernel_log(api: Any, kernel: str) -> str:
+    """What the kernel printed; stdout and stderr as one text."""
     parts = json.loads(_output_page(api, kernel, "").log or "[]")
     return "".join(part["data"] for part in parts)
 
 
-def kernel_output(api, kernel: str, names: list[str], folder: str) -> list[str]:
-    """Fetch the files of these names. Returns the names that are there."""
+def kernel_output(api: Any, kernel: str, names: list[str], folder: str) -> list[str]:
+    """Download the named files. Returns the names of those that exist."""
     import requests
 
-    token, fetched = "", []
+    token: str | None = ""
+    fetched = []
     while token is not None:
         page = _output_page(api, kernel, token)
         for file in page.files or []:
@@ -130,7 +134,7 @@ def kernel_output(api, kernel: str, names: list[str], folder: str) -> list[str]:
     return fetched
 
 
-def _output_page(api, kernel: str, token: str):
+def _output_page(api: Any, kernel: str, token: str) -> Any:
     from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
 
     request = ApiListKernelSessionOutputRequest()

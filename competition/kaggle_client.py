@@ -1,7 +1,7 @@
-"""Kaggle's server, asked through Kaggle's own client: within a time limit, and what goes wrong said in one line.
+"""Calls Kaggle's server through Kaggle's own client, with a time limit and errors of one line.
 
-Every call is a process of its own (``kaggle_call.py``), killed when it hangs. Its exit status means nothing;
-what it prints is believed only as far as it goes. No credential of the user's gets into an error.
+Every call runs in a process of its own (``kaggle_call.py``), which is killed if it hangs. Its exit status is ignored;
+only a complete reply counts as success. The user's credentials never appear in an error.
 """
 
 import json
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -22,9 +23,9 @@ from competition.errors import UserError
 from competition.wording import printable
 
 DRIVER = Path(__file__).with_name("kaggle_call.py")
-PATIENCE = 60.0  # seconds for an answer
-STALLED = 120.0  # seconds without a new byte of a download; the client itself pauses up to half a minute between tries
-SENDING = 180.0  # seconds for an upload, and one more for every 100 kB
+PATIENCE = 60.0  # seconds to wait for an answer
+STALLED = 120.0  # seconds without a new byte of a download; the client itself pauses up to 30 s between tries
+SENDING = 180.0  # seconds for an upload, plus one for every 100 kB
 LOGIN = "run `kaggle auth login`, or set KAGGLE_API_TOKEN to a token from https://www.kaggle.com/settings/api"
 _SECRETS = re.compile(r"(?i)(authorization\W+(?:basic |bearer )?|\b(?:basic|bearer) +|https?://[^\s?]+\?)\S+")
 
@@ -32,8 +33,8 @@ _SECRETS = re.compile(r"(?i)(authorization\W+(?:basic |bearer )?|\b(?:basic|bear
 class KaggleError(UserError):
     """What went wrong with a call.
 
-    kind: the HTTP status, or ``credentials`` (none are there), ``connection``, ``hang``, ``upload`` (refused),
-        ``missing`` (the client is not installed) or ``fault`` (of the client).
+    kind: the HTTP status, or ``credentials`` (there are none), ``connection``, ``hang``, ``upload`` (it failed),
+        ``missing`` (the client is not installed) or ``fault`` (in the client).
     """
 
     def __init__(self, kind: int | str, message: str) -> None:
@@ -42,7 +43,7 @@ class KaggleError(UserError):
 
     @property
     def is_final(self) -> bool:
-        """True where the server has surely not done what was asked: it refused, or was never asked."""
+        """Whether the server certainly did nothing: it refused the request or never received it."""
         if isinstance(self.kind, int):
             return self.kind < 500
         return self.kind in ("credentials", "missing", "upload")
@@ -50,7 +51,7 @@ class KaggleError(UserError):
 
 @dataclass(frozen=True)
 class Submission:
-    """status: PENDING, COMPLETE or ERROR; public: the score as the server spells it; reason: of an ERROR."""
+    """status: PENDING, COMPLETE or ERROR; public: the score as the server spells it; reason: why it is an ERROR."""
 
     ref: str
     status: str
@@ -61,7 +62,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Limits:
-    """Submissions: sent today, sent ever, and still allowed now. All 0 for who has no team there yet."""
+    """Submissions: sent today, sent ever, and still allowed now. All 0 if the user has no team there yet."""
 
     today: int
     total: int
@@ -69,14 +70,14 @@ class Limits:
 
 
 def username() -> str:
-    """Who the credentials belong to."""
+    """The user name that the credentials belong to."""
     return _call("username", "your account")
 
 
 def download(competition: str, folder: Path) -> Path:
-    """Fetch all files of a competition as ``<folder>/<competition>.zip``, going on where an earlier try ended.
+    """Download all files of a competition as ``<folder>/<competition>.zip``, resuming an interrupted download.
 
-    Raises KaggleError; what had arrived is kept for the next try.
+    Raises KaggleError; what has arrived is kept for the next try.
     """
     parts = folder / ".fetched"
     parts.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ def download(competition: str, folder: Path) -> Path:
 
 
 def submissions(competition: str) -> list[Submission]:
-    """One's own, the newest first."""
+    """The user's own submissions, the newest first."""
     return [Submission(**each) for each in _call("submissions", competition, competition=competition)]
 
 
@@ -106,15 +107,17 @@ def limits(competition: str) -> Limits:
 
 
 def submit(competition: str, file: Path, description: str) -> str:
-    """Send a CSV. Returns the submission's ref. An error that is not ``is_final`` may have come after it arrived."""
+    """Send a CSV. Returns the submission's ref. After an error that is not ``is_final`` it may have arrived."""
     patience = SENDING + file.stat().st_size / 1e5
-    arguments = {"competition": competition, "file": str(file.resolve()), "description": description}
-    answer = _call("submit", competition, patience, **arguments)
+    sent = str(file.resolve())
+    answer = _call("submit", competition, patience, competition=competition, file=sent, description=description)
     if answer["ref"]:
         return answer["ref"]
     says = printable(masked(answer["says"]), most=200)
     if answer["arrived"]:
-        raise KaggleError("fault", f"{competition}: Kaggle took the file without giving it a number ({says})")
+        raise KaggleError(
+            "fault", f"{competition}: Kaggle accepted the file but returned no submission number ({says})"
+        )
     raise KaggleError("upload", f"{competition}: the file did not arrive ({says}); run the same command again")
 
 
@@ -130,13 +133,13 @@ def kernel_log(kernel: str) -> str:
 
 
 def kernel_output(kernel: str, names: list[str], folder: Path) -> list[str]:
-    """Fetch those files of a kernel's output, by their paths there, into a folder. Returns which were there."""
+    """Download the named files of a kernel's output into a folder. Returns the names of those that exist."""
     folder.mkdir(parents=True, exist_ok=True)
     return _call("kernel_output", kernel, SENDING, kernel=kernel, names=names, folder=str(folder.resolve()))
 
 
 def masked(text: str) -> str:
-    """The text without keys, tokens, what follows ``Authorization``, and what signs an address."""
+    """The text with keys, tokens, ``Authorization`` headers and the signatures of URLs masked."""
     for secret in _credentials():
         text = text.replace(secret, "***")
     return _SECRETS.sub(r"\1***", text)
@@ -148,8 +151,8 @@ def _call(
     patience: float = PATIENCE,
     arrived: Callable[[int | None], int] | None = None,
     **arguments: object,
-):
-    """The answer of one call. subject: whom it is about, for errors; patience, arrived: see ``run_driver``."""
+) -> Any:
+    """The answer to one call. subject: what it is about, for errors; patience, arrived: see ``run_driver``."""
     reply = run_driver(name, arguments, patience, arrived or (lambda total: 0))
     if "answer" in reply:
         return reply["answer"]
@@ -157,16 +160,17 @@ def _call(
 
 
 def run_driver(name: str, arguments: dict, patience: float, arrived: Callable[[int | None], int]) -> dict:
-    """What a process of its own replies to one call, ``answer`` or ``error``.
+    """Run one call in a process of its own. Returns its reply, which holds ``answer`` or ``error``.
 
-    arrived: is told the bytes to expect once they are known, and says how many are there.
-    patience: seconds since the last of them came, after which the process is killed.
+    arrived: called with the number of bytes to expect (None until it is known); returns how many have arrived.
+    patience: seconds without a new byte after which the process is killed.
     """
     with tempfile.TemporaryDirectory() as folder:
         replies, complaints = Path(folder) / "replies", Path(folder) / "complaints"
         with replies.open("wb") as out, complaints.open("wb") as err:
             command = [sys.executable, "-P", str(DRIVER)]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=_environment())
+            assert process.stdin is not None  # it is a pipe
             try:
                 process.stdin.write(json.dumps([name, arguments]).encode() + b"\n")
                 process.stdin.close()
@@ -183,7 +187,7 @@ def run_driver(name: str, arguments: dict, patience: float, arrived: Callable[[i
 
 
 def _credentials() -> list[str]:
-    """The user's keys and tokens, wherever the client would find them."""
+    """The user's keys and tokens, from every place where the client looks for them."""
     folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or "~/.kaggle").expanduser()
     found = [os.environ.get("KAGGLE_KEY"), os.environ.get("KAGGLE_API_TOKEN")]
     with suppress(OSError, ValueError):
@@ -195,12 +199,12 @@ def _credentials() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """The user's, without what makes the client print its headers."""
+    """The user's environment, without the variables that make the client print its headers."""
     return {key: value for key, value in os.environ.items() if key not in ("VERBOSE", "VERBOSE_OUTPUT")}
 
 
 def _ended(process: subprocess.Popen, patience: float, progress: Callable[[], object]) -> bool:
-    """Wait until the process ends; False once its progress has stood still for ``patience`` seconds."""
+    """Wait until the process ends. Returns False if there is no progress for ``patience`` seconds."""
     seen, since = progress(), time.monotonic()
     while process.poll() is None:
         time.sleep(0.05)
@@ -213,7 +217,7 @@ def _ended(process: subprocess.Popen, patience: float, progress: Callable[[], ob
 
 
 def _reply(replies: Path) -> dict:
-    """All that was replied so far, as one dictionary; a line that is not whole yet is left for later."""
+    """All replies so far as one dictionary; an incomplete last line is left for later."""
     merged: dict = {}
     for line in replies.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n"):
@@ -228,16 +232,16 @@ def _error(kind: int | str, says: str, subject: str) -> KaggleError:
     page = f"https://www.kaggle.com/competitions/{subject}"
     messages = {
         "credentials": f"no Kaggle credentials; {LOGIN}",
-        "missing": f"the kaggle client is not there ({words}); pip install -r requirements.txt",
+        "missing": f"the kaggle client is not installed ({words}); run pip install -r requirements.txt",
         "connection": f"Kaggle cannot be reached ({words}); check the connection and run the same command again",
         "hang": f"{subject}: no answer from Kaggle for {words}; run the same command again later",
         401: f"Kaggle does not accept the credentials ({said}); {LOGIN}",
         403: f"{subject}: Kaggle refuses ({said}); accept the rules at {page}/rules, then run the same command again",
-        404: f"no competition '{subject}' on Kaggle ({said}); its name is the last part of its page's address",
-        429: f"{subject}: Kaggle has had too many requests ({said}); wait some minutes and run the same command again",
+        404: f"no competition '{subject}' on Kaggle ({said}); give the last part of its page's address",
+        429: f"{subject}: too many requests to Kaggle ({said}); wait some minutes and run the same command again",
     }
     if is_kernel and kind in (403, 404):
-        message = f"no kernel '{subject}' that you may see ({said}); give USER/NAME as in its page's address"
+        message = f"no kernel '{subject}' that you have access to ({said}); give USER/NAME as in its page's address"
     elif kind in messages:
         message = messages[kind]
     elif isinstance(kind, int) and kind >= 500:

@@ -1,4 +1,8 @@
-"""Metrics by name: how a competition measures predictions, and which of two values is the better one."""
+"""Metrics by name: how a competition measures predictions, and which of two values is the better one.
+
+A metric of one's own is added here and in ``METRICS``, nowhere else: whatever chooses, orders, blends or reports asks
+the competition's ``Metric``.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +27,7 @@ class Metric:
     name: as ``--metric`` and ``known/*.toml`` spell it; title: as tables and pages show it.
     function: takes labels int64 ``[N]`` and what the metric ``needs``: predicted labels int64 ``[N]``, or
         probabilities float ``[N, C]``.
+    is_proportion: whether the value is a share of the images, each counting alike.
     """
 
     name: str
@@ -30,11 +35,14 @@ class Metric:
     function: Function
     greater_is_better: bool
     needs: Literal["labels", "probabilities"]
+    is_proportion: bool = False
 
     def __call__(self, probabilities: np.ndarray, labels: np.ndarray) -> float:
-        """The value for probabilities float ``[N, C]`` and labels int64 ``[N]`` in ``range(C)``."""
-        predictions = probabilities.argmax(axis=1) if self.needs == "labels" else probabilities
-        return float(self.function(labels, predictions))
+        """The value for probabilities float ``[N, C]``, rows summing to 1, and labels int64 ``[N]`` in ``range(C)``.
+
+        N is at least 1. Of equal probabilities the first counts as the largest.
+        """
+        return float(self.function(labels, self._predictions(probabilities)))
 
     def rank(self, value: float) -> float:
         """The value, turned round where smaller is better: a better value always ranks higher."""
@@ -42,20 +50,32 @@ class Metric:
 
     @property
     def worst(self) -> float:
-        """Worse than every value."""
-        return -self.rank(np.inf)
+        """Worse than every value: infinite."""
+        return -np.inf if self.greater_is_better else np.inf
+
+    @property
+    def column(self) -> str:
+        """The name as the header of a table's column, e.g. ``log_loss``."""
+        return self.name.replace("-", "_")
 
     def interval(self, probabilities: np.ndarray, labels: np.ndarray) -> Interval:
-        """The 95 % interval of the value: exact for accuracy, by the bootstrap for every other metric."""
-        if self is ACCURACY:
-            return proportion_interval(int((probabilities.argmax(axis=1) == labels).sum()), len(labels))
-        return self._bootstrap(probabilities, labels)
+        """The 95 % interval of the value: E. B. Wilson's for a proportion, else by the bootstrap.
 
-    def _bootstrap(self, probabilities: np.ndarray, labels: np.ndarray) -> Interval:
+        The same arguments give the same interval.
+        """
+        if self.is_proportion:
+            return proportion_interval(round(self(probabilities, labels) * len(labels)), len(labels))
+        return self._bootstrap(self._predictions(probabilities), labels)
+
+    def _predictions(self, probabilities: np.ndarray) -> np.ndarray:
+        """What the function takes."""
+        return probabilities.argmax(axis=1) if self.needs == "labels" else probabilities
+
+    def _bootstrap(self, predictions: np.ndarray, labels: np.ndarray) -> Interval:
         """Percentiles over resampled images (Efron and Tibshirani, An Introduction to the Bootstrap, 1993)."""
         generator = np.random.default_rng(0)
         draws = (generator.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES))
-        values = [self(probabilities[rows], labels[rows]) for rows in draws]
+        values = [self.function(labels[rows], predictions[rows]) for rows in draws]
         low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)
 
@@ -73,19 +93,23 @@ def _accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """In nats; a probability counts as at least a tenth of a millionth, so that the value is finite."""
-    truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(truth.clip(1e-7)).mean())
+    """In nats. A probability of 0 counts as the rounding error of its type, as with scikit-learn: no value is infinite.
+
+    By hand: scikit-learn's takes ten times as long, and networks ask after every epoch.
+    """
+    truth = probabilities[np.arange(len(labels)), labels]
+    rounding = np.finfo(truth.dtype).eps
+    return float(-np.log(truth.clip(rounding, 1 - rounding), dtype=np.float64).mean())
 
 
 def _f1_macro(labels: np.ndarray, predicted: np.ndarray) -> float:
     """The mean over the classes that are either there or predicted."""
-    from sklearn.metrics import f1_score
+    from sklearn.metrics import f1_score  # here, since it takes a while to import
 
     return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
 
 
-ACCURACY = Metric("accuracy", "accuracy", _accuracy, greater_is_better=True, needs="labels")
+ACCURACY = Metric("accuracy", "accuracy", _accuracy, greater_is_better=True, needs="labels", is_proportion=True)
 LOG_LOSS = Metric("log-loss", "log loss", _log_loss, greater_is_better=False, needs="probabilities")
 F1_MACRO = Metric("f1-macro", "macro F1", _f1_macro, greater_is_better=True, needs="labels")
 

@@ -1,26 +1,24 @@
-"""The rehearsal: a competition of the shape of Deep Hallucination Classification, drawn on the spot.
+"""The rehearsal: a synthetic competition shaped like Deep Hallucination Classification, drawn on this machine.
 
     python competition/rehearsal.py draw [--folder DIR] [--images N] [--seed N]
     python competition/rehearsal.py score FILE.csv [--answers FILE | --competition NAME] [--data-folder DIR]
 
-96 classes of 64x64 RGB images: 12,000 to train on, 1,000 to validate, 5,000 to test; a class has 104 to 350 of
-them. Names, labels and the order of rows come from the seed alone and are the same everywhere; pixels are the
-same on one kind of processor. The test labels are written apart from the competition.
+It has 96 classes of 64x64 RGB images: 12,000 for training, 1,000 for validation, 5,000 for testing. Each class has
+104 to 350 images. Names, labels and the order of rows depend on the seed alone and are the same everywhere; pixels
+are the same on processors of the same kind. The test labels are written outside the competition's folder.
 
-Its difficulty, measured on val (seed 0) by ``python pipeline/train.py --epochs 30 --models dhc-gaussian-nb
-dhc-knn-sweep dhc-svm dhc-cnn32``:
+Accuracy on val (seed 0) with ``python pipeline/train.py --epochs 30 --models dhc-gaussian-nb dhc-knn-sweep dhc-svm
+dhc-cnn32``:
 
-    KNN on standardised pixels, the best k of 1 to 19    0.216
+    KNN on standardised pixels, best k of 1 to 19        0.216
     Gaussian naive Bayes on standardised pixels          0.316
-    SVM on standardised pixels, the best of four         0.395
+    SVM on standardised pixels, best of four             0.395
     the small CNN of dhc-cnn32, 30 epochs                0.786
 
-Nothing can reach 1.0: some images lie between two classes.
+No model can reach 1.0, because some images lie between two classes.
 """
 
 import argparse
-import csv
-import io
 import math
 import os
 import sys
@@ -43,26 +41,27 @@ from tqdm import tqdm
 
 from competition.errors import UserError
 from competition.scoring import score_submission
-from competition.storage import build_folder, default_work_folder, write_file
+from competition.storage import build_folder, default_work_folder
+from competition.tables import write_table
 from competition.wording import fault_in, printable
 
 DATA_FOLDER = default_work_folder() / "competition" / "data"
 NAME = "rehearsal"
 IMAGES = 18_000
-FEWEST, MOST = 60, 138_000  # fewer leave nothing to validate on; five digits name no more
+FEWEST, MOST = 60, 138_000  # fewer leave no validation images; names of five digits allow no more
 CLASSES = 96
 SMALLEST_CLASS, LARGEST_CLASS = 104, 350
 SIDE = 64
 
-# A seed's streams of random numbers: one more draw in one of them leaves the others as they are.
+# Independent random streams of one seed: an extra draw from one leaves the others unchanged.
 _WEIGHTS, _IMAGES, _TABLES = range(3)
-_BATCH = 10  # images drawn together: what they need at a time fits a processor's cache
+_BATCH = 10  # images drawn together; their working memory fits a processor's cache
 _UNCOMPRESSED = (cv2.IMWRITE_PNG_COMPRESSION, 0)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """One split: its images' names and labels (int64 ``[N]``), in the order of its table."""
+    """The rows of one split: image names and labels (int64 ``[N]``), in the order of its table."""
 
     split: str
     names: tuple[str, ...]
@@ -72,31 +71,30 @@ class Rows:
 def draw_rehearsal(folder: Path, answers: Path, images: int = IMAGES, seed: int = 0) -> None:
     """Draw the competition into ``folder`` and the test labels (``Image,Class,Usage``) into ``answers``.
 
-    images: of all splits together, 60 to 138,000; below 384 there are fewer than 96 classes.
+    images: in all splits together, 60 to 138,000; below 384 there are fewer than 96 classes.
 
-    Raises UserError where something lies in ``folder`` already or cannot be written.
+    Raises UserError if ``folder`` is not empty or cannot be written.
     """
     if not FEWEST <= images <= MOST:
         raise UserError(f"{images} images cannot be drawn; ask for {FEWEST} to {MOST:,}")
     if seed < 0:
-        raise UserError(f"{seed} is no seed; give a whole number from 0")
+        raise UserError(f"{seed} is not a valid seed; give a whole number, 0 or greater")
     if _is_filled(folder):
-        raise fault_in(folder, "something is there already", "remove it to draw anew")
+        raise fault_in(folder, "the folder is not empty", "remove it to draw the rehearsal again")
     splits, usages = plan_rehearsal(images, seed)
     try:
         build_folder(folder, lambda draft: _write_competition(draft, splits, seed), _is_filled)
         test = splits[-1]
-        _write_table(answers, "Image,Class,Usage", zip(test.names, test.labels, usages, strict=True))
+        write_table(answers, {"Image": test.names, "Class": test.labels, "Usage": usages})
     except OSError as error:
-        remedy = "see that there is room and that it may be written"
+        remedy = "check that there is free space and that the folder is writable"
         raise fault_in(folder, f"cannot be drawn ({printable(error)})", remedy) from error
 
 
 def plan_rehearsal(images: int, seed: int) -> tuple[tuple[Rows, Rows, Rows], np.ndarray]:
     """Names and labels of train, val and test, and whether each test row is Public or Private.
 
-    Each split has its share of every class; which class is large, which row and which name an image gets, is
-    drawn.
+    The splits are stratified. Class sizes, the order of rows and image names are random.
     """
     generator = _stream(seed, _TABLES)
     train, val, test = (generator.permutation(labels) for labels in _labels(images, generator))
@@ -114,23 +112,24 @@ def plan_rehearsal(images: int, seed: int) -> tuple[tuple[Rows, Rows, Rows], np.
 def _labels(images: int, generator: Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The labels of train, val and test, sorted."""
     val, test = images // 18, images * 5 // 18
-    # The smallest class has 0.55 of the mean: four images a class on average leave it two, one of them in train.
+    # The smallest class has 0.55 of the mean size: with four images a class on average it gets two, one in train.
     classes = min(CLASSES, images // 4)
     sizes = apportion(_class_weights(classes), images)
     held_out = apportion(sizes, val + test)
     in_val = apportion(held_out, val)
     labels = generator.permutation(classes)
-    return tuple(np.repeat(labels, part) for part in (sizes - held_out, in_val, held_out - in_val))
+    in_test = held_out - in_val
+    return np.repeat(labels, sizes - held_out), np.repeat(labels, in_val), np.repeat(labels, in_test)
 
 
 def _class_weights(classes: int) -> np.ndarray:
-    # The exponent makes 96 classes 18,000 images.
+    # With this exponent 96 classes add up to 18,000 images.
     rise = np.linspace(0, 1, classes) ** 1.955
     return SMALLEST_CLASS + (LARGEST_CLASS - SMALLEST_CLASS) * rise
 
 
 def apportion(weights: np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers in the proportion of the weights, int64 and exactly ``total`` together."""
+    """Whole numbers proportional to the weights, int64, that add up to exactly ``total``."""
     bounds = np.rint(np.cumsum(weights) * (total / weights.sum())).astype(np.int64)
     return np.diff(bounds, prepend=0)
 
@@ -138,9 +137,9 @@ def apportion(weights: np.ndarray, total: int) -> np.ndarray:
 def _write_competition(folder: Path, splits: tuple[Rows, Rows, Rows], seed: int) -> None:
     train, val, test = splits
     for rows in (train, val):
-        _write_table(folder / f"{rows.split}.csv", "Image,Class", zip(rows.names, rows.labels, strict=True))
-    _write_table(folder / "test.csv", "Image", zip(test.names, strict=True))
-    _write_table(folder / "sample_submission.csv", "Image,Class", ((name, 0) for name in test.names))
+        write_table(folder / f"{rows.split}.csv", {"Image": rows.names, "Class": rows.labels})
+    write_table(folder / "test.csv", {"Image": test.names})
+    write_table(folder / "sample_submission.csv", {"Image": test.names, "Class": [0] * len(test.names)})
     for rows in splits:
         (folder / f"{rows.split}_images").mkdir()
     _write_images(folder, splits, seed)
@@ -158,11 +157,11 @@ def _write_images(folder: Path, splits: Iterable[Rows], seed: int) -> None:
         batch = slice(start, start + _BATCH)
         pictures = dreams.draw(labels[batch], _stream(seed, _IMAGES, start))
         for path, picture in zip(paths[batch], pictures, strict=True):
-            # Without compression every file has the same size, which so tells nothing of the class.
-            path.write_bytes(cv2.imencode(".png", picture, _UNCOMPRESSED)[1])
+            # Uncompressed files all have the same size, so the size gives no class away.
+            path.write_bytes(cv2.imencode(".png", picture, _UNCOMPRESSED)[1].tobytes())
         return len(pictures)
 
-    # The matrices are small: threads within a product would only wait for one another.
+    # The matrices are small, so BLAS threads would only wait for one another.
     with (
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -175,26 +174,25 @@ def _write_images(folder: Path, splits: Iterable[Rows], seed: int) -> None:
 class Dreams:
     """Draws images of classes with a deep network of random weights.
 
-    A class is a point in the space of latents, one for its object and one for its backdrop. An image shows a
-    latent near it, the object shifted, turned and scaled, in a light and a haze of its own; a mirrored image
-    is as likely as the image. Some are dreamt on the way to another class, as far from none of it to all of it:
-    no classifier can be right about those.
+    Each class has one point in latent space for its object and one for its backdrop. An image is drawn from latents
+    near these points. The object is shifted, rotated and scaled, lighting and haze vary, and half of the images are
+    mirrored. Some images lie at a random point on the way to another class; no classifier can be right about those.
     """
 
     LATENT = 16
-    OBJECT_SPREAD = 0.3  # of a latent around its class', in units of the spread of the classes
+    OBJECT_SPREAD = 0.3  # standard deviation of latents around their class, that of the classes being 1
     BACKDROP_SPREAD = 0.33
-    TORN = 0.08  # share of images on the way to another class
-    SHIFT = 0.3  # at most, in halves of a side
+    AMBIGUOUS = 0.08  # share of images on the way to another class
+    SHIFT = 0.3  # at most, in units of half a side
     TURN = 0.5  # at most, in radians
-    SCALE = 1.25  # at most, and at least its inverse
-    RADIUS = 0.7  # of the object, on average
-    RAGGED = 0.25  # how far the outline leaves that radius
-    EDGE = 8.0  # its sharpness
+    SCALE = 1.25  # at most; its inverse is the minimum
+    RADIUS = 0.7  # of the object on average, in units of half a side
+    RAGGED = 0.25  # how far the outline departs from that radius
+    EDGE = 8.0  # sharpness of the outline
     CONTRAST = 0.2
     TINT = 0.2
-    HAZE = 0.65  # large blotches: what nearest neighbours cannot see through and averages can
-    BLOTCHES = 5  # of haze along a side
+    HAZE = 0.65  # large blotches, which mislead nearest neighbours but average out
+    BLOTCHES = 5  # of haze along each side
     NOISE = 0.06
 
     def __init__(self, classes: int, generator: Generator) -> None:
@@ -226,13 +224,13 @@ class Dreams:
         """The latents of object and backdrop, float32 ``[2, N, LATENT]``."""
         count = len(labels)
         other = (labels + generator.integers(1, self.classes, count)) % self.classes
-        way = (generator.random(count) * (generator.random(count) < self.TORN)).astype(np.float32)[:, None]
+        way = (generator.random(count) * (generator.random(count) < self.AMBIGUOUS)).astype(np.float32)[:, None]
         spread = np.array([self.OBJECT_SPREAD, self.BACKDROP_SPREAD], np.float32)[:, None, None]
         centres = (1 - way) * self.prototypes[:, labels] + way * self.prototypes[:, other]
         return (centres + spread * _normal(generator, *centres.shape)) / np.sqrt(1 + spread**2)
 
     def _object_points(self, mirror: np.ndarray, generator: Generator) -> np.ndarray:
-        """Where each pixel lies as the object sees it: float32 ``[N, 2, pixels]``."""
+        """Each pixel's position in the coordinates of the object: float32 ``[N, 2, pixels]``."""
         angle = _uniform(generator, self.TURN, len(mirror))
         scale = np.exp(_uniform(generator, math.log(self.SCALE), len(mirror)))
         shift = _uniform(generator, self.SHIFT, len(mirror), 2, 1)
@@ -241,7 +239,7 @@ class Dreams:
         return turn @ (self.fine - shift)
 
     def _backdrop(self, latents: np.ndarray, mirror: np.ndarray, generator: Generator) -> np.ndarray:
-        """Colours in -1 to 1, float32 ``[N, 3, pixels]``, drawn at half the size: it is out of focus."""
+        """Colours from -1 to 1, float32 ``[N, 3, pixels]``, drawn at half resolution, since it is out of focus."""
         points = np.repeat(self.coarse[None], len(latents), axis=0)
         points[:, 0] *= mirror[:, None]
         points += _uniform(generator, self.SHIFT, len(latents), 2, 1)
@@ -254,16 +252,16 @@ class Dreams:
 
 
 class CoordinateNetwork:
-    """From a point of the plane and a latent to three colours and a height.
+    """Maps a point of the plane and a latent to three colours and a height.
 
     A compositional pattern-producing network (Stanley 2007) of sines (Sitzmann et al. 2020), whose layers a
-    mapping network modulates by the latent (Chan et al. 2021). All weights are random and stay so.
+    mapping network modulates by the latent (Chan et al. 2021). All weights are random and never trained.
     """
 
     WIDTH = 16
     MAPPED = 64
-    FREQUENCY = 5.0  # of the first layer, in radians per half of a side
-    GAIN = 1.6  # of the later ones: the larger, the rougher
+    FREQUENCY = 5.0  # of the first layer, in radians per half a side
+    GAIN = 1.6  # of the later layers; larger is rougher
     MODULATION = 0.5  # of the weights by the latent
     PHASE = 1.5
 
@@ -278,7 +276,7 @@ class CoordinateNetwork:
         self.output = 1.8 * _orthogonal(generator, 4, width)
 
     def __call__(self, latents: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """latents ``[N, L]``, points ``[N, 2, P]``; all float32, and so is the result, ``[N, 4, P]``."""
+        """latents float32 ``[N, L]``, points float32 ``[N, 2, P]``; returns float32 ``[N, 4, P]``."""
         mapped = np.tanh(latents @ self.mapping)
         signal = points
         for weights, modulation in zip(self.layers, self.modulations, strict=True):
@@ -298,31 +296,25 @@ def _normal(generator: Generator, *shape: int) -> np.ndarray:
 
 
 def _orthogonal(generator: Generator, rows: int, columns: int) -> np.ndarray:
-    """Random orthonormal rows: no seed has colours that hardly differ from one another."""
+    """Random orthonormal rows, so that colours differ clearly whatever the seed."""
     return np.linalg.qr(_normal(generator, columns, rows))[0].T
 
 
 def _uniform(generator: Generator, most: float, *shape: int) -> np.ndarray:
-    """float32 from ``-most`` to ``most``."""
+    """Uniform random numbers from ``-most`` to ``most``, float32."""
     return most * (2 * generator.random(shape, dtype=np.float32) - 1)
 
 
 def _grid(side: int) -> np.ndarray:
-    """x and y of each pixel's centre, -1 to 1: float32 ``[2, side * side]``."""
+    """x and y of each pixel's centre, from -1 to 1: float32 ``[2, side * side]``."""
     centres = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
     return np.stack(np.meshgrid(centres, centres)).reshape(2, -1)
 
 
 def _bilinear(coarse: int, fine: int) -> np.ndarray:
-    """The matrix that enlarges an axis, float32 ``[fine, coarse]``."""
+    """The matrix of bilinear interpolation along one axis, float32 ``[fine, coarse]``."""
     places = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
     return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(coarse))).astype(np.float32)
-
-
-def _write_table(path: Path, header: str, rows: Iterable[tuple]) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([header.split(","), *rows])
-    write_file(path, text.getvalue())
 
 
 def _is_filled(folder: Path) -> bool:
@@ -339,18 +331,20 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    parser = _Parser(description="A built-in competition to rehearse on.", allow_abbrev=False)
+    parser = _Parser(description="A built-in competition for rehearsals.", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="draw|score")
     draw = commands.add_parser("draw", help="draw the competition's files", allow_abbrev=False)
     draw.add_argument("--folder", type=Path, metavar="DIR", default=DATA_FOLDER / NAME)
-    draw.add_argument("--images", type=int, metavar="N", default=IMAGES, help="of all splits together")
+    draw.add_argument("--images", type=int, metavar="N", default=IMAGES, help="number of images in all splits together")
     draw.add_argument("--seed", type=int, metavar="N", default=0)
     draw.set_defaults(run=_draw)
-    score = commands.add_parser("score", help="score a submission as a board would", allow_abbrev=False)
+    score = commands.add_parser("score", help="score a submission as a leaderboard does", allow_abbrev=False)
     score.add_argument("submission", type=Path, metavar="FILE.csv")
     whose = score.add_mutually_exclusive_group()
-    whose.add_argument("--answers", type=Path, metavar="FILE", help="a CSV of Image,Class,Usage")
-    whose.add_argument("--competition", metavar="NAME", default=NAME, help="whose test labels are known here")
+    whose.add_argument("--answers", type=Path, metavar="FILE", help="a CSV with the columns Image,Class,Usage")
+    whose.add_argument(
+        "--competition", metavar="NAME", default=NAME, help="a competition whose test labels are known here"
+    )
     score.add_argument("--data-folder", type=Path, metavar="DIR", default=DATA_FOLDER)
     score.set_defaults(run=_score)
     return parser
@@ -360,14 +354,14 @@ def _draw(given: argparse.Namespace) -> None:
     folder = given.folder.expanduser().resolve()
     answers = _answers_of(folder.name, folder.parent)
     draw_rehearsal(folder, answers, given.images, given.seed)
-    print(f"{given.images:,} images in {folder}, the test labels apart in {answers}")
+    print(f"{given.images:,} images in {folder}; the test labels are in {answers}")
 
 
 def _score(given: argparse.Namespace) -> None:
     answers = given.answers or _answers_of(given.competition, given.data_folder)
     if not answers.is_file():
-        remedy = "draw the rehearsal first, or say where they are with --answers"
-        raise fault_in(answers, "the test labels are not there", remedy)
+        remedy = "draw the rehearsal first, or give their path with --answers"
+        raise fault_in(answers, "the test labels are missing", remedy)
     scores = score_submission(given.submission, answers)
     print(f"public   {scores.public:.4f}")
     print(f"private  {scores.private:.4f}")

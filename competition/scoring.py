@@ -34,10 +34,10 @@ def score_submission(submission: Path, answers: Path) -> Scores:
     solution, given = read_table(answers), read_table(submission)
     _check_solution(solution)
     _check_header(given, solution.columns[:2])
-    ids, labels, usages = zip(*solution.rows, strict=True)
+    ids, labels, usages = map(solution.column, solution.columns)
     _check_ids(given, ids)
     _check_labels(given, labels)
-    predicted = dict(given.rows)
+    predicted = dict(zip(*map(given.column, given.columns), strict=True))
     right = np.array([predicted[name] == label for name, label in zip(ids, labels, strict=True)])
     is_public = np.array(usages) == "Public"
     return Scores(float(right[is_public].mean()), float(right[~is_public].mean()), float(right.mean()))

@@ -1,4 +1,4 @@
-"""Where the files come from: a folder, a ZIP, a notebook's input, Kaggle, a public data set, the rehearsal."""
+"""Finds a competition's files: a folder, a ZIP, a notebook's input, Kaggle, a public data set, the rehearsal."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from competition.archives import unpacked
 from competition.datasets import DATASETS, write_dataset
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError
+from competition.metrics import find_metric
 from competition.spec import Competition
 from competition.storage import KAGGLE_INPUT, build_folder
 from competition.tables import competition_folder, load_competition
@@ -19,7 +20,7 @@ from competition.wording import did_you_mean, fault_in, listed, printable
 
 REHEARSAL = "rehearsal"
 _NAME = re.compile(r"(?!answers$)[A-Za-z0-9][\w .()-]*")
-_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # how Kaggle spells a competition's name in addresses
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # how Kaggle spells a competition's name in URLs
 
 
 def open_competition(
@@ -28,20 +29,23 @@ def open_competition(
     data_folder: Path,
     image_column: str | None = None,
     label_column: str | None = None,
+    metric: str | None = None,
     kaggle_input: Path = KAGGLE_INPUT,
 ) -> Competition:
-    """Find a competition's files, or unpack, fetch or draw them, and read them.
+    """Find a competition's files (unpack, download or draw them if necessary) and read them.
 
-    competition: a name, a folder or a ZIP; None is the only competition among a notebook's inputs, or else
+    competition: a name, a folder or a ZIP. None means the only competition among a notebook's inputs, or else
         the rehearsal.
-    data: a folder or a ZIP to be read under that name.
-    data_folder: where ``<name>/`` keeps what was unpacked, fetched or drawn, and ``answers/<name>.csv`` the
-        test labels where they are known.
+    data: a folder or ZIP to read under that name.
+    data_folder: holds ``<name>/`` with what was unpacked, downloaded or drawn, and ``answers/<name>.csv`` with the
+        test labels if they are known.
+    image_column, label_column, metric: see ``load_competition``.
 
-    Raises UserError where nothing goes by that name or the files are wrong.
+    Raises UserError if there is no competition or metric of that name, or if the files are wrong.
     """
+    chosen = None if metric is None else find_metric(metric)  # before anything is fetched
     name, folder = _locate(competition, data, data_folder, kaggle_input)
-    return load_competition(folder, name, image_column, label_column)
+    return load_competition(folder, name, image_column, label_column, chosen)
 
 
 def lasting_name(competition: str | None) -> str | None:
@@ -63,7 +67,7 @@ def _locate(competition: str | None, data: Path | None, data_folder: Path, kaggl
 
 
 def _is_path(text: str, path: Path) -> bool:
-    """True of what is written as a path, and of a name that a competition's folder here bears."""
+    """Whether the text is spelled like a path, or names a competition's folder in the working directory."""
     return path.name != text or path.suffix.lower() == ".zip" or _holds_tables(path)
 
 
@@ -74,7 +78,9 @@ def _from_path(path: Path, data_folder: Path, name: str | None = None) -> tuple[
         hint = did_you_mean(path.name, _entries(path.parent))
         raise fault_in(path, f"no such file or folder{hint}", "give a competition's folder or ZIP")
     if not zipfile.is_zipfile(path):
-        raise fault_in(path, "neither a folder nor a ZIP", "give what the competition's page lets you download")
+        raise fault_in(
+            path, "neither a folder nor a ZIP", "give the ZIP from the competition's page, or its unpacked folder"
+        )
     name = _checked(name or path.stem)
     return name, unpacked(path, data_folder / name, competition_folder)
 
@@ -100,7 +106,7 @@ def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Pat
 
 
 def _downloaded(name: str, data_folder: Path, places: list[str]) -> Path:
-    """The ZIP that Kaggle gives out under that name, fetched unless it is there."""
+    """The ZIP that Kaggle offers under that name, downloaded unless it is already there."""
     archive = data_folder / f"{name}.zip"
     if zipfile.is_zipfile(archive):
         return archive
@@ -118,10 +124,10 @@ def _downloaded(name: str, data_folder: Path, places: list[str]) -> Path:
 
 
 def _checked(name: str) -> str:
-    """The name, fit to be a folder's. Raises UserError where it is not."""
+    """The name itself. Raises UserError if a competition's folder cannot have that name."""
     if not _NAME.fullmatch(name):
         fault = f"'{printable(name)}' cannot name a competition"
-        raise UserError(f"{fault}; use letters and digits first, then also '-', '_', '.', but not 'answers'")
+        raise UserError(f"{fault}; begin with a letter or digit, then '-', '_' and '.' may follow; 'answers' is taken")
     return name
 
 
@@ -140,7 +146,7 @@ def _holds_tables(folder: Path) -> bool:
 
 
 def _inputs(kaggle_input: Path) -> dict[str, Path]:
-    """The competitions among a notebook's inputs by their slug, each the slug's folder or one below.
+    """The competitions among a notebook's inputs, by slug; their files lie in the slug's folder or one level below.
 
     Kaggle mounts a competition as ``<slug>/``, in newer images as ``competitions/<slug>/``.
     """
@@ -154,7 +160,7 @@ def _inputs(kaggle_input: Path) -> dict[str, Path]:
 
 
 def subfolders(folder: Path) -> Iterator[Path]:
-    """The folders in one, sorted; no file's status is looked up, since an input may hold a million images."""
+    """The folders in a folder, sorted. Files are never touched, since an input may hold a million images."""
     if folder.is_dir():
         with os.scandir(folder) as entries:
             yield from sorted(Path(entry.path) for entry in entries if entry.is_dir())

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
-from competition.task import Label
+from competition.task import Label, Task
 
 Symmetries = Literal["none", "mirror", "all"]
 
@@ -29,6 +30,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def known_labels(self) -> np.ndarray:
+        """The labels. Raises UserError where they are withheld."""
+        if self.labels is None:
+            raise UserError(f"the images of {self.name} have no labels; give a table that has them")
+        return self.labels
+
     def take(self, rows: np.ndarray) -> "Split":
         """The given rows, in the given order."""
         return replace(
@@ -43,21 +51,26 @@ class Split:
 class Competition:
     """One image-classification competition.
 
-    classes: the labels in their own type, sorted; a model's column ``i`` is ``classes[i]``.
+    task: what is predicted for each image, and what a model's columns mean.
     val: empty where the competition ships no validation table (``pipeline`` then carves one out).
     symmetries: the flips and turns that leave a class what it is: none, left-right mirroring, or all eight; None
         where nobody says (``pipeline`` then finds out).
-    metric: what the competition measures predictions by.
+    metric: what predictions are measured, chosen and ordered by.
     submission_ids: the order in which a submission lists the test ids.
     """
 
     name: str
     image_column: str
     label_column: str
-    classes: tuple[Label, ...]
+    task: Task
     train: Split
     val: Split
     test: Split
     submission_ids: tuple[str, ...]
     metric: Metric = ACCURACY
     symmetries: Symmetries | None = None
+
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """The task's, a column of a model each."""
+        return self.task.classes

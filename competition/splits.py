@@ -1,4 +1,4 @@
-"""Stratified parts of the training images: a validation split, fewer images, folds."""
+"""Stratified splits of the training images: a hold-out, folds, a smaller training set."""
 
 from dataclasses import replace
 
@@ -9,13 +9,14 @@ from competition.spec import Competition
 
 
 def limit_train(competition: Competition, images: int, seed: int) -> Competition:
-    """The competition with ``images`` training images, stratified, of every class one at least if possible.
+    """The competition with a stratified sample of ``images`` training images, if possible one or more of each class.
 
-    The classes stay as they are. Raises UserError where ``images`` is less than 1.
+    ``classes`` stays unchanged. Raises UserError if ``images`` is less than 1.
     """
     if images < 1:
         raise UserError(f"--limit {images} leaves no training image; give 1 or more")
     labels = competition.train.labels
+    assert labels is not None  # those of train are always known
     if images >= len(labels):
         return competition
     counts = np.bincount(labels, minlength=len(competition.classes))
@@ -27,29 +28,31 @@ def limit_train(competition: Competition, images: int, seed: int) -> Competition
 
 
 def stratified_holdout(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (train, validation), each ascending: a stratified ``fraction`` is set apart.
+    """Row numbers (train, validation), each ascending: a stratified ``fraction`` is held out for validation.
 
-    Every class keeps a training row, so a class of one image stays there.
-    Raises UserError where no class has two.
+    Every class keeps at least one training row, so a class with a single image stays in train.
+    Raises UserError if no class has two images.
     """
     counts = np.bincount(labels)
     spare = np.maximum(counts - 1, 0)
     total = min(max(1, round(len(labels) * fraction)), int(spare.sum()))
     if total == 0:
-        raise UserError("no class has two training images, so none can be set apart; add images or a val.csv")
+        raise UserError(
+            "no class has two training images, so none can be held out for validation; add images or a val.csv"
+        )
     taken = _draw(labels, _shares(counts, total, np.zeros_like(counts), spare), seed)
     return np.setdiff1d(np.arange(len(labels)), taken), taken
 
 
 def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """``folds`` pairs of row numbers (train, validation), each row in exactly one validation part.
+    """``folds`` pairs of row numbers (train, validation), both ascending; each row is in exactly one validation part.
 
-    The rows are dealt like cards, class after class, so both the parts and each class in them differ by one
-    image at most. A class with a single image is missing from the training rows of one fold.
-    Raises UserError where there are fewer than two folds or fewer rows than folds.
+    Rows are dealt to the folds in turn, class after class, so the sizes of the validation parts differ by at most one
+    image, overall and within each class. A class with a single image is missing from the training rows of one fold.
+    Raises UserError if there are fewer than two folds or fewer rows than folds.
     """
     if not 2 <= folds <= len(labels):
-        raise UserError(f"--folds {folds} does not suit {len(labels)} images; give 2 to {len(labels)}")
+        raise UserError(f"--folds {folds} is not possible with {len(labels)} images; give 2 to {len(labels)}")
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     fold = np.empty(len(labels), np.int64)
@@ -58,13 +61,13 @@ def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> list[tuple[np
 
 
 def stratified_rows(labels: np.ndarray, total: int, seed: int) -> np.ndarray:
-    """``total`` row numbers, ascending, the classes in proportion to their counts."""
+    """A stratified sample of ``total`` row numbers, ascending; classes keep their proportions."""
     counts = np.bincount(labels)
     return _draw(labels, _shares(counts, total, np.zeros_like(counts), counts), seed)
 
 
 def _shares(counts: np.ndarray, total: int, least: np.ndarray, most: np.ndarray) -> np.ndarray:
-    """How many of ``total`` each class gets: in proportion to counts, by largest remainder, within bounds."""
+    """How many of ``total`` each class gets: proportional to counts, by largest remainder, within the bounds."""
     ideal = total * counts / counts.sum()
     shares = np.clip(np.floor(ideal).astype(np.int64), least, most)
     while (missing := total - shares.sum()) != 0:

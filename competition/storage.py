@@ -2,8 +2,8 @@
 
 import shutil
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent  # holds competition/ and pipeline/
@@ -42,15 +42,25 @@ def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callabl
     return folder
 
 
-def write_file(path: Path, content: str) -> None:
-    """Write a UTF-8 text file beside its place and rename it into it."""
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that is renamed into it once the block has ended without an error.
+
+    The folder is made where it is missing. After an error ``path`` is what it was before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = _hidden_sibling(path)
     try:
-        draft.write_text(content, encoding="utf-8", newline="")
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: str) -> None:
+    """Write a UTF-8 text file at once, its line ends as they are."""
+    with atomic_write(path) as draft:
+        draft.write_text(content, encoding="utf-8", newline="")
 
 
 def _hidden_sibling(path: Path) -> Path:

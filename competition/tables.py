@@ -1,27 +1,29 @@
-"""A competition's CSVs, read and checked: columns, ids, labels and the image of every id."""
+"""Reads and checks a competition's CSVs: columns, ids, labels and the image of every id."""
 
 import csv
 import io
 import re
-import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from competition.checked_toml import CheckedModel, read_checked_toml
 from competition.errors import UserError
 from competition.images_on_disk import ImagesOnDisk, names_image
-from competition.metrics import find_metric
-from competition.spec import Competition, Split
-from competition.task import Label
+from competition.metrics import METRICS, Metric, find_metric
+from competition.spec import Competition, Split, Symmetries
+from competition.storage import write_file
+from competition.task import Label, Task
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
-_KNOWN = Path(__file__).parent / "known"
+KNOWN = Path(__file__).parent / "known"
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_LOOKED_AT = 100  # ids of a column that are looked up to tell whether it names images
+_PROBED = 100  # ids to look up when finding out whether a column names images
 
 
 class Columns(NamedTuple):
@@ -31,66 +33,112 @@ class Columns(NamedTuple):
     label: str
 
 
+class KnownCompetition(CheckedModel):
+    """What ``known/<name>.toml`` adds to a competition's files. Every key is optional."""
+
+    image_column: str | None = None
+    label_column: str | None = None
+    metric: Literal[*METRICS] = "accuracy"  # type: ignore[valid-type]  # the names are known at run time only
+    symmetries: Symmetries | None = None
+
+
 @dataclass(frozen=True)
 class Table:
     """A CSV as text.
 
-    rows: the cells of every row that is not blank, as many as there are columns.
-    numbers: each row's number as a spreadsheet shows it; the header is row 1.
+    frame: one row for each row that is not blank, every cell a string exactly as the file spells it. The index
+        holds the row numbers that a spreadsheet shows; the header is row 1.
     """
 
     path: Path
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: tuple[int, ...]
+    frame: pd.DataFrame
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.frame.columns)
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(self.frame.itertuples(index=False, name=None))
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The row numbers that a spreadsheet shows."""
+        return tuple(self.frame.index.tolist())
 
     def column(self, name: str) -> tuple[str, ...]:
-        """The cells of one column. Raises UserError, with the nearest name, where it is missing."""
+        """The cells of one column. Raises UserError with the nearest name if it is missing."""
         if name not in self.columns:
             fault = f"no column '{printable(name)}'{did_you_mean(name, self.columns)}"
             remedy = "rename one, or name it with --image-column or --label-column"
             raise fault_in(self.path, f"{fault}, only {listed(self.columns)}", remedy)
-        place = self.columns.index(name)
-        return tuple(row[place] for row in self.rows)
+        return tuple(self.frame.iloc[:, self.columns.index(name)].tolist())
 
     def refuse(self, wrong: Sequence[bool], fault: str, remedy: str) -> None:
-        """Raises UserError naming the rows that are marked as wrong, if there are any."""
-        numbers = [number for number, is_wrong in zip(self.numbers, wrong, strict=True) if is_wrong]
-        if numbers:
-            rows = f"{counted(len(numbers), 'row')} (row {listed(numbers)})"
-            raise fault_in(self.path, f"{fault} in {rows}", remedy)
+        """Raises UserError that names the rows marked as wrong, if there are any."""
+        _refuse_rows(self.path, self.frame.index[np.asarray(wrong, bool)].tolist(), fault, remedy)
+
+
+def _refuse_rows(path: Path, numbers: Sequence[int], fault: str, remedy: str) -> None:
+    if numbers:
+        rows = f"{counted(len(numbers), 'row')} (row {listed(numbers)})"
+        raise fault_in(path, f"{fault} in {rows}", remedy)
 
 
 def read_table(path: Path) -> Table:
     """Read a CSV (UTF-8 with or without a byte-order mark, any line ends) without changing a cell.
 
-    Blank lines are skipped, and so are rows of empty cells at the end. Raises UserError where the file
-    is no table: not text, broken quotes, rows of unequal length, no header, no rows.
+    Blank lines and rows of empty cells at the end are skipped. Raises UserError if the file is not a table: not
+    text, broken quotes, rows of unequal length, no header, no rows.
     """
-    records = _records(path)
-    if not records:
+    text = _text(path)
+    header, widths = _shape(path, text)
+    if not widths.size:
         raise fault_in(path, "the file is empty", "it needs a header row and a row for each image")
-    (_, columns), *rows = records
-    _check_header(path, columns)
-    if not rows:
+    _check_header(path, header)
+    numbers = np.flatnonzero(widths)[1:] + 1
+    if not numbers.size:
         raise fault_in(path, "the table is empty, a header row only", "add a row for each image")
-    table = Table(path, columns, tuple(cells for _, cells in rows), tuple(number for number, _ in rows))
-    ragged = [len(cells) != len(columns) for cells in table.rows]
-    table.refuse(ragged, f"not {len(columns)} cells, as in the header,", "fix the commas or quotes there")
-    return table
+    ragged = numbers[widths[numbers - 1] != len(header)]
+    _refuse_rows(path, ragged.tolist(), f"not {len(header)} cells, as in the header,", "fix the commas or quotes there")
+    frame = _frame(text, len(header), len(widths)).loc[numbers]
+    return Table(path, frame.set_axis(list(header), axis="columns"))
 
 
-def _records(path: Path) -> list[tuple[int, tuple[str, ...]]]:
-    """Row number and cells of every row that is not blank."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+def _shape(path: Path, text: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """The header, and the number of cells in each row up to the last non-empty one; 0 for a blank line.
+
+    pandas pads short rows and accepts broken quotes, so the csv module checks the rows first.
+    """
+    header: tuple[str, ...] = ()
+    widths, used = [], 0
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        records = [(number, tuple(cells)) for number, cells in enumerate(reader, start=1) if cells]
+        for cells in reader:
+            header = header or tuple(cells)
+            widths.append(len(cells))
+            if "".join(cells).strip():
+                used = len(widths)
     except csv.Error as error:
         fault = f"not a CSV at line {reader.line_num} ({error})"
         raise fault_in(path, fault, "fix the quotes or save it again as CSV") from error
-    while records and not any(cell.strip() for cell in records[-1][1]):
-        records.pop()
-    return records
+    return header, np.array(widths[:used], np.int64)
+
+
+def _frame(text: str, columns: int, rows: int) -> pd.DataFrame:
+    """The first rows of a CSV, header and blank lines included, as text, indexed from 1."""
+    frame = pd.read_csv(
+        io.StringIO(text, newline=""),
+        header=None,
+        names=range(columns),
+        index_col=False,
+        dtype=str,
+        keep_default_na=False,
+        na_filter=False,
+        skip_blank_lines=False,
+        nrows=rows,
+    )
+    return frame.set_axis(range(1, len(frame) + 1))
 
 
 def _text(path: Path) -> str:
@@ -107,6 +155,12 @@ def _text(path: Path) -> str:
     return text
 
 
+def write_table(path: Path, columns: Mapping[str, Iterable[object]]) -> None:
+    """Write a CSV in UTF-8 with line feeds, quoting only where needed. columns: the cells of each column by name."""
+    table = pd.DataFrame({name: list(cells) for name, cells in columns.items()})
+    write_file(path, table.to_csv(index=False, lineterminator="\n"))
+
+
 def _check_header(path: Path, columns: tuple[str, ...]) -> None:
     if images := [name for name in columns if names_image(name)]:
         fault = f"row 1 names an image ({listed(images)}), so the header row is missing"
@@ -116,28 +170,34 @@ def _check_header(path: Path, columns: tuple[str, ...]) -> None:
 
 
 def load_competition(
-    folder: Path, name: str | None = None, image_column: str | None = None, label_column: str | None = None
+    folder: Path,
+    name: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    metric: Metric | None = None,
 ) -> Competition:
     """Read and check a competition's folder.
 
-    It holds train.csv, test.csv, perhaps val.csv or validation.csv, perhaps sample_submission.csv, and the
-    images in ``train_images/`` (``val_images/``, ``test_images/``), ``train/``, ``images/`` or beside the
-    CSVs. A folder with nothing in it but one folder stands for that one. The columns are the arguments', else
-    those that ``known/<name>.toml`` names, else the sample's, else found from what train has and test lacks.
-    The header of a submission, ``image_column`` and ``label_column``, is the sample's where there is one.
+    The folder holds train.csv and test.csv, optionally val.csv or validation.csv, optionally sample_submission.csv,
+    and the images in ``train_images/`` (``val_images/``, ``test_images/``), ``train/``, ``images/`` or beside the
+    CSVs. A folder that contains only another folder stands for that folder.
+    The metric comes from the argument, else from ``known/<name>.toml``, else it is accuracy.
 
-    Raises UserError for whatever is wrong with the tables or the images they name.
+    The columns come from the arguments, else from ``known/<name>.toml``, else from the sample submission, else from
+    comparing train.csv with test.csv. A submission gets the header of the sample submission if there is one.
+
+    Raises UserError if anything is wrong with the tables or the images that they name.
     """
     name = name or folder.resolve().name
     folder = competition_folder(folder)
     train, test = read_table(folder / "train.csv"), read_table(folder / "test.csv")
     val = _optional_table(folder, "val.csv", "validation.csv")
     sample = _optional_table(folder, "sample_submission.csv", "sampleSubmission.csv")
-    known = _known(name)
+    known = read_known(name, KNOWN)
     images = ImagesOnDisk(folder)
     columns = Columns(
-        image_column or known.get("image_column") or _image_column(train, test, sample, images),
-        label_column or known.get("label_column") or _label_column(train, test, sample),
+        image_column or known.image_column or _image_column(train, test, sample, images),
+        label_column or known.label_column or _label_column(train, test, sample),
     )
     header = _submission_header(sample) or columns
     classes = _classes(train, columns)
@@ -146,20 +206,20 @@ def load_competition(
         name=name,
         image_column=header.image,
         label_column=header.label,
-        classes=classes,
+        task=Task(classes),
         train=_labelled_split("train", train, columns, classes, images),
         val=_labelled_split("val", val, columns, classes, images) if val else _no_val(),
         test=test_split,
         submission_ids=_submission_ids(sample, test_split.ids, test.path),
-        metric=find_metric(known.get("metric", "accuracy")),
-        symmetries=known.get("symmetries"),
+        metric=metric or find_metric(known.metric),
+        symmetries=known.symmetries,
     )
 
 
 def competition_folder(folder: Path) -> Path:
-    """The folder that holds train.csv and test.csv: this one, or the one that is all there is in it.
+    """The folder that holds train.csv and test.csv: this one, or the only folder in it.
 
-    Raises UserError where a file is missing.
+    Raises UserError if a file is missing.
     """
     if not folder.is_dir():
         raise fault_in(folder, "no such folder", "give one that holds train.csv and test.csv")
@@ -181,10 +241,10 @@ def _optional_table(folder: Path, *names: str) -> Table | None:
     return read_table(folder / there[0]) if there else None
 
 
-def _known(name: str) -> dict[str, str]:
-    """What ``known/<name>.toml`` says of a competition; nothing for most."""
-    file = _KNOWN / f"{name}.toml"
-    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+def read_known(name: str, folder: Path) -> KnownCompetition:
+    """Read ``known/<name>.toml``; all defaults if there is none. Raises UserError that names a wrong key or value."""
+    path = folder / f"{name}.toml"
+    return read_checked_toml(path, KnownCompetition) if path.is_file() else KnownCompetition()
 
 
 def _image_column(train: Table, test: Table, sample: Table | None, images: ImagesOnDisk) -> str:
@@ -192,7 +252,7 @@ def _image_column(train: Table, test: Table, sample: Table | None, images: Image
     if sample and sample.columns[0] in common:
         return sample.columns[0]
     if len(common) > 1:
-        common = [name for name in common if _holds_images(test.column(name)[:_LOOKED_AT], images)]
+        common = [name for name in common if _holds_images(test.column(name)[:_PROBED], images)]
     if len(common) == 1:
         return common[0]
     raise _unclear("image", "--image-column", common or test.columns, test)
@@ -226,7 +286,7 @@ def _submission_header(sample: Table | None) -> Columns | None:
 
 
 def _submission_ids(sample: Table | None, test_ids: tuple[str, ...], test: Path) -> tuple[str, ...]:
-    """The order in which the test ids are answered: the sample's where there is one."""
+    """The test ids in the order of a submission, which is that of the sample submission if there is one."""
     if sample is None:
         return test_ids
     ids = _ids(sample, sample.columns[0])
@@ -259,7 +319,7 @@ def _labels(table: Table, column: str) -> tuple[str, ...]:
 
 
 def _classes(train: Table, columns: Columns) -> tuple[Label, ...]:
-    """The labels of train, sorted; integers where every one is written as an integer is."""
+    """The labels of train.csv, sorted; integers if every label is spelled like an integer."""
     if columns.image == columns.label:
         fault = f"column '{printable(columns.image)}' cannot be both the image and the label column"
         raise fault_in(train.path, fault, "name two with --image-column and --label-column")

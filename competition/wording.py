@@ -1,4 +1,4 @@
-"""How names out of a user's files are put into the one line of an error."""
+"""Wording of errors: names from a user's files, made safe to print on one line."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ from competition.errors import UserError, first_few
 
 
 def printable(name: object, most: int = 80) -> str:
-    """The name on one line: control characters escaped, the middle of a long one left out."""
+    """The name on one line, with control characters escaped and the middle of a long name left out."""
     text = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(name))
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
 
@@ -24,12 +24,12 @@ def counted(number: int, thing: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'Class'?)`` where a known name is near, else nothing."""
+    """`` (did you mean 'Class'?)`` if a known name is similar, else an empty string."""
     spelled = {candidate.casefold(): candidate for candidate in known}
     near = get_close_matches(name.casefold(), spelled, n=1)
     return f" (did you mean '{printable(spelled[near[0]])}'?)" if near else ""
 
 
 def fault_in(path: Path, fault: str, remedy: str) -> UserError:
-    """The error to raise about a file or folder: what is wrong in it, and what to do."""
+    """The error to raise about a file or folder: what is wrong with it, and what to do."""
     return UserError(f"{printable(path, most=200)}: {fault}; {remedy}")

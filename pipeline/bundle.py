@@ -23,9 +23,8 @@ if __name__ == "__main__":  # run as a script: check the options before importin
     commands.bundle()
 
 from competition import kaggle_client
-from competition.storage import ROOT
-from pipeline.models.recipe import NeuralRecipe, choose_recipes, recipe_names
-from pipeline.runtime.files import atomic_write
+from competition.storage import ROOT, atomic_write
+from pipeline.models.recipe import choose_recipes, recipe_names
 
 ROOMS = ("competition", "pipeline")
 LEFT_OUT = ("competition/data/", "competition/stand_in/")
@@ -88,7 +87,7 @@ def main(given: argparse.Namespace) -> None:
 
 def needs_gpu(models: Sequence[str]) -> bool:
     """True where a network is among the recipes."""
-    return any(isinstance(recipe, NeuralRecipe) for recipe in choose_recipes(list(models or recipe_names())))
+    return any(recipe.is_network for recipe in choose_recipes(models or recipe_names()))
 
 
 def packed_files(root: Path) -> dict[str, str]:

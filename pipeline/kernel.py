@@ -18,8 +18,7 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 
 from competition.errors import UserError, first_few
 from competition.sources import subfolders
-from competition.storage import ROOT
-from pipeline.runtime.files import atomic_write
+from competition.storage import ROOT, atomic_write
 from pipeline.settings import train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")
@@ -69,8 +68,10 @@ def holds_tables(folder: Path) -> bool:
 
 
 def holds_runs(folder: Path) -> bool:
-    """Of one competition: ``<folder>/<recipe>/run.json``."""
-    return any(folder.glob("*/run.json"))
+    """Of one competition, finished."""
+    from pipeline.training import runs  # here, since it takes torch along
+
+    return runs.holds_runs(folder)
 
 
 def train(options: list[str], runs: Path) -> None:

@@ -6,6 +6,7 @@ python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...]
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a script: check the options before importing what follows
@@ -18,39 +19,39 @@ import numpy as np
 import torch
 
 from competition.errors import UserError, first_few
+from competition.metrics import METRICS, Metric
 from competition.sources import lasting_name, open_competition
 from competition.spec import Competition, Split
-from competition.storage import KAGGLE_WORKING
+from competition.storage import KAGGLE_WORKING, atomic_write
+from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
+from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.blend import Blend, select_blend
-from pipeline.ensemble.submission import class_counts, write_submission
+from pipeline.ensemble.decisions import class_counts, decide
 from pipeline.kaggle.ledger import Note, sha256_of
-from pipeline.models.neural.network import NeuralNetwork
 from pipeline.report.context import ReportContext
 from pipeline.runtime.devices import choose_device
-from pipeline.runtime.files import atomic_write
 from pipeline.settings import Settings
-from pipeline.training.runs import Model, Run, finished_runs, same_validation
-from pipeline.training.scores import wilson_interval
+from pipeline.training.runs import Run, RunFolder, finished_runs, newest_run, parted, same_validation
 
 
 def main(settings: Settings) -> None:
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
-    runs = usable_runs(competition, settings)
-    validated = validation_predictions(runs, competition, settings)
-    train, validation = labelled_splits(competition, validated)
-    blend = select_blend(validated, validation.ids, validation.labels)
+    runs, validated = usable_runs(competition, settings)
+    competition = replace(competition, metric=metric_to_use(competition, runs, settings))
+    train, validation = train_and_validation(competition, validated)
+    blend = select_blend(validated, validation.ids, validation.known_labels, competition.metric)
     print(blend.table())
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
-    members = {run.model: answer(run, images[run.image_shape], competition, settings, device) for run in chosen}
+    members = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
     predictions = fill_unreadable(blend.apply(members), images[chosen[0].image_shape], competition)
     print(class_counts(competition, predictions))
     submission = hand_in(competition, predictions, settings)
-    write_note(submission, blend, len(validation), settings)
+    write_note(submission, blend, settings)
     folder = settings.runs_folder(competition.name)
     report(
         ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
@@ -58,35 +59,59 @@ def main(settings: Settings) -> None:
     print(submission)
 
 
-def usable_runs(competition: Competition, settings: Settings) -> dict[str, Run]:
-    """The finished runs of this competition that were validated on the same images."""
-    folder = settings.runs_folder(competition.name)
-    runs, others = same_validation(folder, finished_runs(folder, settings.models))
-    if others:
-        print(f"left out, as they were validated on other images: {first_few(others, 9)}")
-    for run in runs.values():
-        if run.classes != competition.classes:
-            raise UserError(
-                f"{folder / run.model} was trained on other classes than {competition.name} has now; "
-                "train it again with pipeline/train.py --fresh"
-            )
-    return runs
+def usable_runs(competition: Competition, settings: Settings) -> tuple[dict[str, Run], dict[str, Predictions]]:
+    """The finished runs that can be blended, by name, and what they predict for their validation images.
+
+    They were trained on the competition's classes, their labels are those that its tables have now, and they were
+    validated on the same images as the newest of them. Raises UserError where none is.
+    """
+    folder, labels = settings.runs_folder(competition.name), labels_by_id(competition)
+    runs, others = parted(finished_runs(folder, settings.models), lambda _, run: run.classes == competition.classes)
+    leave_out(others, "they were trained on other classes")
+    validated = {name: Predictions.load(RunFolder(folder / name).validation) for name in runs}
+    runs, others = parted(runs, lambda name, _: has_labels(validated[name], labels))
+    leave_out(others, "the tables have other labels for their validation images now")
+    if not runs:
+        raise UserError(
+            f"no model in {folder} fits the classes and labels of {competition.name}; run pipeline/train.py"
+        )
+    runs, others = same_validation(folder, runs)
+    leave_out(others, "they were validated on other images")
+    return runs, {name: validated[name] for name in runs}
 
 
-def validation_predictions(
-    runs: dict[str, Run], competition: Competition, settings: Settings
-) -> dict[str, Predictions]:
-    folder = settings.runs_folder(competition.name)
-    return {name: Predictions.load(folder / name / "predictions.npz") for name in runs}
+def metric_to_use(competition: Competition, runs: dict[str, Run], settings: Settings) -> Metric:
+    """The metric asked for, else the one that the newest model was trained by."""
+    if settings.metric is not None:
+        return competition.metric
+    return METRICS[newest_run(settings.runs_folder(competition.name), runs).score.metric]
 
 
-def labelled_splits(competition: Competition, validated: dict[str, Predictions]) -> tuple[Split, Split]:
-    """The labelled images that the runs were validated on, and before them all the others."""
-    train, val = competition.train, competition.val
-    split = Split("labelled", train.ids + val.ids, train.paths + val.paths, np.append(train.labels, val.labels))
+def leave_out(names: list[str], reason: str) -> None:
+    if names:
+        print(f"left out, as {reason}: {first_few(names, 9)}")
+
+
+def labels_by_id(competition: Competition) -> dict[str, int]:
+    """The label of each labelled image; of an id in both tables, val's."""
+    split = labelled_images(competition)
+    return dict(zip(split.ids, split.known_labels.tolist(), strict=True))
+
+
+def has_labels(predictions: Predictions, labels: dict[str, int]) -> bool:
+    """Whether its targets are the images' labels."""
+    return (
+        predictions.targets is not None
+        and [labels.get(name) for name in predictions.ids] == predictions.targets.tolist()
+    )
+
+
+def train_and_validation(competition: Competition, validated: dict[str, Predictions]) -> tuple[Split, Split]:
+    """The images that the runs were validated on, with the saved targets, and before them all other labelled ones."""
+    split, predictions = labelled_images(competition), next(iter(validated.values()))
     places = {name: row for row, name in enumerate(split.ids)}  # of an id in both tables, val's
-    rows = np.array([places[name] for name in next(iter(validated.values())).ids])
-    return split.take(np.setdiff1d(np.arange(len(split)), rows)), split.take(rows)
+    rows = np.array([places[name] for name in predictions.ids])
+    return split.take(np.setdiff1d(np.arange(len(split)), rows)), replace(split.take(rows), labels=predictions.targets)
 
 
 def test_images(competition: Competition, runs: Sequence[Run], settings: Settings) -> dict[tuple[int, int], ImageCache]:
@@ -95,19 +120,22 @@ def test_images(competition: Competition, runs: Sequence[Run], settings: Setting
     return {shape: open_cache(competition.test.paths, settings.cache_folder, shape) for shape in shapes}
 
 
-def answer(
+def predict_test(
     run: Run, images: ImageCache, competition: Competition, settings: Settings, device: torch.device
 ) -> Predictions:
-    """The mean of the run's fitted models on the test images."""
-    models = run.models(settings.runs_folder(competition.name) / run.model, device)
-    total = sum(probabilities(model, images, run.model, settings) for model in models)
-    return Predictions(competition.test.ids, total / np.float32(len(models)))
+    """The mean of the run's fitted models on the test images, also saved as test.npz in the run's folder.
 
-
-def probabilities(model: Model, images: ImageCache, name: str, settings: Settings) -> np.ndarray:
-    if isinstance(model, NeuralNetwork):
-        return model.predict_proba(images, settings.test_time_views, title=f"{name} on test")
-    return model.predict_proba(images)
+    With validation.npz, which lies there too, that is all that stacking of one's own needs: ``ids``, and float32
+    ``probabilities`` ``[N, classes]``, the columns in the order of the classes in run.json. Images that cannot be read
+    have probabilities there that say nothing.
+    """
+    folder = RunFolder(settings.runs_folder(competition.name) / run.name)
+    models = run.models(folder, device)
+    title = f"{run.name} on test"
+    probabilities = [model.predict_proba(images, settings.test_time_views, title) for model in models]
+    predictions = Predictions(competition.test.ids, sum(probabilities[1:], probabilities[0]) / np.float32(len(models)))
+    predictions.save(folder.test)
+    return predictions
 
 
 def fill_unreadable(predictions: Predictions, images: ImageCache, competition: Competition) -> Predictions:
@@ -117,7 +145,7 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
         return predictions
     names = first_few([competition.test.paths[row] for row in unreadable])
     print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent class: {names}")
-    counts = np.bincount(competition.train.labels, minlength=len(competition.classes))
+    counts = np.bincount(competition.train.known_labels, minlength=len(competition.classes))
     filled = predictions.probabilities.copy()
     filled[unreadable] = counts / counts.sum()
     return Predictions(predictions.ids, filled)
@@ -126,17 +154,25 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
 def hand_in(competition: Competition, predictions: Predictions, settings: Settings) -> Path:
     """Write the submission, on Kaggle also where a notebook's output is looked for. Returns its path."""
     path = settings.submissions_folder(competition.name) / "submission.csv"
-    write_submission(competition, predictions, path)
+    write_submission(competition, decide(competition, predictions), path)
     if KAGGLE_WORKING.is_dir():
         with atomic_write(KAGGLE_WORKING / "submission.csv") as copy:
             shutil.copyfile(path, copy)
     return path
 
 
-def write_note(submission: Path, blend: Blend, validated: int, settings: Settings) -> None:
-    """Leave beside the submission what submit.py writes into the ledger. validated: number of validation images."""
-    interval = wilson_interval(round(blend.expected * validated), validated)
-    note = Note(sha256_of(submission), blend.weights, blend.expected, *interval, lasting_source(settings))
+def write_note(submission: Path, blend: Blend, settings: Settings) -> None:
+    """Leave beside the submission what submit.py writes into the ledger."""
+    expected = blend.expected
+    note = Note(
+        sha256=sha256_of(submission),
+        recipes=blend.weights,
+        validation=expected.value,
+        low=expected.low,
+        high=expected.high,
+        metric=expected.metric,
+        source=lasting_source(settings),
+    )
     note.write(submission.with_name("submission.json"))
 
 

@@ -6,11 +6,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypedDict
 
 from competition.errors import UserError
 from competition.storage import KAGGLE_INPUT, KAGGLE_WORKING, default_work_folder
@@ -27,12 +27,24 @@ if os.environ.get("RANK", "0") != "0":
     os.environ["TQDM_DISABLE"] = "1"  # of the processes that torchrun starts, one shows how far they all are
 
 
+class Source(TypedDict):
+    """Where a competition's files are and how they are read, as ``open_competition`` takes it."""
+
+    competition: str | None
+    data: Path | None
+    data_folder: Path
+    image_column: str | None
+    label_column: str | None
+    metric: str | None
+
+
 @dataclass(frozen=True)
 class Settings:
     """What one command works with.
 
+    metric: what the models are chosen and ordered by; None leaves it to the competition.
     models: names or patterns; without any, train.py takes the portfolio, predict.py what was trained.
-    work: holds runs/, submissions/ and competition/data/.
+    work: holds runs/, recipes/, submissions/ and competition/data/.
     budget: seconds of wall clock for the whole of train.py or tune.py; None leaves every recipe its own epochs.
     size: pixels a side of the cached images; None keeps a small native size.
     compile: networks are compiled before they are trained.
@@ -49,6 +61,7 @@ class Settings:
     label_column: str | None
     models: tuple[str, ...]
     device: str
+    metric: str | None = None
     budget: float | None = None
     epochs: int | None = None
     plan: Path | None = None
@@ -72,19 +85,24 @@ class Settings:
         return data_folder(self.work)
 
     @property
-    def source(self) -> dict[str, str | Path | None]:
-        """Where the competition's files are and how its columns are called, as ``open_competition`` takes it."""
+    def source(self) -> Source:
         return {
             "competition": self.competition,
             "data": self.data,
             "data_folder": self.data_folder,
             "image_column": self.image_column,
             "label_column": self.label_column,
+            "metric": self.metric,
         }
 
     @property
     def cache_folder(self) -> Path:
         return self.data_folder / "cache"
+
+    @property
+    def recipes_folder(self) -> Path:
+        """Recipes besides those that ship: what tune.py has found, and the user's own."""
+        return self.work / "recipes"
 
     def runs_folder(self, competition: str) -> Path:
         return self.work / "runs" / competition
@@ -110,7 +128,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, allow_abbrev=False)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
-    def parse_args(self, arguments=None, namespace=None):
+    def parse_args(  # type: ignore[override]  # argparse overloads it for the type of the namespace
+        self, arguments: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         known, unknown = self.parse_known_args(arguments, namespace)
         if unknown:
             option = unknown[0].split("=")[0]
@@ -131,6 +151,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--image-column", metavar="NAME", help="default: found from the tables")
         self.add_argument("--label-column", metavar="NAME", help="default: found from the tables")
         self.add_argument("--work", type=Path, metavar="DIR", help="holds runs/ and submissions/")
+
+    def add_metric_option(self) -> None:
+        """The option of the doors that measure predictions."""
+        from competition.metrics import METRICS  # here, since numpy takes a while to import
+
+        names = ", ".join(METRICS)
+        self.add_argument("--metric", metavar="NAME", help=f"{names}; default: the competition's, else accuracy")
 
     def add_training_options(self) -> None:
         """The options of the commands that train."""
@@ -178,7 +205,10 @@ def train_settings(arguments: list[str]) -> Settings:
     """Parse train.py's command line. Raises UserError for whatever is wrong with it."""
     parser = Parser("Train models on a competition's images and score them on its validation images.")
     parser.add_competition_options()
-    parser.add_argument("--models", nargs="+", metavar="RECIPE", help="names or patterns, e.g. 'dhc-*'")
+    parser.add_metric_option()
+    parser.add_argument(
+        "--models", nargs="+", metavar="RECIPE|FILE", help="names, patterns such as 'dhc-*', or TOML files"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--budget",
@@ -202,7 +232,8 @@ def tune_settings(arguments: list[str]) -> Settings:
     """Parse tune.py's command line. Raises UserError for whatever is wrong with it."""
     parser = Parser("Search for better values of a recipe's settings, and write the best as a recipe of its own.")
     parser.add_competition_options()
-    parser.add_argument("--model", metavar="RECIPE", required=True, help="the recipe to begin with")
+    parser.add_metric_option()
+    parser.add_argument("--model", metavar="RECIPE|FILE", required=True, help="the recipe to begin with")
     parser.add_argument("--name", metavar="RECIPE", help="of the recipe to write; default: RECIPE-tuned")
     parser.add_argument("--trials", type=positive, default=TRIALS, metavar="N", help=f"of the study; default {TRIALS}")
     parser.add_argument(
@@ -221,7 +252,7 @@ def tune_settings(arguments: list[str]) -> Settings:
     parser.add_training_options()
     options = parser.parse_args(arguments)
     options.budget = _budget(options, TUNING_BUDGET)
-    options.name = options.name or f"{options.model}-tuned"
+    options.name = options.name or f"{Path(options.model.removesuffix('.toml')).name}-tuned"
     return _settings(options, [vars(options).pop("model")])
 
 
@@ -235,6 +266,7 @@ def predict_settings(arguments: list[str]) -> Settings:
     """Parse predict.py's command line. Raises UserError for whatever is wrong with it."""
     parser = Parser("Blend the trained models and write a submission.")
     parser.add_competition_options()
+    parser.add_metric_option()
     parser.add_argument("--models", nargs="+", metavar="RECIPE", help="blend these alone; names or patterns")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--no-tta", action="store_true", help="one view of each image: faster, less accurate")
@@ -287,6 +319,8 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     timed = any(option.split("=")[0] in ("--budget", "--epochs") for option in options)
     given.options = options if given.predict_only or timed else [*options, "--budget", KERNEL_BUDGET]
     given.models = (predict_settings if given.predict_only else train_settings)(given.options).models
+    if own := [model for model in given.models if model.endswith(".toml")]:
+        parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a recipe that ships")
     given.output = (given.output or work_folder(None) / "kernel" / "kernel.py").expanduser().resolve()
     return given
 

@@ -19,8 +19,8 @@ from competition.errors import UserError
 from competition.kaggle_client import KaggleError
 from competition.sources import open_competition
 from competition.spec import Competition
+from competition.submission import check_submission, put_in_order
 from competition.wording import printable
-from pipeline.ensemble.submission import check_submission, put_in_order
 from pipeline.kaggle.ledger import SCORED, Entry, Ledger, new_entry, note_of, sha256_of
 from pipeline.kaggle.submitter import Submitter, wait_for
 from pipeline.settings import data_folder, work_folder
@@ -105,7 +105,8 @@ def outcome(entry: Entry) -> str:
     """The score beside the validation's. Raises UserError where the submission was rejected."""
     if entry.status != SCORED:
         raise UserError(f"{entry.file}: rejected as submission {entry.ref}: {entry.reason}; fix the file")
-    validation = f", validation {entry.validation} ({entry.low}-{entry.high})" if entry.validation else ""
+    value = f"{entry.metric} {entry.validation} ({entry.low}-{entry.high})"
+    validation = f", validation {value}" if entry.validation else ""
     return f"public score {entry.public or 'not shown'}{validation}, submission {entry.ref}"
 
 

@@ -16,17 +16,19 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 
 import numpy as np
 
+from competition.errors import first_few
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from pipeline.data.training_data import TrainingData, open_training_data
+from pipeline.models.base import Workload
 from pipeline.models.networks.pretrained import recipe_weights
-from pipeline.models.recipe import AnyRecipe, NeuralRecipe, choose_recipes
+from pipeline.models.recipe import AnyRecipe, choose_recipes
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
-from pipeline.training.planning import Plan, Workload, make_plan, portfolio
-from pipeline.training.runs import finished_runs, same_validation, transfer_source
+from pipeline.training.planning import Plan, make_plan, portfolio
+from pipeline.training.runs import RunFolder, finished_runs, same_validation, transfer_source
 from pipeline.training.scores import scores_table, write_scores
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
@@ -37,10 +39,10 @@ CLOSING_SECONDS = 2.0  # for the tables and files after the last model
 @distributed.distributed_main
 def main(settings: Settings) -> None:
     settings, recorded = repeated(settings)
-    recipes = choose_recipes(settings.models or portfolio(settings.weights, settings.budget))
+    recipes = [model.recipe for model in recorded.models] if recorded else asked_recipes(settings)
     device = choose_device(settings.device)
     find_imagenet_weights(recipes, settings)
-    competition = read_competition(settings, recorded and recorded.symmetries)
+    competition = read_competition(settings, recorded.symmetries if recorded else None)
     find_sources(recipes, settings, competition)
     with distributed.main_first():
         training_data = open_training_data(competition, settings)
@@ -54,7 +56,7 @@ def main(settings: Settings) -> None:
         if distributed.is_main():
             plan.write(trainer.folder / "plan.json")
     if distributed.is_main():
-        print_scores(trainer.folder)
+        print_scores(trainer)
 
 
 def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
@@ -63,6 +65,10 @@ def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
         return settings, None
     plan = Plan.read(settings.plan)
     return plan.applied_to(settings), plan
+
+
+def asked_recipes(settings: Settings) -> list[AnyRecipe]:
+    return choose_recipes(settings.models or portfolio(settings.weights, settings.budget), settings.recipes_folder)
 
 
 def read_competition(settings: Settings, symmetries: Symmetries | None = None) -> Competition:
@@ -89,8 +95,8 @@ def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
 def find_sources(recipes: list[AnyRecipe], settings: Settings, competition: Competition) -> None:
     """The same for networks that start from one of another competition."""
     for recipe in recipes:
-        if isinstance(recipe, NeuralRecipe) and recipe.transfer_from is not None:
-            print(f"{recipe.name} starts from {transfer_source(recipe, settings.work / 'runs', competition.name)}")
+        if recipe.transfer_from is not None:
+            print(f"{recipe.name} starts from {transfer_source(recipe, settings.work / 'runs', competition.name).path}")
 
 
 def deadline(settings: Settings) -> float | None:
@@ -117,9 +123,15 @@ def workload_of(competition: Competition, training_data: TrainingData) -> Worklo
     )
 
 
-def print_scores(folder: Path) -> None:
-    """Write scores.csv and print it as a table, the best model first."""
-    runs, _ = same_validation(folder, finished_runs(folder))
-    rows = sorted((run.row for run in runs.values()), key=lambda row: -row.score.accuracy)
-    write_scores(folder / "scores.csv", rows)
-    print(f"\n{scores_table(rows)}\nmeasured on validation images; {folder / 'scores.csv'}")
+def print_scores(trainer: Trainer) -> None:
+    """Write all runs to scores.csv, and print those that can be compared with the newest, the best one first."""
+    folder, metric = trainer.folder, trainer.competition.metric
+    runs = finished_runs(folder)
+    rows = {name: run.row(RunFolder(folder / name), metric) for name, run in runs.items()}
+    rows = dict(sorted(rows.items(), key=lambda row: -row[1].score.rank))
+    write_scores(folder / "scores.csv", rows.values(), metric)
+    comparable, others = same_validation(folder, runs)
+    print(f"\n{scores_table((row for name, row in rows.items() if name in comparable), metric)}")
+    if others:
+        print(f"left out here, as they were validated on other images or labels: {first_few(others)}")
+    print(f"measured on validation images; {folder / 'scores.csv'}")

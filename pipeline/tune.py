@@ -4,7 +4,8 @@ python pipeline/tune.py --model RECIPE [--competition NAME|FOLDER|ZIP] [--trials
 
 A trial trains as train.py does, with other values (tuning/search_space.py), for its share of the budget or --epochs.
 The same command in another process, or on another machine with the same --storage, joins the study; after an
-interruption it goes on. ``train.py --models RECIPE-tuned`` trains what was found.
+interruption it goes on. The best recipe goes to ``DIR/recipes/`` (DIR: --work), where ``train.py --models
+RECIPE-tuned`` finds it.
 """
 
 import re
@@ -25,16 +26,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from competition.errors import UserError, first_few
 from pipeline.data.training_data import open_training_data
-from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, choose_recipes, fingerprint, write_recipe
+from pipeline.models.recipe import NAME, RECIPES, AnyRecipe, choose_recipes, fingerprint, write_recipe
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
 from pipeline.train import find_imagenet_weights, find_sources, read_competition, workload_of
 from pipeline.training.planning import clock
+from pipeline.training.scores import text_table
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
 from pipeline.tuning.objective import Objective
 from pipeline.tuning.search_space import SearchSpace
-from pipeline.tuning.study import OWN, finished, importances, open_storage, open_study, run_trials
+from pipeline.tuning.study import OWN, finished, importances, open_storage, open_study, run_trials, value_of
 
 TRIALS_SHARE = 0.9  # of the budget; the rest is for what comes before the first trial
 CLOSING_SECONDS = 3.0  # for the table and the recipe after the last one
@@ -64,7 +66,7 @@ def main(settings: Settings) -> None:
 
 
 def choose_recipe(settings: Settings) -> AnyRecipe:
-    recipe, *more = choose_recipes(settings.models)
+    recipe, *more = choose_recipes(settings.models, settings.recipes_folder)
     names = [recipe.name, *(each.name for each in more)]
     if more:
         raise UserError(f"--model {settings.models[0]}: that is several; name one of {first_few(names)}")
@@ -82,10 +84,12 @@ def search_space(recipe: AnyRecipe, settings: Settings) -> SearchSpace:
 
 
 def free_place(settings: Settings) -> Path:
-    """Where the tuned recipe goes. Raises UserError where another one lies that was not tuned."""
-    if not re.fullmatch(r"\w[\w.-]*", settings.name):
+    """Where the tuned recipe goes: into the work folder. Raises UserError where its name is another recipe's."""
+    if not re.fullmatch(NAME, settings.name or ""):
         raise UserError(f"--name {settings.name}: a recipe's name has letters, digits, dots and dashes; give another")
-    path = RECIPES / f"{settings.name}.toml"
+    if (RECIPES / f"{settings.name}.toml").exists():
+        raise UserError(f"--name {settings.name}: a recipe that ships is called so; give another name")
+    path = settings.recipes_folder / f"{settings.name}.toml"
     if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {REMARK}"):
         raise UserError(f"--name {settings.name}: {path} is not of tune.py's making; give another name")
     return path
@@ -100,7 +104,7 @@ def has_time(settings: Settings) -> bool:
     """Whether a whole trial fits into what is left of the budget."""
     if settings.budget is None:
         return True
-    return time.monotonic() + trial_seconds(settings) <= BEGUN + settings.budget - CLOSING_SECONDS
+    return time.monotonic() + (trial_seconds(settings) or 0.0) <= BEGUN + settings.budget - CLOSING_SECONDS
 
 
 def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
@@ -113,12 +117,13 @@ def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
 def begin_study(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> Study:
     """The study of this very search, begun here or joined."""
     trainer, space, settings = objective.trainer, objective.space, objective.trainer.settings
-    split, images = trainer.training_data.split, trainer.training_data.images
+    data = trainer.training_data
     key = fingerprint(
         recipe.model_dump(),
         {place: repr(each) for place, each in space.distributions.items()},
-        [split.ids, split.labels.tolist(), images.shape],
+        [data.split.ids, data.labels.tolist(), data.images.shape],
         [settings.seed, settings.limit, settings.epochs, objective.seconds],
+        objective.metric.name,
     )
     study = open_study(storage, f"{trainer.competition.name}-{recipe.name}-{key}", objective.pruner, space.own)
     objective.settle_images(study, workload_of(trainer.competition, trainer.training_data))
@@ -139,7 +144,7 @@ def beginning(study: Study, objective: Objective) -> str:
 def length(objective: Objective) -> str:
     if objective.seconds is not None:
         return f" of {clock(objective.seconds)} each"
-    return f" of {objective.steps} epochs each" if isinstance(objective.space.recipe, NeuralRecipe) else ""
+    return f" of {objective.steps} epochs each" if objective.space.recipe.is_network else ""
 
 
 def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path) -> None:
@@ -148,30 +153,31 @@ def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path
         return
     pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
     print(f"\n{len(trials)} trials finished, {pruned} ended early, as half of the others were better by then")
-    print(trials_table(trials[:SHOWN], importances(study), list(objective.space.distributions)))
+    print(trials_table(trials[:SHOWN], importances(study), objective))
     images = len(objective.trainer.training_data.validated)
     print(f"optimistic: all trials were compared on the same {images:,} validation images, the best was chosen by them")
     if OWN in trials[0].user_attrs:
         print(f"no trial did better than the values that {recipe.name} has itself")
     competition, trials_in_all = objective.trainer.competition.name, len(trials) + pruned
-    summary = f"{recipe.name} tuned on {competition}: the best of {trials_in_all} trials, {trials[0].value:.4f}"
-    changes = {"name": target.stem, "summary": f"{summary} of validation right", "reported": None}
+    value = f"{objective.metric.title} {objective.metric.rank(value_of(trials[0])):.4f} on validation"
+    summary = f"{recipe.name} tuned on {competition}: the best of {trials_in_all} trials, {value}"
+    changes = {"name": target.stem, "summary": summary, "reported": None}
     write_recipe(objective.space.recipe_with(trials[0].params).model_copy(update=changes), target, REMARK)
-    print(f"{target}: for train.py --models {target.stem}")
+    print(f"{target}: for train.py --models {target.stem}, with the same --work")
 
 
-def trials_table(trials: list[FrozenTrial], importance: dict[str, float], places: list[str]) -> str:
+def trials_table(trials: list[FrozenTrial], importance: dict[str, float], objective: Objective) -> str:
     """A column a trial, a row a value."""
+    metric = objective.metric  # a trial's value is a rank, and ranking that again gives the metric's value back
+    header = ["", *(f"trial {trial.number}{' (own)' * (OWN in trial.user_attrs)}" for trial in trials), "importance"]
     rows = [
-        ["", *(f"trial {trial.number}{' (own)' * (OWN in trial.user_attrs)}" for trial in trials), "importance"],
-        ["accuracy", *(f"{trial.value:.4f}" for trial in trials), ""],
-        ["seconds", *(f"{trial.duration.total_seconds():.0f}" for trial in trials), ""],
+        [metric.title, *(f"{metric.rank(value_of(trial)):.4f}" for trial in trials), ""],
+        ["seconds", *(f"{trial.duration.total_seconds() if trial.duration else 0:.0f}" for trial in trials), ""],
     ]
-    for place in places:
+    for place in objective.space.distributions:
         rows.append([place, *(shown(trial.params[place]) for trial in trials), shown(importance.get(place, ""))])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return text_table(header, rows)
 
 
-def shown(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+def shown(value: float | str | None) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)

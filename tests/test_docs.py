@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from competition.checked_toml import CheckedModel
 from pipeline.models import recipe
-from pipeline.models.recipe import Section
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (".", "docs", "benchmarks", "submissions")
@@ -50,7 +50,7 @@ def documented_keys() -> dict[str, dict[str, tuple[str, str]]]:
     }
 
 
-def default_of(section: type[Section], key: str) -> str:
+def default_of(section: type[CheckedModel], key: str) -> str:
     """As TOML has it; ``required``, or ``none`` where a key has no value of its own."""
     field = section.model_fields[key]
     if field.is_required():
@@ -63,15 +63,15 @@ def default_of(section: type[Section], key: str) -> str:
     return f'"{field.default}"' if isinstance(field.default, str) else str(field.default)
 
 
-def own_keys(section: type[Section]) -> set[str]:
+def own_keys(section: type[CheckedModel]) -> set[str]:
     """What a section adds to those above it; a recipe's name is its file's, not a key."""
     inherited = {key for base in section.__bases__ for key in getattr(base, "model_fields", {})}
     return set(section.model_fields) - inherited - ({"name"} if section is recipe.Recipe else set())
 
 
 def test_every_kind_of_section_has_a_table_in_the_recipes_page():
-    there = {each for each in vars(recipe).values() if isinstance(each, type) and issubclass(each, Section)}
-    assert there == {Section, *SECTIONS.values()}
+    there = {each for each in vars(recipe).values() if isinstance(each, type) and issubclass(each, CheckedModel)}
+    assert there == {CheckedModel, *SECTIONS.values()}
     assert documented_keys().keys() == SECTIONS.keys()
 
 

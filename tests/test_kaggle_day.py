@@ -61,7 +61,7 @@ def test_the_whole_way(day):
     day.run("predict")
     assert "public score" in day.run("submit", "--message", "naive Bayes")
     (sent,) = csv_rows(work / "submissions" / "ledger.csv")
-    assert (sent["recipes"], sent["status"]) == ("dhc-gaussian-nb 1.00", "scored")
+    assert (sent["recipes"], sent["status"]) == ("dhc-gaussian-nb~epochs=1 1.00", "scored")
     assert float(sent["low"]) <= float(sent["validation"]) <= float(sent["high"])
     day.kaggle("competitions", "submit", "-c", "insects", "-f", submission, "-m", "by hand")
     assert day.kaggle("competitions", "submissions", "insects").count("COMPLETE") == 2
@@ -77,8 +77,8 @@ def test_the_whole_way(day):
     assert "COMPLETE" in day.kaggle("kernels", "status", kernel)
     day.kaggle("kernels", "output", kernel, "-p", "output")
     assert (day.folder / "output" / "submission.csv").read_bytes() == submission.read_bytes()
-    for model in ("dhc-gaussian-nb", "sprint"):
-        predictions = Path("runs", "insects", model, "predictions.npz")
+    for model in ("dhc-gaussian-nb~epochs=1", "sprint~epochs=1"):
+        predictions = Path("runs", "insects", model, "validation.npz")
         assert (day.folder / "output" / predictions).read_bytes() == (work / predictions).read_bytes()
 
     key = day.server.key.encode()

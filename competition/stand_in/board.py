@@ -14,7 +14,7 @@ from urllib.parse import quote
 from competition.errors import UserError
 from competition.scoring import score_submission
 from competition.stand_in.downloads import archive_of
-from competition.stand_in.state import State, Submission
+from competition.stand_in.state import State, Submission, Upload
 from competition.stand_in.wire import (
     DATA,
     ORIGIN,
@@ -36,9 +36,9 @@ _TEAM = 1  # the account is the only team
 
 @dataclass(frozen=True)
 class Hosted:
-    """A competition that is served: its public folder, and the answers (id, class, Usage) kept apart from it.
+    """The competition to serve: its public folder and, outside of it, the answers (id, class, Usage).
 
-    Raises UserError where one of them is not there or the answers would be served too.
+    Raises UserError if one of them is missing, or if the answers lie in the public folder.
     """
 
     slug: str
@@ -49,12 +49,12 @@ class Hosted:
         if not self.folder.is_dir():
             raise fault_in(self.folder, "no such folder", "give a competition's folder, or 'rehearsal'")
         if not self.answers.is_file():
-            raise fault_in(self.answers, "the test labels are not there", "say where they are with --answers")
+            raise fault_in(self.answers, "the test labels are missing", "give their path with --answers")
         if self.answers.resolve().is_relative_to(self.folder.resolve()):
-            raise fault_in(self.answers, "the test labels lie among what is handed out", "keep them elsewhere")
+            raise fault_in(self.answers, "the test labels lie in the folder that is served", "move them elsewhere")
 
     def names(self) -> list[str]:
-        """All files that are handed out, relative to the folder; hidden ones are not."""
+        """All files to serve, relative to the folder; hidden files are left out."""
         found = []
         for place, folders, files in os.walk(self.folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -66,7 +66,7 @@ class Hosted:
 class Board:
     """Answers the methods of Kaggle's competition service for one hosted competition.
 
-    daily_limit: submissions a UTC day, whether they can be scored or not.
+    daily_limit: submissions per UTC day, including those that cannot be scored.
     scoring_seconds: how long a submission stays PENDING.
     """
 
@@ -85,7 +85,7 @@ class Board:
 
     @property
     def methods(self) -> dict[str, Callable[[Message], Message | Redirect | Content]]:
-        of_competition = {
+        of_competition: dict[str, Callable[[Message], Message | Redirect | Content]] = {
             "ListCompetitions": self._list_competitions,
             "ListDataFiles": self._list_files,
             "DownloadDataFiles": self._download_all,
@@ -100,15 +100,15 @@ class Board:
         return {f"competitions.CompetitionApiService/{name}": method for name, method in of_competition.items()}
 
     def close(self) -> None:
-        """Leave what is PENDING to the next start."""
+        """Stop. PENDING submissions are scored after the next start."""
         self._is_ended.set()
         self._scorer.shutdown()
 
     def file_at(self, address: str) -> Path:
-        """The file at an address below /data. Raises RefusedError where there is none."""
+        """The file at an address below /data. Raises RefusedError if there is none."""
         place, _, name = address.partition("/")
         if place != self._place:
-            raise RefusedError(403, "this address is not one that was given out")
+            raise RefusedError(403, "this address is not valid here")
         if name == f"{self.hosted.slug}.zip":
             return self._archive
         name = name.removeprefix("files/")
@@ -117,14 +117,13 @@ class Board:
         return self.hosted.folder / name
 
     def accept(self, file: Path, file_name: str, description: str) -> int:
-        """Submit a file that is on this side already (a kernel's output); the new submission's ref."""
-        token = self._state.add_upload(self.hosted.slug, file_name, file.stat().st_size)
-        target = self._state.upload_path(token)
-        target.write_bytes(file.read_bytes())
-        return self._enter(token, description)
+        """Submit a file that the server already has (a kernel's output). Returns the submission's ref."""
+        upload = self._state.add_upload(self.hosted.slug, file_name, file.stat().st_size)
+        self._state.upload_path(upload.token).write_bytes(file.read_bytes())
+        return self._enter(upload, description)
 
     def check_name(self, request: Message) -> None:
-        """Raises RefusedError unless the request is about the competition that is served."""
+        """Raises RefusedError unless the request is about the hosted competition."""
         if needed(request, "competitionName") != self.hosted.slug:
             raise RefusedError(404, f"there is no competition {printable(request['competitionName'])}")
 
@@ -160,22 +159,21 @@ class Board:
     def _start_upload(self, request: Message) -> Message:
         self.check_name(request)
         length = number(request, "contentLength", 0)
-        token = self._state.add_upload(self.hosted.slug, Path(needed(request, "fileName")).name, length)
-        return {"token": token, "createUrl": f"{ORIGIN}/{UPLOAD}/{token}"}
+        upload = self._state.add_upload(self.hosted.slug, Path(needed(request, "fileName")).name, length)
+        return {"token": upload.token, "createUrl": f"{ORIGIN}/{UPLOAD}/{upload.token}"}
 
     def _submit(self, request: Message) -> Message:
         self.check_name(request)
         token = needed(request, "blobFileTokens")
         upload = self._state.upload(token)
         if upload is None or not self._state.upload_path(token).is_file():
-            raise RefusedError(400, "no file has arrived under this token")
-        ref = self._enter(token, request.get("submissionDescription", ""))
-        return {"message": f"The stand-in has taken {upload.file_name} as submission {ref}", "ref": ref}
+            raise RefusedError(400, "no file was uploaded with this token")
+        ref = self._enter(upload, request.get("submissionDescription", ""))
+        return {"message": f"The stand-in has accepted {upload.file_name} as submission {ref}", "ref": ref}
 
-    def _enter(self, token: str, description: str) -> int:
-        upload = self._state.upload(token)
+    def _enter(self, upload: Upload, description: str) -> int:
         ref = self._state.add_submission(upload, description, self.daily_limit)
-        self._score_later(ref, token, upload.file_name)
+        self._score_later(ref, upload.token, upload.file_name)
         return ref
 
     def _score_later(self, ref: int, token: str, file_name: str) -> None:
@@ -222,11 +220,11 @@ class Board:
         return described
 
     def _teams(self) -> list[Message]:
-        """The one team's best public score, no row before there is one."""
+        """The leaderboard's rows: the only team's best public score, or none before the first score."""
         scored = [each for each in self._state.submissions(self.hosted.slug) if each.public is not None]
         if not scored:
             return []
-        best = max(scored, key=lambda each: each.public)
+        best = max(scored, key=lambda each: each.public or 0.0)
         score = f"{best.public:.5f}"
         return [{"teamId": _TEAM, "teamName": self.username, "submissionDate": best.date, "score": score}]
 

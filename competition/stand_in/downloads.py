@@ -1,4 +1,4 @@
-"""Sending files so that an interrupted download can go on: Range, If-Range, ETag, Last-Modified."""
+"""Sends files so that interrupted downloads can resume: Range, If-Range, ETag, Last-Modified."""
 
 import re
 import shutil
@@ -18,9 +18,9 @@ _COMPRESSED = {".csv", ".txt", ".json", ".md"}  # images are compressed already
 
 
 def send_file(handler: BaseHTTPRequestHandler, path: Path, is_cut: bool = False) -> None:
-    """Answer with the file or the part of it that the request's Range asks for.
+    """Answer with the file, or with the part of it that the request's Range asks for.
 
-    is_cut: close the connection after half of the bytes. Raises RefusedError where the range begins past the end.
+    is_cut: close the connection after half of the bytes. Raises RefusedError if the range begins past the end.
     """
     status = path.stat()
     changed = formatdate(status.st_mtime, usegmt=True)
@@ -46,7 +46,7 @@ def send_file(handler: BaseHTTPRequestHandler, path: Path, is_cut: bool = False)
 
 
 def _asked_range(handler: BaseHTTPRequestHandler, size: int, validators: tuple[str, str]) -> tuple[int, int]:
-    """First byte and the one after the last; all of them unless a range of this very file is asked for."""
+    """The first byte and one past the last: the whole file unless the request asks for a range of this version."""
     match = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
     if not match or handler.headers.get("If-Range", validators[0]) not in validators:
         return 0, size
@@ -57,9 +57,9 @@ def _asked_range(handler: BaseHTTPRequestHandler, size: int, validators: tuple[s
 
 
 def archive_of(folder: Path, names: Iterable[str], place: Path) -> Path:
-    """A ZIP of the named files of ``folder``, in ``place``: made once, and anew where one of them has changed.
+    """A ZIP of the named files of ``folder``, kept in ``place``; it is made again if one of them has changed.
 
-    Written beside its place and renamed into it; its own name tells names, sizes and times of what is in it.
+    The archive is written beside its place and renamed. Its name is a hash of its members' names, sizes and times.
     """
     names = list(names)
     stats = [(folder / name).stat() for name in names]

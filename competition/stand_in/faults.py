@@ -1,9 +1,9 @@
-"""Faults that a test, or someone who wants to see them, orders at the stand-in."""
+"""Faults that the stand-in simulates on request."""
 
 import re
 import threading
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from competition.errors import UserError
 
@@ -14,10 +14,10 @@ Kind = Literal["status", "hang", "drop", "lost"]
 class Fault:
     """What happens to the next ``times`` requests of one name.
 
-    status: the HTTP error that is answered; 500 where it is not said.
-    kind: ``status``: the error instead of the work. ``lost``: the work is done, then the error answered.
-        ``hang``: no answer until the server ends. ``drop``: the connection closed, halfway through an upload
-        or a download, or without an answer.
+    status: the HTTP error to answer with.
+    kind: ``status``: answer the error instead of doing the work. ``lost``: do the work, then answer the error.
+        ``hang``: do not answer until the server ends. ``drop``: close the connection, halfway through an upload or
+        a download, else without an answer.
     """
 
     status: int = 500
@@ -40,7 +40,7 @@ class Faults:
             self._left[name] = [fault] * fault.times
 
     def take(self, name: str) -> Fault | None:
-        """The fault that this request of that name meets, None for none."""
+        """The fault for this request, or None. Uses up one of its ``times``."""
         with self._lock:
             left = self._left.get(name)
             return left.pop() if left else None
@@ -51,12 +51,12 @@ class Faults:
 
 
 def parse_fault(text: str) -> tuple[str, Fault]:
-    """``CreateSubmission=429``, ``upload=drop``, ``GetKernel=500x3``, ``CreateSubmission=lost``.
+    """Parse ``CreateSubmission=429``, ``upload=drop``, ``GetKernel=500x3``, ``CreateSubmission=lost``.
 
-    Raises UserError where it is written otherwise.
+    Raises UserError for any other form.
     """
     match = re.fullmatch(r"(\w+)=(?:([45]\d\d)|(hang|drop|lost))(?:x(\d+))?", text)
     if not match:
-        raise UserError(f"'{text}' is no fault; write NAME=500, =hang, =drop or =lost, e.g. CreateSubmission=429x2")
+        raise UserError(f"'{text}' is not a fault; write NAME=500, =hang, =drop or =lost, e.g. CreateSubmission=429x2")
     name, status, kind, times = match.groups()
-    return name, Fault(int(status or 500), kind or "status", int(times or 1))
+    return name, Fault(int(status or 500), cast(Kind, kind or "status"), int(times or 1))

@@ -1,4 +1,4 @@
-"""The stand-in's HTTP: a request is checked and handed to who answers it, or meets the fault it shall meet."""
+"""The HTTP side of the stand-in: checks each request and has it answered, or simulates a fault."""
 
 import base64
 import json
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 Answer = Message | Redirect | Content | Stream | Path
 
-_LONGEST_CALL = 1 << 26  # bytes of a request's JSON; a pushed kernel travels in one
+_LONGEST_CALL = 1 << 26  # bytes of a request's JSON, which may hold a whole kernel
 _LONGEST_PATIENCE = 600  # seconds without a byte from the client
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection: reads a request, finds who answers it, sends the answer."""
+    """One connection: reads each request, calls the method that answers it, sends the answer."""
 
     protocol_version = "HTTP/1.1"
     timeout = _LONGEST_PATIENCE
@@ -47,10 +47,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         self.server.refused.append(self.path)
-        self._send_error(403, f"nothing but the stand-in can be reached, not {printable(self.path)}")
+        self._send_error(403, f"only the stand-in can be reached, not {printable(self.path)}")
 
     def _answer(self, name: str, work: Callable[[str], Answer]) -> None:
-        """Do the work that the address asks for, or what a fault orders instead, and send what comes of it."""
+        """Do what the request asks for, or simulate the fault set for it, and send the result."""
         self.server.calls.append(name)
         fault = self.server.faults.take(name)
         is_cut = fault is not None and fault.kind == "drop"
@@ -78,11 +78,11 @@ class Handler(BaseHTTPRequestHandler):
             self._send_error(500, f"the stand-in itself failed ({printable(error)})")
 
     def _local_path(self) -> str:
-        """The address without its host. Raises RefusedError where that is another one."""
+        """The address without its host. Raises RefusedError if the host is not this one."""
         address = urlsplit(self.path)
         if address.hostname not in (None, "localhost"):
             self.server.refused.append(self.path)
-            raise RefusedError(403, f"nothing but the stand-in can be reached, not {printable(address.hostname)}")
+            raise RefusedError(403, f"only the stand-in can be reached, not {printable(address.hostname)}")
         return unquote(address.path)
 
     def _call(self, path: str) -> Answer:
@@ -96,25 +96,25 @@ class Handler(BaseHTTPRequestHandler):
         try:
             request = json.loads(self._read(self._unread) or b"{}")
         except ValueError as error:
-            raise RefusedError(400, f"the request is no JSON ({error})") from error
+            raise RefusedError(400, f"the request is not JSON ({error})") from error
         if not isinstance(request, dict):
-            raise RefusedError(400, "the request is no JSON object")
+            raise RefusedError(400, "the request is not a JSON object")
         return self.server.methods[method](request)
 
     def _check_account(self) -> None:
-        """Raises RefusedError where the request does not carry the account's key."""
+        """Raises RefusedError if the request does not carry the account's key."""
         account = base64.b64encode(f"{self.server.username}:{self.server.key}".encode()).decode()
         given = self.headers.get("Authorization", "").encode("latin-1", "replace")
         right = f"Basic {account}".encode(), f"Bearer {self.server.key}".encode()
         if not any(secrets.compare_digest(given, each) for each in right):
-            remedy = "set the environment that the stand-in printed when it began"
-            raise RefusedError(401, f"no or wrong credentials; {remedy}")
+            remedy = "set the environment variables that the stand-in printed at its start"
+            raise RefusedError(401, f"missing or wrong credentials; {remedy}")
 
     def _take_upload(self, path: str) -> Message:
         token = path.rpartition("/")[2]
         upload = self.server.state.upload(token)
         if upload is None or self._unread != upload.length:
-            raise RefusedError(400, "this address was not given out for a file of that length")
+            raise RefusedError(400, "no upload of this length was started at this address")
         target = self.server.state.upload_path(token)
         draft = target.with_suffix(".draft")
         try:
@@ -135,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.files[kind](address)
 
     def _read(self, length: int) -> bytes:
-        """That much of the body. Raises ConnectionError where the client sends less."""
+        """Read that many bytes of the body. Raises ConnectionError if the client sends fewer."""
         body = self.rfile.read(length)
         self._unread -= len(body)
         if len(body) < length:
@@ -169,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_error(self, status: int, message: str) -> None:
         with suppress(ConnectionError, TimeoutError):
-            self._read_to(lambda chunk: None)  # or else the client might be stopped while it sends, and read nothing
+            self._read_to(lambda chunk: None)  # a client that is still sending might not read the answer
             body = json.dumps({"code": status, "message": message}).encode()
             self._send_bytes(status, body, "application/json", {"Connection": "close"})
         self.close_connection = True

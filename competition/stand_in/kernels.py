@@ -24,7 +24,7 @@ _MOMENT = 0.1  # seconds
 class Kernels:
     """Answers the methods of Kaggle's kernel service; sessions run one after the other, in a sandbox.
 
-    datasets: folders by what a kernel names them: ``owner/slug``, or a model's ``owner/model/...``.
+    datasets: folders by the name that a kernel gives: ``owner/slug``, or a model's ``owner/model/...``.
     """
 
     def __init__(self, board: Board, state: State, sandbox: Sandbox, datasets: Mapping[str, Path]) -> None:
@@ -40,7 +40,7 @@ class Kernels:
 
     @property
     def methods(self) -> dict[str, Callable[[Message], Message]]:
-        of_kernels = {
+        of_kernels: dict[str, Callable[[Message], Message]] = {
             "SaveKernel": self._push,
             "GetKernelSessionStatus": self._status,
             "ListKernelSessionOutput": self._output,
@@ -50,14 +50,14 @@ class Kernels:
         return methods | {"competitions.CompetitionApiService/CreateCodeSubmission": self._submit}
 
     def file_at(self, address: str) -> Path:
-        """The file at an address below /output. Raises RefusedError where there is none."""
+        """The file at an address below /output. Raises RefusedError if there is none."""
         place, _, name = address.partition("/")
         if place != self._place:
-            raise RefusedError(403, "this address is not one that was given out")
+            raise RefusedError(403, "this address is not valid here")
         return in_folder(self._state.folder / "kernels", name)
 
     def events(self, ref: str) -> Iterator[Message]:
-        """The entries of the newest log of ``owner/slug``, each when it is there, until the session has ended."""
+        """The entries of the newest log of ``owner/slug``, as they appear, until the session ends."""
         owner, _, slug = ref.partition("/")
         kernel, sent = self._found(owner, slug), 0
         is_running = True
@@ -69,7 +69,7 @@ class Kernels:
             time.sleep(_MOMENT if is_running else 0)
 
     def close(self) -> None:
-        """End the session that runs; it and those that wait are run when the stand-in is started again."""
+        """End the running session. It runs again, as do the queued ones, after the next start."""
         self._is_ended = True
         self._waiting.put(None)
         if session := self._session:
@@ -109,20 +109,21 @@ class Kernels:
 
     def _objection(self, owner: str, slug: str, request: Message) -> str | None:
         if owner != self._board.username:
-            return f"{printable(owner)} is not this account, which is {self._board.username}"
+            return f"{printable(owner)} is not the owner, the account is {self._board.username}"
         if not slug.replace("-", "").isalnum():
-            return f"'{printable(slug)}' names no kernel, use letters, digits and '-'"
+            return f"'{printable(slug)}' cannot name a kernel, use letters, digits and '-'"
         if (request.get("language"), request.get("kernelType")) != ("python", "script"):
-            return "the stand-in runs scripts in Python only"
+            return "the stand-in runs only Python scripts"
         if not isinstance(request.get("text"), str) or not request["text"]:
             return "the script is empty"
         if self.sandbox.problem:
-            return f"no kernel can be run on this machine ({self.sandbox.problem})"
+            return f"this machine cannot run kernels ({self.sandbox.problem})"
         return None
 
     def _inputs(self, request: Message) -> tuple[dict[str, Path], dict[str, list[str]]]:
-        """Folders by their address below /kaggle/input, and the sources that are not there by the answer's field."""
-        found, unknown = {}, {}
+        """Folders by their path below /kaggle/input, and unknown sources by the field of the answer that lists them."""
+        found: dict[str, Path] = {}
+        unknown: dict[str, list[str]] = {}
         for field, locate in (
             ("competitionDataSources", self._competition_folder),
             ("datasetDataSources", self._datasets.get),
@@ -141,14 +142,15 @@ class Kernels:
         return self._board.hosted.folder if slug == self._board.hosted.slug else None
 
     def _output_folder(self, source: str) -> Path | None:
-        kernel = self._state.kernel(*source.split("/")) if source.count("/") == 1 else None
+        owner, _, slug = source.partition("/")
+        kernel = self._state.kernel(owner, slug)
         return self._working(kernel) if kernel and kernel.status == "COMPLETE" else None
 
     def _working(self, kernel: Kernel) -> Path:
         return self._state.kernel_folder(kernel) / "working"
 
     def _found(self, owner: str, slug: str, version: int | None = None) -> Kernel:
-        """Raises RefusedError where there is no such kernel."""
+        """Raises RefusedError if there is no such kernel."""
         kernel = self._state.kernel(owner, slug, version)
         if kernel is None:
             which = f" in version {version}" if version else ""
@@ -171,7 +173,7 @@ class Kernels:
         return {"files": files, "log": self._log(kernel), "nextPageToken": following}
 
     def _written(self, kernel: Kernel) -> list[str]:
-        """The files that an ended session has left; no links, which could lead anywhere on this side."""
+        """The files that a finished session left. Links are left out: they could point anywhere on this machine."""
         if kernel.status in _UNFINISHED:
             return []
         working, found = self._working(kernel), []
@@ -212,4 +214,4 @@ class Kernels:
             raise RefusedError(400, f"version {kernel.version} of {kernel.ref} has no {printable(name)}, but {there}")
         description = request.get("submissionDescription", "")
         ref = self._board.accept(self._working(kernel) / name, Path(name).name, description)
-        return {"message": f"The stand-in has taken {printable(name)} as submission {ref}", "ref": ref}
+        return {"message": f"The stand-in has accepted {printable(name)} as submission {ref}", "ref": ref}

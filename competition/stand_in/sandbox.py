@@ -1,10 +1,10 @@
-"""A notebook's session on this machine: a script in namespaces of its own, with what it may see bound read-only.
+"""Runs a notebook's script on this machine, isolated in Linux namespaces and laid out like a Kaggle notebook.
 
-Layout: ``/kaggle/input/...`` read-only; ``/kaggle/working`` writable, where the script begins; the script itself is
-``/kaggle/src/script.py``; ``/tmp`` and ``/root`` are writable and gone afterwards. Of the machine only its
-libraries, its programs and the interpreter are there, read-only. No network but loopback, no capabilities, limits
-of time and memory. Needs Linux with util-linux (``unshare``, ``mount``, ``pivot_root``, ``setpriv``) and user
-namespaces that are permitted.
+``/kaggle/input/...`` is read-only. ``/kaggle/working`` is writable and the working directory. The script itself is
+``/kaggle/src/script.py``. ``/tmp`` and ``/root`` are writable and discarded afterwards. Of the machine, the script sees
+only libraries, programs and the interpreter, all read-only. It has no network but loopback, no capabilities, and limits
+on time and memory. Needs Linux with util-linux (``unshare``, ``mount``, ``pivot_root``, ``setpriv``) and permission to
+create user namespaces.
 """
 
 import json
@@ -29,13 +29,13 @@ _SEEN = ("/etc/ld.so.cache", "/etc/localtime", "/sys/devices/system/cpu")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _DESCRIPTORS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 _WRITABLE = {"tmp": "/tmp", "home": "/root", "working": "/kaggle/working"}
-# The stand-in's end is that of unshare, that one's is the first process', and that one's is all the others'.
+# If the stand-in ends, unshare is killed; with it the first process inside, and with that all the others.
 _UNSHARE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--kill-child", "-rmnpiu", "--")
 _UNPRIVILEGED = "setpriv --bounding-set=-all --inh-caps=-all --no-new-privs"
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
-    "USER": "root",  # what asks for a name finds no /etc/passwd
+    "USER": "root",  # there is no /etc/passwd to look it up in
     "LANG": "C.UTF-8",
     "PYTHONUNBUFFERED": "1",
     "KAGGLE_KERNEL_RUN_TYPE": "Batch",
@@ -47,16 +47,16 @@ _LONGEST_LOG = 1 << 24  # bytes
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds: of wall clock for a session. gigabytes: of private memory for each of its processes."""
+    """seconds: wall clock of a session. gigabytes: private memory of each of its processes."""
 
     seconds: float = 12 * 3600
     gigabytes: float = 16
 
 
 class Sandbox:
-    """Where sessions run, all with one interpreter.
+    """What all sessions share: the interpreter and the limits.
 
-    Raises UserError where the interpreter cannot be started.
+    Raises UserError if the interpreter cannot be started.
     """
 
     def __init__(self, python: Path, limits: Limits) -> None:
@@ -64,14 +64,16 @@ class Sandbox:
         try:
             asked = subprocess.run([python, "-I", "-c", _ASK], capture_output=True, text=True, timeout=60, check=True)
         except (OSError, subprocess.SubprocessError) as error:
-            raise fault_in(python, f"no Python that starts ({printable(error)})", "give one with --python") from error
+            raise fault_in(
+                python, f"this Python does not start ({printable(error)})", "give another with --python"
+            ) from error
         executable, *folders = json.loads(asked.stdout)
         self.executable = Path(executable)
         self.python_folders = _outermost(Path(folder) for folder in folders if folder and Path(folder).is_dir())
 
     @cached_property
     def problem(self) -> str | None:
-        """Why no session can run on this machine, None where it can: found out by running one."""
+        """Why no session can run on this machine, or None if one can; found out by running an empty one."""
         with tempfile.TemporaryDirectory() as folder:
             session = Session(self, "", Path(folder), {}, seconds=60)
             failure = session.run()
@@ -83,9 +85,9 @@ class Session:
     """One run of one script.
 
     source: the script's text.
-    folder: keeps ``working/`` when the session has ended.
-    inputs: folders by their address below ``/kaggle/input``.
-    seconds: at most the sandbox's own.
+    folder: keeps ``working/`` after the session.
+    inputs: folders by their path below ``/kaggle/input``.
+    seconds: time limit; the sandbox's own is the default and the maximum.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class Session:
         self.log = Log()
 
     def run(self) -> str | None:
-        """None where the script has ended well, else why it has not."""
+        """Run the script. Returns None if it succeeds, else the reason why it does not."""
         shutil.rmtree(self._folder, ignore_errors=True)
         for name in ("root", "src", *_WRITABLE):
             (self._folder / name).mkdir(parents=True)
@@ -106,7 +108,7 @@ class Session:
         try:
             return self._run()
         except OSError as error:
-            return f"the session could not begin ({printable(error)})"
+            return f"the session could not start ({printable(error)})"
         finally:
             for name in ("root", "src", "tmp", "home"):
                 shutil.rmtree(self._folder / name, ignore_errors=True)
@@ -131,21 +133,22 @@ class Session:
             self._process = process
             if self._is_stopped.is_set():
                 process.kill()
-            readers = [self.log.follow("stdout", process.stdout), self.log.follow("stderr", process.stderr)]
+            streams = {"stdout": process.stdout, "stderr": process.stderr}
+            readers = [self.log.follow(name, stream) for name, stream in streams.items() if stream]
             try:
                 status = process.wait(self._seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
-                return f"the session has run out of its {self._seconds:g} seconds"
+                return f"the session exceeded its limit of {self._seconds:g} seconds"
             finally:
                 for reader in readers:
                     reader.join()
         if self._is_stopped.is_set():
-            return "the session was ended"
-        return None if status == 0 else f"the script has ended with status {status}; the log says more"
+            return "the session was stopped"
+        return None if status == 0 else f"the script ended with status {status}; see the log"
 
     def _preparation(self) -> str:
-        """What the first process does: build a root, move into it, give up all rights, start the script."""
+        """Commands of the first process: build a root, move into it, give up all privileges, start the script."""
         sandbox, root = self._sandbox, self._folder / "root"
         gigabytes = sandbox.limits.gigabytes
         lines = [f"mount -t tmpfs -o nosuid,nodev,mode=755 tmpfs {_quoted(root)}"]
@@ -168,14 +171,14 @@ class Session:
         lines += _entered(root)
         script = (
             f"ulimit -c 0; ulimit -d {round(gigabytes * 2**20)}; {_quoted(sandbox.executable)} /kaggle/src/script.py; "
-            "exit $?"  # so that the shell stays, a first process that reaps what the script leaves behind
+            "exit $?"  # keeps the shell as the first process, which reaps what the script leaves behind
         )
         lines += ["cd /kaggle/working", f"exec {_UNPRIVILEGED} /bin/sh -c {_quoted(script)}"]
         return "\n".join(lines)
 
 
 class Log:
-    """What a session has printed, as Kaggle's log has it: ``stream_name``, ``time`` in seconds, ``data``."""
+    """What a session printed, in the form of Kaggle's log: ``stream_name``, ``time`` in seconds, ``data``."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
@@ -188,7 +191,7 @@ class Log:
             return list(self._entries)
 
     def follow(self, name: str, stream: IO[bytes]) -> threading.Thread:
-        """A thread that takes in the stream's lines until it ends."""
+        """Start a thread that records the stream's lines until it ends."""
         thread = threading.Thread(target=self._read, args=(name, stream), daemon=True)
         thread.start()
         return thread
@@ -197,7 +200,7 @@ class Log:
         while line := stream.readline(1 << 16):
             with self._lock:
                 self._left -= len(line)
-                if self._left < 0:  # go on reading: a full pipe would stop the script
+                if self._left < 0:  # keep reading: a full pipe would block the script
                     continue
                 seconds = round(time.monotonic() - self._begun, 3)
                 data = line.decode(errors="replace")
@@ -205,7 +208,7 @@ class Log:
 
 
 def _outermost(folders: Iterable[Path]) -> list[Path]:
-    """Without those that lie in another, and without what every session sees."""
+    """The folders without those inside another, and without those that every session sees anyway."""
     needless = {Path("/"), Path("/usr")}
     known = [Path(folder) for folder in _SYSTEM]
     kept: list[Path] = []
@@ -216,11 +219,11 @@ def _outermost(folders: Iterable[Path]) -> list[Path]:
 
 
 def _bound(source: Path, root: Path, place: Path | str, is_writable: bool = False) -> list[str]:
-    """Commands that show ``source`` at ``place`` of the new root."""
+    """Commands that mount ``source`` at ``place`` in the new root."""
     target = _within(root, place)
     options = ["remount", "bind", "nosuid", "nodev"]
     options += [] if is_writable else ["ro"]
-    # What the machine has mounted so cannot be had otherwise here.
+    # A mount that is noexec on the machine must stay noexec here.
     options += ["noexec"] if os.statvfs(source).f_flag & os.ST_NOEXEC else []
     return [
         _made(target, source.is_dir()),
@@ -233,7 +236,7 @@ def _devices(root: Path, megabytes: int) -> list[str]:
     lines = []
     for device in _DEVICES:
         target = _within(root, device)
-        # Read-only devices can be written to; only their owner and mode stay what they are on the machine.
+        # A device mounted read-only can still be written to; only its owner and mode cannot be changed.
         mounts = f"mount --bind {device} {_quoted(target)}", f"mount -o remount,bind,ro,nosuid {_quoted(target)}"
         lines += [_made(target, is_folder=False), *mounts]
     lines += [f"ln -s {target} {_quoted(_within(root, f'/dev/{name}'))}" for name, target in _DESCRIPTORS.items()]
@@ -242,14 +245,14 @@ def _devices(root: Path, megabytes: int) -> list[str]:
 
 
 def _entered(root: Path) -> list[str]:
-    """Commands that leave nothing but the new root to be seen, and nothing of it to be remounted or written."""
+    """Commands that hide everything but the new root, and make it read-only for good."""
     return [
         f"cd {_quoted(root)}",
         "mkdir proc .machine",
         "mount -t proc -o nosuid,nodev,noexec proc proc",
-        # A namespace within would give back the rights that are given up here.
+        # A nested namespace would give back the privileges that are given up here.
         "echo 0 > proc/sys/user/max_user_namespaces",
-        # Where the stand-in is run by root, /proc/sys would obey the script even without rights.
+        # If root runs the stand-in, the script could write to /proc/sys even without privileges.
         "mount -o remount,bind,ro,nosuid,nodev,noexec proc",
         "ip link set lo up 2> /dev/null || :",
         "pivot_root . .machine",

@@ -1,10 +1,10 @@
-"""A local stand-in for Kaggle's server: the real ``kaggle`` client, and nothing leaves the machine.
+"""A local stand-in for Kaggle's server, for the real ``kaggle`` client; nothing leaves the machine.
 
     python competition/stand_in/server.py [--competition rehearsal|FOLDER] [--answers FILE] [--port N] [--state DIR]
 
-Lists and hands out the competition's files, takes and scores submissions (public and private part, a limit a
-day), shows the leaderboard, and runs pushed kernels in a sandbox that is laid out like a notebook. Listens on
-loopback only. What it answers in words, and its limits, are its own; Kaggle's are not known from here.
+It lists and serves the competition's files, accepts and scores submissions (a public and a private score, a daily
+limit), shows the leaderboard, and runs pushed kernels in a sandbox laid out like a Kaggle notebook. It listens on
+loopback only. Its messages and limits are its own; Kaggle's may differ.
 """
 
 import argparse
@@ -38,20 +38,20 @@ from competition.wording import counted, printable
 USERNAME = "rehearser"
 PORT = 8765
 DAILY_LIMIT = 5
-OWN_WORDS = "A stand-in for Kaggle's server, on this machine only; its words and limits are its own, not Kaggle's."
+OWN_WORDS = "A stand-in for Kaggle's server, on this machine only; its messages and limits are its own, not Kaggle's."
 
 
 class StandIn(ThreadingHTTPServer):
-    """The server; in a test, ``with StandIn(hosted, state_folder) as server`` starts it in a thread and ends it.
+    """The server. In a test, ``with StandIn(hosted, state_folder) as server`` runs it in a thread.
 
-    faults: what shall go wrong; see ``Faults``.
-    datasets: folders by what a kernel names them, ``owner/slug`` or a model's ``owner/model/...``.
-    calls: the names of the methods that were called, the latest last.
-    refused: what was asked of any other host through it as a proxy; nothing of it was passed on.
-    report: is given a line for each request.
+    faults: what goes wrong on request; see ``Faults``.
+    datasets: folders by the name that a kernel gives, ``owner/slug`` or a model's ``owner/model/...``.
+    calls: the names of the methods that were called, in order.
+    refused: addresses of other hosts that were requested through it as a proxy; none was passed on.
+    report: called with one line for each request.
     ended: set when the server ends.
 
-    Raises UserError where the address is not loopback, taken, or the state cannot be kept.
+    Raises UserError if the address is not loopback or is taken, or if the state cannot be kept.
     """
 
     daemon_threads = True
@@ -93,16 +93,21 @@ class StandIn(ThreadingHTTPServer):
         except ValueError:
             is_loopback = False
         if not is_loopback:
-            raise UserError(f"'{printable(host)}' is no IPv4 address on loopback; give 127.0.0.1")
+            raise UserError(f"'{printable(host)}' is not an IPv4 address on loopback; give 127.0.0.1")
         try:
             super().__init__((host, port), Handler)
         except (OSError, OverflowError) as error:
-            raise UserError(f"port {port} cannot be listened on ({error}); give another --port") from error
+            raise UserError(f"cannot listen on port {port} ({error}); give another --port") from error
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.server_address[:2]
+        return str(host), port
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes the client talk to this server, as this account, and to nothing else."""
-        proxy = "http://{}:{}".format(*self.server_address)
+        """Variables that make the client talk to this server, as this account, and to nothing else."""
+        proxy = "http://{}:{}".format(*self.address)
         return {
             "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
             "http_proxy": proxy,
@@ -111,7 +116,7 @@ class StandIn(ThreadingHTTPServer):
             "NO_PROXY": "",
             "KAGGLE_USERNAME": self.username,
             "KAGGLE_KEY": self.key,
-            # Before any token in the home directory, which the client would send instead of the key.
+            # It takes precedence over a token in the home directory, which the client would send instead of the key.
             "KAGGLE_API_TOKEN": self.key,
         }
 
@@ -123,12 +128,12 @@ class StandIn(ThreadingHTTPServer):
         self.stop()
 
     def stop(self) -> None:
-        """End a server that runs in a thread; as often as you like."""
+        """End a server that runs in a thread. It may be called twice."""
         self.shutdown()
         self.close()
 
     def close(self) -> None:
-        """End what still runs; the state stays."""
+        """End everything that still runs; the state stays."""
         if not self.ended.is_set():
             self.ended.set()
             self.server_close()
@@ -140,7 +145,7 @@ class StandIn(ThreadingHTTPServer):
         return ipaddress.ip_address(client_address[0]).is_loopback
 
     def handle_error(self, request: object, client_address: tuple) -> None:
-        """A client that has gone is no error."""
+        """Report the error, unless the client has merely gone."""
         if not isinstance(sys.exception(), ConnectionError):
             self.report(traceback.format_exc())
 
@@ -158,22 +163,30 @@ def _parser() -> _Parser:
     parser = _Parser(description=__doc__.partition("\n")[0], epilog=OWN_WORDS, allow_abbrev=False)
     parser.add_argument("--competition", metavar="rehearsal|FOLDER", default=NAME)
     parser.add_argument("--answers", type=Path, metavar="FILE", help="default: answers/NAME.csv beside the folder")
-    parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="on loopback")
-    parser.add_argument("--port", type=int, metavar="N", default=PORT, help=f"0 for any free one; default {PORT}")
+    parser.add_argument(
+        "--host", metavar="ADDRESS", default="127.0.0.1", help="an address on loopback; default 127.0.0.1"
+    )
+    parser.add_argument("--port", type=int, metavar="N", default=PORT, help=f"0 for any free port; default {PORT}")
     parser.add_argument("--state", type=Path, metavar="DIR", default=DATA_FOLDER / "stand_in")
-    parser.add_argument("--daily-limit", type=int, metavar="N", default=DAILY_LIMIT, help="submissions a UTC day")
-    parser.add_argument("--python", type=Path, metavar="PATH", default=Path(sys.executable), help="runs the kernels")
-    parser.add_argument("--kernel-seconds", type=float, metavar="N", default=Limits.seconds, help="of a session")
-    parser.add_argument("--kernel-gigabytes", type=float, metavar="N", default=Limits.gigabytes, help="of a process")
-    dataset = "a folder for kernels that name it as a dataset or model source; may be given again"
+    parser.add_argument("--daily-limit", type=int, metavar="N", default=DAILY_LIMIT, help="submissions per UTC day")
+    parser.add_argument(
+        "--python", type=Path, metavar="PATH", default=Path(sys.executable), help="the Python that runs the kernels"
+    )
+    parser.add_argument(
+        "--kernel-seconds", type=float, metavar="N", default=Limits.seconds, help="time limit of a session"
+    )
+    parser.add_argument(
+        "--kernel-gigabytes", type=float, metavar="N", default=Limits.gigabytes, help="memory limit of a process"
+    )
+    dataset = "a folder that kernels can use as a dataset or model source; may be given several times"
     parser.add_argument("--dataset", action="append", metavar="OWNER/SLUG=FOLDER", default=[], help=dataset)
-    fault = "what shall go wrong, e.g. CreateSubmission=429x2, upload=drop, download=drop, GetKernel=hang"
+    fault = "a fault to simulate, e.g. CreateSubmission=429x2, upload=drop, download=drop, GetKernel=hang"
     parser.add_argument("--fault", action="append", metavar="NAME=WHAT", default=[], help=fault)
     return parser
 
 
 def _hosted(competition: str, answers: Path | None) -> Hosted:
-    """The competition of that name or in that folder; the rehearsal is drawn where it is not there yet."""
+    """The competition of that name or in that folder. The rehearsal is drawn if it does not exist yet."""
     folder = DATA_FOLDER / NAME if competition == NAME else Path(competition).expanduser().resolve()
     answers = answers or folder.parent / "answers" / f"{folder.name}.csv"
     if competition == NAME and not folder.exists():
@@ -184,32 +197,32 @@ def _hosted(competition: str, answers: Path | None) -> Hosted:
 def _dataset(text: str) -> tuple[str, Path]:
     name, _, folder = text.partition("=")
     if "/" not in name or not folder:
-        raise UserError(f"--dataset {printable(text)} is not of the form OWNER/SLUG=FOLDER")
+        raise UserError(f"--dataset {printable(text)} is incomplete; give it as OWNER/SLUG=FOLDER")
     if not Path(folder).is_dir():
-        raise UserError(f"--dataset {printable(text)}: there is no such folder; give one that is there")
+        raise UserError(f"--dataset {printable(text)}: no such folder; give one that exists")
     return name, Path(folder).expanduser().resolve()
 
 
 def _greeting(server: StandIn) -> str:
-    """What a shell may evaluate: the environment, and comments."""
+    """The environment and comments, in a form that a shell can evaluate."""
     board, sandbox = server.board, server.kernels.sandbox
-    host, port = server.server_address
-    limits = f"{sandbox.limits.seconds:g} seconds, {sandbox.limits.gigabytes:g} GB a process"
-    kernels = f"are refused here ({sandbox.problem})" if sandbox.problem else f"by {sandbox.executable}, {limits}"
+    host, port = server.address
+    limits = f"{sandbox.limits.seconds:g} seconds, {sandbox.limits.gigabytes:g} GB per process"
+    kernels = f"cannot run here ({sandbox.problem})" if sandbox.problem else f"run with {sandbox.executable}, {limits}"
     return "\n".join(
         [
             f"# {OWN_WORDS}",
             f"# {board.hosted.slug} ({counted(len(board.names), 'file')}) at {host}, port {port};"
-            f" {counted(board.daily_limit, 'submission')} a UTC day; state in {server.state.folder}",
+            f" {counted(board.daily_limit, 'submission')} per UTC day; state in {server.state.folder}",
             f"# kernels {kernels}",
-            "# For the shell that the client is used in; nothing else can be reached from there:",
+            "# Run these lines in the shell where you use the client; from there it reaches nothing but the stand-in:",
             *(f"export {name}={shlex.quote(value)}" for name, value in server.environment.items()),
         ]
     )
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until interrupted. 0, or 2 after one line about what is wrong with the command."""
+    """Serve until interrupted. Returns 0, or 2 after one line about what is wrong with the command."""
     try:
         given = _parser().parse_args(arguments)
         faults = [parse_fault(text) for text in given.fault]

@@ -1,4 +1,4 @@
-"""What the stand-in remembers over a restart: one folder with a database and the files that were handed in."""
+"""What the stand-in keeps across restarts: one folder with a database and the uploaded files."""
 
 import fcntl
 import json
@@ -43,7 +43,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Submission:
-    """public, private: 0 to 1, None unless status is COMPLETE; error: None unless it is ERROR; date: UTC, ISO."""
+    """public, private: scores, None unless status is COMPLETE; error: None unless it is ERROR; date: UTC, ISO."""
 
     ref: int
     competition: str
@@ -76,11 +76,11 @@ class Kernel:
 
 
 class State:
-    """The folder's content, for any number of threads of one process.
+    """The folder's content; safe for several threads of one process.
 
-    now: the clock; its UTC day is the one that daily limits go by.
+    now: the clock; daily limits count from its midnight in UTC.
 
-    Raises UserError where another stand-in holds the folder or it cannot be written.
+    Raises UserError if another stand-in uses the folder or it cannot be written.
     """
 
     def __init__(self, folder: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -95,7 +95,7 @@ class State:
             self._database = sqlite3.connect(folder / "stand_in.db", check_same_thread=False)
             self._database.executescript(_TABLES)
         except BlockingIOError as error:
-            raise fault_in(folder, "another stand-in is using it", "end that one or give another --state") from error
+            raise fault_in(folder, "another stand-in is using it", "stop that one or give another --state") from error
         except (OSError, sqlite3.Error) as error:
             raise fault_in(folder, f"the state cannot be kept there ({error})", "give another --state") from error
 
@@ -105,33 +105,35 @@ class State:
             self._held.close()
 
     def secret(self, name: str) -> str:
-        """A random word, the same after a restart: the account's key, the address of the files."""
+        """A random word that stays the same across restarts, e.g. the account's key."""
         self._run("INSERT OR IGNORE INTO secrets VALUES (?, ?)", name, secrets.token_hex(16))
         return self._run("SELECT value FROM secrets WHERE name = ?", name)[0][0]
 
     def upload_path(self, token: str) -> Path:
         return self.folder / "uploads" / token
 
-    def add_upload(self, competition: str, file_name: str, length: int) -> str:
-        """The token of a file that may now be sent."""
-        token = secrets.token_hex(16)
-        self._run("INSERT INTO uploads VALUES (?, ?, ?, ?, NULL)", token, competition, file_name, length)
-        return token
+    def add_upload(self, competition: str, file_name: str, length: int) -> Upload:
+        """Register a file that is to be uploaded."""
+        upload = Upload(secrets.token_hex(16), competition, file_name, length, None)
+        self._run("INSERT INTO uploads VALUES (?, ?, ?, ?, NULL)", upload.token, competition, file_name, length)
+        return upload
 
     def upload(self, token: str) -> Upload | None:
         return next(iter(self._rows(Upload, "uploads WHERE token = ?", token)), None)
 
     def add_submission(self, upload: Upload, description: str, daily_limit: int) -> int:
-        """The ref of a new submission. Raises RefusedError where the day's are used up or the file is in one."""
+        """Returns the ref of a new submission. Raises RefusedError if the day's are used up, or for a second use."""
         with self._lock:
             if self.submitted_today(upload.competition) >= daily_limit:
                 raise RefusedError(400, f"all {daily_limit} submissions of this day (UTC) are used up")
-            if self.upload(upload.token).submission is not None:
+            stored = self.upload(upload.token)
+            if stored is None or stored.submission is not None:
                 raise RefusedError(400, "this upload has been submitted already")
             columns = "INSERT INTO submissions (competition, token, file_name, description, date)"
             values = (upload.competition, upload.token, upload.file_name, description, iso(self._now()))
             with self._database:
                 ref = self._database.execute(f"{columns} VALUES (?, ?, ?, ?, ?)", values).lastrowid
+                assert ref is not None  # a row was inserted
                 self._database.execute("UPDATE uploads SET submission = ? WHERE token = ?", (ref, upload.token))
             return ref
 
@@ -141,7 +143,7 @@ class State:
         return self._run("SELECT COUNT(*) FROM submissions WHERE competition = ? AND date >= ?", *given)[0][0]
 
     def submissions(self, competition: str) -> list[Submission]:
-        """The newest first."""
+        """All submissions, the newest first."""
         return self._rows(Submission, "submissions WHERE competition = ? ORDER BY ref DESC", competition)
 
     def score(self, ref: int, public: float, private: float) -> None:
@@ -152,20 +154,22 @@ class State:
         self._run("UPDATE submissions SET status = 'ERROR', error = ? WHERE ref = ?", error, ref)
 
     def kernel_folder(self, kernel: Kernel) -> Path:
-        """Holds ``working/``, what the kernel wrote, and ``log.json``."""
+        """The folder that holds ``working/`` (what the kernel wrote) and ``log.json``."""
         return self.folder / "kernels" / str(kernel.id)
 
     def add_kernel(self, owner: str, slug: str, request: Message) -> Kernel:
-        """A new version, queued."""
+        """Add a new version, queued."""
         with self._lock:
             newest = self.kernel(owner, slug)
             version = newest.version + 1 if newest else 1
             columns = "INSERT INTO kernels (owner, slug, version, request, date) VALUES (?, ?, ?, ?, ?)"
             self._run(columns, owner, slug, version, json.dumps(request), iso(self._now()))
-            return self.kernel(owner, slug)
+            added = self.kernel(owner, slug)
+            assert added is not None  # it was inserted
+            return added
 
     def kernel(self, owner: str, slug: str, version: int | None = None) -> Kernel | None:
-        """That version of a kernel, the newest by default."""
+        """That version of a kernel, by default the newest."""
         which = "kernels WHERE owner = ? AND slug = ? AND version = COALESCE(?, version) ORDER BY version DESC"
         return next(iter(self._kernels(which, owner, slug, version)), None)
 

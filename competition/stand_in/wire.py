@@ -1,4 +1,4 @@
-"""What goes over the wire: dates, refusals, pages, and the files and addresses an answer may be."""
+"""Parts of the protocol: dates, refusals, pages, and the kinds of answer."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Any
 
 Message = dict[str, Any]
 
-ORIGIN = "http://localhost"  # where the client believes to be with KAGGLE_API_ENVIRONMENT=LOCALHOST
+ORIGIN = "http://localhost"  # where the client sends requests with KAGGLE_API_ENVIRONMENT=LOCALHOST
 _PAGE = 20  # the client's own default
-DATA, OUTPUT, UPLOAD = "data", "output", "upload"  # the first parts of addresses beside /api
+DATA, OUTPUT, UPLOAD = "data", "output", "upload"  # the first parts of all addresses outside /api
 LOGS = "/api/v1/kernels/logs/stream/"
 
 
@@ -23,7 +23,7 @@ class Redirect:
 
 @dataclass(frozen=True)
 class Content:
-    """An answer of bytes, as a file of that type."""
+    """An answer of bytes. kind: its media type."""
 
     body: bytes
     kind: str
@@ -31,13 +31,13 @@ class Content:
 
 @dataclass(frozen=True)
 class Stream:
-    """An answer of events, each sent when it happens."""
+    """An answer of events, each sent as it happens."""
 
     events: Iterator[Message]
 
 
 class RefusedError(Exception):
-    """A request that is answered with an HTTP error; its words are the stand-in's own."""
+    """A request is answered with an HTTP error; the message is the stand-in's own, not Kaggle's."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class RefusedError(Exception):
 
 
 def needed(request: Message, name: str) -> str:
-    """A text field of the request. Raises RefusedError where it is missing or empty."""
+    """A text field of the request. Raises RefusedError if it is missing or empty."""
     value = request.get(name)
     if not isinstance(value, str) or not value:
         raise RefusedError(400, f"the request lacks {name}")
@@ -53,10 +53,10 @@ def needed(request: Message, name: str) -> str:
 
 
 def number(request: Message, name: str, default: int) -> int:
-    """A whole number of the request, 0 counting as none. Raises RefusedError where it is something else."""
+    """A whole number of the request; 0 counts as missing. Raises RefusedError if it is something else."""
     value = request.get(name) or default
     if not str(value).isdecimal():
-        raise RefusedError(400, f"{name} is no whole number")
+        raise RefusedError(400, f"{name} is not a whole number")
     return int(value)
 
 
@@ -70,7 +70,7 @@ def modified(path: Path) -> datetime:
 
 
 def page_of(items: Sequence, request: Message) -> tuple[Sequence, str]:
-    """The part of ``items`` that the request's page size and token (or page number) ask for, and the next token."""
+    """The page of ``items`` that the request asks for (by token or page number), and the next page's token."""
     size = number(request, "pageSize", _PAGE)
     start = number(request, "pageToken", (number(request, "page", 1) - 1) * size)
     end = start + size
@@ -78,7 +78,7 @@ def page_of(items: Sequence, request: Message) -> tuple[Sequence, str]:
 
 
 def in_folder(folder: Path, name: str) -> Path:
-    """The regular file of that relative name. Raises RefusedError where there is none, or it is elsewhere."""
+    """The regular file of that relative name. Raises RefusedError if there is none, or it lies elsewhere."""
     path = folder / name
     is_inside = path.resolve() == folder.resolve() / name
     if not is_inside or not path.is_file():

@@ -5,11 +5,9 @@ import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache, partial
+from types import ModuleType
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the internet for a newer one
-
-import albumentations
 import numpy as np
 from torch import Tensor
 
@@ -38,7 +36,8 @@ def shift(fraction: float) -> Augmentation:
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         _, height, width, _ = images.shape
         reach = _pixels(fraction, images)
-        padded, shifted = _mirrored_in(images, reach), deepcopy(images)
+        padded: Any = _mirrored_in(images, reach)
+        shifted: Any = deepcopy(images)
         for row, (down, right) in enumerate(rng.integers(0, 2 * reach + 1, size=(len(images), 2))):
             shifted[row] = padded[row, down : down + height, right : right + width]
         return shifted
@@ -67,7 +66,8 @@ def cutout(fraction: float) -> Augmentation:
 
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         _, height, width, _ = images.shape
-        side, cut = _pixels(fraction, images), deepcopy(images)
+        side = _pixels(fraction, images)
+        cut: Any = deepcopy(images)
         corners = rng.integers(0, (height, width), size=(len(images), 2)) - side // 2
         for image, (top, left) in zip(cut, corners.tolist(), strict=True):
             image[max(0, top) : top + side, max(0, left) : left + side] = GREY
@@ -82,7 +82,7 @@ def symmetric(symmetries: Symmetries) -> Augmentation:
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         kinds = views(symmetries, square=images.shape[1] == images.shape[2])
         chosen = rng.integers(0, len(kinds), size=len(images))
-        turned = deepcopy(images)
+        turned: Any = deepcopy(images)
         for number, view in enumerate(kinds[1:], start=1):  # the first is the image itself
             turned[chosen == number] = view(images[chosen == number])
         return turned
@@ -95,9 +95,10 @@ def views(symmetries: Symmetries, square: bool) -> list[View]:
 
     Transposes are left out where images are not square.
     """
-    flips = {"none": [()], "mirror": [(), (2,)], "all": [(), (2,), (1,), (1, 2)]}[symmetries]
+    flips: dict[Symmetries, list[tuple[int, ...]]]
+    flips = {"none": [()], "mirror": [(), (2,)], "all": [(), (2,), (1,), (1, 2)]}
     turns = (False, True) if symmetries == "all" and square else (False,)
-    return [_view(axes, turn) for turn in turns for axes in flips]
+    return [_view(axes, turn) for turn in turns for axes in flips[symmetries]]
 
 
 def shifted_views(symmetries: Symmetries, square: bool) -> list[View]:
@@ -139,7 +140,7 @@ def resized_crop(**arguments: Any) -> Augmentation:
 
     @cache
     def crop(height: int, width: int) -> Augmentation:
-        return _one_by_one(albumentations.RandomResizedCrop((height, width), **arguments))
+        return _one_by_one(_albumentations().RandomResizedCrop((height, width), **arguments))
 
     crop(64, 64)  # a wrong argument is said now
     return lambda images, rng: crop(*images.shape[1:3])(images, rng)
@@ -151,19 +152,36 @@ def build_augmentation(name: str, arguments: dict[str, Any], symmetries: Symmetr
     Raises UserError for a name or an argument that is not known.
     """
     turned = partial(symmetric, symmetries)
-    own = {"Shift": shift, "Cutout": cutout, "Symmetries": turned, "RandomResizedCrop": resized_crop}
+    own: dict[str, Callable[..., Augmentation]] = {
+        "Shift": shift,
+        "Cutout": cutout,
+        "Symmetries": turned,
+        "RandomResizedCrop": resized_crop,
+    }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # or albumentations would only warn of a wrong argument
-            return own[name](**arguments) if name in own else _one_by_one(getattr(albumentations, name)(**arguments))
+            if name in own:
+                return own[name](**arguments)
+            return _one_by_one(getattr(_albumentations(), name)(**arguments))
     except (AttributeError, TypeError, ValueError, UserWarning) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"augmentation {name}: {reason}; see the transforms of albumentations") from None
 
 
-def _one_by_one(transform: albumentations.BasicTransform) -> Augmentation:
+@cache
+def _albumentations() -> ModuleType:
+    """Imported once a recipe asks for it, as that takes a while; what it warns of then is no fault of the recipe."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the internet for a newer one
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import albumentations
+    return albumentations
+
+
+def _one_by_one(transform: Any) -> Augmentation:
     """An albumentations transform, applied to one image after the other."""
-    composed = albumentations.Compose([transform])
+    composed = _albumentations().Compose([transform])
 
     def augment(images: Batch, rng: np.random.Generator) -> np.ndarray:
         images = images.cpu().numpy() if isinstance(images, Tensor) else images

@@ -7,7 +7,7 @@ import zlib
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 JPEG_START = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
@@ -113,7 +113,7 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(_as_rgb(ImageOps.exif_transpose(image)))
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise UnreadableImage("not an image") from None
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them into
         raise UnreadableImage(str(error)) from error

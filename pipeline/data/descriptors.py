@@ -9,9 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.storage import atomic_write
 from pipeline.data.cache import ImageCache
 from pipeline.data.decode import resize
-from pipeline.runtime.files import atomic_write
 
 Images = np.ndarray | ImageCache
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from competition.errors import UserError
+from competition.storage import atomic_write
 from competition.wording import listed, printable
-from pipeline.runtime.files import atomic_write
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,18 +18,23 @@ class Predictions:
 
     ids: one for each row, each once.
     probabilities: float32 ``[N, C]``, finite and not negative; column ``i`` is ``Competition.classes[i]``.
+    targets: int64 ``[N]``, the true columns; None where they are not known, as of test images.
 
-    Raises UserError where ids and probabilities do not fit these words.
+    Raises UserError where these do not fit each other.
     """
 
     ids: tuple[str, ...]
     probabilities: np.ndarray
+    targets: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(str(name) for name in self.ids))
         object.__setattr__(self, "probabilities", np.asarray(self.probabilities, dtype=np.float32))
+        if self.targets is not None:
+            object.__setattr__(self, "targets", np.asarray(self.targets, dtype=np.int64))
         self._check_shape()
         self._check_values()
+        self._check_targets()
 
     def _check_shape(self) -> None:
         shape = self.probabilities.shape
@@ -48,8 +53,24 @@ class Predictions:
                 "train this model again, with a lower learning rate if it diverged"
             )
 
+    def _check_targets(self) -> None:
+        if self.targets is None:
+            return
+        if self.targets.shape != (len(self),):
+            raise UserError(f"targets of shape {self.targets.shape} for {len(self):,} ids; expected one for each id")
+        columns = self.probabilities.shape[1]
+        if ((self.targets < 0) | (self.targets >= columns)).any():
+            raise UserError(f"targets outside the {columns} columns; expected numbers from 0 to {columns - 1}")
+
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def known_targets(self) -> np.ndarray:
+        """The targets. Raises UserError where they are not known."""
+        if self.targets is None:
+            raise UserError("predictions without their targets; run pipeline/train.py again with --fresh")
+        return self.targets
 
     @property
     def predicted_labels(self) -> np.ndarray:
@@ -66,24 +87,28 @@ class Predictions:
                 "predict these images with this model again"
             )
         wanted = np.array([rows[name] for name in ids], dtype=np.int64)
-        return Predictions(tuple(ids), self.probabilities[wanted])
+        targets = None if self.targets is None else self.targets[wanted]
+        return Predictions(tuple(ids), self.probabilities[wanted], targets)
 
     def save(self, path: Path) -> None:
-        """Write an .npz without pickle: ``ids`` (unicode) and ``probabilities`` (float32)."""
+        """Write an .npz without pickle: ``ids`` (unicode), ``probabilities`` (float32), ``targets`` (int64) if any."""
+        arrays = {"ids": np.array(self.ids, dtype=np.str_), "probabilities": self.probabilities}
+        if self.targets is not None:
+            arrays["targets"] = self.targets
         with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, ids=np.array(self.ids, dtype=np.str_), probabilities=self.probabilities)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the dict for its other keywords
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
         """Read what ``save`` wrote; raises UserError where the file is missing, damaged or something else."""
         if not path.is_file():
-            raise UserError(f"no predictions at {printable(path)}; run pipeline/train.py first")
+            raise UserError(f"no predictions at {printable(path, most=200)}; run pipeline/train.py first")
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return cls(tuple(stored["ids"].tolist()), stored["probabilities"])
+                return cls(tuple(stored["ids"].tolist()), stored["probabilities"], stored.get("targets"))
         except UserError as error:
-            raise UserError(f"{printable(path)}: {error}") from error
+            raise UserError(f"{printable(path, most=200)}: {error}") from error
         except Exception as error:  # what a damaged file raises depends on the byte: zipfile, zlib and numpy have many
             raise UserError(
-                f"{printable(path)} holds no predictions; delete it and run pipeline/train.py again"
+                f"{printable(path, most=200)} holds no predictions; delete it and run pipeline/train.py again"
             ) from error

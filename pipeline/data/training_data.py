@@ -11,6 +11,7 @@ from pipeline.data.cache import ImageCache, open_cache
 from pipeline.settings import Settings
 
 HELD_OUT = 0.1  # of train, where the competition ships no validation table
+SPLIT_SEED = 0  # whatever --seed says, so that runs of different seeds are measured on the same images
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class TrainingData:
 
     split: the rows of train, then those of val.
     images: of these rows.
-    parts: pairs of row numbers (train, validation); one pair, or one a fold.
+    splits: pairs of row numbers (train, validation); one pair, or one a fold.
     """
 
     split: Split
@@ -27,22 +28,35 @@ class TrainingData:
     splits: list[tuple[np.ndarray, np.ndarray]]
 
     @property
+    def labels(self) -> np.ndarray:
+        """int64 ``[N]``, of the rows."""
+        return self.split.known_labels
+
+    @property
     def validated(self) -> np.ndarray:
-        """The row numbers of all validation images, part after part."""
+        """The row numbers of all validation images, split after split."""
         return np.concatenate([validation for _, validation in self.splits])
+
+
+def labelled_images(competition: Competition) -> Split:
+    """The rows of train, then those of val."""
+    train, val = competition.train, competition.val
+    labels = np.append(train.known_labels, val.known_labels)
+    return Split("labelled", train.ids + val.ids, train.paths + val.paths, labels)
 
 
 def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
     """Decode train and val, and part them: by folds if asked for, else as the competition does, else a tenth.
 
+    The parts depend on the labels alone, not on ``settings.seed``.
+
     Raises UserError where images cannot be read, unless ``settings.skip_unreadable``.
     """
-    train, val = competition.train, competition.val
-    split = Split("labelled", train.ids + val.ids, train.paths + val.paths, np.append(train.labels, val.labels))
+    split = labelled_images(competition)
     size = None if settings.size is None else (settings.size, settings.size)
     images = open_cache(split.paths, settings.cache_folder, size)
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
-    split, images, trained = split.take(rows), images.subset(rows), int((rows < len(train)).sum())
+    split, images, trained = split.take(rows), images.subset(rows), int((rows < len(competition.train)).sum())
     return TrainingData(split, images, _splits(split, trained, settings))
 
 
@@ -62,8 +76,8 @@ def _splits(split: Split, trained: int, settings: Settings) -> list[tuple[np.nda
     if settings.folds is not None:
         if len(set(split.ids)) < len(split):
             raise UserError("--folds joins train and val, and they share ids; rename the images of one of them")
-        return stratified_folds(split.labels, settings.folds, settings.seed)
+        return stratified_folds(split.known_labels, settings.folds, SPLIT_SEED)
     if trained < len(split):
         rows = np.arange(len(split))
         return [(rows[:trained], rows[trained:])]
-    return [stratified_holdout(split.labels, HELD_OUT, settings.seed)]
+    return [stratified_holdout(split.known_labels, HELD_OUT, SPLIT_SEED)]

@@ -2,11 +2,12 @@
 
 The powers are those that make the validation labels likeliest (T. Heskes, "Selecting weighting factors in logarithmic
 opinion pools", NIPS 1997). A member joins where the likelihood grows by what a parameter costs in G. Schwarz,
-"Estimating the dimension of a model", Annals of Statistics 6, 1978.
+"Estimating the dimension of a model", Annals of Statistics 6, 1978. The competition's metric says which model is the
+first, and whether the blend is worth more than that model alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self
 
@@ -15,6 +16,7 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 
 from competition.errors import UserError, first_few
+from competition.metrics import Metric
 from pipeline.data.predictions import Predictions
 from pipeline.training.scores import Score, score, text_table
 
@@ -28,19 +30,20 @@ LEAST = float(np.finfo(np.float32).eps)  # no member rules a class out for the o
 class Blend:
     """Members and their powers, chosen on validation images.
 
-    powers: members in the order of their choice; each above 0. One alone stays as it is.
-    gains: what each member added to the validation accuracy when it was chosen; the first, all of its own. As the
-        others are chosen for the likelihood of the labels, theirs may be below 0.
+    powers: members in the order of their choice; each above 0. One alone stays as it is (1.0), unless the metric needs
+        probabilities: then its power calibrates it.
+    gains: how much better each member made the metric when it was chosen; the first one's is the metric's value of it
+        alone. As the others are chosen for the likelihood of the labels, theirs may be below 0.
     score: of the blend, on the images that chose it.
-    expected: accuracy on images that did not choose it: selected on four fifths of validation and measured on
-        the other fifth, in turn.
-    best_single, single_score: the best member alone, on the same images.
+    expected: the score on images that did not choose it: selected on four fifths of validation, predicting the other
+        fifth, in turn; measured on all of these predictions together.
+    best_single, single_score: the best model alone, as it is, on the same images.
     """
 
     powers: dict[str, float]
     gains: dict[str, float]
     score: Score
-    expected: float
+    expected: Score
     best_single: str
     single_score: Score
 
@@ -66,32 +69,34 @@ class Blend:
         ]
         return (
             f"{text_table(('member', 'weight', 'gain'), rows)}\n"
-            f"blend: {self.score.accuracy:.4f} of the validation images that chose it, "
-            f"{self.expected:.4f} measured on parts that the selection did not see; "
-            f"best single model: {self.single_score.accuracy:.4f} ({self.best_single})"
+            f"blend: {self.score} on the validation images that chose it, "
+            f"{self.expected.value:.4f} on parts that the selection did not see; "
+            f"best single model: {self.single_score.value:.4f} ({self.best_single})"
         )
 
 
-def select_blend(predictions: Mapping[str, Predictions], ids: Sequence[str], labels: np.ndarray) -> Blend:
-    """Begin with the most accurate model, and let others join.
+def select_blend(
+    predictions: Mapping[str, Predictions], ids: Sequence[str], labels: np.ndarray, metric: Metric
+) -> Blend:
+    """Begin with the best model by the metric, and let others join.
 
     predictions: of each model, at least for the validation ``ids``; labels: int64 ``[N]`` of these ids.
-    The order of the models makes no difference, and the blend is never less accurate than the best of them.
+    The order of the models makes no difference, and the blend is never worse by the metric than the best of them.
     Raises UserError where a model lacks an id or has another number of classes.
     """
     if not predictions:
         raise UserError("there is no model to blend; run pipeline/train.py first")
     names = sorted(predictions)
-    library = Library.of(_stack([predictions[name].aligned_to(ids) for name in names]), labels)
+    library = Library.of(_stack([predictions[name].aligned_to(ids) for name in names]), labels, metric)
     steps = library.select()
     (best,), powers = steps[0], steps[-1]
     return Blend(
         powers={names[member]: power for member, power in powers.items()},
         gains={names[member]: gain for member, gain in library.gains(steps).items() if member in powers},
-        score=score(_pooled(library.probabilities, powers), labels),
-        expected=_accuracy_unseen(library),
+        score=score(_pooled(library.probabilities, powers), labels, metric),
+        expected=score(_predicted_unseen(library), labels, metric),
         best_single=names[best],
-        single_score=score(library.probabilities[best], labels),
+        single_score=score(library.probabilities[best], labels, metric),
     )
 
 
@@ -105,7 +110,7 @@ def _stack(members: Sequence[Predictions]) -> np.ndarray:
 
 def _pooled(probabilities: np.ndarray, powers: Powers) -> np.ndarray:
     """float32 ``[N, C]`` of float32 ``[M, N, C]``: the product of all, each raised to its power, rows summing to 1."""
-    if len(powers) == 1:
+    if list(powers.values()) == [1.0]:
         return probabilities[next(iter(powers))]
     scores = np.tensordot(list(powers.values()), _logarithms(probabilities[list(powers)]), 1)
     return softmax(scores, axis=1).astype(np.float32)
@@ -121,38 +126,56 @@ class Library:
 
     probabilities: float32 ``[M, N, C]``; logs: their logarithms, float64.
     labels: int64 ``[N]``; truths: float64 ``[M, N]``, the logarithms of these labels' probabilities.
+    metric: what the best is best by.
     """
 
     probabilities: np.ndarray
     logs: np.ndarray
     labels: np.ndarray
     truths: np.ndarray
+    metric: Metric
 
     @classmethod
-    def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> Self:
+    def of(cls, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Self:
         logs = _logarithms(probabilities)
-        return cls(probabilities, logs, labels, logs[:, np.arange(len(labels)), labels])
+        return cls(probabilities, logs, labels, logs[:, np.arange(len(labels)), labels], metric)
 
     def take(self, rows: np.ndarray) -> Self:
-        return type(self)(self.probabilities[:, rows], self.logs[:, rows], self.labels[rows], self.truths[:, rows])
+        return replace(
+            self,
+            probabilities=self.probabilities[:, rows],
+            logs=self.logs[:, rows],
+            labels=self.labels[rows],
+            truths=self.truths[:, rows],
+        )
 
     def select(self) -> list[Powers]:
-        """The best model alone, then the pools as one after the other joins; in the end not a less accurate one."""
-        members = [self.most_accurate()]
-        powers, likelihood = self.likeliest(members, np.ones(1))
-        steps: list[Powers] = [{members[0]: 1.0}]
+        """The best model alone, then the pools as one after the other joins; in the end none worse than the best."""
+        best = self.best()
+        steps, alone = self._joined([best]), {best: 1.0}
+        return next(way for way in (steps, steps[:1], [alone]) if self.rank(way[-1]) >= self.rank(alone))
+
+    def _joined(self, members: list[int]) -> list[Powers]:
+        """The pools as one model after the other joins ``members``, while the likelihood grows by enough."""
+        powers, likelihood = self.likeliest(members, np.ones(len(members)))
+        steps = [self._kept(members, np.maximum(powers, LEAST))]
         while len(members) < len(self.logs):
             members.append(self.most_promising(members, powers))
             powers, grown = self.likeliest(members, np.append(powers, 0.0))
             if grown - likelihood < np.log1p(len(self.labels)) / 2:
                 break
             likelihood = grown
-            steps.append({member: float(power) for member, power in zip(members, powers, strict=True) if power > 0})
-        return steps if self.right(steps[-1]) >= self.right(steps[0]) else steps[:1]
+            steps.append(self._kept(members, powers))
+        return steps
 
-    def most_accurate(self) -> int:
-        """Of equals the one that makes the labels likelier."""
-        return max(range(len(self.logs)), key=lambda member: (self.right({member: 1.0}), self.truths[member].sum()))
+    def _kept(self, members: Sequence[int], powers: np.ndarray) -> Powers:
+        """The powers above 0; a single one is 1 where the metric needs labels, which no power changes."""
+        kept = {member: float(power) for member, power in zip(members, powers, strict=True) if power > 0}
+        return dict.fromkeys(kept, 1.0) if len(kept) == 1 and self.metric.needs == "labels" else kept
+
+    def best(self) -> int:
+        """The best model by the metric, of equals the one that makes the labels likelier."""
+        return max(range(len(self.logs)), key=lambda member: (self.rank({member: 1.0}), self.truths[member].sum()))
 
     def likeliest(self, members: Sequence[int], start: np.ndarray) -> tuple[np.ndarray, float]:
         """The powers, from 0 on, at which the pool makes the labels likeliest, and the log likelihood there."""
@@ -181,20 +204,26 @@ class Library:
 
         return max((member for member in range(len(self.logs)) if member not in members), key=rise)
 
-    def right(self, powers: Powers) -> int:
-        """How many of the images the pool has right."""
-        return np.count_nonzero(_pooled(self.probabilities, powers).argmax(axis=1) == self.labels)
+    def rank(self, powers: Powers) -> float:
+        """How good the pool is by the metric, higher for a better one; without an image all are equal."""
+        return self.metric.rank(self.value(powers)) if len(self.labels) else 0.0
+
+    def value(self, powers: Powers) -> float:
+        """The metric of the pool."""
+        return self.metric(_pooled(self.probabilities, powers), self.labels)
 
     def gains(self, steps: Sequence[Powers]) -> dict[int, float]:
-        """What the accuracy gained, at each step, by the member that joined."""
-        right = [0, *map(self.right, steps)]
-        more = (after - before for before, after in pairwise(right))
+        """How much better the metric became, at each step, by the member that joined; the first: its value."""
+        better = (self.rank(after) - self.rank(before) for before, after in pairwise(steps))
         joined = (list(powers)[-1] for powers in steps)
-        return {member: gained / len(self.labels) for member, gained in zip(joined, more, strict=True)}
+        return dict(zip(joined, [self.value(steps[0]), *better], strict=True))
 
 
-def _accuracy_unseen(library: Library) -> float:
-    """The share of right images where the selection saw four fifths of them and each was not among these."""
+def _predicted_unseen(library: Library) -> np.ndarray:
+    """float32 ``[N, C]``: each row pooled as the selection says that did not see it, but four fifths of the others."""
     parts = np.random.default_rng(0).permutation(len(library.labels)) % PARTS
-    unseen = (library.take(parts == part).right(library.take(parts != part).select()[-1]) for part in range(PARTS))
-    return sum(unseen) / len(library.labels)
+    predicted = np.empty_like(library.probabilities[0])
+    for part in range(PARTS):
+        seen, unseen = parts != part, parts == part
+        predicted[unseen] = _pooled(library.probabilities[:, unseen], library.take(seen).select()[-1])
+    return predicted

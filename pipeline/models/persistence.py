@@ -1,6 +1,7 @@
 """Objects that hold nothing but arrays and JSON's own types, saved as one safetensors file."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,17 +9,17 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from pipeline.runtime.files import atomic_write
+from competition.storage import atomic_write
 
 Thing = TypeVar("Thing")
 
 
 def save_state(thing: object, path: Path) -> None:
-    """Write the attributes of ``thing``, those apart whose names begin with an underscore."""
+    """Write the attributes of ``thing``, those apart whose names begin with an underscore, and its class's name."""
     arrays = {name: np.ascontiguousarray(value) for name, value in _arrays(thing).items()}
     facts = {name: value for name, value in vars(thing).items() if name not in arrays and not name.startswith("_")}
     with atomic_write(path) as temporary:
-        save_file(arrays, temporary, metadata={"facts": json.dumps(facts)})
+        save_file(arrays, temporary, metadata={"facts": json.dumps(facts), "kind": type(thing).__name__})
 
 
 def load_state(kind: type[Thing], path: Path) -> Thing:
@@ -28,6 +29,12 @@ def load_state(kind: type[Thing], path: Path) -> Thing:
         vars(thing).update(json.loads(file.metadata()["facts"]))
         vars(thing).update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     return thing
+
+
+def kind_of_state(kinds: Iterable[type[Thing]], path: Path) -> type[Thing]:
+    """Which of the kinds ``save_state`` wrote. Raises LookupError where it is none of them."""
+    with safe_open(path, framework="numpy") as file:
+        return {kind.__name__: kind for kind in kinds}[file.metadata()["kind"]]
 
 
 def size_of(thing: object) -> int:

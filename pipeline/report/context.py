@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from competition.metrics import Metric
 from competition.spec import Competition, Split
 from competition.wording import printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
-from pipeline.training.runs import Run
+from pipeline.training.runs import Run, RunFolder
+from pipeline.training.scores import Score, score_by
 
 BLEND = "blend"
 
@@ -38,8 +40,21 @@ class ReportContext:
 
     @property
     def ranked(self) -> list[Run]:
-        """The most accurate first."""
-        return sorted(self.runs.values(), key=lambda run: -run.score.accuracy)
+        """The best first."""
+        return sorted(self.runs.values(), key=lambda run: -self.scores[run.name].rank)
+
+    @cached_property
+    def scores(self) -> dict[str, Score]:
+        """Of every model by the competition's metric, whatever it was trained by."""
+        return {name: self._score(name, run) for name, run in self.runs.items()}
+
+    def _score(self, name: str, run: Run) -> Score:
+        predictions = self.validated[name].aligned_to(self.validation.ids)
+        return score_by(self.metric, run.score, predictions.probabilities, self.validation.known_labels)
+
+    @property
+    def metric(self) -> Metric:
+        return self.competition.metric
 
     @property
     def has_folds(self) -> bool:
@@ -47,14 +62,16 @@ class ReportContext:
 
     @cached_property
     def evaluations(self) -> dict[str, Evaluation]:
-        """Of the blend, then of every model, the most accurate first."""
+        """Of the blend, then of every model, the best first."""
         members = {name: each.aligned_to(self.validation.ids) for name, each in self.validated.items()}
-        predictions = {BLEND: self.blend.apply(members)} | {run.model: members[run.model] for run in self.ranked}
-        return {name: Evaluation(each.probabilities, self.validation.labels) for name, each in predictions.items()}
+        predictions = {BLEND: self.blend.apply(members)} | {run.name: members[run.name] for run in self.ranked}
+        return {
+            name: Evaluation(each.probabilities, self.validation.known_labels) for name, each in predictions.items()
+        }
 
     @cached_property
     def records(self) -> dict[str, RunRecord]:
-        return {run.model: RunRecord.read(self.runs_folder / run.model, run) for run in self.ranked}
+        return {run.name: RunRecord.read(RunFolder(self.runs_folder / run.name), run) for run in self.ranked}
 
     @cached_property
     def class_names(self) -> list[str]:

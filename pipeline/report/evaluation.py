@@ -4,6 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from sklearn.metrics import (
+    confusion_matrix,
+    precision_recall_fscore_support,
+    precision_score,
+    roc_auc_score,
+    roc_curve,
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,7 @@ class Evaluation:
     @cached_property
     def confusion(self) -> np.ndarray:
         """Counts, int64 ``[C, C]``: a row a true class, a column a predicted one."""
-        pairs = self.labels * self.classes + self.predicted_labels
-        return np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes)
+        return confusion_matrix(self.labels, self.predicted_labels, labels=np.arange(self.classes))
 
     @property
     def support(self) -> np.ndarray:
@@ -49,52 +55,48 @@ class Evaluation:
         return self.confusion.sum(axis=1)
 
     @property
-    def predicted(self) -> np.ndarray:
-        """How often each class was predicted, int64 ``[C]``."""
-        return self.confusion.sum(axis=0)
+    def precision(self) -> np.ndarray:
+        return self._measured[0]
 
     @property
     def recall(self) -> np.ndarray:
-        return _ratio(self.confusion.diagonal(), self.support)
-
-    @property
-    def precision(self) -> np.ndarray:
-        return _ratio(self.confusion.diagonal(), self.predicted)
+        return self._measured[1]
 
     @property
     def f1(self) -> np.ndarray:
-        return _ratio(2 * self.confusion.diagonal(), self.support + self.predicted)
+        return self._measured[2]
+
+    @cached_property
+    def _measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Precision, recall and F1."""
+        classes = np.arange(self.classes)
+        return precision_recall_fscore_support(
+            self.labels, self.predicted_labels, labels=classes, zero_division=np.nan
+        )[:3]
 
     @property
     def precision_macro(self) -> float:
         """The mean over the classes that are there or predicted; one that is never predicted counts as 0."""
-        counted = self.support + self.predicted > 0
-        return float(np.nan_to_num(self.precision[counted]).mean())
+        return float(precision_score(self.labels, self.predicted_labels, average="macro", zero_division=0))
 
     @cached_property
     def auc(self) -> np.ndarray:
-        """Area under each class's one-versus-rest ROC curve, as the Mann-Whitney statistic of the ranks."""
-        from scipy.stats import rankdata
-
-        positive = self.labels[:, None] == np.arange(self.classes)
-        positives = self.support
-        rank_sums = (rankdata(self.probabilities, axis=0) * positive).sum(axis=0)
-        wins = rank_sums - positives * (positives + 1) / 2
-        return _ratio(wins, positives * (len(self.labels) - positives))
+        """Area under each class's one-versus-rest ROC curve."""
+        areas = np.full(self.classes, np.nan)
+        for label in np.flatnonzero((self.support > 0) & (self.support < len(self.labels))):
+            areas[label] = roc_auc_score(self.labels == label, self.probabilities[:, label])
+        return areas
 
     def roc(self, label: int) -> tuple[np.ndarray, np.ndarray]:
         """False and true positive rates of a class against all others; its ``auc`` must not be nan."""
-        order = np.argsort(-self.probabilities[:, label], kind="stable")
-        positive = self.labels[order] == label
-        ends = np.append(np.diff(self.probabilities[order, label]) != 0, True)  # equals are told apart by no threshold
-        true, false = np.cumsum(positive)[ends], np.cumsum(~positive)[ends]
-        return np.append(0, false / false[-1]), np.append(0, true / true[-1])
+        false, true, _ = roc_curve(self.labels == label, self.probabilities[:, label], drop_intermediate=False)
+        return false, true
 
     def macro_roc(self) -> tuple[np.ndarray, np.ndarray]:
         """The mean of the true positive rates of all classes that can be measured, over the false ones."""
         false_rates = np.linspace(0, 1, 201)
         measured = np.flatnonzero(np.isfinite(self.auc))
-        true_rates = [np.interp(false_rates, *self.roc(label)) for label in measured]
+        true_rates = [np.interp(false_rates, *self.roc(label)) for label in measured.tolist()]
         return false_rates, np.mean(true_rates, axis=0)
 
     def worst_confusions(self, most: int) -> list[Confusion]:
@@ -116,7 +118,3 @@ class Evaluation:
         """Row numbers of right answers, drawn at random."""
         right = np.flatnonzero(self.predicted_labels == self.labels)
         return np.random.default_rng(seed).permutation(right)[:most]
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)

@@ -8,8 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from competition.storage import atomic_write
 from pipeline.report.figures import DOTS_AN_INCH
-from pipeline.runtime.files import atomic_write
 
 
 @dataclass(frozen=True)

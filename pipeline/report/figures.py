@@ -5,6 +5,7 @@ Drawn without pyplot, so that nothing global is left behind; ``style`` holds whi
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,6 +14,8 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import MaxNLocator
+
+from competition.metrics import Metric
 
 WIDTH, DOTS_AN_INCH = 7.0, 150
 INK, FAINT = "#24292f", "#8b929b"
@@ -29,6 +32,7 @@ CAPTION_SIZE = 10.5  # points
 LINE, GAP, HEADING = 28, 10, 66  # pixels: of a contact sheet's captions, between its images, above them
 
 Line = tuple[np.ndarray, np.ndarray]  # x, y
+Point = tuple[float, float]
 
 
 def style() -> AbstractContextManager:
@@ -60,20 +64,22 @@ def style() -> AbstractContextManager:
     )
 
 
-def comparison(names: Sequence[str], accuracies: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Figure:
-    """Bars of accuracy (0-1) with their intervals, the first name on top."""
+def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Figure:
+    """Bars of the metric's values with their intervals, the first name on top."""
     figure, axes = _figure(1.4 + 0.45 * len(names))
     places = np.arange(len(names))
-    reach = np.array([accuracies - lows, highs - accuracies])
-    axes.barh(places, accuracies, height=0.62, color=BLUE)
-    axes.errorbar(accuracies, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.4, capsize=3)
-    for place, accuracy, high in zip(places, accuracies, highs, strict=True):
-        axes.text(high + 0.012, place, f"{accuracy:.3f}", va="center", fontsize=11.5)
+    reach = np.maximum([values - lows, highs - values], 0)  # a bootstrap interval need not hold the value
+    most = 1 if metric.greater_is_better else np.inf
+    end = min(1.12 * most, highs.max() * 1.15 + 0.05)
+    axes.barh(places, values, height=0.62, color=BLUE)
+    axes.errorbar(values, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.4, capsize=3)
+    for place, (value, high) in enumerate(zip(values, highs, strict=True)):
+        axes.text(high + 0.012 * end, place, f"{value:.3f}", va="center", fontsize=11.5)
     axes.set_yticks(places, [short(name, 24) for name in names])
     axes.tick_params(axis="y", length=0)
-    axes.set(xlim=(0, min(1.12, highs.max() * 1.15 + 0.05)), ylim=(len(names) - 0.45, -0.55))
-    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 1])
-    axes.set(xlabel="accuracy on validation, with its 95 % interval", title="All models compared")
+    axes.set(xlim=(min(0, lows.min()), end), ylim=(len(names) - 0.45, -0.55))
+    axes.set_xticks([tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= min(end, most)])
+    axes.set(xlabel=f"{metric.title} on validation, with its 95 % interval", title="All models compared")
     axes.grid(axis="x")
     return figure
 
@@ -132,19 +138,19 @@ def training(histories: Sequence[Mapping[str, np.ndarray]], title: str) -> Figur
     return figure
 
 
-def accuracy_over(quantity: str, curves: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
-    """Accuracy over a number that was tried, a line for each other setting; the best point is ringed."""
+def score_over(metric: Metric, quantity: str, curves: Mapping[str, Sequence[Point]], title: str) -> Figure:
+    """The metric over a number that was tried, a line for each other setting; the best point is ringed."""
     figure, axes = _figure(4.4)
     for number, (name, points) in enumerate(curves.items()):
-        values, accuracies = np.array(points, dtype=np.float64).T
-        axes.plot(values, accuracies, color=LINES[number % len(LINES)], marker=_mark(len(values)), label=name or None)
+        numbers, scores = np.array(points, dtype=np.float64).T
+        axes.plot(numbers, scores, color=LINES[number % len(LINES)], marker=_mark(len(numbers)), label=name or None)
     every = [point for points in curves.values() for point in points]
-    best = max(every, key=lambda point: point[1])
+    best = max(every, key=lambda point: metric.rank(point[1]))
     axes.plot(*best, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6)
     axes.annotate(f"{best[1]:.3f}", best, (0, 9), textcoords="offset points", ha="center", fontsize=11.5)
     axes.margins(y=0.15)
     axes.xaxis.set_major_locator(MaxNLocator(integer=all(value == int(value) for value, _ in every)))
-    axes.set(xlabel=quantity, ylabel="accuracy on validation", title=short(title, TITLE_LETTERS))
+    axes.set(xlabel=quantity, ylabel=f"{metric.title} on validation", title=short(title, TITLE_LETTERS))
     axes.grid()
     if any(curves):
         axes.legend(loc="best")
@@ -201,7 +207,7 @@ def contact_sheet(
     letters = int(width / (0.62 * CAPTION_SIZE * DOTS_AN_INCH / 72))
     for number, (caption, (top, left)) in enumerate(zip(captions, corners, strict=True)):
         text = "\n".join(short(line, letters) for line in caption.split("\n"))
-        look = {"fontsize": CAPTION_SIZE, "color": INK if colours is None else colours[number]}
+        look: dict[str, Any] = {"fontsize": CAPTION_SIZE, "color": INK if colours is None else colours[number]}
         figure.text(left, len(page) - top - height - 0.2 * LINE, text, va="top", transform=None, **look)
     return figure
 
@@ -211,14 +217,16 @@ def tile_side(columns: int) -> int:
     return int((WIDTH * DOTS_AN_INCH - GAP) / columns) - GAP
 
 
-def _figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequence[float]) -> tuple[Figure, Axes]:
+def _figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequence[float]) -> tuple[Figure, Any]:
+    """A figure and its axes, an array of them for several rows."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.subplots(rows, sharex=sharex, **ratios)
+    axes: Any = figure.subplots(rows, sharex=sharex, **ratios)  # type: ignore[call-overload]  # ratios of the rows
+    return figure, axes
 
 
 def _name_classes(axes: Axes, names: Sequence[str], side: str) -> None:
-    """Name every class along an axis or, of many, each so-manieth."""
-    places = np.arange(0, len(names), -(-len(names) // MOST_NAMED))
+    """Name every class along an axis or, of many, every n-th."""
+    places = range(0, len(names), -(-len(names) // MOST_NAMED))
     labels = [short(names[place], 14) for place in places]
     turned = side == "x" and (max(map(len, labels)) + 1) * len(labels) > MOST_LETTERS
     axis = axes.xaxis if side == "x" else axes.yaxis

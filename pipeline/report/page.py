@@ -3,17 +3,19 @@
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from tqdm import tqdm
 
+from competition.storage import atomic_write
 from pipeline.report import figures, pictures
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
-from pipeline.report.run_record import Grid
-from pipeline.runtime.files import atomic_write
+from pipeline.report.run_record import SCORE, Grid
+from pipeline.training.scores import other_metrics
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MISTAKES, RIGHT = 12, 6  # images shown of a model's answers
@@ -63,21 +65,23 @@ def measure(value: float | None, digits: int = 3) -> str:
 
 def compared(context: ReportContext, figure_folder: FigureFolder) -> dict:
     """The rows of the table of models, the blend first, and their bars."""
-    rows = [{"name": BLEND, "score": context.blend.score, "run": None, "record": None}]
+    rows: list[dict[str, Any]] = [{"name": BLEND, "score": context.blend.score, "run": None, "record": None}]
     rows += [
-        {"name": run.model, "score": run.score, "run": run, "record": context.records[run.model]}
+        {"name": run.name, "score": context.scores[run.name], "run": run, "record": context.records[run.name]}
         for run in context.ranked
     ]
     for row in rows:
         row["precision"] = context.evaluations[row["name"]].precision_macro
     names = [row["name"] for row in rows]
     scores = [row["score"] for row in rows]
-    accuracies, lows, highs = np.array([(score.accuracy, score.low, score.high) for score in scores]).T
-    values = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in zip(names, accuracies, strict=True))
-    alt = f"Bar chart of the models' validation accuracy with 95 % intervals: {values}"
+    values, lows, highs = np.array([(score.value, score.low, score.high) for score in scores]).T
+    said = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, values, strict=True))
+    alt = f"Bar chart of the models' {context.metric.title} on validation with 95 % intervals: {said}"
+    figure = figures.comparison(context.metric, names, values, lows, highs)
     return {
         "rows": rows,
-        "figure": figure_folder.add("comparison", figures.comparison(names, accuracies, lows, highs), alt),
+        "others": other_metrics(context.metric),
+        "figure": figure_folder.add("comparison", figure, alt),
     }
 
 
@@ -116,7 +120,7 @@ def _roc(
         shown = measured[np.argsort(evaluation.auc[measured], kind="stable")][:WORST_CURVES]
     legends = [f"{figures.short(context.drawn_names[label], 24)}: {evaluation.auc[label]:.3f}" for label in shown]
     legends = [f"mean of all classes: AUC {np.nanmean(evaluation.auc):.3f}", *legends]
-    curves = [evaluation.macro_roc(), *(evaluation.roc(label) for label in shown)]
+    curves = [evaluation.macro_roc(), *(evaluation.roc(label) for label in shown.tolist())]
     which = "every class" if len(shown) == evaluation.classes else f"the {len(shown)} classes of lowest AUC"
     figure = figures.roc(legends, curves, f"One-versus-rest ROC: {name}")
     alt = f"One-versus-rest ROC curves of {name}: the mean of all classes, and {which}; {'; '.join(legends)}"
@@ -171,10 +175,11 @@ def grids(context: ReportContext, figure_folder: FigureFolder) -> list[dict]:
 def _grid_curve(name: str, title: str, grid: Grid, figure_folder: FigureFolder) -> EmbeddedImage | None:
     if grid.axis is None:
         return None
-    best = grid.rows[grid.best]
-    alt = f"Validation accuracy of {title} over {grid.axis}; the best is {best['accuracy']:.3f} at {best[grid.axis]}"
+    best, measured = grid.rows[grid.best], grid.metric.title
+    alt = f"{measured} of {title} on validation over {grid.axis}; the best is {best[SCORE]:.3f} at {best[grid.axis]}"
     suffix = "" if grid.fold is None else f"-fold-{grid.fold}"
-    figure = figures.accuracy_over(grid.axis, grid.curves(grid.axis), f"Accuracy over {grid.axis}: {title}")
+    heading = f"{measured[0].upper()}{measured[1:]} over {grid.axis}: {title}"
+    figure = figures.score_over(grid.metric, grid.axis, grid.curves(grid.axis), heading)
     return figure_folder.add(f"{name}-grid{suffix}", figure, alt)
 
 
@@ -190,7 +195,7 @@ def explored(context: ReportContext, figure_folder: FigureFolder) -> dict:
         "channels": figure_folder.add(
             "channels", figures.channels(means, stds), f"Means of red, green and blue: {said}"
         ),
-        "looks": stats,
+        "stats": stats,
         "sizes": {name: _sizes(each.sizes) for name, each in stats.items()},
     }
 
@@ -198,8 +203,8 @@ def explored(context: ReportContext, figure_folder: FigureFolder) -> dict:
 def _class_counts(context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
     classes = len(context.competition.classes)
     labels = {
-        "train": context.train.labels,
-        "validation": context.validation.labels,
+        "train": context.train.known_labels,
+        "validation": context.validation.known_labels,
         "test, as predicted": context.submitted.predicted_labels,
     }
     counts = {name: np.bincount(each, minlength=classes) for name, each in labels.items() if len(each)}
@@ -214,7 +219,7 @@ def _images_of_classes(context: ReportContext, figure_folder: FigureFolder) -> E
     names = context.drawn_names
     split = context.train if len(context.train) else context.validation
     across, columns = next(sheet[1:] for sheet in SHEETS if len(names) <= sheet[0])
-    drawn = pictures.drawn_by_class(split.labels, len(names), across)
+    drawn = pictures.drawn_by_class(split.known_labels, len(names), across)
     side = figures.tile_side(columns) // across
     strips = np.stack([pictures.strip([split.paths[row] for row in rows], across, side) for rows in drawn])
     figure = figures.contact_sheet(strips, names, f"Random images of each of the {len(names)} classes", columns)

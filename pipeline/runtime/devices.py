@@ -4,6 +4,7 @@ import ctypes
 import os
 from contextlib import suppress
 from functools import cache
+from typing import cast
 
 import torch
 from torch import nn
@@ -51,7 +52,7 @@ def product_precision(device: torch.device) -> torch.dtype:
 
 @cache
 def _native_bfloat16() -> bool:
-    abilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not tell
+    abilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not tell
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
@@ -79,7 +80,7 @@ def room_for_images(device: torch.device) -> int:
 
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
     """The network, its weights the same ones, as torch.compile makes it; itself where that fails on the device."""
-    return network if _compiler_fails(device) else torch.compile(network)
+    return network if _compiler_fails(device) else cast(nn.Module, torch.compile(network))
 
 
 @cache

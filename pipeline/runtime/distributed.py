@@ -18,7 +18,7 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ LONGEST_WAIT = timedelta(days=1)  # for the main rank, which may decode or train
 CPU = torch.device("cpu")
 
 Thing = TypeVar("Thing")
-Main = Callable[[list[str]], None]
+Given = TypeVar("Given")
 
 _alone = False  # while the main rank does something by itself
 
@@ -56,18 +56,18 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def distributed_main(main: Main) -> Main:
+def distributed_main(main: Callable[[Given], None]) -> Callable[[Given], None]:
     """A script's ``main`` on every rank. Of ranks that fail, the first one says why; the others end with status 2."""
 
     @wraps(main)
-    def on_this_rank(arguments: list[str]) -> None:
+    def on_this_rank(given: Given) -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return main(arguments)
+            return main(given)
         store = _join()
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(sys.stdout if is_main() else nowhere):
             print(f"{world_size()} ranks train together; threads of each: {_take_cores()}")
             try:
-                main(arguments)
+                main(given)
             except (Exception, KeyboardInterrupt):
                 if not _is_first_to_fail(store):
                     sys.exit(2)
@@ -77,7 +77,7 @@ def distributed_main(main: Main) -> Main:
     return on_this_rank
 
 
-def _join() -> dist.Store:
+def _join() -> dist.Store:  # type: ignore[name-defined]  # torch exports it only when built with it
     """Meet the other ranks. Returns what all of them can write notes in."""
     store, rank, size = next(rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -98,7 +98,7 @@ def _take_cores() -> int:
     return torch.get_num_threads()
 
 
-def _is_first_to_fail(store: dist.Store) -> bool:
+def _is_first_to_fail(store: dist.Store) -> bool:  # type: ignore[name-defined]
     """False where this failure may follow from that of another rank, which has said why."""
     try:
         return store.add("failures", 1) == 1
@@ -119,7 +119,7 @@ def from_main(make: Callable[[], Thing]) -> Thing:
     """What ``make`` gives on the main rank, on every rank; only the main one calls it, and is alone meanwhile."""
     with _by_itself():
         made = make() if is_main() else None
-    return broadcast(made)
+    return broadcast(cast(Thing, made))
 
 
 @contextmanager

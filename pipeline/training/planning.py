@@ -4,18 +4,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
 from competition.errors import UserError
+from competition.metrics import ACCURACY
 from competition.spec import Competition, Symmetries
-from pipeline.models.classical.features import build_features
-from pipeline.models.classical.registry import CLASSIFIERS
+from competition.storage import atomic_write
+from pipeline.models.base import Workload
 from pipeline.models.networks.weights import LITE0, at_hand, weights_file
-from pipeline.models.neural.time_budget import Epoch
-from pipeline.models.recipe import AnyRecipe, ClassicalRecipe, NeuralRecipe, Tier
-from pipeline.runtime.files import atomic_write
+from pipeline.models.neural.time_budget import Segment
+from pipeline.models.recipe import AnyRecipe, Tier
 from pipeline.settings import Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
@@ -42,27 +43,47 @@ def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
     return PORTFOLIO
 
 
+def _checked(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    for segment in segments:
+        if segment.size < 1 or segment.batches < 1 or not 0 <= segment.start < segment.end <= 1:
+            raise ValueError("a segment needs size and batches above 0, and 0 <= start < end <= 1")
+    return segments
+
+
+def _first_fault(error: ValidationError) -> str:
+    """The first key that is wrong, and what is wrong with it."""
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    words = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {words}" if where else words
+
+
 @dataclass(frozen=True)
 class Fit:
-    """How one network was trained: the tier of its tiers, where a budget chose one, and its epochs."""
+    """How one model was trained: the tier that a budget chose, if any, and the segments of a network's training."""
 
     tier: Tier | None
-    epochs: tuple[Epoch, ...]
+    segments: Annotated[tuple[Segment, ...], AfterValidator(_checked)]
 
 
 @dataclass(frozen=True)
 class ModelPlan:
     """What one model gets.
 
+    recipe: the recipe itself, so that a plan repeats a run even if the recipe's file has been changed since.
     images: training images, drawn by class; None for all.
     seconds: wall clock, where a budget is shared; None for as long as it takes.
-    fits: filled in once a network is trained, one a fold; what is there is repeated to the letter.
+    fits: filled in once the model is trained, one a fold; what is there is repeated to the letter.
     """
 
-    model: str
-    images: int | None = None
+    recipe: AnyRecipe
+    images: PositiveInt | None = None
     seconds: float | None = None
     fits: tuple[Fit, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
 
 
 @dataclass(frozen=True)
@@ -71,12 +92,13 @@ class Plan:
 
     competition: str
     symmetries: Symmetries | None
-    seed: int
-    limit: int | None
-    folds: int | None
-    size: int | None
+    seed: NonNegativeInt
+    limit: PositiveInt | None
+    folds: Annotated[int, Field(ge=2)] | None
+    size: PositiveInt | None
     models: tuple[ModelPlan, ...]
     left_out: dict[str, str] = field(default_factory=dict)
+    metric: str = ACCURACY.name
 
     def write(self, path: Path) -> None:
         with atomic_write(path) as temporary:
@@ -87,30 +109,31 @@ class Plan:
         """Raises UserError where the file is not a plan."""
         try:
             return TypeAdapter(Plan).validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path}: not a plan.json of train.py ({reason}); give another file") from None
+        except OSError as error:
+            raise UserError(f"{path}: not a plan.json of train.py ({error}); give another file") from None
+        except ValidationError as error:
+            raise UserError(f"{path}: not a plan.json of train.py ({_first_fault(error)}); give another file") from None
 
     def applied_to(self, settings: Settings) -> Settings:
         """The settings with all that the plan fixes."""
-        models = tuple(model.model for model in self.models)
-        return replace(settings, models=models, seed=self.seed, limit=self.limit, folds=self.folds, size=self.size)
+        return replace(
+            settings,
+            metric=settings.metric or self.metric,
+            seed=self.seed,
+            limit=self.limit,
+            folds=self.folds,
+            size=self.size,
+        )
 
     def with_model(self, model: ModelPlan) -> "Plan":
         """The plan with what became of one model written into it."""
-        models = tuple(model if each.model == model.model else each for each in self.models)
+        models = tuple(model if each.name == model.name else each for each in self.models)
         return replace(self, models=models)
 
-
-@dataclass(frozen=True)
-class Workload:
-    """What decides how long a classical model takes. values: of one image, channels included."""
-
-    train_images: int
-    validation_images: int
-    values: int
-    classes: int
-    folds: int
+    def seconds_after(self, model: ModelPlan) -> float:
+        """What the models that come after ``model`` get of the budget, together."""
+        names = [each.name for each in self.models]
+        return sum(each.seconds or 0.0 for each in self.models[names.index(model.name) + 1 :])
 
 
 def make_plan(
@@ -121,7 +144,8 @@ def make_plan(
     seconds: float | None,
 ) -> Plan:
     """Share out the ``seconds`` that are left; None gives every model all that its recipe asks for."""
-    models, left_out = [ModelPlan(recipe.name) for recipe in recipes], {}
+    models = [ModelPlan(recipe) for recipe in recipes]
+    left_out: dict[str, str] = {}
     if seconds is not None:
         models, left_out = _share_out(recipes, workload, seconds)
         print(_described(models, left_out, workload, seconds))
@@ -136,6 +160,7 @@ def make_plan(
         size=settings.size,
         models=tuple(models),
         left_out=left_out,
+        metric=competition.metric.name,
     )
 
 
@@ -146,41 +171,31 @@ def _share_out(
 
     The quick ones come first, so that something valid is on disk soon.
     """
-    networks = [recipe for recipe in recipes if isinstance(recipe, NeuralRecipe)]
-    classical = [recipe for recipe in recipes if isinstance(recipe, ClassicalRecipe)]
+    networks = [recipe for recipe in recipes if recipe.is_network]
+    classical = [recipe for recipe in recipes if not recipe.is_network]
     second = seconds / sum(recipe.budget_weight for recipe in recipes)
     rate = products_a_second()
     plans = {recipe.name: classical_plan(recipe, workload, second * recipe.budget_weight, rate) for recipe in classical}
     models = [plan for plan in plans.values() if plan is not None]
-    left = seconds - sum(model.seconds for model in models)
+    left = seconds - sum(model.seconds or 0.0 for model in models)
     weights = sum(recipe.budget_weight for recipe in networks)
-    models += [ModelPlan(recipe.name, seconds=left * recipe.budget_weight / weights) for recipe in networks]
+    models += [ModelPlan(recipe, seconds=left * recipe.budget_weight / weights) for recipe in networks]
     left_out = {name: TOO_SHORT for name, plan in plans.items() if plan is None}
-    return sorted(models, key=lambda model: model.seconds), left_out
+    return sorted(models, key=lambda model: model.seconds or 0.0), left_out
 
 
-def classical_plan(recipe: ClassicalRecipe, workload: Workload, seconds: float, rate: float) -> ModelPlan | None:
+def classical_plan(recipe: AnyRecipe, workload: Workload, seconds: float, rate: float) -> ModelPlan | None:
     """As many training images as ``seconds`` hold; None where these would be too few to be worth it."""
-    classifier = CLASSIFIERS[recipe.classifier.name](workload.classes, **recipe.classifier.arguments)
-    values, beforehand = workload.values, 0.0
-    if recipe.features is not None:
-        features = build_features(recipe.features.name, **recipe.features.arguments)
-        values, beforehand = (
-            features.count,
-            features.cost(workload.train_images + workload.validation_images, workload.values),
-        )
 
     def estimate(images: int) -> float:
-        return (
-            CAUTION * (beforehand + workload.folds * classifier.cost(images, workload.validation_images, values)) / rate
-        )
+        return CAUTION * recipe.cost(workload, images) / rate
 
     if (needed := estimate(workload.train_images)) <= seconds:
-        return ModelPlan(recipe.name, seconds=needed)
+        return ModelPlan(recipe, seconds=needed)
     fewest = min(workload.train_images, FEWEST_IMAGES * workload.classes)
     sizes = np.geomspace(fewest, workload.train_images, 100).astype(int).tolist()
     fitting = [size for size in sizes if estimate(size) <= seconds]
-    return ModelPlan(recipe.name, max(fitting), estimate(max(fitting))) if fitting else None
+    return ModelPlan(recipe, max(fitting), estimate(max(fitting))) if fitting else None
 
 
 def products_a_second() -> float:
@@ -199,7 +214,7 @@ def _described(models: list[ModelPlan], left_out: dict[str, str], workload: Work
     lines = [f"plan for the {clock(seconds)} that are left; what a model does not use goes to the next ones:"]
     for model in models:
         images = f"{model.images:,} of the {workload.train_images:,} images" if model.images else "all images"
-        lines.append(f"  {model.model:<18} {clock(model.seconds):>7}  {images}")
+        lines.append(f"  {model.name:<18} {clock(model.seconds or 0.0):>7}  {images}")
     lines += [f"  {name:<18} left out: {reason}" for name, reason in left_out.items()]
     return "\n".join(lines)
 

@@ -1,46 +1,122 @@
 """What lies under runs/: one folder a trained model, with all that a later command has to know."""
 
+import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from itertools import count
 from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
+from competition.metrics import Metric
+from competition.storage import atomic_write
 from competition.task import Label
-from pipeline.models.classical.features import OnFeatures
-from pipeline.models.classical.registry import CLASSIFIERS, Classifier
-from pipeline.models.neural.network import NeuralNetwork
-from pipeline.models.neural.seed_ensemble import SeedEnsemble
-from pipeline.models.recipe import NeuralRecipe
-from pipeline.runtime.files import atomic_write
+from pipeline.data.predictions import Predictions
+from pipeline.models.base import CHECKPOINT_FILE, GRID_FILE, HISTORY_FILE, WEIGHTS_FILE, Model
+from pipeline.models.recipe import AnyRecipe
+from pipeline.settings import DEFAULT_BUDGET, Settings
 from pipeline.training.planning import ModelPlan
-from pipeline.training.scores import ModelScore, Score
+from pipeline.training.scores import ModelScore, Score, score_by
 
-Model = Classifier | NeuralNetwork | OnFeatures
+Options = dict[str, str]
+
+# the options that shape a model, in the order of a run's name
+SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
+DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
+RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run, and what lies in it."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """The ``Run``; written last, so that a folder without it holds nothing finished."""
+        return self.path / RECORD
+
+    @property
+    def fingerprint(self) -> Path:
+        """Of all that shapes the run, written first."""
+        return self.path / "fingerprint"
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def validation(self) -> Path:
+        """The predictions for the validation images, with their targets."""
+        return self.path / "validation.npz"
+
+    @property
+    def test(self) -> Path:
+        """The predictions for the test images, written by predict.py where the run is in the blend."""
+        return self.path / "test.npz"
+
+    def fold(self, name: str) -> "FoldFolder":
+        """One of the run's ``fold_folders``."""
+        return FoldFolder(self.path / name)
+
+    def remove_checkpoints(self) -> None:
+        """Remove what an interrupted training would have gone on from."""
+        for checkpoint in self.path.rglob(CHECKPOINT_FILE):
+            checkpoint.unlink()
+
+    def finished(self) -> "Run | None":
+        """None where nothing was finished, or another version of the pipeline wrote it."""
+        try:
+            return TypeAdapter(Run).validate_json(self.record.read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def finished_at(self) -> int:
+        """When it was finished, or last asked for, in nanoseconds."""
+        return self.record.stat().st_mtime_ns
+
+
+@dataclass(frozen=True)
+class FoldFolder:
+    """The folder of one fitted model, and what lies in it."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        return self.path / WEIGHTS_FILE
+
+    @property
+    def history(self) -> Path:
+        """Of a network: a row an epoch."""
+        return self.path / HISTORY_FILE
+
+    @property
+    def grid(self) -> Path:
+        """Of a network whose recipe has a grid: a row a point."""
+        return self.path / GRID_FILE
 
 
 @dataclass(frozen=True)
 class Run:
     """A trained model, as run.json keeps it.
 
-    classifier: the classical one's name; None for a network.
-    features: the name of what it sees of the images; None for the pixels.
+    options: train.py's that shaped it and were not the defaults; together with the recipe they name the run.
     fingerprint: of all that shaped it; the same command finds it and does not train again.
-    validation: fingerprint of the images that it was scored on.
+    validation: fingerprint of the images that it was scored on, and of their labels.
     image_shape: (height, width) of the images it was trained on.
     fold_folders: the folders below this one that hold a fitted model each: one, or one a fold.
     seconds: of training and validation.
-    plan: what it got, for a repetition.
+    plan: the recipe, and what it got, for a repetition.
     """
 
-    model: str
-    classifier: str | None
-    features: str | None
+    options: Options
     fingerprint: str
     validation: str
     classes: tuple[Label, ...]
@@ -52,86 +128,150 @@ class Run:
     plan: ModelPlan
 
     @property
-    def row(self) -> ModelScore:
-        return ModelScore(self.model, self.score, self.seconds, self.parameters)
+    def recipe(self) -> AnyRecipe:
+        return self.plan.recipe
 
-    def write(self, folder: Path) -> None:
-        """To be written last: a folder without run.json holds nothing finished."""
-        with atomic_write(folder / "run.json") as path:
+    @property
+    def name(self) -> str:
+        """The name of its folder; no other run of the competition has it."""
+        return run_name(self.recipe.name, self.options)
+
+    def row(self, folder: RunFolder, metric: Metric) -> ModelScore:
+        """Its row of scores.csv, by that metric whatever the run was trained by. folder: the run's own."""
+        predictions = Predictions.load(folder.validation)
+        found = score_by(metric, self.score, predictions.probabilities, predictions.known_targets)
+        return ModelScore(self.recipe.name, found, self.seconds, self.parameters, options_text(self.options))
+
+    def write(self, folder: RunFolder) -> None:
+        with atomic_write(folder.record) as path:
             path.write_bytes(TypeAdapter(Run).dump_json(self, indent=1))
 
-    def models(self, folder: Path, device: torch.device) -> list[Model]:
+    def models(self, folder: RunFolder, device: torch.device) -> list[Model]:
         """The fitted models, to be averaged. folder: the run's own."""
-        return [self._model(folder / member, device) for member in self.fold_folders]
-
-    def _model(self, place: Path, device: torch.device) -> Model:
-        if self.classifier is not None:
-            model = CLASSIFIERS[self.classifier].load(place)
-        else:
-            model = SeedEnsemble.load(place, device)
-        return model if self.features is None else OnFeatures.load(place, self.features, model, device)
+        return [self.recipe.load(folder.fold(name).path, device) for name in self.fold_folders]
 
 
-def read_run(folder: Path) -> Run | None:
-    """None where nothing was finished, or another version of the pipeline wrote it."""
-    try:
-        return TypeAdapter(Run).validate_json((folder / "run.json").read_bytes())
-    except (OSError, ValidationError):
-        return None
+def fold_folder(number: int, splits: int) -> str:
+    """Where a fitted model lies below its run's folder: right there or, of several folds, in one each."""
+    return f"fold-{number + 1}" if splits > 1 else "."
 
 
-def begin_run(folder: Path, key: str, fresh: bool) -> None:
-    """Make ``folder`` ready for the training of that fingerprint: what another one left there is removed."""
-    mark = folder / "fingerprint"
-    if fresh or not mark.is_file() or mark.read_text() != key:
-        shutil.rmtree(folder, ignore_errors=True)
-        with atomic_write(mark) as path:
+def options_text(options: Options) -> str:
+    """``epochs=30,seed=1``."""
+    return ",".join(f"{name}={value}" for name, value in options.items())
+
+
+def run_name(recipe: str, options: Options) -> str:
+    """``sprint``, or ``sprint~epochs=30,seed=1``."""
+    return f"{recipe}~{options_text(options)}" if options else recipe
+
+
+def options_of(settings: Settings, repeated: str | None = None) -> Options:
+    """The options that shape a model and are not train.py's defaults, safe for the name of a folder.
+
+    repeated: of a model that a plan repeats, the fingerprint of what it says.
+    """
+    given = {name: getattr(settings, name) for name in SHAPING if getattr(settings, name) != DEFAULTS[name]}
+    if settings.epochs is not None or repeated is not None:
+        given.pop("budget", None)  # None because the others were given
+    options = {name: _safe(value) for name, value in given.items()}
+    return options if repeated is None else {"plan": repeated[:8]} | options
+
+
+def _safe(value: object) -> str:
+    text = "none" if value is None else f"{value:g}s" if isinstance(value, float) else str(value)
+    return re.sub(r"[^\w.-]+", "-", text)
+
+
+def begin_run(runs: Path, recipe: str, options: Options, key: str, fresh: bool) -> tuple[RunFolder, Options]:
+    """Make a folder ready for the training of that fingerprint. Returns it, and the options that it is named by.
+
+    Where a run of the same name has another fingerprint, as the images or the recipe were changed since, this one gets
+    a number among its options: no run replaces another. fresh: what the same training left there is removed.
+    runs: the folder ``runs/<competition>``.
+    """
+    numbered = ({} if number == 1 else {"run": str(number)} for number in count(1))
+    for more in numbered:
+        folder = RunFolder(runs / run_name(recipe, options | more))
+        mark = folder.fingerprint.read_text() if folder.fingerprint.is_file() else None
+        if mark in (None, key):
+            break
+    if fresh or mark is None:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        with atomic_write(folder.fingerprint) as path:
             path.write_text(key)
+    return folder, options | more
 
 
 def finished_runs(folder: Path, patterns: Sequence[str] = ()) -> dict[str, Run]:
-    """All finished runs in ``runs/<competition>``, or those that match a name or pattern, by model.
+    """All finished runs in ``runs/<competition>`` by name, or those that patterns match by recipe or by name.
 
+    patterns: as ``choose_recipes`` takes them; a TOML file stands for the recipe of its name.
     Raises UserError where there is none, or none for one of the patterns.
     """
-    runs = {run.model: run for place in sorted(folder.glob("*/")) if (run := read_run(place))}
+    found = ((place.name, RunFolder(place).finished()) for place in sorted(folder.glob("*/")))
+    runs = {name: run for name, run in found if run is not None}
     if not runs:
         raise UserError(f"{folder} holds no trained model; run pipeline/train.py first")
     if not patterns:
         return runs
     chosen: dict[str, Run] = {}
     for pattern in patterns:
-        matching = {name: run for name, run in runs.items() if fnmatchcase(name, pattern)}
-        if not matching:
-            near = get_close_matches(pattern, runs, n=3, cutoff=0.4) or sorted(runs)
-            raise UserError(f"no trained model is called {pattern!r} in {folder}; there are {', '.join(near)}")
-        chosen |= matching
+        chosen |= _matching(runs, Path(pattern).stem if pattern.endswith(".toml") else pattern, folder)
     return chosen
 
 
-def transfer_source(recipe: NeuralRecipe, runs: Path, competition: str) -> Path:
-    """The folder of the network that a recipe with ``transfer_from`` starts from.
+def _matching(runs: dict[str, Run], pattern: str, folder: Path) -> dict[str, Run]:
+    matching = {
+        name: run for name, run in runs.items() if fnmatchcase(name, pattern) or fnmatchcase(run.recipe.name, pattern)
+    }
+    if not matching:
+        near = get_close_matches(pattern, runs, n=3, cutoff=0.4) or sorted(runs)
+        raise UserError(f"no trained model is called {pattern!r} in {folder}; there are {', '.join(near)}")
+    return matching
 
-    It is the newest that the named recipe has trained on another competition; of several folds, the first.
-    runs: the folder runs/. Raises UserError where there is none.
+
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder is one competition's, with a finished run in it."""
+    return any(folder.glob(f"*/{RECORD}"))
+
+
+def transfer_source(recipe: AnyRecipe, runs: Path, competition: str) -> FoldFolder:
+    """Where the network lies that a recipe with ``transfer_from`` starts from.
+
+    It is the newest that the named recipe has trained on another competition, with whatever options; of several folds,
+    the first. runs: the folder runs/. Raises UserError where there is none.
     """
-    places = [place for place in runs.glob(f"*/{recipe.transfer_from}") if place.parent.name != competition]
-    finished = [(place, run) for place in places if (run := read_run(place))]
+    named = (f"*/{recipe.transfer_from}", f"*/{recipe.transfer_from}~*")
+    folders = [
+        RunFolder(place) for pattern in named for place in runs.glob(pattern) if place.parent.name != competition
+    ]
+    finished = [(folder, run) for folder in folders if (run := folder.finished())]
     if not finished:
         raise UserError(
             f"{recipe.name} starts from a network that {recipe.transfer_from} has trained on another competition, and "
             f"{runs}/*/{recipe.transfer_from} holds none; train one first: "
             f"train.py --competition OTHER --models {recipe.transfer_from}"
         )
-    place, run = max(finished, key=lambda each: (each[0] / "run.json").stat().st_mtime_ns)
-    return place / run.fold_folders[0]
+    folder, run = max(finished, key=lambda each: each[0].finished_at())
+    return folder.fold(run.fold_folders[0])
+
+
+def parted(runs: dict[str, Run], belongs: Callable[[str, Run], bool]) -> tuple[dict[str, Run], list[str]]:
+    """The runs that belong, and the names of the others."""
+    kept = {name: run for name, run in runs.items() if belongs(name, run)}
+    return kept, [name for name in runs if name not in kept]
+
+
+def newest_run(folder: Path, runs: dict[str, Run]) -> Run:
+    """The one that a command finished, or found finished, last. folder: where the runs lie."""
+    return runs[max(runs, key=lambda name: RunFolder(folder / name).finished_at())]
 
 
 def same_validation(folder: Path, runs: dict[str, Run]) -> tuple[dict[str, Run], list[str]]:
-    """The runs validated on the same images as the newest one, and the names of the others.
+    """The runs validated on the same images and labels as the newest one, and the names of the others.
 
     folder: ``runs/<competition>``, where the runs lie.
     """
-    newest = max(runs, key=lambda name: (folder / name / "run.json").stat().st_mtime_ns)
-    same = {name: run for name, run in runs.items() if run.validation == runs[newest].validation}
-    return same, [name for name in runs if name not in same]
+    newest = newest_run(folder, runs)
+    return parted(runs, lambda _, run: run.validation == newest.validation)

@@ -1,72 +1,83 @@
-"""How good predictions are: accuracy with its interval, macro F1, log loss; as a table and as scores.csv."""
+"""How good predictions are: the competition's metric with its interval, and others; as a table and as scores.csv."""
 
-import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
-from math import sqrt
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 
 from competition.errors import UserError
-from pipeline.runtime.files import atomic_write
+from competition.metrics import ACCURACY, F1_MACRO, LOG_LOSS, METRICS, Metric
+from competition.storage import atomic_write
 
-SCORES_HEADER = ("model", "accuracy", "low", "high", "f1_macro", "log_loss", "seconds", "parameters")
+ALWAYS = (ACCURACY, F1_MACRO, LOG_LOSS)  # measured whatever the competition's metric is
 
 
 @dataclass(frozen=True)
 class Score:
-    """accuracy with its 95 % interval ``low``-``high`` and macro F1, all in 0-1; log loss in nats."""
+    """What predictions are worth.
 
-    accuracy: float
+    metric: the name of the metric that chooses and orders; low, high: its 95 % interval.
+    values: of that metric and of those measured ``ALWAYS``, by name.
+    """
+
+    metric: str
     low: float
     high: float
-    f1_macro: float
-    log_loss: float
+    values: dict[str, float]
+
+    @property
+    def value(self) -> float:
+        return self.values[self.metric]
+
+    @property
+    def accuracy(self) -> float:
+        return self.values[ACCURACY.name]
+
+    @property
+    def rank(self) -> float:
+        """Higher for a better score by the same metric."""
+        return METRICS[self.metric].rank(self.value)
+
+    def __str__(self) -> str:
+        """The metric and its value, e.g. ``accuracy 0.9123``."""
+        return f"{METRICS[self.metric].title} {self.value:.4f}"
 
 
 @dataclass(frozen=True)
 class ModelScore:
-    """One row of scores.csv: a model, its validation score, seconds of training, trained parameters."""
+    """One row of scores.csv: a recipe, its validation score, seconds of training, trained parameters.
+
+    options: train.py's, where they are not the defaults: ``epochs=30,seed=1``.
+    """
 
     model: str
     score: Score
     seconds: float
     parameters: int
+    options: str = ""
 
 
-def score(probabilities: np.ndarray, labels: np.ndarray) -> Score:
+def score(probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Score:
     """Measure float ``[N, C]`` probabilities, rows summing to 1, against int ``[N]`` labels in ``range(C)``.
 
-    Macro F1 averages over the classes that are either there or predicted.
     Raises UserError where there is no image to measure on.
     """
     if len(labels) == 0:
         raise UserError("no labelled image to measure on; give a validation table with at least one row")
-    # imported here, since it takes seconds and whoever only prints tables needs none of it
-    from sklearn.metrics import f1_score, log_loss
-
-    classes = np.arange(probabilities.shape[1])
-    predicted_labels = probabilities.argmax(axis=1)
-    right = int((predicted_labels == labels).sum())
-    low, high = wilson_interval(right, len(labels))
-    return Score(
-        accuracy=right / len(labels),
-        low=low,
-        high=high,
-        f1_macro=float(f1_score(labels, predicted_labels, labels=classes, average="macro", zero_division=np.nan)),
-        log_loss=float(log_loss(labels, probabilities, labels=classes)),
-    )
+    values = {each.name: each(probabilities, labels) for each in (metric, *other_metrics(metric))}
+    return Score(metric.name, *metric.interval(probabilities, labels), values)
 
 
-def wilson_interval(right: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (E. B. Wilson, "Probable Inference", JASA 22, 1927), within 0-1."""
-    z = NormalDist().inv_cdf(0.975)
-    share, shrink = right / total, 1 + z * z / total
-    middle = (share + z * z / (2 * total)) / shrink
-    reach = z * sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2) / shrink
-    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+def score_by(metric: Metric, known: Score, probabilities: np.ndarray, labels: np.ndarray) -> Score:
+    """The known score of these predictions or, where it is by another metric, the one by that metric."""
+    return known if known.metric == metric.name else score(probabilities, labels, metric)
+
+
+def other_metrics(metric: Metric) -> list[Metric]:
+    """What is measured besides that metric."""
+    return [each for each in ALWAYS if each != metric]
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -77,18 +88,18 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(layout.format(*line).rstrip() for line in lines)
 
 
-def scores_table(rows: Iterable[ModelScore]) -> str:
-    """The models' validation scores for the terminal, in the order given."""
-    header = ("model", "accuracy", "95 % interval", "F1 macro", "log loss", "seconds", "parameters")
+def scores_table(rows: Iterable[ModelScore], metric: Metric) -> str:
+    """The models' validation scores for the terminal, in the order given, all by that metric."""
+    others = other_metrics(metric)
+    header = ("model", metric.title, "95 % interval", *(each.title for each in others), "seconds", "parameters")
     return text_table(
         header,
         (
             (
-                row.model,
-                f"{row.score.accuracy:.4f}",
+                f"{row.model}~{row.options}" if row.options else row.model,
+                f"{row.score.value:.4f}",
                 f"{row.score.low:.4f}-{row.score.high:.4f}",
-                f"{row.score.f1_macro:.4f}",
-                f"{row.score.log_loss:.4f}",
+                *(f"{row.score.values[each.name]:.4f}" for each in others),
                 f"{row.seconds:.1f}",
                 f"{row.parameters:,}",
             )
@@ -97,11 +108,16 @@ def scores_table(rows: Iterable[ModelScore]) -> str:
     )
 
 
-def write_scores(path: Path, rows: Iterable[ModelScore]) -> None:
-    """Write scores.csv, one row a model, in the order given."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(SCORES_HEADER)
-        for row in rows:
-            numbers = (f"{number:.6f}" for number in astuple(row.score))
-            writer.writerow((row.model, *numbers, f"{row.seconds:.1f}", row.parameters))
+def write_scores(path: Path, rows: Iterable[ModelScore], metric: Metric) -> None:
+    """Write scores.csv, one row a run, in the order given; the metric and its interval first, then the others."""
+    table = pd.DataFrame([_cells(row, metric) for row in rows])
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _cells(row: ModelScore, metric: Metric) -> dict[str, str]:
+    numbers = {metric.column: row.score.value, "low": row.score.low, "high": row.score.high}
+    numbers |= {each.column: row.score.values[each.name] for each in other_metrics(metric)}
+    texts = {name: f"{number:.6f}" for name, number in numbers.items()}
+    costs = {"seconds": f"{row.seconds:.1f}", "parameters": str(row.parameters)}
+    return {"model": row.model} | texts | costs | {"options": row.options}

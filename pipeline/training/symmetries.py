@@ -1,4 +1,4 @@
-"""Which flips and turns leave a class what it is: found from the images themselves by a short trial.
+"""Which flips and turns leave a class what it is: found from the images themselves by a short training.
 
 A small network that has never seen an image turned is shown validation images that are. Where it recognises them
 nearly as well as the upright ones, turned images look like images of the same class, so that training on them adds
@@ -17,17 +17,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
+from competition.storage import atomic_write
 from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache
 from pipeline.data.training_data import TrainingData
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
-from pipeline.models.recipe import RECIPES, AnyRecipe, ClassicalRecipe, NeuralRecipe, fingerprint, load_recipe
-from pipeline.runtime.files import atomic_write
+from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.settings import Settings
 
 IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn by class
 SIDE, WIDTH, BATCH = 32, 16, 64
-STEPS = 250  # of the trial: enough to tell shapes, a few seconds' work
+STEPS = 250  # of the training: enough to tell shapes, a few seconds' work
 MIRROR, ALL = 0.6, 0.9  # of what the network knows of upright images: what it must know of mirrored, of turned ones
 TELLING = 0.1  # accuracy above chance, below which the network knows too little to be asked
 
@@ -40,10 +40,10 @@ TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class SymmetryCheck:
-    """What the trial network has right of the validation images.
+    """What a small network has right of the validation images.
 
     upright: accuracy on them as they are. turned: accuracy by the kind of turn. chance: of the most frequent class.
-    fingerprint: of all that shaped the trial.
+    fingerprint: of all that shaped this check.
     """
 
     upright: float
@@ -68,7 +68,7 @@ class SymmetryCheck:
 
     def __str__(self) -> str:
         turned = ", ".join(f"{kind} {accuracy:.3f}" for kind, accuracy in self.turned.items())
-        return f"flips and turns: {self.symmetries} (a trial network's accuracy: {self.upright:.3f}, {turned})"
+        return f"flips and turns: {self.symmetries} (a small network's accuracy: upright {self.upright:.3f}, {turned})"
 
 
 def settle_symmetries(
@@ -78,44 +78,42 @@ def settle_symmetries(
     settings: Settings,
     device: torch.device,
 ) -> Competition:
-    """The competition with its symmetries, found by a trial where a recipe wants them and nobody has said.
+    """The competition with its symmetries, found by a check where a recipe wants them and nobody has said.
 
-    The trial's outcome is kept in the folder of the competition's runs, for the next command on the same images.
+    Its outcome is kept in the folder of the competition's runs, for the next command on the same images.
     """
     if competition.symmetries is not None or not any(map(_wants_symmetries, recipes)):
         return competition
-    trial = _tried_once(
+    check = _checked_once(
         training_data, len(competition.classes), settings, device, settings.runs_folder(competition.name)
     )
-    print(trial)
-    return replace(competition, symmetries=trial.symmetries)
+    print(check)
+    return replace(competition, symmetries=check.symmetries)
 
 
 def _wants_symmetries(recipe: AnyRecipe) -> bool:
-    if isinstance(recipe, ClassicalRecipe):
-        return False
     return recipe.views != "one" or any(step.name == "Symmetries" for step in recipe.augment)
 
 
-def _tried_once(
+def _checked_once(
     training_data: TrainingData, classes: int, settings: Settings, device: torch.device, folder: Path
 ) -> SymmetryCheck:
     train, validation = training_data.splits[0]
-    images, labels = training_data.images, training_data.split.labels
-    key = fingerprint(images.name, labels.tolist(), train.tolist(), settings.seed, _trial_recipe().model_dump())
+    images, labels = training_data.images, training_data.labels
+    key = fingerprint(images.name, labels.tolist(), train.tolist(), settings.seed, _upright_recipe().model_dump())
     path = folder / "symmetries.json"
     with suppress(OSError, ValidationError):
-        trial = TypeAdapter(SymmetryCheck).validate_json(path.read_bytes())
-        if trial.fingerprint == key:
-            return trial
-    splits = [(images.subset(rows), labels[rows]) for rows in (train, validation)]
-    trial = try_symmetries(*splits, classes, settings.seed, device, key)
+        check = TypeAdapter(SymmetryCheck).validate_json(path.read_bytes())
+        if check.fingerprint == key:
+            return check
+    seen, unseen = ((images.subset(rows), labels[rows]) for rows in (train, validation))
+    check = check_symmetries(seen, unseen, classes, settings.seed, device, key)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(TypeAdapter(SymmetryCheck).dump_json(trial, indent=1))
-    return trial
+        temporary.write_bytes(TypeAdapter(SymmetryCheck).dump_json(check, indent=1))
+    return check
 
 
-def try_symmetries(
+def check_symmetries(
     train: tuple[ImageCache, np.ndarray],
     validation: tuple[ImageCache, np.ndarray],
     classes: int,
@@ -131,7 +129,7 @@ def try_symmetries(
     seen, truth = _small(*validation, VALIDATION_IMAGES, seed)
     with tempfile.TemporaryDirectory() as folder:
         plan = NetworkPlan(epochs=max(1, round(STEPS / Steps.of(len(labels), BATCH).steps_per_epoch)))
-        network = NeuralNetwork(_trial_recipe(), classes, Path(folder), "none", plan, seed, device)
+        network = NeuralNetwork(_upright_recipe(), classes, Path(folder), "none", plan, seed, device)
         network.fit(images, labels, seen, truth)
     return SymmetryCheck(
         upright=_accuracy(network, seen, truth),
@@ -148,9 +146,10 @@ def _small(images: ImageCache, labels: np.ndarray, most: int, seed: int) -> tupl
     return resized(images[rows], side, side), labels[rows]
 
 
-def _trial_recipe() -> NeuralRecipe:
+def _upright_recipe() -> NeuralRecipe:
     """Sprint's, small, at one image size, and upright."""
     sprint = load_recipe(RECIPES / "sprint.toml")
+    assert isinstance(sprint, NeuralRecipe)
     network = sprint.network.model_copy(update={"width": WIDTH})
     upright = tuple(step for step in sprint.augment if step.name != "Symmetries")
     changes = {"name": "flips and turns", "network": network, "augment": upright, "batch_size": BATCH}

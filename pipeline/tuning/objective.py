@@ -1,4 +1,4 @@
-"""What a trial is: a training as in train.py with other values, and the validation accuracy that it reaches."""
+"""What a trial is: a training as in train.py with other values, and what it reaches on validation by the metric."""
 
 import time
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ from optuna import Study, Trial, TrialPruned
 from optuna.pruners import MedianPruner
 
 from competition.errors import UserError
-from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
-from pipeline.models.neural.time_budget import EPOCHS_AT_LEAST, OnEpoch
-from pipeline.models.recipe import ClassicalRecipe, Tier
-from pipeline.training.planning import TOO_SHORT, Workload, classical_plan, products_a_second
+from competition.metrics import Metric
+from pipeline.models.base import Workload
+from pipeline.models.neural.network import NetworkPlan
+from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch
+from pipeline.models.recipe import Tier
+from pipeline.training.planning import TOO_SHORT, classical_plan, products_a_second
 from pipeline.training.trainer import Trainer
 from pipeline.tuning.search_space import SearchSpace
 from pipeline.tuning.study import agreed
@@ -23,7 +25,7 @@ FIRST_TRIALS = 4  # which nothing is compared with
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """The accuracy that a recipe reaches with the values of a trial.
+    """What a recipe is worth with the values of a trial, as the metric ranks it: higher is better.
 
     seconds: of one trial; None where epochs say how long it takes.
     """
@@ -33,21 +35,26 @@ class Objective:
     seconds: float | None
 
     def __call__(self, trial: Trial) -> float:
-        """The share of the validation images that is right, in 0-1. Raises TrialPruned where it is hopeless."""
+        """The rank of the metric's value on validation. Raises TrialPruned where it is hopeless."""
         begun = time.monotonic()
         recipe = self.space.recipe_with(self.space.suggest(trial))
         recipe = recipe.model_copy(update={"name": f"{recipe.name}, trial {trial.number}"})  # what the bar shows
-        labels, (train, validation) = self.trainer.training_data.split.labels, self.trainer.training_data.splits[0]
+        labels, (train, validation) = self.trainer.training_data.labels, self.trainer.training_data.splits[0]
         train = self.trainer.drawn(train, trial.study.user_attrs.get(IMAGES))
         seen = self.trainer.training_data.images.subset(validation)
         with TemporaryDirectory() as folder:
             model = self.trainer.estimator(recipe, self._plan(trial.study), 0, Path(folder), self._reporter(trial))
             model.fit(self.trainer.training_data.images.subset(train), labels[train], seen, labels[validation])
-        if isinstance(model, NeuralNetwork) and model.tier is not None:
+        if model.tier is not None:
             agreed(trial.study, TIER, model.tier.model_dump)
-        accuracy = float((model.predict_proba(seen).argmax(axis=1) == labels[validation]).mean())
-        print(f"trial {trial.number}: {accuracy:.4f} of validation right after {time.monotonic() - begun:.0f} s")
-        return accuracy
+        value = self.metric(model.predict_proba(seen), labels[validation])
+        seconds = time.monotonic() - begun
+        print(f"trial {trial.number}: {self.metric.title} {value:.4f} on validation after {seconds:.0f} s")
+        return self.metric.rank(value)
+
+    @property
+    def metric(self) -> Metric:
+        return self.trainer.competition.metric
 
     @property
     def pruner(self) -> MedianPruner:
@@ -57,42 +64,43 @@ class Objective:
     @property
     def steps(self) -> int:
         """How many points of a training are compared: its epochs, where all trials have as many."""
-        if self.seconds is not None or isinstance(self.space.recipe, ClassicalRecipe):
-            return EPOCHS_AT_LEAST
+        if self.seconds is not None or self.space.recipe.epochs is None:
+            return MIN_SEGMENTS
         return self.trainer.settings.epochs or self.space.recipe.epochs
 
     def _reporter(self, trial: Trial) -> OnEpoch:
         reported = {0}
 
-        def report(progress: float, accuracy: float) -> None:
+        def report(progress: float, value: float) -> None:
             if (step := round(progress * self.steps)) in reported:
                 return
             reported.add(step)
-            trial.report(accuracy, step)
+            trial.report(self.metric.rank(value), step)
             if progress < 1 and trial.should_prune():
-                print(f"trial {trial.number}: ended after {progress:.0%} of its training, at {accuracy:.4f}")
+                print(f"trial {trial.number}: ended after {progress:.0%} of its training, at {value:.4f}")
                 raise TrialPruned
 
         return report
 
     def _plan(self, study: Study) -> NetworkPlan | None:
-        if isinstance(self.space.recipe, ClassicalRecipe):
+        if not self.space.recipe.is_network:
             return None
         if self.seconds is None:
             return NetworkPlan(epochs=self.steps)
         tier = study.user_attrs.get(TIER)
-        return NetworkPlan(deadline=time.monotonic() + self.seconds, tier=tier and Tier(**tier))
+        return NetworkPlan(deadline=time.monotonic() + self.seconds, predictions_after=1, tier=tier and Tier(**tier))
 
     def settle_images(self, study: Study, workload: Workload) -> None:
         """Have all trials of a classical recipe see as many training images as the seconds of one hold.
 
         Raises UserError where these would be too few.
         """
-        if self.seconds is not None and isinstance(self.space.recipe, ClassicalRecipe):
-            agreed(study, IMAGES, lambda: self._images_that_fit(workload))
+        if self.seconds is not None and not self.space.recipe.is_network:
+            seconds = self.seconds
+            agreed(study, IMAGES, lambda: self._images_that_fit(workload, seconds))
 
-    def _images_that_fit(self, workload: Workload) -> int | None:
-        plan = classical_plan(self.space.recipe, workload, self.seconds, products_a_second())
+    def _images_that_fit(self, workload: Workload, seconds: float) -> int | None:
+        plan = classical_plan(self.space.recipe, workload, seconds, products_a_second())
         if plan is None:
             raise UserError(f"{self.space.recipe.name}: {TOO_SHORT}; give more with --budget, or fewer --trials")
         return plan.images

@@ -4,58 +4,60 @@ A value is named by its place in the recipe, ``optimiser.lr`` or ``augment.1.rot
 size of its entries: a search that tries 10 for ``rotate = [-20, 20]`` tries ``[-10, 10]``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from optuna import Trial
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from competition.errors import UserError
-from pipeline.models.recipe import AnyRecipe, Named, NeuralRecipe
+from pipeline.models.recipe import AnyRecipe
 
 Value = float | int | str
-Rule = Callable[[Sequence[Value]], BaseDistribution]  # the recipe's own values, several of a grid, to what is tried
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+Rule = Callable[[Sequence[Any]], Distribution]  # the recipe's own values, several of a grid, to what is tried
 
 
-def rate(own: Sequence[float]) -> BaseDistribution:
+def rate(own: Sequence[float]) -> Distribution:
     """A tenth to ten times, evenly on a logarithmic scale."""
     return FloatDistribution(min(own) / 10, max(own) * 10, log=True)
 
 
-def count(own: Sequence[int]) -> BaseDistribution:
+def count(own: Sequence[int]) -> Distribution:
     """Half to double, evenly on a logarithmic scale."""
     return IntDistribution(max(1, min(own) // 2), max(own) * 2, log=True)
 
 
-def doubling(own: Sequence[int]) -> BaseDistribution:
+def doubling(own: Sequence[int]) -> Distribution:
     """Half, the same, double: what was a power of two stays one."""
     return CategoricalDistribution(sorted({size for value in own for size in (max(1, value // 2), value, value * 2)}))
 
 
-def strength(own: Sequence[float]) -> BaseDistribution:
+def strength(own: Sequence[float]) -> Distribution:
     """None to double."""
-    kind = IntDistribution if isinstance(own[0], int) else FloatDistribution
-    return kind(0, 2 * max(own))
+    if isinstance(own[0], int):
+        return IntDistribution(0, round(2 * max(own)))
+    return FloatDistribution(0, 2 * max(own))
 
 
-def up_to(more: float, own: Sequence[float], most: float = 0.9) -> BaseDistribution:
+def up_to(more: float, own: Sequence[float], most: float = 0.9) -> Distribution:
     """From zero to so much more, but no more than ``most``."""
     return FloatDistribution(0.0, max(*own, min(most, max(own) + more)))
 
 
-def momentum(own: Sequence[float]) -> BaseDistribution:
+def momentum(own: Sequence[float]) -> Distribution:
     """What a step forgets, ``1 - momentum``: a quarter to four times as much."""
     return FloatDistribution(max(0.0, 1 - 4 * (1 - min(own))), 1 - (1 - max(own)) / 4)
 
 
-def weight_decay(own: Sequence[float]) -> BaseDistribution:
+def weight_decay(own: Sequence[float]) -> Distribution:
     return rate(own) if min(own) > 0 else up_to(5e-4, own)
 
 
-def choice(own: Sequence[str]) -> BaseDistribution:
+def choice(own: Sequence[str]) -> Distribution:
     """One of the recipe's own."""
     return CategoricalDistribution(list(dict.fromkeys(own)))
 
@@ -92,13 +94,13 @@ class SearchSpace:
     """
 
     recipe: AnyRecipe
-    distributions: dict[str, BaseDistribution]
+    distributions: dict[str, Distribution]
     own: tuple[dict[str, Value], ...]
 
     @classmethod
     def of(cls, recipe: AnyRecipe) -> Self:
         """Raises UserError for a recipe that has nothing to search over."""
-        points = _points(recipe)
+        points = recipe.points
         rules, *_ = found = [dict(_searched(point)) for point in points]
         own = [{place: _size(value) for place, (value, _) in each.items()} for each in found]
         distributions = {place: rule([values[place] for values in own]) for place, (_, rule) in rules.items()}
@@ -123,15 +125,6 @@ class SearchSpace:
         return type(self.recipe)(**table)
 
 
-def _points(recipe: AnyRecipe) -> list[AnyRecipe]:
-    """The recipe at each of the values that it tries by itself."""
-    if isinstance(recipe, NeuralRecipe):
-        return recipe.grid_points or [recipe]
-    classifier = recipe.classifier.model_dump()
-    tried = [{key: [value]} for key in ("grid", "neighbours") for value in classifier.get(key, ())]
-    return [recipe.model_copy(update={"classifier": Named(**classifier | each)}) for each in tried] or [recipe]
-
-
 def _searched(recipe: AnyRecipe) -> Iterator[tuple[str, tuple[Any, Rule]]]:
     """Each place that is searched over, with what the recipe has there and its rule."""
     for place, label, value in _leaves(recipe.model_dump(exclude={"name"})):
@@ -144,7 +137,7 @@ def _leaves(node: Any, place: str = "", label: str = "") -> Iterator[tuple[str, 
     """Place, label (the place with the tables' names) and value of all that a table holds, level by level."""
     if isinstance(node, dict):
         label += f":{node['name']}" if "name" in node else ""
-        inner = node.items()
+        inner: Iterable[tuple[Any, Any]] = node.items()
     elif isinstance(node, list | tuple) and node and isinstance(node[0], dict):
         inner = enumerate(node)
     else:
@@ -168,11 +161,12 @@ def _resized(own: Any, size: Value) -> Any:
 def _rounded(value: Value, kind: type) -> Value:
     if kind is float:
         return float(f"{value:.4g}")
-    return round(value) if kind is int else value
+    return round(float(value)) if kind is int else value
 
 
-def _suggestion(trial: Trial, place: str, distribution: BaseDistribution) -> Value:
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(place, distribution.choices)
-    suggest = trial.suggest_int if isinstance(distribution, IntDistribution) else trial.suggest_float
-    return suggest(place, distribution.low, distribution.high, log=distribution.log)
+def _suggestion(trial: Trial, place: str, distribution: Distribution) -> Value:
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(place, distribution.low, distribution.high, log=distribution.log)
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(place, distribution.low, distribution.high, log=distribution.log)
+    return cast(Value, trial.suggest_categorical(place, distribution.choices))

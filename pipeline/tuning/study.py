@@ -164,10 +164,16 @@ def agreed(study: Study, key: str, make: Callable[[], Any]) -> Any:
     return study.user_attrs[key]
 
 
+def value_of(trial: FrozenTrial) -> float:
+    """What a finished trial reached."""
+    assert trial.value is not None
+    return trial.value
+
+
 def finished(study: Study) -> list[FrozenTrial]:
     """The trials that were not ended early, the best first; of equals the earliest."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(trials, key=lambda trial: -trial.value)
+    return sorted(trials, key=lambda trial: -value_of(trial))
 
 
 def importances(study: Study) -> dict[str, float]:

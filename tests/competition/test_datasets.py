@@ -33,22 +33,22 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def atomic_write(tmp_path):
+def written(tmp_path):
     folder, answers = tmp_path / "zoo", tmp_path / "answers" / "zoo.csv"
     folder.mkdir()
     write_competition("zoo", pictures(40), pictures(20), folder, answers)
     return folder, answers
 
 
-def test_a_written_data_set_is_a_competition(atomic_write):
-    competition = load_competition(atomic_write[0])
+def test_a_written_data_set_is_a_competition(written):
+    competition = load_competition(written[0])
     assert (len(competition.train), len(competition.val), len(competition.test)) == (40, 0, 20)
     assert competition.classes == CLASSES
     assert competition.submission_ids == competition.test.ids
 
 
-def test_images_are_written_with_their_labels_and_values(atomic_write):
-    competition = load_competition(atomic_write[0])
+def test_images_are_written_with_their_labels_and_values(written):
+    competition = load_competition(written[0])
     for path, label in zip(competition.train.paths, competition.train.labels, strict=True):
         picture = cv2.imread(str(path))
         assert picture[0, 0, 0] % 2 == label
@@ -62,8 +62,8 @@ def test_grey_images_are_written_as_grey(tmp_path):
     assert picture.shape == (8, 8)
 
 
-def test_answers_hold_the_test_labels_and_which_are_public(atomic_write):
-    folder, answers = atomic_write
+def test_answers_hold_the_test_labels_and_which_are_public(written):
+    folder, answers = written
     rows = rows_of(answers)
     assert [row["Image"] for row in rows] == list(load_competition(folder).test.ids)
     assert [row["Usage"] for row in rows].count("Public") == 6
@@ -73,8 +73,8 @@ def test_answers_hold_the_test_labels_and_which_are_public(atomic_write):
         assert row["Class"] == CLASSES[value % 2]
 
 
-def test_nothing_about_a_test_image_tells_its_class(atomic_write):
-    folder, _ = atomic_write
+def test_nothing_about_a_test_image_tells_its_class(written):
+    folder, _ = written
     test = load_competition(folder).test
     assert all(re.fullmatch(r"[0-9a-f-]{36}\.png", image_id) for image_id in test.ids)
     values = [int(cv2.imread(str(path))[0, 0, 0]) for path in test.paths]
@@ -82,13 +82,13 @@ def test_nothing_about_a_test_image_tells_its_class(atomic_write):
     assert {row["Class"] for row in rows_of(folder / "sample_submission.csv")} == {"ant"}
 
 
-def test_writing_twice_gives_the_same_names_and_labels(atomic_write, tmp_path):
+def test_writing_twice_gives_the_same_names_and_labels(written, tmp_path):
     again = tmp_path / "again"
     again.mkdir()
     write_competition("zoo", pictures(40), pictures(20), again, tmp_path / "answers" / "again.csv")
     for name in ("train.csv", "test.csv", "sample_submission.csv"):
-        assert (again / name).read_bytes() == (atomic_write[0] / name).read_bytes()
-    assert (tmp_path / "answers" / "again.csv").read_bytes() == atomic_write[1].read_bytes()
+        assert (again / name).read_bytes() == (written[0] / name).read_bytes()
+    assert (tmp_path / "answers" / "again.csv").read_bytes() == written[1].read_bytes()
 
 
 def write_idx(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) -> None:
@@ -113,7 +113,7 @@ def test_idx_files_are_read_with_their_numbers_as_labels(tmp_path):
 def test_a_broken_idx_file_is_refused(tmp_path, content):
     write_idx(tmp_path, "train", np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.uint8))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz: not a whole idx file"):
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz: not a complete idx file"):
         read_idx(tmp_path, "train")
 
 
@@ -124,19 +124,33 @@ def test_a_fetch_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch, na
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
     fetched = tmp_path / ".fetched"
-    with pytest.raises(UserError, match=f"the data set {name} could not be fetched .*--data FILE") as caught:
+    with pytest.raises(UserError, match=f"the data set {name} could not be downloaded .*with --data") as caught:
         write_dataset(name, tmp_path / name, tmp_path / "answers.csv", fetched)
     assert len(str(caught.value).splitlines()) == 1
     assert list(fetched.iterdir()) == []
 
 
+def write_eurosat(fetched: Path, names: tuple[str, ...]) -> Path:
+    """Ten images a class, where torchvision looks for them; image values are 50 times the label."""
+    images = fetched / "eurosat" / "eurosat" / "2750"
+    for value, name in enumerate(names):
+        (images / name).mkdir(parents=True)
+        for number in range(10):
+            cv2.imwrite(str(images / name / f"{name}_{number}.png"), np.full((8, 8, 3), 50 * value, np.uint8))
+    return images
+
+
+def test_an_unreadable_image_of_a_data_set_is_refused_with_its_path(tmp_path):
+    broken = write_eurosat(tmp_path / ".fetched", ("Forest", "River")) / "River" / "River_3.png"
+    broken.write_bytes(b"no image")
+    (tmp_path / "eurosat").mkdir()
+    with pytest.raises(UserError, match=r"River_3\.png: not a readable image; remove the data set's folder"):
+        write_dataset("eurosat", tmp_path / "eurosat", tmp_path / "answers.csv", tmp_path / ".fetched")
+
+
 def test_eurosat_keeps_a_fifth_of_every_class_for_the_test(tmp_path):
     names = ("Forest", "River", "SeaLake")
-    for value, name in enumerate(names):
-        images = tmp_path / ".fetched" / "eurosat" / "eurosat" / "2750" / name
-        images.mkdir(parents=True)
-        for number in range(10):
-            cv2.imwrite(str(images / f"{name}_{number}.png"), np.full((8, 8, 3), 50 * value, np.uint8))
+    write_eurosat(tmp_path / ".fetched", names)
     folder, answers = tmp_path / "eurosat", tmp_path / "answers" / "eurosat.csv"
     folder.mkdir()
     write_dataset("eurosat", folder, answers, tmp_path / ".fetched")

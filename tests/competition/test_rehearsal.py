@@ -193,7 +193,7 @@ def test_an_interrupted_drawing_leaves_neither_folder_nor_answers(tmp_path):
 
 def test_a_folder_that_holds_something_is_left_alone(drawn):
     before = contents(drawn)
-    with pytest.raises(UserError, match="something is there already; remove it to draw anew"):
+    with pytest.raises(UserError, match="the folder is not empty; remove it to draw the rehearsal again"):
         draw_rehearsal(drawn, answers_of(drawn), images=60)
     assert contents(drawn) == before
 
@@ -252,9 +252,9 @@ def test_the_command_draws_and_scores_from_anywhere(tmp_path):
         (["draw", "--image", "60"], "unrecognized arguments: --image"),
         (["draw", "--images", "many"], "argument --images: invalid int value: 'many'"),
         (["draw", "--images", "3"], "3 images cannot be drawn"),
-        (["draw", "--seed", "-1", "--images", "60"], "-1 is no seed"),
+        (["draw", "--seed", "-1", "--images", "60"], "-1 is not a valid seed"),
         (["score"], "the following arguments are required: FILE.csv"),
-        (["score", "a.csv", "--data-folder", "."], "answers/rehearsal.csv: the test labels are not there"),
+        (["score", "a.csv", "--data-folder", "."], "answers/rehearsal.csv: the test labels are missing"),
         (["score", "a.csv", "--competition", "zoo", "--data-folder", "."], "answers/zoo.csv: the test labels"),
         (["paint"], "invalid choice: 'paint'"),
         ([], "the following arguments are required: draw|score"),

@@ -8,6 +8,7 @@ import pytest
 from competition.errors import UserError
 from competition.spec import Competition, Split
 from competition.splits import limit_train, stratified_folds, stratified_holdout, stratified_rows
+from competition.task import Task
 
 
 def competition_of(*counts: int) -> Competition:
@@ -19,7 +20,7 @@ def competition_of(*counts: int) -> Competition:
         name="zoo",
         image_column="Image",
         label_column="Class",
-        classes=tuple(range(len(counts))),
+        task=Task(tuple(range(len(counts)))),
         train=Split("train", ids, tuple(map(Path, ids)), labels),
         val=empty,
         test=Split("test", (), ()),
@@ -126,7 +127,7 @@ def test_a_seed_fixes_the_folds():
 
 @pytest.mark.parametrize("folds", [-1, 0, 1, 5])
 def test_a_number_of_folds_that_does_not_suit_is_refused(folds):
-    with pytest.raises(UserError, match=f"--folds {folds} does not suit 4 images; give 2 to 4"):
+    with pytest.raises(UserError, match=f"--folds {folds} is not possible with 4 images; give 2 to 4"):
         stratified_folds(np.array([0, 0, 1, 1]), folds, seed=0)
 
 

@@ -1,5 +1,6 @@
 """What a competition's CSVs and images may look like, and what is said where they are wrong."""
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from competition.errors import UserError
 from competition.spec import Competition
-from competition.tables import load_competition
+from competition.tables import KNOWN, KnownCompetition, load_competition, read_known, read_table, write_table
 
 
 @pytest.fixture
@@ -447,7 +448,72 @@ def test_names_with_control_characters_stay_on_one_line(folder):
     assert r"new\nline\x1b\u2028.png" in refusal(folder)
 
 
+# --- known competitions
+
+
+@pytest.mark.parametrize("path", sorted(KNOWN.iterdir()), ids=lambda path: path.name)
+def test_every_file_about_a_known_competition_is_valid(path):
+    assert path.suffix == ".toml"
+    assert read_known(path.stem, path.parent) != KnownCompetition()
+
+
+def test_a_competition_without_such_a_file_gets_the_defaults(tmp_path):
+    assert read_known("zoo", tmp_path) == KnownCompetition(metric="accuracy", symmetries=None)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('metrik = "accuracy"', "metrik: no such key (did you mean 'metric'?); fix that key"),
+        ('metric = "acuracy"', "(did you mean 'accuracy'?); fix that key"),
+        ('symmetries = "miror"', "(did you mean 'mirror'?); fix that key"),
+        ("image_column = 3", "image_column: Input should be a valid string; fix that key"),
+    ],
+)
+def test_a_typo_about_a_known_competition_is_refused_with_the_nearest_name(tmp_path, line, words):
+    (tmp_path / "zoo.toml").write_text(line)
+    with pytest.raises(UserError) as caught:
+        read_known("zoo", tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'zoo.toml'}: {line.split()[0]}: ")
+    assert words in str(caught.value)
+
+
+# --- writing
+
+
+def test_a_written_table_has_plain_cells_and_line_feeds(tmp_path):
+    write_table(tmp_path / "new" / "a.csv", {"Image": ("007", "x,y"), "Class": np.array([3, -1])})
+    assert (tmp_path / "new" / "a.csv").read_bytes() == b'Image,Class\n007,3\n"x,y",-1\n'
+
+
+@pytest.mark.parametrize(
+    "cells", [("NA", "nan", "", "None"), ("1e5", "007", "1.0", " 7 "), ('a"b', "a, b", "a\nb", "é\u2028")]
+)
+def test_a_written_table_is_read_back_cell_by_cell(tmp_path, cells):
+    write_table(tmp_path / "a.csv", {"Image": "abcd", "Class": cells})
+    assert read_table(tmp_path / "a.csv").rows == tuple(zip("abcd", cells, strict=True))
+
+
 # --- anything at all
+
+_ODD = st.text(st.sampled_from("a7,\"\n\r \t#\\'\u2028\x85\x1cé"), max_size=4) | st.sampled_from(
+    ["NA", "nan", "None", "1e5", "007", "1,000", "-0", "true", "2020-01-01"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(cells=st.lists(_ODD, min_size=1, max_size=5), line_end=st.sampled_from(["\n", "\r", "\r\n"]))
+def test_every_cell_is_read_as_it_is_spelled_and_every_row_keeps_its_number(tmp_path_factory, cells, line_end):
+    path = tmp_path_factory.mktemp("odd") / "a.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator=line_end)
+        writer.writerow(["Image", "Class"])
+        file.write(line_end)
+        writer.writerows(("x", cell) for cell in cells)
+    table = read_table(path)
+    assert table.column("Class") == tuple(cells)
+    assert table.numbers == tuple(range(3, 3 + len(cells)))
+
 
 _CELLS = st.sampled_from(
     [

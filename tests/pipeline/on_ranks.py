@@ -24,9 +24,11 @@ from pipeline import commands
 from pipeline.commands import run_main
 from pipeline.data.augment import chain
 from pipeline.models.fast.normalisation import Normalisation
+from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.registry import build_network
-from pipeline.models.neural.time_budget import fixed_epochs
-from pipeline.models.neural.training import LabelledImages, Training
+from pipeline.models.neural.batches import LabelledImages
+from pipeline.models.neural.time_budget import Planner
+from pipeline.models.neural.training import Training
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import devices, distributed
 from tests.commands import Done, start_clock
@@ -155,10 +157,11 @@ def train(folder: Path, norm: str) -> Training:
     )  # fmt: skip
     torch.manual_seed(0)
     network = build_network("cnn", CLASSES, (SIDE, SIDE), filters=[4, 6], norm=norm, pool=2, dense=[8])
-    training = Training(network, recipe, TO_UNIT, chain([]), (SIDE, SIDE), torch.device("cpu"), 0, folder)
+    predictor = Predictor(network, TO_UNIT, (SIDE, SIDE), torch.device("cpu"))
+    training = Training(predictor, recipe, chain([]), 0, folder)
     training.resume()
-    epochs = fixed_epochs(recipe, recipe.epochs, IMAGES // BATCH, SIDE)
-    training.run(draw(IMAGES, seed=1), draw(10, seed=2), epochs, "small")
+    segments = Planner(recipe, IMAGES // BATCH, SIDE).fixed(recipe.epochs)
+    training.run(draw(IMAGES, seed=1), draw(10, seed=2), segments, "small")
     return training
 
 

@@ -19,11 +19,10 @@ from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import open_training_data
 from pipeline.models.networks.registry import build_network
 from pipeline.models.networks.weights import weights_file
-from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe, recipe_names
+from pipeline.models.recipe import AnyRecipe, choose_recipes, recipe_names
 from pipeline.settings import train_settings
-from pipeline.training import trainer
 from pipeline.training.planning import ModelPlan, Plan
-from pipeline.training.runs import read_run
+from pipeline.training.runs import RunFolder, options_of, run_name
 from pipeline.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -35,12 +34,12 @@ COMPETITIONS = {
     "birds": {"classes": (1, 2, 3, 4, 5), "size": (56, 46)},
 }
 SOURCE = "animals-cnn-regularised"
-NETWORKS = [name for name in recipe_names() if isinstance(load_recipe(RECIPES / f"{name}.toml"), NeuralRecipe)]
+NETWORKS = [recipe.name for recipe in choose_recipes(recipe_names()) if recipe.is_network]
 EPOCHS = (12, 40)  # of eight steps; the longer training where the shorter one is not enough
 
 
-def is_large(recipe: object) -> bool:
-    return isinstance(recipe, NeuralRecipe) and recipe.network.name in LARGE
+def is_large(recipe: AnyRecipe) -> bool:
+    return recipe.is_network and recipe.network.name in LARGE
 
 
 @pytest.fixture(scope="module")
@@ -68,33 +67,23 @@ def seen_something(network: nn.Module) -> nn.Module:
     return network
 
 
-@pytest.fixture(scope="module")
-def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipes; those of large networks, and what is slow only because images are enlarged, at a smaller size."""
-    folder = tmp_path_factory.mktemp("recipes")
-    for name in recipe_names():
-        text = (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
-        recipe = load_recipe(RECIPES / f"{name}.toml")
-        if is_large(recipe):
-            lines = [line for line in text.splitlines() if not line.startswith("input_size")]
-            text = "\n".join([f"input_size = {LARGE[recipe.network.name]}", *lines])
-        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    return folder
+def shrunk(name: str) -> AnyRecipe:
+    """The recipe; that of a large network, and what is slow only because images are enlarged, at a smaller size."""
+    (recipe,) = choose_recipes([name])
+    return recipe.model_copy(update={"input_size": LARGE[recipe.network.name]}) if is_large(recipe) else recipe
 
 
 @pytest.fixture(scope="module")
 def trainers(
-    tmp_path_factory: pytest.TempPathFactory, make_competition: Callable[..., Path], weights: Path, recipes: Path
+    tmp_path_factory: pytest.TempPathFactory, make_competition: Callable[..., Path], weights: Path
 ) -> dict[str, Trainer]:
     """One trainer a competition, both with a network that the transfers to the other one start from."""
     work = tmp_path_factory.mktemp("work")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "RECIPES", recipes)
-        trainers = {}
-        for name, look in COMPETITIONS.items():
-            trainers[name] = trainer_for(make_competition(work / name, train=200, val=20, test=5, **look), weights)
-            train(trainers[name], SOURCE)
-        yield trainers
+    trainers = {}
+    for name, look in COMPETITIONS.items():
+        trainers[name] = trainer_for(make_competition(work / name, train=200, val=20, test=5, **look), weights)
+        train(trainers[name], SOURCE)
+    return trainers
 
 
 @pytest.fixture(scope="module")
@@ -112,40 +101,41 @@ def trainer_for(folder: Path, weights: Path) -> Trainer:
     return Trainer(settings, CPU, competition, open_training_data(competition, settings), None)
 
 
-def train(by: Trainer, name: str) -> ModelPlan:
-    images = LARGE_IMAGES if is_large(load_recipe(RECIPES / f"{name}.toml")) else None
-    model = ModelPlan(name, images=images)
-    return by.train(model, Plan(by.competition.name, None, 0, None, None, None, (model,)))
+def train(by: Trainer, name: str, images: int | None = None) -> RunFolder:
+    """The folder of the run."""
+    model = ModelPlan(shrunk(name), images=images)
+    by.train(model, Plan(by.competition.name, None, 0, None, None, None, (model,)))
+    return RunFolder(by.folder / run_name(name, options_of(by.settings)))
 
 
 @pytest.mark.parametrize("competition", COMPETITIONS)
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trainers, name, competition):
     by = trainers[competition]
-    train(by, name)
-    run = read_run(by.folder / name)
-    (model,) = run.models(by.folder / name, CPU)
+    folder = train(by, name, LARGE_IMAGES if is_large(shrunk(name)) else None)
+    (model,) = folder.finished().models(folder, CPU)
     images = by.training_data.images.subset(by.training_data.validated)
     probabilities = model.predict_proba(images)
     assert probabilities.shape == (20, len(COMPETITIONS[competition]["classes"]))
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-4)
-    saved = Predictions.load(by.folder / name / "predictions.npz")
+    saved = Predictions.load(folder.validation)
     np.testing.assert_allclose(probabilities, saved.probabilities, atol=1e-6)
+    np.testing.assert_array_equal(saved.targets, by.competition.val.labels)
     if name != SOURCE:
-        shutil.rmtree(by.folder / name)  # the large ones fill a disk
+        shutil.rmtree(folder.path)  # the large ones fill a disk
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_learns_a_small_separable_set(clear, name):
     """Training accuracy above 0.95, in evaluation, from weights and running averages as they are saved."""
     assert any(training_accuracy(clear, name, epochs) > 0.95 for epochs in EPOCHS)
-    shutil.rmtree(clear.folder / name)
 
 
 def training_accuracy(clear: Trainer, name: str, epochs: int) -> float:
     by = replace(clear, settings=replace(clear.settings, epochs=epochs))
-    by.train(ModelPlan(name), Plan(by.competition.name, None, 0, None, None, None, ()))
-    (model,) = read_run(by.folder / name).models(by.folder / name, CPU)
+    folder = train(by, name)
+    (model,) = folder.finished().models(folder, CPU)
     rows, _ = by.training_data.splits[0]
     answers = model.predict_proba(by.training_data.images.subset(rows)).argmax(1)
-    return (answers == by.training_data.split.labels[rows]).mean()
+    shutil.rmtree(folder.path)
+    return (answers == by.training_data.labels[rows]).mean()

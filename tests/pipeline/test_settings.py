@@ -36,6 +36,14 @@ def test_every_option_of_train_is_heard(tmp_path):
     assert (settings.image_column, settings.label_column, settings.device) == ("file", "make", "cpu")
 
 
+@pytest.mark.parametrize(
+    ("parse", "line"), [(train_settings, []), (predict_settings, []), (tune_settings, ["--model", "sprint"])]
+)
+def test_the_metric_asked_for_reaches_the_competition(parse, line):
+    assert parse(line).source["metric"] is None
+    assert parse([*line, "--metric", "log-loss"]).source["metric"] == "log-loss"
+
+
 def test_tuning_takes_twenty_trials_of_one_recipe_and_half_an_hour():
     settings = tune_settings(["--model", "sprint"])
     assert (settings.models, settings.name, settings.storage) == (("sprint",), "sprint-tuned", None)

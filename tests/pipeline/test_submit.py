@@ -150,7 +150,7 @@ def test_the_ledger_and_the_score_say_what_made_the_file(rehearsal):
     file = rehearsal.csv()
     note = Note(sha256_of(file), {"sprint": 0.75, "dhc-svm": 0.25}, 0.9, 0.8, 0.95)
     note.write(file.with_name("submission.json"))
-    assert "validation 0.9000 (0.8000-0.9500)" in rehearsal.succeed(file)
+    assert "validation accuracy 0.9000 (0.8000-0.9500)" in rehearsal.succeed(file)
     (entry,) = rehearsal.ledger
     assert (entry["recipes"], entry["validation"]) == ("sprint 0.75; dhc-svm 0.25", "0.9000")
     assert entry["message"] == "sprint, dhc-svm"
@@ -431,7 +431,7 @@ def test_a_kernel_that_gives_nothing_is_told_in_one_line(rehearsal, push, script
 
 
 def test_a_kernel_that_is_not_there_is_named(rehearsal):
-    assert f"no kernel '{KERNEL}' that you may see" in rehearsal.fail("--kernel", KERNEL)
+    assert f"no kernel '{KERNEL}' that you have access to" in rehearsal.fail("--kernel", KERNEL)
 
 
 def test_a_kernel_is_not_waited_for_without_end(rehearsal, monkeypatch):

@@ -6,8 +6,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from competition.tables import load_competition
+from pipeline.data.predictions import Predictions
 from tests.commands import fail, run, start, succeed
 
 
@@ -52,21 +55,77 @@ def test_training_ends_with_the_table_of_models(trained):
     header = next(row for row, line in enumerate(table) if line.startswith("model"))
     assert "95 % interval" in table[header]
     assert {line.split()[0] for line in table[header + 1 : header + 4]} == {
-        "dhc-gaussian-nb",
-        "dhc-knn-sweep",
-        "sprint",
+        "dhc-gaussian-nb~epochs=8",
+        "dhc-knn-sweep~epochs=8",
+        "sprint~epochs=8",
     }
 
 
 def test_a_run_leaves_what_later_commands_rely_on(trained):
     folder = trained["place"] / "runs" / "insects"
     header, *lines = rows(folder / "scores.csv")
-    assert header == ["model", "accuracy", "low", "high", "f1_macro", "log_loss", "seconds", "parameters"]
+    assert header == ["model", "accuracy", "low", "high", "f1_macro", "log_loss", "seconds", "parameters", "options"]
+    assert {options for *_, options in lines} == {"epochs=8"}
     assert all(float(low) <= float(value) <= float(high) for _, value, low, high, *_ in lines)
-    left = {path.name for path in (folder / "sprint").iterdir()}
-    assert {"model.safetensors", "recipe.toml", "history.csv", "predictions.npz", "run.json"} <= left
-    assert len(rows(folder / "sprint" / "history.csv")) == 1 + 8
+    left = {path.name for path in (folder / "sprint~epochs=8").iterdir()}
+    assert {"model.safetensors", "recipe.toml", "history.csv", "validation.npz", "run.json"} <= left
+    assert len(rows(folder / "sprint~epochs=8" / "history.csv")) == 1 + 8
     assert "checkpoint.pt" not in left
+
+
+def test_validation_and_test_predictions_lie_in_the_runs_folder_for_a_stacking_of_ones_own(trained):
+    folder, competition = trained["place"] / "runs" / "insects", load_competition(trained["folder"])
+    blended = [path for path in folder.iterdir() if (path / "test.npz").is_file()]
+    assert blended
+    for path in blended:
+        validation, test = (Predictions.load(path / f"{split}.npz") for split in ("validation", "test"))
+        assert (validation.ids, test.ids) == (competition.val.ids, competition.test.ids)
+        np.testing.assert_array_equal(validation.targets, competition.val.labels)
+        assert test.targets is None
+
+
+def test_runs_of_other_options_stand_beside_each_other_and_are_blended(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60, with_val=False)
+    options = ("--competition", folder, "--work", tmp_path)
+    succeed("train", *options, "--models", "dhc-gaussian-nb")
+    for seed in (1, 2):
+        said = succeed("train", *options, "--models", "sprint", "--epochs", 2, "--seed", seed)
+        assert "left out" not in said
+    runs = {path.parent.name for path in (tmp_path / "runs" / "insects").glob("*/run.json")}
+    assert runs == {"dhc-gaussian-nb", "sprint~epochs=2,seed=1", "sprint~epochs=2,seed=2"}
+    scored = {(row[0], row[-1]) for row in rows(tmp_path / "runs" / "insects" / "scores.csv")[1:]}
+    assert scored == {("dhc-gaussian-nb", ""), ("sprint", "epochs=2,seed=1"), ("sprint", "epochs=2,seed=2")}
+    assert "left out" not in succeed("predict", *options)
+    assert "dhc-gaussian-nb" not in succeed("predict", *options, "--models", "sprint")
+
+
+def test_runs_whose_labels_are_not_those_of_the_tables_any_more_are_left_out(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60, val=30)
+    options = ("--competition", folder, "--work", tmp_path)
+    succeed("train", *options, "--models", "dhc-gaussian-nb")
+    table = folder / "val.csv"
+    header, first, *others = table.read_text().splitlines()
+    corrected = first.replace("ant", "bee") if "ant" in first else first.replace("bee", "ant").replace("cat", "ant")
+    table.write_text("\n".join([header, corrected, *others]) + "\n")
+    assert "no model in" in fail("predict", *options)
+    said = succeed("train", *options, "--models", "dhc-multinomial-nb", "dhc-gaussian-nb")
+    assert "left out here, as they were validated on other images or labels: dhc-gaussian-nb" in said
+    said = succeed("predict", *options)
+    assert "left out, as the tables have other labels for their validation images now: dhc-gaussian-nb\n" in said
+    assert "dhc-gaussian-nb~run=2" in (tmp_path / "submissions" / "insects" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_recipe_of_ones_own_is_trained_from_its_file_and_from_the_work_folder(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects")
+    options = ("--competition", folder, "--work", tmp_path)
+    own = tmp_path / "own.toml"
+    own.write_text('summary = "mine"\nkind = "classical"\n\n[classifier]\nname = "gaussian-nb"\n')
+    assert "\nown " in succeed("train", *options, "--models", own)
+    own.rename(tmp_path / "recipes.toml")
+    assert "own" in fail("train", *options, "--models", "own")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes.toml").rename(tmp_path / "recipes" / "own.toml")
+    assert "own: trained before" in succeed("train", *options, "--models", "own")
 
 
 def test_the_submission_answers_every_test_image_and_is_named_last(trained):
@@ -83,10 +142,16 @@ def test_the_report_beside_the_submission_shows_every_model(trained):
     folder = trained["place"] / "submissions" / "insects"
     page = (folder / "report.html").read_text(encoding="utf-8")
     figures = {path.stem for path in (folder / "report").glob("*.png")}
-    for model in ("dhc-gaussian-nb", "dhc-knn-sweep", "sprint"):
+    for model in ("dhc-gaussian-nb~epochs=8", "dhc-knn-sweep~epochs=8", "sprint~epochs=8"):
         assert f"<td>{model}</td>" in page
         assert {f"{model}-confusion", f"{model}-roc", f"{model}-images"} <= figures
-    assert {"comparison", "sprint-training", "dhc-knn-sweep-grid", "class-images", "class-counts"} <= figures
+    assert {
+        "comparison",
+        "sprint~epochs=8-training",
+        "dhc-knn-sweep~epochs=8-grid",
+        "class-images",
+        "class-counts",
+    } <= figures
 
 
 def test_the_submission_stands_where_the_report_fails_and_where_none_is_wanted(copied, tmp_path):
@@ -114,6 +179,42 @@ def test_the_submission_passes_the_check(trained):
 
 def test_the_same_command_does_not_train_twice(copied):
     assert succeed("train", *copied, "--epochs", 8, *MODELS).count("trained before") == 3
+
+
+@pytest.mark.parametrize(
+    ("metric", "title", "header"),
+    [
+        ("log-loss", "log loss", ["model", "log_loss", "low", "high", "accuracy", "f1_macro"]),
+        ("f1-macro", "macro F1", ["model", "f1_macro", "low", "high", "accuracy", "log_loss"]),
+    ],
+)
+def test_another_metric_chooses_orders_blends_and_reports(tmp_path, make_competition, metric, title, header):
+    folder = make_competition(tmp_path / "insects", train=90, val=30, test=20, variety=8)
+    options = ("--competition", folder, "--work", tmp_path)
+    models = ("--models", "dhc-gaussian-nb", "dhc-knn-sweep")
+    succeed("train", *options, *models, "--epochs", 1)
+    said = succeed("train", *options, *models, "--epochs", 1, "--metric", metric)
+    assert "trained before" not in said and f"dhc-knn-sweep: {title} " in said
+    first, *scored = rows(tmp_path / "runs" / "insects" / "scores.csv")
+    assert first[:6] == header
+    values = [float(row[1]) for row in scored]
+    assert values == sorted(values, reverse=metric != "log-loss")
+    printed = succeed("predict", *options)
+    assert f"blend: {title} " in printed and "warning" not in printed
+    submission = tmp_path / "submissions" / "insects"
+    assert json.loads((submission / "submission.json").read_text())["metric"] == metric
+    assert f"{title} of the blend on validation" in (submission / "report.html").read_text(encoding="utf-8")
+
+
+def test_models_trained_by_one_metric_are_measured_by_another(copied):
+    """The models stay what they are; scores, blend and report go by what is asked for now."""
+    assert "blend: log loss " in succeed("predict", *copied, "--metric", "log-loss", "--no-report")
+
+
+def test_an_unknown_metric_is_one_line_with_the_nearest_name(copied):
+    for command in ("train", "predict"):
+        said = fail(command, *copied, "--metric", "logloss")
+        assert said == "no metric is called 'logloss' (did you mean 'log-loss'?); use accuracy, log-loss, f1-macro"
 
 
 def test_one_view_alone_can_be_asked_for(trained, copied, tmp_path):
@@ -153,7 +254,7 @@ def test_what_a_budget_does_not_hold_is_left_out_with_the_reason(tmp_path, make_
     options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-svm", "sprint")
     said = succeed("train", *options, "--budget", "1s")
     assert "dhc-svm" in said and "left out: " in said
-    assert (tmp_path / "runs" / "insects" / "sprint" / "run.json").is_file()
+    assert (tmp_path / "runs" / "insects" / "sprint~budget=1s" / "run.json").is_file()
 
 
 def test_without_a_validation_table_a_tenth_of_train_validates(tmp_path, make_competition):
@@ -169,7 +270,7 @@ def test_folds_validate_every_labelled_image_once(tmp_path, make_competition):
     options = ("--competition", folder, "--work", tmp_path)
     succeed("train", *options, "--folds", 3, "--epochs", 2, "--models", "sprint", "dhc-gaussian-nb")
     succeed("predict", *options)
-    run_folder = tmp_path / "runs" / "insects" / "sprint"
+    run_folder = tmp_path / "runs" / "insects" / "sprint~epochs=2,folds=3"
     assert {path.name for path in run_folder.glob("fold-*")} == {"fold-1", "fold-2", "fold-3"}
     page = (tmp_path / "submissions" / "insects" / "report.html").read_text(encoding="utf-8")
     assert "measured on 90 labelled images, each answered by models that were not trained on it" in page

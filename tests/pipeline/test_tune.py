@@ -4,22 +4,22 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
-from uuid import uuid4
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from pipeline import tune
 from pipeline.models.recipe import RECIPES, Tier, load_recipe
 from pipeline.tuning import search_space
 from pipeline.tuning.study import open_storage
 from tests.commands import fail, run, script, succeed
 
 SMALL = ("--model", "cifar-cnn-base", "--epochs", "2")
+TUNED = "cifar-cnn-base-tuned"
 
 
 def study_of(journal: Path) -> optuna.Study:
@@ -44,26 +44,12 @@ def insects(made_once: Callable[..., Path], make_competition: Callable[..., Path
 
 
 @pytest.fixture(scope="module")
-def tuned_name() -> Iterator[str]:
-    """A name that no recipe has; the recipe is taken away again."""
-    name = f"tuned-{uuid4().hex[:8]}"
-    yield name
-    (RECIPES / f"{name}.toml").unlink(missing_ok=True)
-
-
-@pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory, insects: tuple[str, str], tuned_name: str) -> dict:
+def tuned(tmp_path_factory: pytest.TempPathFactory, insects: tuple[str, str]) -> dict:
     """A study from beginning to end, for all tests that only look."""
     work = tmp_path_factory.mktemp("work")
-    options = (*insects, "--work", work, *SMALL, "--trials", 6, "--name", tuned_name)
-    return {"work": work, "options": options, "printed": succeed("tune", *options), "name": tuned_name}
-
-
-@pytest.fixture
-def recipes(tmp_path, monkeypatch) -> Path:
-    """A folder of its own for what is tuned in this process."""
-    monkeypatch.setattr(tune, "RECIPES", tmp_path / "recipes")
-    return tmp_path / "recipes"
+    options = (*insects, "--work", work, *SMALL, "--trials", 6)
+    printed = succeed("tune", *options)
+    return {"work": work, "options": options, "printed": printed, "recipe": work / "recipes" / f"{TUNED}.toml"}
 
 
 def test_a_study_tries_the_recipe_itself_first_and_keeps_to_its_number(tuned):
@@ -81,11 +67,11 @@ def test_it_ends_with_the_best_trials_and_a_word_on_what_they_are_worth(tuned):
     assert {"batch_size", "optimiser.lr"} <= {line.split()[0] for line in lines[header + 1 : header + 8]}
     assert any(re.match(r"\d trials finished, \d ended early", line) for line in lines)
     assert any(line.startswith("optimistic: ") and "30 validation images" in line for line in lines)
-    assert lines[-1] == f"{RECIPES / tuned['name']}.toml: for train.py --models {tuned['name']}"
+    assert lines[-1] == f"{tuned['recipe']}: for train.py --models {TUNED}, with the same --work"
 
 
 def test_the_best_trial_is_a_recipe_that_says_where_it_comes_from(tuned):
-    recipe = load_recipe(RECIPES / f"{tuned['name']}.toml")
+    recipe = load_recipe(tuned["recipe"])
     best = max(trials_of(tuned["work"] / "runs/insects/tuning/cifar-cnn-base.journal"), key=lambda each: each.value)
     assert recipe.optimiser.lr == pytest.approx(best.params["optimiser.lr"], rel=1e-3)
     assert recipe.batch_size == best.params["batch_size"]
@@ -96,7 +82,7 @@ def test_the_best_trial_is_a_recipe_that_says_where_it_comes_from(tuned):
 
 def test_train_trains_the_tuned_recipe(tuned):
     place = tuned["options"][:4]
-    assert tuned["name"] in succeed("train", *place, "--models", tuned["name"], "--epochs", 1)
+    assert f"{TUNED}~epochs=1: " in succeed("train", *place, "--models", TUNED, "--epochs", 1)
 
 
 def test_the_same_command_again_trains_nothing_and_more_trials_go_on(tuned):
@@ -112,9 +98,9 @@ def test_nothing_but_the_journal_stays_of_the_trials(tuned):
     assert [path.name for path in folder.iterdir()] == ["cifar-cnn-base.journal"]
 
 
-def test_two_processes_share_one_study(tmp_path, insects, tuned_name):
+def test_two_processes_share_one_study(tmp_path, insects):
     journal = tmp_path / "shared.journal"
-    options = (*insects, "--work", tmp_path, *SMALL, "--trials", 16, "--storage", journal, "--name", tuned_name)
+    options = (*insects, "--work", tmp_path, *SMALL, "--trials", 16, "--storage", journal)
     started = [subprocess.Popen(script("tune", *options), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [process.communicate()[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
@@ -123,9 +109,9 @@ def test_two_processes_share_one_study(tmp_path, insects, tuned_name):
     assert sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states(journal)) == 16
 
 
-def test_after_ctrl_c_what_is_finished_counts_and_the_study_goes_on(tmp_path, insects, tuned_name):
+def test_after_ctrl_c_what_is_finished_counts_and_the_study_goes_on(tmp_path, insects):
     journal = tmp_path / "interrupted.journal"
-    options = (*insects, "--work", tmp_path, *SMALL, "--storage", journal, "--name", tuned_name)
+    options = (*insects, "--work", tmp_path, *SMALL, "--storage", journal)
     process = subprocess.Popen(
         [sys.executable, "-u", *script("tune", *options, "--trials", 500)[1:]],
         stdout=subprocess.PIPE,
@@ -133,19 +119,20 @@ def test_after_ctrl_c_what_is_finished_counts_and_the_study_goes_on(tmp_path, in
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore Ctrl-C
     )
-    assert any(line.startswith("trial 1:") for line in iter(process.stdout.readline, ""))  # "" where it has ended
+    seen = list(takewhile(lambda line: not line.startswith("trial 1:"), process.stdout))
+    assert process.poll() is None, [*seen, process.stderr.read()]  # takewhile also ends where the process does
     process.send_signal(signal.SIGINT)
     printed, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert "trials finished" in printed and printed.splitlines()[-1].endswith(f"--models {tuned_name}")
+    assert "trials finished" in printed and printed.splitlines()[-1].endswith(f"--models {TUNED}, with the same --work")
     known = len(trials_of(journal))
     succeed("tune", *options, "--trials", known + 1)
     assert TrialState.RUNNING not in states(journal)
     assert sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states(journal)) == known + 1
 
 
-def test_a_hopeless_trial_is_ended_early(tmp_path, insects, recipes, monkeypatch):
+def test_a_hopeless_trial_is_ended_early(tmp_path, insects, monkeypatch):
     rigged = {"optimiser:*.lr": lambda own: CategoricalDistribution([own[0], 1e-9])}  # 1e-9 learns nothing
     monkeypatch.setattr(search_space, "SPACE", rigged)
     journal = tmp_path / "rigged.journal"
@@ -156,17 +143,17 @@ def test_a_hopeless_trial_is_ended_early(tmp_path, insects, recipes, monkeypatch
     assert pruned and all(trial.params["optimiser.lr"] == 1e-9 for trial in pruned)
     assert all(max(trial.intermediate_values) < 8 for trial in pruned)
     assert f"{len(pruned)} ended early" in said
-    assert load_recipe(recipes / "cifar-cnn-base-tuned.toml").optimiser.lr == 0.001
+    assert load_recipe(tmp_path / "recipes" / "cifar-cnn-base-tuned.toml").optimiser.lr == 0.001
 
 
-def test_a_budget_is_shared_by_the_trials(tmp_path, insects, recipes):
+def test_a_budget_is_shared_by_the_trials(tmp_path, insects):
     options = ("--work", tmp_path, "--model", "cifar-cnn-base", "--trials", 3, "--budget", "60s")
     assert "3 trials of 18s each" in succeed("tune", *insects, *options)
     for trial in trials_of(tmp_path / "runs" / "insects" / "tuning" / "cifar-cnn-base.journal"):
         assert list(trial.intermediate_values) == list(range(1, 9))
 
 
-def test_all_trials_train_at_one_size_and_width(tmp_path, insects, recipes):
+def test_all_trials_train_at_one_size_and_width(tmp_path, insects):
     journal = tmp_path / "sprint.journal"
     options = ("--work", tmp_path, "--model", "sprint", "--trials", 2, "--budget", "60s", "--storage", journal)
     succeed("tune", *insects, *options)
@@ -175,28 +162,30 @@ def test_all_trials_train_at_one_size_and_width(tmp_path, insects, recipes):
     assert Tier(**attributes["tier"]) in load_recipe(RECIPES / "sprint.toml").tiers
 
 
-def test_a_budget_that_holds_no_trial_is_said(tmp_path, insects, recipes):
+def test_a_budget_that_holds_no_trial_is_said(tmp_path, insects):
     options = (*insects, "--work", tmp_path, "--model", "sprint", "--trials", 3, "--budget", "60s")
     done = run("tune", *options, seconds_ago=50)
     assert done.status == 2
     assert "before a trial was finished; give more time" in done.err
 
 
-def test_a_classifier_is_tuned_on_what_a_trial_has_time_for(tmp_path, insects, recipes):
+def test_a_classifier_is_tuned_on_what_a_trial_has_time_for(tmp_path, insects):
     options = (*insects, "--work", tmp_path, "--model", "dhc-svm")
     succeed("tune", *options, "--trials", 6, "--budget", "60s")
-    recipe = load_recipe(recipes / "dhc-svm-tuned.toml")
+    recipe = load_recipe(tmp_path / "recipes" / "dhc-svm-tuned.toml")
     assert len(recipe.classifier.arguments["grid"]) == 1
     error = fail("tune", *options, "--trials", 6000, "--budget", "1s")
     assert "ten images of each class takes longer than its share of the budget" in error
 
 
-def test_a_recipe_that_ships_is_never_overwritten_and_a_tuned_one_is(tmp_path, insects, recipes):
+def test_no_recipe_but_a_tuned_one_is_ever_overwritten(tmp_path, insects):
+    recipes = tmp_path / "recipes"
     recipes.mkdir()
     text = (RECIPES / "sprint.toml").read_text(encoding="utf-8")
     (recipes / "mine.toml").write_text(text, encoding="utf-8")
     options = (*insects, "--work", tmp_path, *SMALL, "--trials", 2)
     assert "--name mine" in fail("tune", *options, "--name", "mine")
+    assert "--name sprint: a recipe that ships is called so" in fail("tune", *options, "--name", "sprint")
     assert (recipes / "mine.toml").read_text(encoding="utf-8") == text
     for _ in range(2):
         succeed("tune", *options, "--name", "other")

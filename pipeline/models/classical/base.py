@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from competition.errors import UserError
+from competition.metrics import ACCURACY, Metric
+from pipeline.models.base import WEIGHTS_FILE
 from pipeline.models.classical.pixels import (
     Images,
     chunks,
@@ -17,9 +20,10 @@ from pipeline.models.classical.pixels import (
     mean_and_variance,
     pixel_sums,
 )
+from pipeline.models.neural.time_budget import Segment
 from pipeline.models.persistence import load_state, save_state, size_of
+from pipeline.models.recipe import Tier
 
-FILE = "model.safetensors"
 DOUBT = 1e-6
 
 
@@ -39,16 +43,33 @@ class Classifier(ABC):
         counts as 1.
     seen: the classes with training images, int64, ascending.
     temperature: what the scores are divided by before they become probabilities.
+    grid_scores: of those that try several settings, a row each: the settings, and as ``score`` the metric's value on
+        validation.
     """
+
+    _metric: Metric = ACCURACY
+    grey: bool
+    mean: np.ndarray
+    std: np.ndarray
+    seen: np.ndarray
+    temperature: float
+    grid_scores: list[dict]
+    tier: Tier | None = None
+    trained: tuple[Segment, ...] = ()
 
     def __init__(self, classes: int):
         self.classes = classes
+
+    def measured_by(self, metric: Metric) -> Self:
+        """The classifier itself, what it chooses on validation being chosen by that metric instead of accuracy."""
+        self._metric = metric
+        return self
 
     @abstractmethod
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Learn from the training images; what has to be chosen is chosen on the validation images."""
 
-    def predict_proba(self, images: Images) -> np.ndarray:
+    def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Calibrated class probabilities, float32 ``[N, classes]``, none of them zero, rows summing to 1."""
         return soften(self._scores(images), self.temperature)
 
@@ -72,12 +93,15 @@ class Classifier(ABC):
 
     def save(self, folder: Path) -> None:
         """Write the model to one file of ``folder``, in place of the one that may be there."""
-        save_state(self, folder / FILE)
+        save_state(self, folder / WEIGHTS_FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The model that ``save`` wrote to ``folder``; it predicts what that one predicts, to the bit."""
-        return load_state(cls, folder / FILE)
+    def load(cls, folder: Path, device: torch.device | None = None) -> Self:
+        """The model that ``save`` wrote to ``folder``; it predicts what that one predicts, to the bit.
+
+        device: a classifier always works on the CPU.
+        """
+        return load_state(cls, folder / WEIGHTS_FILE)
 
     @property
     def copies(self) -> int:
@@ -109,6 +133,17 @@ class Classifier(ABC):
         design = np.subtract(flat, self.mean.astype(dtype), dtype=dtype)
         design /= self.std.astype(dtype)
         return design
+
+    def _measured(self, settings: dict, scores: np.ndarray, labels: np.ndarray) -> dict:
+        """A row of ``grid_scores``, of validation scores as ``_scores`` gives them."""
+        if self._metric.needs == "probabilities":  # else the largest score is enough
+            scores = soften(scores, fit_temperature(scores, labels))
+        return {**settings, "score": self._metric(scores, labels)}
+
+    def _best_tried(self) -> int:
+        """The row of ``grid_scores`` with the best score, the first of equals."""
+        ranks = [self._metric.rank(row["score"]) for row in self.grid_scores]
+        return int(np.argmax(ranks))
 
     def _over_all_classes(self, scores: np.ndarray) -> np.ndarray:
         """Scores of the classes seen, as ``[N, classes]``; -inf for a class never seen."""

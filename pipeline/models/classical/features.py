@@ -1,26 +1,29 @@
 """Features: what a model may see of the images instead of their pixels."""
 
 import hashlib
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from competition.errors import UserError
 from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, Images, computed_once, descriptors, descriptors_name
-from pipeline.models.classical.registry import Classifier
+from pipeline.models.base import CPU, DESCRIPTION_FILE, FEATURES_FILE, WEIGHTS_FILE, Model
+from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.lite0 import POOLED, Lite0
 from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, start_from
 from pipeline.models.networks.weights import LITE0, load_weights
-from pipeline.models.neural.network import NeuralNetwork
-from pipeline.models.persistence import load_state, save_state, size_of
+from pipeline.models.neural.seed_ensemble import SeedEnsemble
+from pipeline.models.neural.time_budget import Segment
+from pipeline.models.persistence import kind_of_state, load_state, save_state, size_of
+from pipeline.models.recipe import Tier
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import product_precision
 
-FILE = "features.safetensors"
 COMPONENTS = 256  # principal components from which features are selected
 NOISE = 1e-5  # share of all variance below which a component is what rounding left
 ROWS_AT_ONCE = 5000
@@ -71,7 +74,7 @@ class SelectedDescriptors(Features):
         self.offset = sum(rows.sum(axis=0, dtype=np.float64) for rows in _pieces(found)) / len(found)
         self.projection = self._components(found)
         values = self._project(found)
-        best = np.argsort(-variance_ratio(values, labels), kind="stable")[: self.count]
+        best = np.argsort(-_worth(values, labels), kind="stable")[: self.count]
         std = values[:, best].std(axis=0, dtype=np.float64)
         self.projection = self.projection[:, best] / np.where(std > 0, std, 1)
         return self
@@ -126,7 +129,7 @@ class Lite0Features(Features):
 
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:
         precision = str(product_precision(device)).removeprefix("torch.")
-        name = f"lite0-{hashlib.sha256(self.values).hexdigest()[:16]}-pooled-{LITE0_SIZE}-{precision}"
+        name = f"lite0-{hashlib.sha256(self.values.tobytes()).hexdigest()[:16]}-pooled-{LITE0_SIZE}-{precision}"
         return computed_once(
             images, name, lambda whole: lite0_features(self._network(), whole, device, "features of lite0")
         )
@@ -148,19 +151,13 @@ def _floats(network: Lite0) -> list[torch.Tensor]:
     return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
-def variance_ratio(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Variance between the classes over that within them, ``[D]``, of ``[N, D]``; 0 for a value that never varies.
+def _worth(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The F of each column of ``[N, D]``; nan, which comes last, for one that never varies."""
+    from sklearn.feature_selection import f_classif  # here, since it takes a while to import
 
-    In the order of the F of a one-way analysis of variance, which is this times the same factor for all.
-    """
-    within, between = np.zeros(values.shape[1]), np.zeros(values.shape[1])
-    centre = values.mean(axis=0, dtype=np.float64)
-    for label in np.unique(labels):
-        rows = values[labels == label]
-        mean = rows.mean(axis=0, dtype=np.float64)
-        within += np.square(rows - mean).sum(axis=0)
-        between += len(rows) * np.square(mean - centre)
-    return np.divide(between, within, out=np.zeros_like(within), where=within > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return f_classif(values.astype(np.float64), labels)[0]
 
 
 def _pieces(found: np.ndarray) -> Iterator[np.ndarray]:
@@ -171,7 +168,7 @@ def _pieces(found: np.ndarray) -> Iterator[np.ndarray]:
 FEATURES: dict[str, type[Features]] = {"descriptors": SelectedDescriptors, "lite0": Lite0Features}
 
 
-def build_features(name: str, **arguments) -> Features:
+def build_features(name: str, **arguments: Any) -> Features:
     """Raises UserError for a name or an argument that is not there."""
     if name not in FEATURES:
         raise UserError(f"no features are called {name!r}; there are {', '.join(FEATURES)}")
@@ -187,13 +184,7 @@ class OnFeatures:
     weights: a file or folder where ImageNet weights are looked for first, if the features need them.
     """
 
-    def __init__(
-        self,
-        features: Features,
-        model: Classifier | NeuralNetwork,
-        device: torch.device,
-        weights: Path | None = None,
-    ):
+    def __init__(self, features: Features, model: Model, device: torch.device, weights: Path | None = None) -> None:
         self.features, self.model, self.device, self.weights = features, model, device, weights
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
@@ -204,9 +195,17 @@ class OnFeatures:
         self.model.fit(train, labels, validation, validation_labels)
         return self
 
-    def predict_proba(self, images: Images) -> np.ndarray:
+    def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """float32 ``[N, classes]``."""
-        return self.model.predict_proba(self.features.transform(images, self.device))
+        return self.model.predict_proba(self.features.transform(images, self.device), test_time_views, title)
+
+    @property
+    def tier(self) -> Tier | None:
+        return self.model.tier
+
+    @property
+    def trained(self) -> tuple[Segment, ...]:
+        return self.model.trained
 
     @property
     def parameters(self) -> int:
@@ -214,10 +213,19 @@ class OnFeatures:
 
     def save(self, folder: Path) -> None:
         """Write the model, and features.safetensors beside it."""
-        save_state(self.features, folder / FILE)
+        save_state(self.features, folder / FEATURES_FILE)
         self.model.save(folder)
 
     @classmethod
-    def load(cls, folder: Path, name: str, model: Classifier | NeuralNetwork, device: torch.device) -> Self:
-        """The model of that folder on the features that lie beside it. name: of the features."""
-        return cls(load_state(FEATURES[name], folder / FILE), model, device)
+    def load(cls, folder: Path, device: torch.device | None = None) -> Self:
+        """The model of that folder on the features that lie beside it."""
+        path = folder / FEATURES_FILE
+        features = load_state(kind_of_state(FEATURES.values(), path), path)
+        return cls(features, _load_on_images(folder, device), device or CPU)
+
+
+def _load_on_images(folder: Path, device: torch.device | None) -> Model:
+    """A network where one describes itself, else the classifier of the kind that was saved."""
+    if (folder / DESCRIPTION_FILE).is_file():
+        return SeedEnsemble.load(folder, device)
+    return kind_of_state(CLASSIFIERS.values(), folder / WEIGHTS_FILE).load(folder, device)

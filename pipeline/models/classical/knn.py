@@ -19,7 +19,7 @@ from pipeline.models.classical.nearest import NearestRows
 from pipeline.models.classical.pixels import Images, flat_chunks, sample_by_class
 from pipeline.runtime.memory import total_memory
 
-METRICS = ("euclidean", "manhattan", "cosine")
+DISTANCES = ("euclidean", "manhattan", "cosine")
 
 
 class NearestNeighbours(Classifier):
@@ -35,17 +35,17 @@ class NearestNeighbours(Classifier):
 
     neighbours: the numbers of neighbours tried; those above the number of training images are left out, or that
         number itself is tried where none is left.
-    metrics: any of ``METRICS``.
+    metrics: of the distance, any of ``DISTANCES``.
     scale: ``standard`` for values standardised over train; ``unit`` for pixels / 255,
         which are searched as they are: no metric's order changes when all values are divided by the same.
     memory: bytes; None for half of what there is.
     components: float32 ``[D, p]``; None where the images themselves are searched.
     kept: of the training images, their values ``[N, D]`` of their own type, or float32 ``[N, p]``.
-    grid_scores: validation ``accuracy`` of each ``metric`` with each number of ``neighbours``, ascending.
+    grid_scores: of each distance's ``metric`` with each number of ``neighbours``, ascending.
     metric, k: the best of them, of equals the first.
     """
 
-    _searched: tuple[Images | None, np.ndarray | None] = None, None
+    _searched: tuple[Images, np.ndarray] | None = None  # the validation images, and what their neighbours are
 
     def __init__(
         self,
@@ -61,8 +61,8 @@ class NearestNeighbours(Classifier):
         self.scale = scale
         self._memory = memory or total_memory() / 2
         for metric in self.metrics:
-            if metric not in METRICS:
-                raise UserError(f"knn: no metric is called {metric!r}; use {', '.join(METRICS)}")
+            if metric not in DISTANCES:
+                raise UserError(f"knn: no metric is called {metric!r}; use {', '.join(DISTANCES)}")
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Keep the training images and choose metric and k on the validation images."""
@@ -74,7 +74,7 @@ class NearestNeighbours(Classifier):
         self.grid_scores = [
             row for metric, nearest in found.items() for row in self._curve(metric, nearest, validation_labels)
         ]
-        best = max(self.grid_scores, key=lambda row: row["accuracy"])
+        best = self.grid_scores[self._best_tried()]
         self.metric, self.k = best["metric"], best["neighbours"]
         self._searched = validation_images, found[self.metric]
         self.temperature = fit_temperature(self._scores(validation_images), validation_labels)
@@ -82,7 +82,7 @@ class NearestNeighbours(Classifier):
 
     def cost(self, train_images: int, validation_images: int, values: int) -> float:
         """As for every classifier. Manhattan distances of bytes are quick, those of floats are not."""
-        beforehand = 900 * train_images * values
+        beforehand = 900.0 * train_images * values
         if self._memory_needed(train_images, values) > self._memory:
             beforehand += components_cost(train_images + validation_images, values, self._memory)
             values = COMPONENTS
@@ -92,11 +92,15 @@ class NearestNeighbours(Classifier):
         return beforehand + validation_images * sum(a_search)
 
     def _scores(self, images: Images) -> np.ndarray:
-        searched, nearest = self._searched
-        if images is not searched:
+        if self._searched is not None and images is self._searched[0]:
+            nearest = self._searched[1]
+        else:
             nearest = self._nearest_labels(images, self.metric)
         *_, votes = self._votes(nearest[:, : self.k])
-        shares = (votes[:, self.seen] + 1 / len(self.seen)) / (self.k + 1)
+        return self._log_shares(votes, self.k)
+
+    def _log_shares(self, votes: np.ndarray, k: int) -> np.ndarray:
+        shares = (votes[:, self.seen] + 1 / len(self.seen)) / (k + 1)
         return self._over_all_classes(np.log(shares))
 
     def _keep(self, images: Images) -> None:
@@ -119,8 +123,11 @@ class NearestNeighbours(Classifier):
 
     def _curve(self, metric: str, nearest: np.ndarray, labels: np.ndarray) -> list[dict]:
         """Rows of ``grid_scores`` for one metric, given the labels of each image's nearest."""
-        accuracy = [float((votes.argmax(axis=1) == labels).mean()) for votes in self._votes(nearest)]
-        return [{"metric": metric, "neighbours": k, "accuracy": accuracy[k - 1]} for k in self.neighbours]
+        return [
+            self._measured({"metric": metric, "neighbours": k}, self._log_shares(votes, k), labels)
+            for k, votes in enumerate(self._votes(nearest), start=1)
+            if k in self.neighbours
+        ]
 
     def _nearest_labels(self, images: Images, metric: str) -> np.ndarray:
         """Labels of each image's nearest training images, int64 ``[N, largest k]``, nearest first."""

@@ -20,7 +20,7 @@ class LogisticRegression(Classifier):
     each training value.
 
     grid: one ``{"C": float}`` for each regression tried; C is the inverse of the L2 penalty.
-    grid_scores: those points, each with its validation ``accuracy``. chosen: the point that was kept.
+    chosen: the point that was kept.
     coefficients: ``[C, D]`` and intercepts: ``[C]``, of the classes seen, or of the second of two.
     """
 
@@ -36,11 +36,11 @@ class LogisticRegression(Classifier):
         self.seen = self._seen_classes(labels, "logreg")
         self._measure(images)
         trials = self._fit_grid(self._standardised(self._flat(images)), labels, validation_images)
-        accuracies = [float((scores.argmax(axis=1) == validation_labels).mean()) for *_, scores in trials]
         self.grid_scores = [
-            {**point, "accuracy": accuracy} for point, accuracy in zip(self.grid, accuracies, strict=True)
+            self._measured(point, scores, validation_labels)
+            for point, (*_, scores) in zip(self.grid, trials, strict=True)
         ]
-        best = int(np.argmax(accuracies))
+        best = self._best_tried()
         self.chosen = self.grid[best]
         self.coefficients, self.intercepts, scores = trials[best]
         self.temperature = fit_temperature(scores, validation_labels)

@@ -21,7 +21,7 @@ def is_grey(images: Images) -> bool:
     """Whether the images (``[N, H, W, C]``) have three channels and all of them are equal."""
     if images.shape[-1] != 3:
         return False
-    pieces = (images[piece] for piece in chunks(len(images), np.prod(images.shape[1:])))
+    pieces = (images[piece] for piece in chunks(len(images), int(np.prod(images.shape[1:]))))
     return all((piece[..., :1] == piece[..., 1:]).all() for piece in pieces)
 
 
@@ -32,7 +32,7 @@ def flat_chunks(images: Images, grey: bool, rows: np.ndarray | None = None, besi
     is each of them. beside: how many values the caller makes of each row; the more, the smaller the pieces.
     """
     rows = np.arange(len(images)) if rows is None else rows
-    for piece in chunks(len(rows), max(beside, np.prod(images.shape[1:]))):
+    for piece in chunks(len(rows), max(beside, int(np.prod(images.shape[1:])))):
         pixels = images[rows[piece]]
         if grey:
             pixels = (pixels.sum(axis=-1, dtype=np.uint16) // 3).astype(np.uint8)
@@ -52,7 +52,7 @@ def pixel_sums(pieces: Iterator[np.ndarray], values: int) -> tuple[np.ndarray, n
     return total, squares
 
 
-def mean_and_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray | int):
+def mean_and_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and (biased) variance from exact sums, float64.
 
     The numerator is an exact integer below 9e18 up to ten million images, so that the variance of a constant

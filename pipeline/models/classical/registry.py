@@ -1,5 +1,9 @@
 """Classifiers on pixels or features, all behind the same contract."""
 
+from typing import Any
+
+from competition.errors import UserError
+from competition.wording import did_you_mean
 from pipeline.models.classical.base import Classifier
 from pipeline.models.classical.knn import NearestNeighbours
 from pipeline.models.classical.linear import LogisticRegression
@@ -17,3 +21,20 @@ CLASSIFIERS: dict[str, type[Classifier]] = {
     "forest": RandomForest,
     "boosting": GradientBoosting,
 }
+
+
+def find_classifier(name: str) -> type[Classifier]:
+    """Raises UserError for a name that is not there."""
+    if name not in CLASSIFIERS:
+        raise UserError(
+            f"no classifier is called {name!r}{did_you_mean(name, CLASSIFIERS)}; there are {', '.join(CLASSIFIERS)}"
+        )
+    return CLASSIFIERS[name]
+
+
+def build_classifier(name: str, classes: int, **arguments: Any) -> Classifier:
+    """Raises UserError for a name or an argument that is not there."""
+    try:
+        return find_classifier(name)(classes, **arguments)
+    except TypeError as error:
+        raise UserError(f"classifier {name}: {error}; fix the recipe") from None

@@ -48,10 +48,19 @@ class SupportVectorMachine(Classifier):
 
     grid: one ``{"kernel": "linear" | "rbf", "C": float}`` for each machine tried.
     memory: bytes; None for half of what there is.
-    grid_scores: those points, kernel by kernel, each with its validation ``accuracy``; those of approximate machines
+    grid_scores: those points, kernel by kernel, those of approximate machines
         say ``"machine": "approximate"``.
     chosen: the point that was kept.
     """
+
+    chosen: dict
+    components: np.ndarray | None
+    support: np.ndarray  # of an exact machine
+    coefficients: np.ndarray
+    counts: np.ndarray
+    landmarks: np.ndarray  # of an approximate machine
+    weights: np.ndarray
+    intercepts: np.ndarray
 
     def __init__(self, classes: int, grid: Sequence[dict], seed: int = 0, memory: float | None = None):
         super().__init__(classes)
@@ -74,11 +83,8 @@ class SupportVectorMachine(Classifier):
         trials = self._exact_trials(images, labels, rows, validation_images)
         if len(rows) < len(labels):
             trials += self._approximate_trials(images, labels, validation_images)
-        accuracies = [float((trial.scores.argmax(axis=1) == validation_labels).mean()) for trial in trials]
-        self.grid_scores = [
-            {**trial.point, "accuracy": accuracy} for trial, accuracy in zip(trials, accuracies, strict=True)
-        ]
-        best = trials[int(np.argmax(accuracies))]
+        self.grid_scores = [self._measured(trial.point, trial.scores, validation_labels) for trial in trials]
+        best = trials[self._best_tried()]
         self._keep(best, images)
         self.temperature = fit_temperature(best.scores, validation_labels)
         return self
@@ -159,7 +165,7 @@ class SupportVectorMachine(Classifier):
     ) -> list[FittedPoint]:
         """Train every point on the images at ``rows``."""
         flat = self._flat(images, rows)
-        self.gamma = 1 / max(1, np.count_nonzero(np.ptp(flat, axis=0)))
+        self.gamma = 1 / max(1, int(np.count_nonzero(np.ptp(flat, axis=0))))
         train, validation = self._products(flat, validation_images)
         trials = []
         with tqdm(total=len(self.grid), desc="svm grid", unit="machine", leave=False) as bar:

@@ -5,6 +5,8 @@ slow as in float32 (2.14, AVX-512 BF16); all other layers, and prediction, are t
 too, it takes up to four times as long for filters of 5 pixels as ``gradient_of_filters``.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,14 +34,14 @@ class _WideFilters(torch.autograd.Function):
     """A depthwise convolution, undilated, its images padded with zeros."""
 
     @staticmethod
-    def forward(ctx, images: Tensor, filters: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    def forward(ctx: Any, images: Tensor, filters: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(images, filters)
         ctx.stride, ctx.padding = stride, padding
         return F.conv2d(images, filters, None, stride, padding, groups=len(filters))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (images, filters), groups = ctx.saved_tensors, gradient.shape[1]
         of_images = of_filters = None
         if ctx.needs_input_grad[0]:
@@ -54,17 +56,19 @@ def gradient_of_filters(
 ) -> Tensor:
     """The gradient of filters ``[C, 1, h, w]``, w at least 3, that were moved over images ``[N, C, H, W]``.
 
-    It is put together from that of filters of 3 columns, each over the images moved by some pixels. oneDNN is slow,
-    too, where it has to pad images that are lower than the filters, so they are padded here.
+    It is put together from the gradients of filters of 3 columns, the last of which may overlap: columns from ``left``
+    on see the images moved by ``left`` pixels.
 
     gradient: of what the filters gave, ``[N, C, ...]``.
     """
     result = torch.empty_like(filters)
     height, width = filters.shape[2:]
-    across = (gradient.shape[3] - 1) * stride[1] + FAST  # pixels that three columns meet
+    seen = (gradient.shape[3] - 1) * stride[1] + FAST  # pixels across that three columns meet on their way
     for left in (*range(0, width - FAST, FAST), width - FAST):
-        before = padding[1] - left
-        moved = F.pad(images, (before, across - before - images.shape[3], padding[0], padding[0]))
+        before = padding[1] - left  # columns of padding, or to be cut off where negative
+        after = seen - before - images.shape[3]
+        # Padded here, as oneDNN is slow, too, where it has to pad images that are lower than the filters.
+        moved = F.pad(images, (before, after, padding[0], padding[0]))
         columns = (len(filters), 1, height, FAST)
         result[..., left : left + FAST] = conv2d_weight(moved, columns, gradient, stride, groups=len(filters))
     return result
@@ -80,6 +84,6 @@ def learn_in_float32(network: nn.Module) -> None:
 def as_built(network: nn.Module) -> nn.Module:
     """The network itself, its convolutions the ordinary ones again."""
     for layer in network.modules():
-        if type(layer) is Float32Convolution:
-            layer.__class__ = nn.Conv2d
+        if isinstance(layer, Float32Convolution):
+            layer.__class__ = nn.Conv2d  # type: ignore[assignment]  # its base class, with the same attributes
     return network

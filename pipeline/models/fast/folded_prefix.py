@@ -8,10 +8,9 @@ from torch import fx, nn
 from torch.fx.passes.split_module import split_module
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from torchvision.ops import stochastic_depth
 
 from pipeline.models.fast.folding import layer_of
-from pipeline.models.fast.inference import prepared
+from pipeline.models.fast.predictor import prepared
 
 START, REST = 0, 1
 
@@ -23,12 +22,13 @@ def with_folded_prefix(network: nn.Module, device: torch.device) -> nn.Module:
     where there is no batch norm before that, as then little is gained.
     """
     traced = fx.GraphModule(network, _Tracer().trace(network))
-    part = _parts(traced)
-    if not any(place == START and isinstance(layer_of(traced, node), _BatchNorm) for node, place in part.items()):
+    parts = _parts(traced)
+    if not any(part == START and isinstance(layer_of(traced, node), _BatchNorm) for node, part in parts.items()):
         return network
-    parted = split_module(traced, None, part.__getitem__)
-    parted.submod_0 = prepared(parted.submod_0, device).requires_grad_(False)
-    return parted
+    split = split_module(traced, network, parts.__getitem__)
+    start = split.get_submodule("submod_0")
+    split.set_submodule("submod_0", prepared(start, device).requires_grad_(False))
+    return split
 
 
 class _Tracer(fx.Tracer):
@@ -38,20 +38,26 @@ class _Tracer(fx.Tracer):
 
 
 def _parts(traced: fx.GraphModule) -> dict[fx.Node, int]:
-    """The part of the network that each node belongs to: the rest is what changes in training, and all after it."""
-    part: dict[fx.Node, int] = {}
-    for node in traced.graph.nodes:
-        after_rest = any(part[before] == REST for before in node.all_input_nodes)
-        part[node] = REST if after_rest or _changes(traced, node) else START
-    return part
+    """The part that each node belongs to: REST from the first node on whose value changes in training, else START."""
+    parts: dict[fx.Node, int] = {}
+    for node in traced.graph.nodes:  # in the order of computation, so that a node's inputs have their parts already
+        follows_rest = any(parts[before] == REST for before in node.all_input_nodes)
+        parts[node] = REST if follows_rest or _changes(traced, node) else START
+    return parts
 
 
 def _changes(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether what the node computes from its input differs from one step of the training to the next."""
     if node.op == "get_attr":
-        return attrgetter(node.target)(traced).requires_grad
+        return attrgetter(str(node.target))(traced).requires_grad
     layer = layer_of(traced, node)
     if layer is None:
-        return node.target in (F.dropout, stochastic_depth)
+        return node.target is F.dropout or _is_stochastic_depth(node.target)
     learns = any(weights.requires_grad for weights in layer.parameters())
     return learns or (layer.training and isinstance(layer, _BatchNorm | _DropoutNd))
+
+
+def _is_stochastic_depth(function: object) -> bool:
+    """Whether it is torchvision's: known by its name, as importing torchvision takes a third of a command's start."""
+    names = getattr(function, "__module__", ""), getattr(function, "__name__", "")
+    return names == ("torchvision.ops.stochastic_depth", "stochastic_depth")

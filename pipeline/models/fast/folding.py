@@ -1,6 +1,7 @@
 """A trained network with fewer passes over memory: the same answers in less time."""
 
 import copy
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -28,34 +29,48 @@ def folded(network: nn.Module) -> fx.GraphModule:
     Into the convolution or dense layer before them, else into the one after them (see ``_layer_after``). Each layer
     must be used once in a pass.
     """
-    traced = fuse(as_built(copy.deepcopy(network)).eval(), inplace=True, no_trace=True)  # if it is traced already
+    copied = as_built(copy.deepcopy(network)).eval()
+    traced = cast(fx.GraphModule, fuse(copied, inplace=True, no_trace=True))  # no_trace: unless it is traced already
     for node in list(traced.graph.nodes):
         if isinstance(norm := layer_of(traced, node), _BatchNorm):
-            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            scale, shift = _scale_and_shift(norm)
             if (layer := _layer_after(traced, node, keeps_order=bool((scale > 0).all()))) is not None:
-                _work_in(layer, scale, norm.bias - norm.running_mean * scale)
+                _work_in(layer, scale, shift)
                 _leave_out(traced, node)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
 
 
-def _layer_after(traced: fx.GraphModule, node: fx.Node, keeps_order: bool) -> nn.Conv2d | nn.Linear | None:
-    """The convolution or dense layer that alone sees what the node gives, channel by channel; None if there is none.
+def _scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """``[channels]`` each: the batch norm answers ``scale * x + shift`` in evaluation mode."""
+    scale = norm.weight * torch.rsqrt(norm.get_buffer("running_var") + norm.eps)
+    return scale, norm.bias - norm.get_buffer("running_mean") * scale
 
-    A convolution that pads is none: what it pads with has not been through the batch norm. keeps_order: whether the
-    largest of several values still is the largest after the batch norm, as max-pooling needs it.
+
+def _layer_after(traced: fx.GraphModule, node: fx.Node, keeps_order: bool) -> nn.Conv2d | nn.Linear | None:
+    """The convolution or dense layer that alone sees what the batch norm ``node`` gives; None if it cannot take it in.
+
+    keeps_order: whether the largest of several values still is the largest after the batch norm.
     """
     while len(node.users) == 1:
         (node,) = node.users
         layer = layer_of(traced, node)
-        if isinstance(layer, nn.Linear):
-            return layer
-        if isinstance(layer, nn.Conv2d):
-            return layer if layer.padding in ("valid", (0, 0)) and layer.groups == 1 else None
-        if not isinstance(layer, CHANNEL_BY_CHANNEL) or (isinstance(layer, nn.MaxPool2d) and not keeps_order):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            return layer if _can_take_in(layer) else None
+        if not _commutes(layer, keeps_order):
             return None
     return None
+
+
+def _can_take_in(layer: nn.Conv2d | nn.Linear) -> bool:
+    """A convolution that pads cannot: what it pads with has not been through the batch norm."""
+    return isinstance(layer, nn.Linear) or (layer.padding in ("valid", (0, 0)) and layer.groups == 1)
+
+
+def _commutes(layer: nn.Module | None, keeps_order: bool) -> bool:
+    """Whether the layer answers the same before the batch norm as after it; max-pooling does where order is kept."""
+    return isinstance(layer, CHANNEL_BY_CHANNEL) and (keeps_order or not isinstance(layer, nn.MaxPool2d))
 
 
 @torch.no_grad()
@@ -73,11 +88,11 @@ def activations_fused(traced: fx.GraphModule) -> fx.GraphModule:
     """The same network for the CPU, each activation right after a convolution computed along with it."""
     for node in list(traced.graph.nodes):
         activation = ACTIVATIONS.get(type(layer_of(traced, node)), ACTIVATIONS.get(node.target))
-        if activation is not None and len(node.args[0].users) == 1:
-            before = node.args[0]
-            if isinstance(convolution := layer_of(traced, before), nn.Conv2d):
-                traced.set_submodule(before.target, ActivatedConv2d(convolution, *activation))
-                _leave_out(traced, node)
+        if activation is None or len((before := _input(node)).users) > 1:
+            continue
+        if isinstance(convolution := layer_of(traced, before), nn.Conv2d):
+            traced.set_submodule(str(before.target), ActivatedConv2d(convolution, *activation))
+            _leave_out(traced, node)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
@@ -89,8 +104,7 @@ class ActivatedConv2d(nn.Module):
     def __init__(self, convolution: nn.Conv2d, activation: str, arguments: list[float]) -> None:
         super().__init__()
         self.convolution, self.activation, self.arguments = convolution, activation, arguments
-        named = {"valid": [0, 0], "same": [side // 2 for side in convolution.kernel_size]}
-        self.padding = named.get(convolution.padding) or list(convolution.padding)
+        self.padding = _pixels_padded(convolution)
 
     def forward(self, images: Tensor) -> Tensor:
         layer = self.convolution
@@ -108,11 +122,23 @@ class ActivatedConv2d(nn.Module):
         )
 
 
+def _pixels_padded(convolution: nn.Conv2d) -> list[int]:
+    """Above and below, left and right."""
+    if not isinstance(convolution.padding, str):
+        return list(convolution.padding)
+    return [0, 0] if convolution.padding == "valid" else [side // 2 for side in convolution.kernel_size]
+
+
 def layer_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     """The module that the node of a traced network calls; None if it calls none."""
-    return traced.get_submodule(node.target) if node.op == "call_module" else None
+    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _input(node: fx.Node) -> fx.Node:
+    """The node that the layer or function of this one is called on."""
+    return cast(fx.Node, node.args[0])
 
 
 def _leave_out(traced: fx.GraphModule, node: fx.Node) -> None:
-    node.replace_all_uses_with(node.args[0])
+    node.replace_all_uses_with(_input(node))
     traced.graph.erase_node(node)

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -81,7 +81,7 @@ def flat_size(features: nn.Module, channels: int, shape: tuple[int, int]) -> int
     return size
 
 
-def _one_each(value: object, count: int) -> list:
+def _one_each(value: Any, count: int) -> list[Any]:
     values = value if isinstance(value, list) else [value] * count
     if len(values) != count:
         raise UserError(f"network: {values} has {len(values)} entries for {count} layers; fix the recipe")
@@ -96,18 +96,19 @@ def _convolution(before: int, after: int, kernel: int, stride: int, padding: str
 
 
 def _activation(filters: int, norm: str) -> list[nn.Module]:
-    return {
+    layers: dict[str, list[nn.Module]] = {
         "none": [nn.ReLU()],
         "before": [nn.BatchNorm2d(filters), nn.ReLU()],
         "after": [nn.ReLU(), nn.BatchNorm2d(filters)],
-    }[norm]
+    }
+    return layers[norm]
 
 
 def _pooling(pool: Pool) -> list[nn.Module]:
     if pool == "global":
         return [nn.AdaptiveAvgPool2d(1)]
     if isinstance(pool, list):
-        return [nn.MaxPool2d(*pool)]
+        return [nn.MaxPool2d(*pool)]  # type: ignore[arg-type]  # side and stride
     return [nn.MaxPool2d(pool)] if pool > 1 else []
 
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from competition.errors import UserError
 from pipeline.data.cache import ImageCache
-from pipeline.models.fast.inference import outputs, prepared
 from pipeline.models.fast.normalisation import Normalisation
+from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.cnn import dense_head
 from pipeline.models.networks.lite0 import Lite0
 from pipeline.models.networks.weights import LITE0, find_weights, load_weights
-from pipeline.models.recipe import NeuralRecipe, Recipe
+from pipeline.models.recipe import AnyRecipe
 
 TORCHVISION = ("alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0")
 LITE0_SIZE = 128  # pixels a side
@@ -49,7 +49,7 @@ class Fusion(nn.Module):
     ) -> None:
         super().__init__()
         self.spatial = spatial
-        self.trunks = nn.ModuleDict({name: from_torchvision(name, 1).features for name in trunks})
+        self.trunks = nn.ModuleDict({name: from_torchvision(name, 1).get_submodule("features") for name in trunks})
         filters = sum(_filters(trunk) for trunk in self.trunks.values())
         self.head = dense_head(filters * spatial**2, classes, dense, dropout)
 
@@ -72,17 +72,13 @@ def output_layer(network: nn.Module) -> str:
     return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
-def recipe_weights(recipe: Recipe, given: Path | None) -> list[Path]:
+def recipe_weights(recipe: AnyRecipe, given: Path | None) -> list[Path]:
     """The files of ImageNet weights that the recipe starts from or sees with; none for one that needs none.
 
     given: where they are looked for first. Raises UserError where they are missing or damaged.
     """
-    if recipe.features is not None and recipe.features.name == LITE0:
-        return [find_weights(LITE0, given)]
-    if not isinstance(recipe, NeuralRecipe) or not recipe.pretrained:
-        return []
-    networks = recipe.network.arguments.get("trunks", [recipe.network.name])
-    return [find_weights(network, given) for network in networks]
+    sees_with = (LITE0,) if recipe.features is not None and recipe.features.name == LITE0 else ()
+    return [find_weights(network, given) for network in (*sees_with, *recipe.pretrained_networks)]
 
 
 def start_from_imagenet(network: nn.Module, name: str, given: Path | None) -> None:
@@ -120,9 +116,8 @@ def lite0_features(network: Lite0, images: np.ndarray | ImageCache, device: torc
 
     The images, an array or a cache, are resized to 128 pixels a side; title: of the progress bar.
     """
-    ready = prepared(_Pooled(network), device)
-    answers = outputs(ready, images, LITE0_NORMALISATION, (LITE0_SIZE, LITE0_SIZE), device, title=title)
-    return torch.cat([features[0].cpu() for features in answers]).numpy()
+    predictor = Predictor(_Pooled(network), LITE0_NORMALISATION, (LITE0_SIZE, LITE0_SIZE), device)
+    return torch.cat([features[0].cpu() for features in predictor.prepared().outputs(images, title=title)]).numpy()
 
 
 class _Pooled(nn.Module):

@@ -1,10 +1,12 @@
-"""The networks: layers and shapes alone; nothing here trains or prints.
+"""The networks by name; nothing here trains.
 
 Each network's last child is its head, the dense layers; all before it is its trunk.
 """
 
+from collections.abc import Callable
 from functools import partial
 from inspect import signature
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,11 +18,17 @@ from pipeline.models.networks.pretrained import TORCHVISION, Fusion, from_torchv
 from pipeline.models.networks.sprint import Sprint
 from pipeline.models.networks.vgg import vgg
 
-NETWORKS = {"cnn": cnn, "sprint": Sprint, "vgg": vgg, "lite0": Lite0, "fusion": Fusion}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "cnn": cnn,
+    "sprint": Sprint,
+    "vgg": vgg,
+    "lite0": Lite0,
+    "fusion": Fusion,
+}
 NETWORKS |= {name: partial(from_torchvision, name) for name in TORCHVISION}
 
 
-def build_network(name: str, classes: int, shape: tuple[int, int], channels: int = 3, **arguments) -> nn.Module:
+def build_network(name: str, classes: int, shape: tuple[int, int], channels: int = 3, **arguments: Any) -> nn.Module:
     """The network of that name for ``classes`` classes and images ``[N, channels, *shape]``, shape (height, width).
 
     Raises UserError for a name or an argument that is not there, and for images that are too small.

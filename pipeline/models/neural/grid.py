@@ -1,42 +1,45 @@
 """A grid of recipes: every point trained, the best on validation kept."""
 
-import csv
-import io
 import shutil
 import time
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 
+from competition.storage import atomic_write
+from pipeline.data.cache import ImageCache
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
 from pipeline.runtime import distributed
-from pipeline.runtime.files import atomic_write
 
 
 class NetworkGrid(NeuralNetwork):
     """The best network of a recipe with a grid. Its points lie in ``grid-1`` and so on below ``folder``.
 
-    A deadline is shared equally; ``trained`` and a replay hold the epochs of all points, one after the other.
+    A deadline is shared equally; ``trained`` and a replay hold the segments of all points, one after the other.
     """
 
-    def fit(self, *sample: np.ndarray) -> Self:
-        """Train each point, keep the one with the best validation accuracy (the first of equals), write grid.csv.
-
-        sample: what ``NeuralNetwork.fit`` takes.
-        """
+    def fit(
+        self,
+        images: np.ndarray | ImageCache,
+        labels: np.ndarray,
+        validation_images: np.ndarray | ImageCache,
+        validation_labels: np.ndarray,
+    ) -> Self:
+        """Train each point, keep the one with the best score on validation (the first of equals), write grid.csv."""
         points = self._points()
         for number, point in enumerate(points):
             point.plan = self._plan_of(number, len(points))
-            point.fit(*sample)
-        best = max(points, key=lambda point: point.best_accuracy)
+            point.fit(images, labels, validation_images, validation_labels)
+        best = max(points, key=lambda point: self.metric.rank(point.best_score))
         if distributed.is_main():
             self._write_table(points, best)
             shutil.copyfile(best.folder / "history.csv", self.folder / "history.csv")
         self.recipe, self.network, self.tier = best.recipe, best.network, best.tier
-        self.shape, self.normalisation, self.best_accuracy = best.shape, best.normalisation, best.best_accuracy
-        self.trained = tuple(epoch for point in points for epoch in point.trained)
+        self.input_size, self.normalisation, self.best_score = best.input_size, best.normalisation, best.best_score
+        self.trained = tuple(segment for point in points for segment in point.trained)
         return self
 
     def _points(self) -> list[NeuralNetwork]:
@@ -54,16 +57,12 @@ class NetworkGrid(NeuralNetwork):
         return self.plan
 
     def _write_table(self, points: list[NeuralNetwork], best: NeuralNetwork) -> None:
-        text = io.StringIO()
         rows = [
-            _flat(values) | {"validation_accuracy": round(point.best_accuracy, 6), "kept": int(point is best)}
+            _flat(values) | {"validation_score": round(point.best_score, 6), "kept": int(point is best)}
             for values, point in zip(self.recipe.grid, points, strict=True)
         ]
-        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
         with atomic_write(self.folder / "grid.csv") as path:
-            path.write_text(text.getvalue(), encoding="utf-8")
+            pd.DataFrame(rows, dtype=object).to_csv(path, index=False, lineterminator="\n")  # object: 4 stays 4
 
 
 def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:

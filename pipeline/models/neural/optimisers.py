@@ -10,7 +10,11 @@ from torch.optim import SGD, Adam, Optimizer, RMSprop
 from pipeline.models import recipe
 from pipeline.runtime.devices import mixed_precision
 
-OPTIMISERS = {"adam": Adam, "rmsprop": partial(RMSprop, alpha=0.9), "sgd": SGD}  # alpha: Keras has it so
+OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": Adam,
+    "rmsprop": partial(RMSprop, alpha=0.9),
+    "sgd": SGD,
+}  # alpha: Keras has it so
 
 
 class Muon(Optimizer):
@@ -25,7 +29,7 @@ class Muon(Optimizer):
         super().__init__(kernels, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Callable | None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # which no caller here gives
         for group in self.param_groups:
             for kernel in group["params"]:
                 buffer = self.state[kernel].setdefault("momentum_buffer", torch.zeros_like(kernel))

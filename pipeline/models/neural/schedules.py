@@ -42,11 +42,11 @@ class LearningRate:
         warmup = schedule.warmup if schedule.name == "warmup-exponential" else 0.0
         return progress / warmup if progress < warmup else schedule.final ** ((progress - warmup) / (1 - warmup))
 
-    def after_epoch(self, validation_accuracy: float, validation_loss: float) -> None:
+    def after_epoch(self, rank: float, loss: float) -> None:
+        """rank, loss: on validation. rank: ``Metric.rank`` of the score, of which more is better."""
         if self._schedule.name == "plateau":
-            value = validation_accuracy if self._schedule.monitor == "accuracy" else validation_loss
             for plateau in self._plateaus:
-                plateau.step(value)
+                plateau.step(rank if self._schedule.monitor == "metric" else loss)
 
     @property
     def rate(self) -> float:
@@ -63,7 +63,7 @@ class LearningRate:
 def _plateau(schedule: Schedule, optimiser: Optimizer) -> ReduceLROnPlateau:
     return ReduceLROnPlateau(
         optimiser,
-        mode="max" if schedule.monitor == "accuracy" else "min",
+        mode="max" if schedule.monitor == "metric" else "min",
         factor=schedule.factor,
         patience=schedule.patience - 1,  # PyTorch waits for one more
         threshold=0.0,

@@ -1,4 +1,4 @@
-"""An ensemble: networks that differ in their seed alone, as many as the tier of the recipe's tiers says."""
+"""A seed ensemble: networks that differ in their seed alone, as many as their tier says."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from pipeline.data.cache import ImageCache
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
 
@@ -17,13 +18,20 @@ class SeedEnsemble(NeuralNetwork):
     """The network that lies in ``folder``, and the others of its tier in ``seed-2`` and so on below it.
 
     The first one chooses the tier; the deadline is shared equally. Predictions are the mean of all.
-    ``trained`` and a replay hold the epochs of all, one after the other.
+    ``trained`` and a replay hold the segments of all, one after the other.
     """
 
     others: tuple[NeuralNetwork, ...] = ()
 
-    def fit(self, *sample: np.ndarray) -> Self:
-        """Train one member after the other. sample: what ``NeuralNetwork.fit`` takes."""
+    def fit(
+        self,
+        images: np.ndarray | ImageCache,
+        labels: np.ndarray,
+        validation_images: np.ndarray | ImageCache,
+        validation_labels: np.ndarray,
+    ) -> Self:
+        """Train one network after the other."""
+        sample = images, labels, validation_images, validation_labels
         whole = self.plan
         self.plan = _plan_of(0, whole)
         super().fit(*sample)
@@ -35,7 +43,9 @@ class SeedEnsemble(NeuralNetwork):
         plan = replace(_plan_of(number, whole), tier=self.tier)
         return self.clone(_place(self.folder, number), plan=plan, seed=self.seed + number * SEEDS_APART)
 
-    def predict_proba(self, images: np.ndarray, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
+    def predict_proba(
+        self, images: np.ndarray | ImageCache, test_time_views: bool = True, title: str | None = None
+    ) -> np.ndarray:
         """float32 ``[N, classes]``, the mean over the seeds."""
         total = super().predict_proba(images, test_time_views, title)
         for other in self.others:

@@ -1,6 +1,7 @@
-"""The stages of a training: what of the network learns in each, and which stretch of the training it covers."""
+"""The stages of a training: what of the network learns in each, and which part of the training it covers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.models.networks.pretrained import last_child
-from pipeline.models.neural.time_budget import Epoch
+from pipeline.models.neural.time_budget import MIN_SEGMENTS, Planner, Segment
 from pipeline.models.recipe import NeuralRecipe, Stage, Trained
 
 SLIVER = 1e-9  # of the training; what is shorter comes from rounding
@@ -31,13 +32,13 @@ class StageSpan:
         """Progress in the stage as progress in the training."""
         return self.end if progress == 1 else self.start + (self.end - self.start) * progress
 
-    def inside(self, epoch: Epoch) -> Epoch:
-        """An epoch of the training as one of the stage."""
-        return replace(epoch, start=self.local(epoch.start), end=self.local(epoch.end))
+    def inside(self, segment: Segment) -> Segment:
+        """A segment of the training as one of the stage."""
+        return replace(segment, start=self.local(segment.start), end=self.local(segment.end))
 
-    def outside(self, epoch: Epoch) -> Epoch:
-        """An epoch of the stage as one of the training."""
-        return replace(epoch, start=self.overall(epoch.start), end=self.overall(epoch.end))
+    def outside(self, segment: Segment) -> Segment:
+        """A segment of the stage as one of the training."""
+        return replace(segment, start=self.overall(segment.start), end=self.overall(segment.end))
 
 
 def stage_spans(recipe: NeuralRecipe) -> list[StageSpan]:
@@ -49,17 +50,39 @@ def stage_spans(recipe: NeuralRecipe) -> list[StageSpan]:
 
 
 def span_at(stage_spans: Sequence[StageSpan], progress: float) -> int:
-    """The number of the stretch that a training is in after ``progress``."""
+    """The number of the stage that a training is in after ``progress``."""
     return max(number for number, span in enumerate(stage_spans) if span.start <= progress + SLIVER)
 
 
-def cut(epochs: Iterable[Epoch], stage_spans: Sequence[StageSpan]) -> Iterator[Epoch]:
-    """The same epochs, parted where a stage begins within one, so that each belongs to one stage."""
-    for epoch in epochs:
-        inside = [s.start for s in stage_spans if epoch.start + SLIVER < s.start < epoch.end - SLIVER]
-        for start, end in pairwise([epoch.start, *inside, epoch.end]):
-            batches = max(1, round(epoch.batches * (end - start) / (epoch.end - epoch.start)))
-            yield replace(epoch, batches=batches, start=start, end=end)
+def cut(segments: Iterable[Segment], stage_spans: Sequence[StageSpan]) -> Iterator[Segment]:
+    """The same segments, parted where a stage begins within one, so that each belongs to one stage."""
+    for segment in segments:
+        inside = [s.start for s in stage_spans if segment.start + SLIVER < s.start < segment.end - SLIVER]
+        for start, end in pairwise([segment.start, *inside, segment.end]):
+            batches = max(1, round(segment.batches * (end - start) / (segment.end - segment.start)))
+            yield replace(segment, batches=batches, start=start, end=end)
+
+
+def budgeted(
+    planner: Planner,
+    stage_spans: Sequence[StageSpan],
+    seconds_a_step: Sequence[dict[int, float]],
+    end: Callable[[], float],
+    done: Sequence[Segment],
+) -> Iterator[Segment]:
+    """Segments of all stages within a time budget, each stage with its share by its epochs and measured speed.
+
+    seconds_a_step: for each image size, stage by stage. end: when the training has to end (``time.monotonic``), asked
+    anew as each stage begins. done: segments of an earlier, interrupted run.
+    """
+    work = [span.epochs * s[planner.input_size] for span, s in zip(stage_spans, seconds_a_step, strict=True)]
+    for number, span in enumerate(stage_spans):
+        before = [span.inside(segment) for segment in done if span_at(stage_spans, segment.start) == number]
+        now = time.monotonic()
+        deadline = now + (end() - now) * work[number] / sum(work[number:])
+        min_segments = max(1, round(MIN_SEGMENTS * work[number] / sum(work)))
+        of_stage = replace(planner, recipe=planner.recipe.model_copy(update={"epochs": span.epochs}))
+        yield from map(span.outside, of_stage.budgeted(seconds_a_step[number], deadline, before, min_segments))
 
 
 def freeze(network: nn.Module, train: Trained, frozen: frozenset[str] = frozenset()) -> None:
@@ -77,10 +100,10 @@ def _learning(network: nn.Module, train: Trained) -> set[str]:
     if isinstance(train, int):
         layers = [name for name, module in network.named_modules() if list(module.parameters(recurse=False))]
         return {name for name in names if name.rpartition(".")[0] in layers[-train:]}
-    prefixes = (last_child(network) + ".",)
+    modules = [last_child(network)]
     if train == "head-and-last-convolution":
-        prefixes += ([name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)][-1] + ".",)
-    return {name for name in names if name.startswith(prefixes)}
+        modules += [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)][-1:]
+    return {name for name in names if name.startswith(tuple(f"{module}." for module in modules))}
 
 
 def train_mode(network: nn.Module) -> None:

@@ -115,7 +115,7 @@ def test_a_token_without_its_file_is_refused(stand_in):
     )
     for token in (started["token"], "no-such-token", "../stand_in.db"):
         status, answer = call(stand_in, f"{COMPETITIONS}/CreateSubmission", **INSECTS, blobFileTokens=token)
-        assert (status, answer["message"]) == (400, "no file has arrived under this token")
+        assert (status, answer["message"]) == (400, "no file was uploaded with this token")
     assert submissions(stand_in) == []
 
 

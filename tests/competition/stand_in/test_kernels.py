@@ -77,7 +77,7 @@ def test_a_kernel_that_fails_says_so_and_leaves_its_log_and_output(stand_in):
     push(stand_in, "open('half.txt', 'w').write('x')\nraise ValueError('no such luck')")
     assert ended(stand_in) == {
         "status": "ERROR",
-        "failureMessage": "the script has ended with status 1; the log says more",
+        "failureMessage": "the script ended with status 1; see the log",
     }
     assert "ValueError: no such luck" in printed(stand_in, "stderr")
     assert [file["fileName"] for file in asked(stand_in, "ListKernelSessionOutput")["files"]] == ["half.txt"]
@@ -85,7 +85,7 @@ def test_a_kernel_that_fails_says_so_and_leaves_its_log_and_output(stand_in):
 
 def test_a_kernel_has_the_time_that_its_push_asks_for(stand_in):
     push(stand_in, "import time; time.sleep(60)", sessionTimeoutSeconds=1)
-    assert ended(stand_in) == {"status": "ERROR", "failureMessage": "the session has run out of its 1 seconds"}
+    assert ended(stand_in) == {"status": "ERROR", "failureMessage": "the session exceeded its limit of 1 seconds"}
 
 
 def test_the_log_can_be_read_while_the_kernel_runs(stand_in):
@@ -160,10 +160,10 @@ def test_sources_that_are_not_there_are_named(stand_in):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"slug": "someone/answers"}, "someone is not this account, which is rehearser"),
-        ({"slug": "rehearser/../up"}, "'../up' names no kernel"),
-        ({"kernelType": "notebook"}, "scripts in Python only"),
-        ({"language": "r"}, "scripts in Python only"),
+        ({"slug": "someone/answers"}, "someone is not the owner, the account is rehearser"),
+        ({"slug": "rehearser/../up"}, "'../up' cannot name a kernel"),
+        ({"kernelType": "notebook"}, "only Python scripts"),
+        ({"language": "r"}, "only Python scripts"),
         ({"text": ""}, "the script is empty"),
     ],
 )
@@ -192,5 +192,5 @@ def test_a_kernel_that_the_server_s_end_interrupted_is_run_when_it_starts_again(
 
 def test_where_no_sandbox_can_be_had_pushes_are_refused_and_the_rest_works(stand_in, monkeypatch):
     monkeypatch.setattr(stand_in.kernels.sandbox, "problem", "unshare: not permitted")
-    assert push(stand_in, "pass") == {"error": "no kernel can be run on this machine (unshare: not permitted)"}
+    assert push(stand_in, "pass") == {"error": "this machine cannot run kernels (unshare: not permitted)"}
     assert call(stand_in, f"{COMPETITIONS}/ListDataFiles", competitionName="insects")[0] == 200

@@ -62,7 +62,7 @@ def test_the_network_ends_at_loopback_of_its_own(run, address):
 def test_a_server_on_this_machine_is_not_reached(run, stand_in):
     address = stand_in.server_address[:2]
     failure, _ = run(f"import socket; socket.create_connection({address}, 5)")
-    assert failure == "the script has ended with status 1; the log says more"
+    assert failure == "the script ended with status 1; see the log"
 
 
 ATTEMPTS = (
@@ -126,7 +126,7 @@ def test_more_memory_than_allowed_is_not_given(run):
 
 def test_a_session_has_its_time(run):
     failure, _ = run("import time; time.sleep(60)", seconds=0.5)
-    assert failure == "the session has run out of its 0.5 seconds"
+    assert failure == "the session exceeded its limit of 0.5 seconds"
 
 
 def processes() -> str:
@@ -144,7 +144,7 @@ time.sleep(60)
         running = pool.submit(session.run)
         wait_until(lambda: "sleep 1234.5" in processes())
         session.stop()
-        assert running.result(30) == "the session was ended"
+        assert running.result(30) == "the session was stopped"
     assert "sleep 1234.5" not in processes()
 
 
@@ -171,7 +171,7 @@ def test_bytes_that_are_no_text_do_not_stop_the_log(run):
 def test_a_session_that_is_stopped_before_it_begins_does_not_begin(sandbox, tmp_path):
     session = Session(sandbox, "import time; time.sleep(60)", tmp_path / "session", {})
     session.stop()
-    assert session.run() == "the session was ended"
+    assert session.run() == "the session was stopped"
 
 
 def test_a_session_does_not_outlive_a_stand_in_that_is_killed(tmp_path):
@@ -189,7 +189,7 @@ Session(Sandbox(Path(sys.executable), Limits()), {sleeps!r}, Path({str(tmp_path 
 
 
 def test_an_interpreter_that_does_not_start_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"python9: no Python that starts .*; give one with --python"):
+    with pytest.raises(UserError, match=r"python9: this Python does not start .*; give another with --python"):
         Sandbox(tmp_path / "python9", Limits())
 
 

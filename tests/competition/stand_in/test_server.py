@@ -44,7 +44,7 @@ def archive_address(stand_in: StandIn) -> str:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "::1", "localhost", ""])
 def test_no_address_but_loopback_is_listened_on(make_competition, tmp_path, host):
-    with pytest.raises(UserError, match=r"is no IPv4 address on loopback; give 127\.0\.0\.1"):
+    with pytest.raises(UserError, match=r"is not an IPv4 address on loopback; give 127\.0\.0\.1"):
         StandIn(hosted(make_competition(tmp_path / "insects", train=3)), tmp_path / "state", host=host)
 
 
@@ -60,7 +60,7 @@ def test_a_peer_that_is_not_on_loopback_is_not_served(stand_in):
 def test_nothing_is_passed_on_as_a_proxy_and_what_tried_is_known(stand_in, method, address):
     status, _, body = ask(stand_in, method, address)
     assert (status, list(stand_in.refused)) == (403, [address])
-    assert b"nothing but the stand-in can be reached" in body
+    assert b"only the stand-in can be reached" in body
 
 
 def test_the_client_cannot_reach_kaggle_itself(stand_in, tmp_path):
@@ -73,7 +73,7 @@ def test_the_client_cannot_reach_kaggle_itself(stand_in, tmp_path):
 @pytest.mark.parametrize("given", ["", "Bearer wrong", "Basic d3Jvbmc6d3Jvbmc=", "Bearer é"])
 def test_a_call_without_the_account_s_key_is_refused(stand_in, given):
     status, _, body = ask(stand_in, "POST", LIMITS, b"{}", Authorization=given.encode().decode("latin-1"))
-    assert status == 401 and b"no or wrong credentials" in body
+    assert status == 401 and b"missing or wrong credentials" in body
 
 
 def test_name_and_key_do_as_well_as_the_token(stand_in):
@@ -237,14 +237,17 @@ def test_faults_are_written_as_one_word(text, fault):
     ("arguments", "words"),
     [
         (["--competition", "nowhere"], "nowhere: no such folder"),
-        (["--competition", "insects", "--answers", "none.csv"], "none.csv: the test labels are not there"),
-        (["--competition", "insects", "--answers", "insects/val.csv"], "the test labels lie among what is handed out"),
-        (["--fault", "upload=explode"], "'upload=explode' is no fault; write NAME=500"),
-        (["--dataset", "set=here"], "--dataset set=here is not of the form OWNER/SLUG=FOLDER"),
-        (["--dataset", "ada/set=nowhere"], "there is no such folder"),
-        (["--python", "nowhere"], "nowhere: no Python that starts"),
-        (["--host", "0.0.0.0"], "'0.0.0.0' is no IPv4 address on loopback"),
-        (["--port", "99999"], "port 99999 cannot be listened on"),
+        (["--competition", "insects", "--answers", "none.csv"], "none.csv: the test labels are missing"),
+        (
+            ["--competition", "insects", "--answers", "insects/val.csv"],
+            "the test labels lie in the folder that is served",
+        ),
+        (["--fault", "upload=explode"], "'upload=explode' is not a fault; write NAME=500"),
+        (["--dataset", "set=here"], "--dataset set=here is incomplete; give it as OWNER/SLUG=FOLDER"),
+        (["--dataset", "ada/set=nowhere"], "--dataset ada/set=nowhere: no such folder; give one that exists"),
+        (["--python", "nowhere"], "nowhere: this Python does not start"),
+        (["--host", "0.0.0.0"], "'0.0.0.0' is not an IPv4 address on loopback"),
+        (["--port", "99999"], "cannot listen on port 99999"),
         (["--prot", "1"], "unrecognized arguments: --prot"),
     ],
 )
@@ -269,7 +272,7 @@ def test_the_command_prints_what_a_shell_needs_for_the_client(make_competition, 
         lines = [process.stdout.readline()]
         while not lines[-1].startswith("export KAGGLE_API_TOKEN"):
             lines.append(process.stdout.readline())
-        assert "its words and limits are its own, not Kaggle's" in lines[0]
+        assert "its messages and limits are its own, not Kaggle's" in lines[0]
         assert all(line.startswith(("# ", "export ")) for line in lines)
         client = f"{Path(sys.executable).with_name('kaggle')} competitions files insects"
         home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
@@ -294,5 +297,5 @@ def test_the_rehearsal_is_drawn_where_it_is_not_there_yet(tmp_path, monkeypatch)
 def test_answers_are_looked_for_beside_the_folder(make_competition, tmp_path, capsys):
     folder = make_competition(tmp_path / "insects", train=3)
     assert main(["--competition", str(folder), "--state", str(tmp_path / "state")]) == 2
-    remedy = "the test labels are not there; say where they are with --answers"
+    remedy = "the test labels are missing; give their path with --answers"
     assert capsys.readouterr().err == f"error: {tmp_path}/answers/insects.csv: {remedy}\n"

@@ -32,7 +32,7 @@ def state(tmp_path, clock):
 
 
 def add(state: State, limit: int = 2) -> int:
-    return state.add_submission(state.upload(state.add_upload("insects", "a.csv", 3)), "", limit)
+    return state.add_submission(state.add_upload("insects", "a.csv", 3), "", limit)
 
 
 def test_a_new_day_begins_at_midnight_utc(state, clock):
@@ -81,7 +81,7 @@ def test_secrets_differ_and_others_on_the_machine_cannot_read_them(state, tmp_pa
 
 
 def test_a_folder_serves_one_stand_in_at_a_time(state):
-    with pytest.raises(UserError, match="another stand-in is using it; end that one or give another --state"):
+    with pytest.raises(UserError, match="another stand-in is using it; stop that one or give another --state"):
         State(state.folder)
 
 

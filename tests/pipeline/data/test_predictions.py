@@ -14,13 +14,40 @@ def predictions() -> Predictions:
 
 
 def test_what_is_saved_is_loaded_bit_for_bit(predictions, tmp_path):
-    path = tmp_path / "new folder" / "predictions.npz"
+    path = tmp_path / "new folder" / "validation.npz"
     predictions.save(path)
     loaded = Predictions.load(path)
     assert loaded.ids == IDS
     assert loaded.probabilities.dtype == np.float32
     np.testing.assert_array_equal(loaded.probabilities, predictions.probabilities)
-    assert [entry.name for entry in path.parent.iterdir()] == ["predictions.npz"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["validation.npz"]
+
+
+def test_targets_are_saved_and_follow_their_ids(tmp_path):
+    path = tmp_path / "validation.npz"
+    Predictions(IDS, PROBABILITIES, np.array([0, 2, 1])).save(path)
+    loaded = Predictions.load(path)
+    assert (loaded.targets.dtype, loaded.targets.tolist()) == (np.int64, [0, 2, 1])
+    assert loaded.aligned_to(("c d", "00017")).targets.tolist() == [1, 0]
+
+
+def test_without_targets_there_are_none_after_loading_either(predictions, tmp_path):
+    predictions.save(tmp_path / "test.npz")
+    assert Predictions.load(tmp_path / "test.npz").targets is None
+    assert predictions.aligned_to(IDS).targets is None
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        ([0, 1], r"targets of shape \(2,\) for 3 ids"),
+        ([0, 1, 3], "targets outside the 3 columns; expected numbers from 0 to 2"),
+        ([-1, 1, 2], "targets outside the 3 columns"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(targets, words):
+    with pytest.raises(UserError, match=words):
+        Predictions(IDS, PROBABILITIES, np.array(targets))
 
 
 def test_the_file_needs_no_pickle_and_saving_twice_gives_the_same_bytes(predictions, tmp_path):
@@ -64,12 +91,12 @@ def test_what_cannot_be_predictions_is_refused(ids, probabilities, words):
 
 
 def test_a_missing_file_says_what_makes_it(tmp_path):
-    with pytest.raises(UserError, match=r"no predictions at .*predictions\.npz; run pipeline/train\.py first"):
-        Predictions.load(tmp_path / "predictions.npz")
+    with pytest.raises(UserError, match=r"no predictions at .*validation\.npz; run pipeline/train\.py first"):
+        Predictions.load(tmp_path / "validation.npz")
 
 
 def test_a_file_cut_short_or_changed_anywhere_is_refused_in_words_or_still_sound(predictions, tmp_path):
-    path = tmp_path / "predictions.npz"
+    path = tmp_path / "validation.npz"
     predictions.save(path)
     sound = path.read_bytes()
     damaged = [sound[:length] for length in range(0, len(sound), 7)]

@@ -1,11 +1,19 @@
+"""The blend: never worse than its best model by the metric, calibrated where that counts, honest about the unseen."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competition.errors import UserError
+from competition.metrics import ACCURACY, LOG_LOSS, METRICS, Metric
 from pipeline.data.predictions import Predictions
-from pipeline.ensemble.blend import Blend, select_blend
+from pipeline.ensemble.blend import Blend
+from pipeline.ensemble.blend import select_blend as select_blend_by
+
+
+def select_blend(models, ids, labels, metric: Metric = ACCURACY) -> Blend:
+    return select_blend_by(models, ids, labels, metric)
 
 
 def some_ids(count: int) -> tuple[str, ...]:
@@ -103,7 +111,7 @@ def test_one_model_is_its_own_blend(models, labels):
     blend = select_blend({"alone": models["model2"]}, some_ids(500), labels)
     assert blend.weights == {"alone": 1.0}
     assert blend.score == blend.single_score
-    assert blend.expected == pytest.approx(blend.score.accuracy)
+    assert blend.expected == blend.score
     np.testing.assert_array_equal(
         blend.apply({"alone": models["model2"]}).probabilities, models["model2"].probabilities
     )
@@ -162,7 +170,8 @@ def test_what_selection_did_not_see_tells_a_lucky_pick_from_skill():
     models = {f"guess{seed}": guesses(labels, 10, 0, seed) for seed in range(40)}
     blend = select_blend(models, some_ids(300), labels)
     assert blend.score.accuracy > 0.13
-    assert blend.expected < 0.11
+    assert blend.expected.value < 0.11
+    assert blend.expected.low < 0.1 < blend.expected.high
 
 
 def test_the_table_shows_members_and_how_the_expectation_was_measured(models, labels):
@@ -171,8 +180,8 @@ def test_the_table_shows_members_and_how_the_expectation_was_measured(models, la
     assert header.split() == ["member", "weight", "gain"]
     best = blend.single_score.accuracy
     assert first.split() == ["model4", f"{blend.weights['model4']:.2f}", f"{best:.4f}"]
-    assert f"{blend.score.accuracy:.4f} of the validation images that chose it" in last
-    assert f"{blend.expected:.4f} measured on parts that the selection did not see" in last
+    assert f"blend: accuracy {blend.score.accuracy:.4f} on the validation images that chose it" in last
+    assert f"{blend.expected.accuracy:.4f} on parts that the selection did not see" in last
     assert f"best single model: {best:.4f} (model4)" in last
 
 
@@ -215,14 +224,59 @@ def blending(draw) -> tuple[dict[str, Predictions], np.ndarray]:
     return predictions, np.array(labels)
 
 
-@given(blending())
-@settings(max_examples=60, deadline=None)
-def test_the_blend_is_never_worse_on_validation_than_any_model(case):
+def overconfident(model: Predictions, power: float) -> Predictions:
+    """The same classes, with probabilities nearer to 0 and 1."""
+    odds = model.probabilities.astype(np.float64) ** power
+    return Predictions(model.ids, odds / odds.sum(axis=1, keepdims=True))
+
+
+def test_the_metric_says_which_model_is_the_best(models, labels):
+    """The most accurate one is so sure of its mistakes that by log loss another one is better."""
+    models = models | {"model4": overconfident(models["model4"], 9)}
+    assert select_blend(models, some_ids(500), labels, ACCURACY).best_single == "model4"
+    assert select_blend(models, some_ids(500), labels, LOG_LOSS).best_single == "model3"
+
+
+def test_by_log_loss_a_single_model_is_calibrated_and_by_accuracy_stays_as_it_is(models, labels):
+    ids, alone = some_ids(500), {"alone": overconfident(models["model4"], 6)}
+    blend = select_blend(alone, ids, labels, LOG_LOSS)
+    assert blend.weights == {"alone": 1.0}
+    assert 1 / 5 < blend.powers["alone"] < 1 / 2
+    assert blend.score.value < blend.single_score.value - 0.1
+    assert LOG_LOSS(blend.apply(alone).probabilities, labels) == blend.score.value
+    np.testing.assert_array_equal(blend.apply(alone).predicted_labels, alone["alone"].predicted_labels)
+    assert select_blend(alone, ids, labels, ACCURACY).powers == {"alone": 1.0}
+
+
+def test_a_model_that_knows_less_than_nothing_costs_no_more_than_a_blind_guess():
+    labels = np.arange(60) % 3
+    wrong = Predictions(some_ids(60), np.eye(3)[(labels + 1) % 3] * 0.9 + 0.1 / 3)
+    assert select_blend({"wrong": wrong}, some_ids(60), labels, LOG_LOSS).score.value == pytest.approx(np.log(3))
+
+
+def test_gains_by_log_loss_say_how_much_it_fell(models, labels):
+    blend = select_blend(models, some_ids(500), labels, LOG_LOSS)
+    first, *others = blend.gains.values()
+    assert first - sum(others) == pytest.approx(blend.score.value)
+    assert len(others) >= 2 and all(gain > 0 for gain in others)
+    _, first_row, second_row, *_, last = blend.table().splitlines()
+    assert first_row.split()[-1] == f"{first:.4f}" and second_row.split()[-1] == f"+{others[0]:.4f}"
+    assert last.startswith(f"blend: log loss {blend.score.value:.4f} on the validation images that chose it")
+
+
+def test_a_blend_by_log_loss_has_no_greater_one_than_that_by_accuracy(models, labels):
+    by_accuracy, by_log_loss = (select_blend(models, some_ids(500), labels, each) for each in (ACCURACY, LOG_LOSS))
+    assert by_log_loss.score.values["log-loss"] <= by_accuracy.score.values["log-loss"]
+
+
+@given(blending(), st.sampled_from(list(METRICS.values())))
+@settings(max_examples=120, deadline=None)
+def test_the_blend_is_never_worse_on_validation_than_any_model(case, metric):
     models, labels = case
     ids = some_ids(len(labels))
-    blend: Blend = select_blend(models, ids, labels)
-    singles = [accuracy(model, ids, labels) for model in models.values()]
-    assert blend.score.accuracy >= max(singles) == blend.single_score.accuracy
-    assert accuracy(blend.apply(models), ids, labels) == blend.score.accuracy
+    blend: Blend = select_blend(models, ids, labels, metric)
+    singles = [metric.rank(metric(model.probabilities, labels)) for model in models.values()]
+    assert blend.score.rank >= max(singles) == blend.single_score.rank
+    assert metric(blend.apply(models).probabilities, labels) == blend.score.value
     assert sum(blend.weights.values()) == pytest.approx(1)
-    assert 0 <= blend.expected <= 1
+    assert blend.expected.low <= blend.expected.high

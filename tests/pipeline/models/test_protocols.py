@@ -65,7 +65,7 @@ def history(folder: Path) -> list[dict[str, str]]:
 
 def test_the_frozen_phase_leaves_the_trunk_as_it_is_and_the_next_one_does_not(tmp_path):
     fresh = network(tmp_path / "fresh", recipe(), plan=NetworkPlan(replay=()))
-    fresh.shape, fresh.normalisation = (16, 16), _unit()
+    fresh.input_size, fresh.normalisation = (16, 16), _unit()
     start = fresh._build_network().state_dict()
     first = network(tmp_path / "first", recipe(**TWO_PHASES | {"stages": []})).fit(*SAMPLE)
     both = network(tmp_path / "both", recipe(**TWO_PHASES)).fit(*SAMPLE)
@@ -161,8 +161,8 @@ def test_a_grid_keeps_the_best_point_and_a_table_of_all(tmp_path, searched):
         rows = list(csv.DictReader(file))
     assert [(row["optimiser.lr"], row["network.filters"]) for row in rows] == [("0.01", "[4]"), ("1e-09", "[6]")]
     assert [row["kept"] for row in rows] == ["1", "0"]
-    assert float(rows[0]["validation_accuracy"]) == pytest.approx(searched.best_accuracy, abs=1e-6)
-    assert float(rows[0]["validation_accuracy"]) > float(rows[1]["validation_accuracy"])
+    assert float(rows[0]["validation_score"]) == pytest.approx(searched.best_score, abs=1e-6)
+    assert float(rows[0]["validation_score"]) > float(rows[1]["validation_score"])
     assert searched.recipe.optimiser.lr == 1e-2 and searched.network.features[0].out_channels == 4
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from competition.errors import UserError
-from pipeline.models.classical.registry import CLASSIFIERS
+from pipeline.models.base import ModelContext
 from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.neural.schedules import LearningRate
@@ -51,8 +51,7 @@ def test_every_recipe_loads_and_builds(name):
     recipe = load_recipe(RECIPES / f"{name}.toml")
     assert recipe.name == name
     if isinstance(recipe, ClassicalRecipe):
-        model = CLASSIFIERS[recipe.classifier.name](96, **recipe.classifier.arguments)
-        assert callable(model.fit) and callable(model.predict_proba)
+        assert recipe.build(ModelContext(96, Path())).trained == ()
         return
     size = recipe.input_size or 64
     network = build_network(recipe.network.name, 96, (size, size), **recipe.network.arguments)
@@ -125,7 +124,10 @@ schedule = { name = "constant" }"""
 @pytest.mark.parametrize(
     ("line", "replacement", "words"),
     [
-        ("epochs = 3", "epochs = 3\nepoch = 4", "epoch: "),
+        ("epochs = 3", "epochs = 3\nepoch = 4", "epoch: no such key (did you mean 'epochs'?); fix that key"),
+        ("lr = 0.1", "lr = 0.1\nlrr = 0.2", "optimiser.lrr: no such key (did you mean 'lr'?)"),
+        ('name = "constant"', 'name = "constnt"', "schedule.name: Input should be 'constant', 'one-cycle'"),
+        ("epochs = 3", 'epochs = 3\nviews = "symmetry"', "views: Input should be 'one', 'symmetries' or 'shifts' (did"),
         ("width = 8", 'width = 8\n[scheduler]\nname = "constant"', "scheduler: "),
         ("lr = 0.1", "lr = 0.1\nlearning_rate = 0.2", "optimiser.learning_rate: "),
         ("epochs = 3", 'epochs = "many"', "epochs: "),
@@ -154,6 +156,12 @@ def test_a_kind_that_is_not_there_is_refused_with_the_two_there_are(tmp_path, ki
         load_recipe(path)
 
 
+def test_a_misspelt_kind_is_answered_with_the_nearest(tmp_path):
+    path = put(tmp_path, NETWORK.replace('kind = "neural"', 'kind = "nueral"'))
+    with pytest.raises(UserError, match=r"\(did you mean 'neural'\?\)"):
+        load_recipe(path)
+
+
 @pytest.mark.parametrize("content", [b"epochs = = 3", b'summary = "\xff"', b"[network\nname = 3"])
 def test_broken_toml_is_refused_naming_the_file(tmp_path, content):
     path = tmp_path / "broken.toml"
@@ -177,7 +185,7 @@ def test_recipes_come_in_the_order_asked_for_each_once():
 def test_a_name_that_is_not_there_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="no recipe is called 'dhc-cnn23'; did you mean dhc-cnn32"):
         choose_recipes(["sprint", "dhc-cnn23"])
-    with pytest.raises(UserError, match=r"no recipe is called 'q'; .*recipes holds .*, sprint"):
+    with pytest.raises(UserError, match=r"no recipe is called 'q'; there are .*, sprint"):
         choose_recipes(["q"])
 
 
@@ -186,11 +194,41 @@ def test_a_pattern_that_matches_nothing_is_an_error_even_beside_one_that_does():
         choose_recipes(["dhc-*", "zzz-*"])
 
 
-def test_recipes_of_another_folder_can_be_chosen(tmp_path):
+def test_recipes_of_a_further_folder_can_be_chosen_and_come_before_those_that_ship(tmp_path):
     put(tmp_path, name="b")
     put(tmp_path, name="a")
-    assert recipe_names(tmp_path) == ["a", "b"]
-    assert [recipe.name for recipe in choose_recipes(["?"], tmp_path)] == ["a", "b"]
+    put(tmp_path, name="sprint")
+    assert recipe_names(tmp_path) == ["a", "b", "sprint"]
+    chosen = choose_recipes(["?", "sprint", "dhc-svm"], tmp_path, tmp_path / "none")
+    assert [recipe.name for recipe in chosen] == ["a", "b", "sprint", "dhc-svm"]
+    assert chosen[2].summary == "A small one"
+
+
+def test_a_toml_file_can_be_chosen_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path)
+    for path in ("mine.toml", str(tmp_path / "mine.toml")):
+        assert [recipe.name for recipe in choose_recipes([path, "sprint"])] == ["mine", "sprint"]
+    with pytest.raises(UserError, match=r"yours\.toml: cannot be read"):
+        choose_recipes(["yours.toml"])
+    with pytest.raises(UserError, match=r"no ~ here\.toml: a recipe's name has letters, digits, dots and dashes"):
+        choose_recipes([str(put(tmp_path, name="no ~ here"))])
+    with pytest.raises(UserError, match="several recipes are called sprint; rename the file of one of them"):
+        choose_recipes(["sprint", str(put(tmp_path, name="sprint"))])
+
+
+@pytest.mark.parametrize(
+    ("classifier", "words"),
+    [
+        ({"name": "knm"}, "no classifier is called 'knm' (did you mean 'knn'?); there are gaussian-nb"),
+        ({"name": "knn", "neighbors": [1]}, "classifier knn: "),
+    ],
+)
+def test_a_classifier_that_cannot_be_built_is_refused_in_one_line(classifier, words):
+    recipe = ClassicalRecipe(name="mine", summary="", kind="classical", classifier=classifier)
+    with pytest.raises(UserError) as refusal:
+        recipe.build(ModelContext(3, Path()))
+    assert str(refusal.value).startswith(words) and "\n" not in str(refusal.value)
 
 
 def test_a_fingerprint_tells_recipes_apart_and_not_the_order_of_their_keys():

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from competition.metrics import ACCURACY
 from competition.tables import load_competition
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend
+from pipeline.models.recipe import RECIPES, load_recipe
 from pipeline.report.context import ReportContext
 from pipeline.report.page import write_report
 from pipeline.training.planning import ModelPlan
@@ -22,8 +24,7 @@ HISTORY = (
     "1,16,4,0.1,1.5,0.25,1.25,0.5,100,2.0\n"
     "2,16,4,0.05,1.0,0.5,1.0,0.625,100,4.0\n"
 )
-CURVE = [{"metric": "cosine", "neighbours": k, "accuracy": 0.1 * k} for k in (1, 2, 3, 4, 5)]
-RECIPE = 'summary = "{}"\nkind = "neural"\nreported = 0.89\n'
+CURVE = [{"metric": "cosine", "neighbours": k, "score": 0.1 * k} for k in (1, 2, 3, 4, 5)]
 
 
 def _predictions(ids: tuple[str, ...], labels: np.ndarray, share_right: float, seed: int) -> Predictions:
@@ -34,22 +35,21 @@ def _predictions(ids: tuple[str, ...], labels: np.ndarray, share_right: float, s
     return Predictions(ids, probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
-def _run(folder: Path, model: str, classifier: str | None, predictions: Predictions, labels: np.ndarray) -> Run:
+def _run(folder: Path, model: str, shipped: str, predictions: Predictions, labels: np.ndarray) -> Run:
     (folder / model).mkdir(parents=True)
-    (folder / model / "recipe.toml").write_text(RECIPE.format(f"What {model} is"))
+    recipe = load_recipe(RECIPES / f"{shipped}.toml")
+    changes = {"name": model, "summary": f"What {model} is", "reported": 0.89}
     return Run(
-        model=model,
-        classifier=classifier,
-        features=None,
+        options={},
         fingerprint="",
         validation="",
         classes=CLASSES,
         image_shape=(16, 16),
         fold_folders=(".",),
-        score=score(predictions.probabilities, labels),
+        score=score(predictions.probabilities, labels, ACCURACY),
         seconds=12.0,
         parameters=1_234,
-        plan=ModelPlan(model),
+        plan=ModelPlan(recipe.model_copy(update=changes)),
     )
 
 
@@ -64,8 +64,8 @@ def context(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Repor
         "neighbours": _predictions(val.ids, val.labels, 0.4, seed=2),
     }
     runs = {
-        "neighbours": _run(runs_folder, "neighbours", "knn", validated["neighbours"], val.labels),
-        "network": _run(runs_folder, "network", None, validated["network"], val.labels),
+        "neighbours": _run(runs_folder, "neighbours", "dhc-knn-sweep", validated["neighbours"], val.labels),
+        "network": _run(runs_folder, "network", "sprint", validated["network"], val.labels),
     }
     (runs_folder / "network" / "history.csv").write_text(HISTORY)
     facts = {"facts": json.dumps({"grid_scores": CURVE})}
@@ -79,7 +79,7 @@ def context(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Repor
         validated=validated,
         train=competition.train,
         validation=val,
-        blend=select_blend(validated, val.ids, val.labels),
+        blend=select_blend(validated, val.ids, val.labels, ACCURACY),
         submitted=_predictions(competition.test.ids, np.zeros(10, dtype=np.int64), 0.5, seed=3),
         submission=place / "submission" / "submission.csv",
     )

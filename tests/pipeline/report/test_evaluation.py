@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.metrics import precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import precision_score
 
 from pipeline.report.evaluation import Confusion, Evaluation
 
@@ -36,6 +36,7 @@ def test_precision_recall_and_f1_of_a_case_done_by_hand():
 def test_a_class_with_nothing_to_measure_on_has_no_figure():
     evaluation = answered([0, 0, 1], [0, 1, 1], classes=4)
     assert np.isnan(evaluation.recall[2:]).all()
+    assert np.isnan(evaluation.f1[2:]).all()
     assert np.isnan(evaluation.precision[2:]).all()
     assert np.isnan(evaluation.auc[2:]).all()
 
@@ -46,15 +47,33 @@ def test_macro_precision_is_scikit_learns_over_the_classes_there_or_predicted(dr
     assert answered([0, 0, 1], [0, 0, 0], classes=4).precision_macro == pytest.approx((2 / 3 + 0) / 2)
 
 
-def test_auc_is_scikit_learns(drawn):
-    expected = [roc_auc_score(drawn.labels == label, drawn.probabilities[:, label]) for label in range(5)]
-    assert drawn.auc == pytest.approx(expected)
+def test_a_class_never_predicted_has_recall_and_f1_of_0_and_no_precision():
+    evaluation = answered([0, 0, 1], [0, 0, 0])
+    assert (evaluation.recall[1], evaluation.f1[1]) == (0, 0)
+    assert np.isnan(evaluation.precision[1])
 
 
-def test_roc_curves_run_through_scikit_learns_points(drawn):
-    expected = roc_curve(drawn.labels == 2, drawn.probabilities[:, 2], drop_intermediate=False)
-    for rates, expected_rates in zip(drawn.roc(2), expected[:2], strict=True):
-        assert rates == pytest.approx(expected_rates)
+def test_auc_is_the_share_of_pairs_that_are_in_order_a_tie_counting_half(drawn):
+    for label in range(5):
+        there, others = (
+            drawn.probabilities[drawn.labels == label, label],
+            drawn.probabilities[drawn.labels != label, label],
+        )
+        wins = (there[:, None] > others) + 0.5 * (there[:, None] == others)
+        assert drawn.auc[label] == pytest.approx(wins.mean())
+
+
+def test_a_class_that_all_images_show_has_no_auc():
+    assert np.isnan(answered([1, 1, 1], [0, 1, 1]).auc).all()
+
+
+def test_a_roc_curve_has_a_point_for_every_threshold(drawn):
+    false_rates, true_rates = drawn.roc(2)
+    probabilities, positive = drawn.probabilities[:, 2], drawn.labels == 2
+    thresholds = np.unique(probabilities)[::-1]
+    assert true_rates[1:] == pytest.approx([(probabilities[positive] >= limit).mean() for limit in thresholds])
+    assert false_rates[1:] == pytest.approx([(probabilities[~positive] >= limit).mean() for limit in thresholds])
+    assert (false_rates[0], true_rates[0]) == (0, 0)
 
 
 def test_the_mean_curve_covers_the_mean_area(drawn):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from competition.metrics import ACCURACY, LOG_LOSS
 from pipeline.report import figures
 from pipeline.report.figure_folder import FigureFolder
 
@@ -30,13 +31,21 @@ def test_of_many_classes_some_are_named_and_none_is_annotated():
     assert all(len(label) <= 14 and label.endswith(MANY[place][-3:]) for place, label in named.items())
 
 
-def test_bars_carry_their_accuracy_and_interval():
+def test_bars_carry_their_value_and_interval():
     values = np.array([0.9, 0.5])
-    axes = figures.comparison(["sprint", "svm"], values, values - 0.1, values + 0.05).axes[0]
+    axes = figures.comparison(ACCURACY, ["sprint", "svm"], values, values - 0.1, values + 0.05).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.9, 0.5]
     assert texts(axes) == ["0.900", "0.500"]
     (reach,) = axes.collections[0].get_paths()[:1]
     assert reach.vertices[:, 0] == pytest.approx([0.8, 0.95])
+
+
+def test_bars_of_a_loss_may_be_longer_than_1_and_say_what_they_are():
+    values = np.array([0.5, 3.5])
+    axes = figures.comparison(LOG_LOSS, ["sprint", "svm"], values, values - 0.25, values + 0.25).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [0.5, 3.5]
+    assert axes.get_xlim()[1] > 3.75 and max(axes.get_xticks()) >= 3
+    assert axes.get_xlabel() == "log loss on validation, with its 95 % interval"
 
 
 def test_training_curves_hold_the_history_of_every_fold():
@@ -49,8 +58,10 @@ def test_training_curves_hold_the_history_of_every_fold():
 
 
 def test_the_best_point_of_a_curve_is_named():
-    axes = figures.accuracy_over("k", {"cosine": [(1, 0.25), (3, 0.5)], "manhattan": [(1, 0.1), (3, 0.2)]}, "x").axes[0]
+    curves = {"cosine": [(1, 0.25), (3, 0.5)], "manhattan": [(1, 0.1), (3, 0.2)]}
+    axes = figures.score_over(ACCURACY, "k", curves, "x").axes[0]
     assert texts(axes) == ["0.500"]
+    assert texts(figures.score_over(LOG_LOSS, "k", curves, "x").axes[0]) == ["0.100"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["cosine", "manhattan"]
 
 

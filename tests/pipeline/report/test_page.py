@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from competition.metrics import LOG_LOSS
+from pipeline.ensemble.blend import select_blend
 from pipeline.report.page import measure, write_report
 
 FIGURES = {
@@ -115,11 +117,11 @@ def test_the_table_of_models_begins_with_the_blend_and_the_best(page):
 
 def test_a_row_of_the_table_tells_what_the_run_measured(context, page):
     row = next(row for row in rows(page) if len(row) == 10 and row[0] == "network")
-    _, accuracy, interval, precision, f1, loss, seconds, an_epoch, parameters, reported = row
+    _, accuracy, interval, f1, loss, precision, seconds, an_epoch, parameters, reported = row
     score = context.runs["network"].score
     assert (accuracy, interval) == (f"{score.accuracy:.4f}", f"{score.low:.3f}–{score.high:.3f}")
     assert precision == f"{context.evaluations['network'].precision_macro:.3f}"
-    assert (f1, loss) == (f"{score.f1_macro:.3f}", f"{score.log_loss:.3f}")
+    assert (f1, loss) == (f"{score.values['f1-macro']:.4f}", f"{score.values['log-loss']:.4f}")
     assert (seconds, an_epoch, parameters, reported) == ("12.0", "3.0", "1,234", "0.890")
 
 
@@ -150,6 +152,38 @@ def test_the_images_of_each_split_are_counted(context, parsed, tmp_path):
     page = write_report(replace(context, competition=held_out, submission=tmp_path / "submission.csv"))
     lead = f"40 training and 10 test images of {classes}; 40 of the training images validate."
     assert lead in " ".join(Page(page).text.split())
+
+
+@pytest.fixture(scope="module")
+def by_log_loss(context, tmp_path_factory) -> Path:
+    """The page of the same models where the competition's metric is the log loss."""
+    val = context.validation
+    context = replace(
+        context,
+        competition=replace(context.competition, metric=LOG_LOSS),
+        blend=select_blend(context.validated, val.ids, val.labels, LOG_LOSS),
+        submission=tmp_path_factory.mktemp("log-loss") / "submission.csv",
+    )
+    return write_report(context)
+
+
+def test_the_page_shows_the_metric_first_and_accuracy_among_the_columns(context, by_log_loss):
+    words = " ".join(Page(by_log_loss).text.split())
+    assert "log loss of the blend on validation" in words
+    assert "Smaller values of the log loss are better." in words
+    header = next(line for line in by_log_loss.read_text(encoding="utf-8").splitlines() if "<th>model</th>" in line)
+    columns = re.findall(r"<th(?: .*?)?>(.*?)</th>", header)
+    assert columns[:5] == ["model", "log loss", "95 % interval", "accuracy", "macro F1"]
+    row = next(row for row in rows(by_log_loss) if len(row) == 10 and row[0] == "network")
+    values = context.runs["network"].score.values
+    assert (row[1], row[3]) == (f"{values['log-loss']:.4f}", f"{values['accuracy']:.4f}")
+
+
+def test_the_figures_say_which_metric_they_show(by_log_loss):
+    """What was tried keeps the metric of the training, which went by accuracy."""
+    said = [attributes["alt"] for attributes in Page(by_log_loss).all("img")]
+    assert any(each.startswith("Bar chart of the models' log loss on validation") for each in said)
+    assert any(each.startswith("accuracy of neighbours on validation over neighbours") for each in said)
 
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "–"), (float("nan"), "–"), (1234.5678, "1,234.568")])

@@ -20,7 +20,8 @@ from tests.stand_in import wait_until
 
 TRAIN = ROOT / "pipeline" / "train.py"
 EPOCHS = 20
-HISTORY = Path("runs", "insects", "sprint", "history.csv")
+SPRINT = Path("runs", "insects", f"sprint~epochs={EPOCHS}")
+HISTORY = SPRINT / "history.csv"
 
 
 def torchrun(ranks: int, logs: Path, script: Path, *arguments: object) -> list[str]:
@@ -130,7 +131,9 @@ def test_ranks_learn_from_parts_of_unequal_size_what_one_process_learns(learnt, 
         for name, value in alone.network.state_dict().items():
             np.testing.assert_allclose(distributed_main[name], value.numpy(), rtol=1e-3, atol=1e-4)
     theirs = rows(learnt / "none" / "history.csv")
-    assert [float(row["loss"]) for row in theirs] == pytest.approx([record.loss for record in alone.history], rel=1e-3)
+    assert [float(row["loss"]) for row in theirs] == pytest.approx(
+        [record.loss for record in alone.history.records], rel=1e-3
+    )
 
 
 def test_the_group_leaves_no_thread_behind_that_could_abort_the_process_on_its_way_out(learnt):
@@ -203,8 +206,8 @@ def killed(made_once: Callable[..., Path], command: tuple[object, ...]) -> Path:
 
 def test_ranks_that_were_killed_go_on_and_end_where_they_would_have_ended(killed, trained, command, tmp_path):
     shutil.copytree(killed / "runs", tmp_path / "runs")
-    assert "sprint: " in on_many(2, tmp_path / "logs", TRAIN, *command, tmp_path)
-    ours, theirs = (work / "runs" / "insects" / "sprint" / "model.safetensors" for work in (tmp_path, trained))
+    assert f"{SPRINT.name}: " in on_many(2, tmp_path / "logs", TRAIN, *command, tmp_path)
+    ours, theirs = (work / SPRINT / "model.safetensors" for work in (tmp_path, trained))
     assert ours.read_bytes() == theirs.read_bytes()
 
 
@@ -228,8 +231,8 @@ def test_a_budget_is_kept_by_the_main_ranks_clock(insects, tmp_path):
     (model,) = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())["models"]
     (fit,) = model["fits"]
     assert fit["tier"] is not None
-    assert fit["epochs"][-1]["end"] == 1
-    assert len(fit["epochs"]) == len(rows(tmp_path / HISTORY))
+    assert fit["segments"][-1]["end"] == 1
+    assert len(fit["segments"]) == len(rows(tmp_path / "runs" / "insects" / "sprint~budget=20s" / "history.csv"))
 
 
 def test_folds_grids_and_features_are_trained_by_all_ranks(insects, tmp_path):
@@ -237,8 +240,8 @@ def test_folds_grids_and_features_are_trained_by_all_ranks(insects, tmp_path):
     models = ("cifar-cnn-v3-grid", "fashion-feature-mlp")
     all_right(forked(2, tmp_path / "logs", "train", *options, "--models", *models))
     for model in models:
-        left = {path.name for path in (tmp_path / "runs" / "insects" / model).iterdir()}
-        assert {"fold-1", "fold-2", "predictions.npz", "run.json"} <= left
+        folder = tmp_path / "runs" / "insects" / f"{model}~epochs=1,folds=2,size=32"
+        assert {"fold-1", "fold-2", "validation.npz", "run.json"} <= {path.name for path in folder.iterdir()}
 
 
 def test_an_error_of_the_main_rank_is_said_once(tmp_path):

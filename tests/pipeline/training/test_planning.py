@@ -7,15 +7,16 @@ import pytest
 
 from competition.errors import UserError
 from competition.spec import Competition, Split
-from pipeline.models.neural.time_budget import Epoch
-from pipeline.models.recipe import Tier, choose_recipes
+from competition.task import Task
+from pipeline.models.base import Workload
+from pipeline.models.neural.time_budget import Segment
+from pipeline.models.recipe import Tier, choose_recipes, fingerprint, recipe_names
 from pipeline.settings import train_settings
 from pipeline.training.planning import (
     PORTFOLIO,
     Fit,
     ModelPlan,
     Plan,
-    Workload,
     clock,
     make_plan,
     portfolio,
@@ -27,8 +28,9 @@ HUGE = Workload(train_images=10**8, validation_images=1000, values=64 * 64 * 3, 
 CLASSICAL = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 
 NOTHING = Split("none", (), ())
-CARS = Competition("cars", "Image", "Class", (0, 1), NOTHING, NOTHING, NOTHING, (), symmetries="all")
-FIT = Fit(Tier(size=0.5, width=16), (Epoch(32, 10, 0.0, 1 / 3), Epoch(64, 7, 1 / 3, 1.0)))
+CARS = Competition("cars", "Image", "Class", Task((0, 1)), NOTHING, NOTHING, NOTHING, (), symmetries="all")
+SVM, SPRINT = choose_recipes(["dhc-svm", "sprint"])
+FIT = Fit(Tier(size=0.5, width=16), (Segment(32, 10, 0.0, 1 / 3), Segment(64, 7, 1 / 3, 1.0)))
 PLAN = Plan(
     competition="cars",
     symmetries="all",
@@ -37,15 +39,15 @@ PLAN = Plan(
     folds=2,
     size=None,
     models=(
-        ModelPlan("dhc-svm", images=300, seconds=12.5),
-        ModelPlan("sprint", seconds=40.0, fits=(FIT,)),
+        ModelPlan(SVM, images=300, seconds=12.5),
+        ModelPlan(SPRINT, seconds=40.0, fits=(FIT,)),
     ),
     left_out={"dhc-knn-sweep": "too slow"},
 )
 
 
 def plan(names: tuple[str, ...], workload: Workload, seconds: float | None) -> Plan:
-    return make_plan(choose_recipes(list(names)), train_settings([]), CARS, workload, seconds)
+    return make_plan(choose_recipes(names), train_settings([]), CARS, workload, seconds)
 
 
 def test_a_plan_comes_back_as_it_was_written(tmp_path):
@@ -55,13 +57,63 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path):
 
 def test_a_plan_fixes_the_settings_that_shape_a_result():
     settings = PLAN.applied_to(train_settings(["--seed", "9", "--size", "32", "--device", "cpu"]))
-    assert (settings.models, settings.seed, settings.limit) == (("dhc-svm", "sprint"), 3, 500)
+    assert (settings.seed, settings.limit) == (3, 500)
     assert (settings.folds, settings.size, settings.device) == (2, None, "cpu")
 
 
+def test_a_plan_repeats_the_metric_unless_another_is_asked_for():
+    plan = replace(PLAN, metric="log-loss")
+    assert plan.applied_to(train_settings([])).metric == "log-loss"
+    assert plan.applied_to(train_settings(["--metric", "f1-macro"])).metric == "f1-macro"
+
+
 def test_what_became_of_a_model_takes_the_place_of_what_was_planned():
-    trained = ModelPlan("dhc-svm", images=300, seconds=12.5, fits=(Fit(None, ()),))
+    trained = ModelPlan(SVM, images=300, seconds=12.5, fits=(Fit(None, ()),))
     assert PLAN.with_model(trained) == replace(PLAN, models=(trained, PLAN.models[1]))
+
+
+def test_a_plan_carries_its_recipes_whatever_has_become_of_their_files(tmp_path):
+    changed = SPRINT.model_copy(update={"name": "gone", "epochs": 7})
+    replace(PLAN, models=(ModelPlan(changed),)).write(tmp_path / "plan.json")
+    (model,) = Plan.read(tmp_path / "plan.json").models
+    assert (model.name, model.recipe) == ("gone", changed)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_the_same_after_the_way_through_a_plan(tmp_path, name):
+    (recipe,) = choose_recipes([name])
+    replace(PLAN, models=(ModelPlan(recipe),)).write(tmp_path / "plan.json")
+    (model,) = Plan.read(tmp_path / "plan.json").models
+    assert model.recipe == recipe
+    assert fingerprint(model.recipe.model_dump()) == fingerprint(recipe.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("seed",), -1, "seed: "),
+        (("folds",), 1, "folds: "),
+        (("size",), 0, "size: "),
+        (("models", 0, "images"), 0, "models.0.images: "),
+        (("models", 0, "recipe", "kind"), "nueral", "models.0.recipe: "),
+        (("models", 1, "recipe", "neural", "epochs"), 2, "models.1.recipe.neural.neural: "),
+        (("models", 1, "fits", 0, "segments", 0, "batches"), 0, "models.1.fits.0.segments: "),
+        (("models", 1, "fits", 0, "segments", 0, "end"), 1.5, "models.1.fits.0.segments: "),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_with_its_place(tmp_path, place, value, words):
+    path = tmp_path / "plan.json"
+    PLAN.write(path)
+    table = json.loads(path.read_text())
+    *above, last = place
+    node = table
+    for key in above:
+        node = node.setdefault(key, {}) if isinstance(node, dict) else node[key]
+    node[last] = value
+    path.write_text(json.dumps(table))
+    with pytest.raises(UserError) as refusal:
+        Plan.read(path)
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +163,7 @@ def test_a_long_run_without_imagenet_weights_is_told_how_to_come_by_them(monkeyp
 
 def test_without_a_budget_every_model_gets_all_it_asks_for():
     unlimited = plan(PORTFOLIO, HUGE, None)
-    assert unlimited.models == tuple(ModelPlan(name) for name in PORTFOLIO)
+    assert unlimited.models == tuple(map(ModelPlan, choose_recipes(PORTFOLIO)))
     assert unlimited.left_out == {}
 
 
@@ -119,16 +171,16 @@ def test_a_generous_budget_gives_every_model_all_images_and_the_networks_the_res
     models = ("dhc-cnn32", *PORTFOLIO)
     shared = plan(models, SMALL, 3000.0)
     assert [model.images for model in shared.models] == [None] * len(models)
-    assert {model.model for model in shared.models} == set(models)
+    assert {model.name for model in shared.models} == set(models)
     assert sum(model.seconds for model in shared.models) == pytest.approx(3000)
-    seconds = {model.model: model.seconds for model in shared.models}
+    seconds = {model.name: model.seconds for model in shared.models}
     cnn, sprint = choose_recipes(["dhc-cnn32", "sprint"])
     assert seconds["sprint"] / seconds["dhc-cnn32"] == pytest.approx(sprint.budget_weight / cnn.budget_weight)
     printed = capsys.readouterr().out
     assert all(name in printed for name in models)
 
 
-@pytest.mark.parametrize("task", [SMALL, HUGE, replace(HUGE, folds=5)], ids=["small", "huge", "folds"])
+@pytest.mark.parametrize("workload", [SMALL, HUGE, replace(HUGE, folds=5)], ids=["small", "huge", "folds"])
 def test_estimates_add_up_to_no_more_than_the_seconds_there_are(workload):
     shared = plan(PORTFOLIO, workload, 60.0)
     assert sum(model.seconds for model in shared.models) <= 60 * (1 + 1e-9)
@@ -138,13 +190,13 @@ def test_estimates_add_up_to_no_more_than_the_seconds_there_are(workload):
 
 def test_classical_models_alone_leave_what_they_do_not_need():
     shared = plan(CLASSICAL, SMALL, 3000.0)
-    assert {model.model for model in shared.models} == set(CLASSICAL)
+    assert {model.name for model in shared.models} == set(CLASSICAL)
     assert sum(model.seconds for model in shared.models) < 300
 
 
 def test_with_little_time_a_classical_model_gets_fewer_images_and_the_plan_says_so(capsys):
     shared = plan(("dhc-svm", "sprint"), HUGE, 120.0)
-    svm = next(model for model in shared.models if model.model == "dhc-svm")
+    svm = next(model for model in shared.models if model.name == "dhc-svm")
     recipes = choose_recipes(["dhc-svm", "sprint"])
     share = 120 * recipes[0].budget_weight / sum(recipe.budget_weight for recipe in recipes)
     assert 10 * HUGE.classes <= svm.images < HUGE.train_images
@@ -160,14 +212,14 @@ def test_more_time_buys_more_images():
 def test_a_classical_model_without_time_for_a_few_images_a_class_is_left_out_with_the_reason(capsys):
     workload = replace(HUGE, classes=100_000)
     shared = plan(("dhc-svm", "sprint"), workload, 5.0)
-    assert [(model.model, model.seconds) for model in shared.models] == [("sprint", pytest.approx(5.0))]
+    assert [(model.name, model.seconds) for model in shared.models] == [("sprint", pytest.approx(5.0))]
     assert set(shared.left_out) == {"dhc-svm"}
     assert shared.left_out["dhc-svm"] in capsys.readouterr().out
 
 
 def test_time_that_is_over_already_leaves_no_classical_model_any():
     shared = plan(("dhc-gaussian-nb", "sprint"), HUGE, -1.0)
-    assert [model.model for model in shared.models] == ["sprint"]
+    assert [model.name for model in shared.models] == ["sprint"]
 
 
 def test_the_speed_of_this_machine_is_a_number_of_operations_a_second():

@@ -1,79 +1,100 @@
+"""Scores: the competition's metric first, accuracy always among them, the same in the table and in scores.csv."""
+
 import csv
-import warnings
 
 import numpy as np
 import pytest
 
 from competition.errors import UserError
+from competition.metrics import ACCURACY, F1_MACRO, LOG_LOSS, METRICS
 from pipeline.training.scores import ModelScore, Score, score, scores_table, write_scores
 
+GOOD = {"accuracy": 0.9612, "f1-macro": 0.9, "log-loss": 0.125}
+POOR = {"accuracy": 0.5, "f1-macro": 0.45, "log-loss": 1.5}
 ROWS = [
-    ModelScore("sprint", Score(0.9612, 0.95, 0.97, 0.9, 0.125), 61.25, 1_234_567),
-    ModelScore("dhc-svm", Score(0.5, 0.4, 0.6, 0.45, 1.5), 3, 0),
+    ModelScore("sprint", Score("accuracy", 0.95, 0.97, GOOD), 61.25, 1_234_567),
+    ModelScore("dhc-svm", Score("accuracy", 0.4, 0.6, POOR), 3, 0, "epochs=3,seed=1"),
 ]
+BY_LOG_LOSS = [ModelScore("sprint", Score("log-loss", 0.1, 0.15, GOOD), 61.25, 1_234_567)]
 
 
-def test_accuracy_f1_and_log_loss_of_a_case_done_by_hand():
+def measured(metric=ACCURACY) -> Score:
     probabilities = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]])
-    measured = score(probabilities, np.array([0, 1, 1, 2]))
-    assert measured.accuracy == 0.75
-    assert measured.f1_macro == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
-    assert measured.log_loss == pytest.approx((3 * np.log(2) + np.log(4)) / 4)
+    return score(probabilities, np.array([0, 1, 1, 2]), metric)
 
 
-def test_the_interval_is_wilsons():
-    labels = np.zeros(100, dtype=np.int64)
-    probabilities = np.eye(2)[[0] * 90 + [1] * 10]
-    measured = score(probabilities, labels)
-    assert (measured.low, measured.high) == pytest.approx((0.82563, 0.94477), abs=1e-5)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=str)
+def test_a_score_holds_the_metric_with_its_interval_and_the_others(metric):
+    found = measured(metric)
+    assert found.metric == metric.name and found.low < found.value < found.high
+    assert found.values == pytest.approx(
+        {
+            "accuracy": 0.75,
+            "f1-macro": (2 / 3 + 2 / 3 + 1) / 3,
+            "log-loss": (3 * np.log(2) + np.log(4)) / 4,
+        }
+    )
+    assert found.accuracy == 0.75
 
 
-@pytest.mark.parametrize(("right", "low", "high"), [(0, 0, 0.2775), (10, 0.7225, 1)])
-def test_the_interval_stays_within_zero_and_one(right, low, high):
-    labels = np.repeat([0, 1], [right, 10 - right])
-    measured = score(np.eye(2)[np.zeros(10, dtype=int)], labels)
-    assert (measured.low, measured.high) == pytest.approx((low, high), abs=1e-4)
+def test_the_interval_of_accuracy_is_wilsons():
+    found = score(np.eye(2)[[0] * 90 + [1] * 10], np.zeros(100, dtype=np.int64), ACCURACY)
+    assert (found.low, found.high) == pytest.approx((0.82563, 0.94477), abs=1e-5)
 
 
-def test_classes_that_no_image_shows_and_no_prediction_names_change_nothing():
-    few = score(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 0]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        many = score(np.array([[0.6, 0.4, 0, 0], [0.3, 0.7, 0, 0]]), np.array([0, 0]))
-    assert many == few
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_better_score_ranks_higher(metric):
+    assert Score(metric, 0, 2, GOOD).rank > Score(metric, 0, 2, POOR).rank
 
 
-def test_certainty_in_the_wrong_class_costs_much_but_not_infinitely():
-    measured = score(np.array([[1, 0]], dtype=np.float32), np.array([1]))
-    assert 10 < measured.log_loss < 100
+def test_a_score_in_words_is_the_metric_and_its_value():
+    assert str(measured()) == "accuracy 0.7500"
+    assert str(measured(LOG_LOSS)) == "log loss 0.8664"
+    assert str(measured(F1_MACRO)) == "macro F1 0.7778"
 
 
 def test_no_image_is_no_score():
     with pytest.raises(UserError, match="no labelled image to measure on"):
-        score(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+        score(np.zeros((0, 3)), np.zeros(0, dtype=np.int64), LOG_LOSS)
 
 
 def test_the_table_lines_its_columns_up():
-    assert scores_table(ROWS).splitlines() == [
-        "model    accuracy  95 % interval  F1 macro  log loss  seconds  parameters",
-        "sprint     0.9612  0.9500-0.9700    0.9000    0.1250     61.2   1,234,567",
-        "dhc-svm    0.5000  0.4000-0.6000    0.4500    1.5000      3.0           0",
+    assert scores_table(ROWS, ACCURACY).splitlines() == [
+        "model                    accuracy  95 % interval  macro F1  log loss  seconds  parameters",
+        "sprint                     0.9612  0.9500-0.9700    0.9000    0.1250     61.2   1,234,567",
+        "dhc-svm~epochs=3,seed=1    0.5000  0.4000-0.6000    0.4500    1.5000      3.0           0",
     ]
 
 
-def test_scores_csv_holds_one_row_a_model(tmp_path):
+def test_the_table_begins_with_the_metric():
+    assert scores_table(BY_LOG_LOSS, LOG_LOSS).splitlines() == [
+        "model   log loss  95 % interval  accuracy  macro F1  seconds  parameters",
+        "sprint    0.1250  0.1000-0.1500    0.9612    0.9000     61.2   1,234,567",
+    ]
+
+
+def test_scores_csv_holds_one_row_a_run(tmp_path):
     path = tmp_path / "runs" / "scores.csv"
-    write_scores(path, ROWS)
+    write_scores(path, ROWS, ACCURACY)
     text = path.read_bytes().decode()
-    assert text.startswith("model,accuracy,low,high,f1_macro,log_loss,seconds,parameters\nsprint,0.961200,")
+    assert text.startswith("model,accuracy,low,high,f1_macro,log_loss,seconds,parameters,options\nsprint,0.961200,")
     rows = list(csv.DictReader(text.splitlines()))
     assert [row["model"] for row in rows] == ["sprint", "dhc-svm"]
+    assert [row["options"] for row in rows] == ["", "epochs=3,seed=1"]
     assert float(rows[1]["log_loss"]) == 1.5
     assert int(rows[0]["parameters"]) == 1_234_567
     assert [entry.name for entry in path.parent.iterdir()] == ["scores.csv"]
 
 
+def test_scores_csv_begins_with_the_metric(tmp_path):
+    write_scores(tmp_path / "scores.csv", BY_LOG_LOSS, LOG_LOSS)
+    assert (tmp_path / "scores.csv").read_text() == (
+        "model,log_loss,low,high,accuracy,f1_macro,seconds,parameters,options\n"
+        "sprint,0.125000,0.100000,0.150000,0.961200,0.900000,61.2,1234567,\n"
+    )
+
+
 def test_a_second_writing_replaces_the_first(tmp_path):
-    write_scores(tmp_path / "scores.csv", ROWS)
-    write_scores(tmp_path / "scores.csv", ROWS[1:])
+    write_scores(tmp_path / "scores.csv", ROWS, ACCURACY)
+    write_scores(tmp_path / "scores.csv", ROWS[1:], ACCURACY)
     assert (tmp_path / "scores.csv").read_text().count("\n") == 2

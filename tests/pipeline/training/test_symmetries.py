@@ -1,4 +1,4 @@
-"""Flips and turns: a trial tells which of them leave a class what it is."""
+"""Flips and turns: a short training tells which of them leave a class what it is."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from competition.spec import Competition
 from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import choose_recipes
 from pipeline.settings import Settings, train_settings
-from pipeline.training.symmetries import SymmetryCheck, settle_symmetries, try_symmetries
+from pipeline.training.symmetries import SymmetryCheck, check_symmetries, settle_symmetries
 
 CPU = torch.device("cpu")
 SIDE = 20
@@ -46,10 +46,10 @@ def tints(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     ],
     ids=["left or right", "above or below", "red or blue"],
 )
-def test_the_trial_finds_what_leaves_a_class_what_it_is(draw, symmetries):
-    trial = try_symmetries(draw(400, 1), draw(100, 2), classes=2, seed=0, device=CPU)
-    assert trial.upright > 0.9
-    assert trial.symmetries == symmetries
+def test_the_check_finds_what_leaves_a_class_what_it_is(draw, symmetries):
+    check = check_symmetries(draw(400, 1), draw(100, 2), classes=2, seed=0, device=CPU)
+    assert check.upright > 0.9
+    assert check.symmetries == symmetries
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,6 @@ def test_the_outcome_is_kept_for_the_next_command_on_the_same_images(settled, tm
     assert settled(["sprint"], "--seed", "1").symmetries != "none"
 
 
-def test_no_trial_is_made_for_recipes_that_do_not_ask(settled, tmp_path):
+def test_no_check_is_made_for_recipes_that_do_not_ask(settled, tmp_path):
     assert settled(["dhc-gaussian-nb", "dhc-cnn32"]).symmetries is None
     assert not (tmp_path / "runs").exists()

@@ -58,7 +58,7 @@ def test_whatever_is_tried_is_a_recipe_whose_images_can_be_augmented(name):
     assert len({repr(space.recipe_with(values)) for values in ends(space)}) == 2
     for values in ends(space):
         changed = space.recipe_with(values)
-        for step in changed.augment if isinstance(changed, NeuralRecipe) else ():
+        for step in changed.augment:
             assert callable(build_augmentation(step.name, step.arguments, "mirror"))
 
 
@@ -66,7 +66,7 @@ def test_every_row_of_the_table_is_for_a_recipe_that_is_there():
     labels = {
         label
         for name in recipe_names()
-        for point in search_space._points(recipe(name))
+        for point in recipe(name).points
         for _, label, _ in search_space._leaves(point.model_dump(exclude={"name"}))
     }
     assert [pattern for pattern in SPACE if not any(fnmatchcase(label, pattern) for label in labels)] == []
@@ -114,9 +114,9 @@ def test_momentum_stays_below_one():
         assert 0 <= each.low <= own < each.high < 1
 
 
-def test_every_phase_has_rates_of_its_own():
+def test_every_stage_has_rates_of_its_own():
     space = SearchSpace.of(recipe("fashion-resnet"))
-    changed = space.recipe_with({"optimiser.lr": 0.5, "then.0.optimiser.lr": 0.25})
+    changed = space.recipe_with({"optimiser.lr": 0.5, "stages.0.optimiser.lr": 0.25})
     assert [stage.optimiser.lr for stage in changed.all_stages] == [0.5, 0.25]
 
 

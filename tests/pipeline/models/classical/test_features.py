@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.feature_selection import f_classif
 
 from competition.errors import UserError
 from pipeline.models.classical import features
@@ -15,7 +14,6 @@ from pipeline.models.classical.features import (
     OnFeatures,
     SelectedDescriptors,
     build_features,
-    variance_ratio,
 )
 from pipeline.models.classical.registry import LogisticRegression
 from pipeline.models.networks.lite0 import Lite0
@@ -65,14 +63,6 @@ def test_the_first_features_are_those_that_part_the_classes_best(train):
     np.testing.assert_allclose(few, rows[:, :5], atol=1e-5)
 
 
-def test_the_worth_of_a_feature_is_the_f_of_an_analysis_of_variance():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(CLASSES, size=60)
-    values = rng.normal(size=(60, 9)) + labels[:, None] * np.linspace(0, 1, 9)
-    f, _ = f_classif(values, labels)
-    np.testing.assert_allclose(variance_ratio(values, labels) * (60 - CLASSES) / (CLASSES - 1), f)
-
-
 def test_features_that_never_vary_stay_finite():
     images, labels = np.zeros((12, 16, 16, 3), np.uint8), np.arange(12) % CLASSES
     features = SelectedDescriptors(4).fit(images, labels)
@@ -95,7 +85,7 @@ def test_a_loaded_model_predicts_the_saved_one_to_the_bit(train, tmp_path: Path)
     images, labels = draw(30, seed=2)
     model = on_features().fit(*train, images, labels)
     model.save(tmp_path)
-    loaded = OnFeatures.load(tmp_path, "descriptors", LogisticRegression.load(tmp_path), CPU)
+    loaded = OnFeatures.load(tmp_path, CPU)
     np.testing.assert_array_equal(loaded.predict_proba(images), model.predict_proba(images))
     assert loaded.parameters == model.parameters > model.model.parameters
 
@@ -110,7 +100,7 @@ def test_a_network_takes_features_for_images_of_one_channel_and_leaves_them_as_t
     seen = model.features.transform(images, CPU)
     np.testing.assert_allclose(network.normalisation(seen, CPU).numpy().reshape(30, 8), seen.reshape(30, 8), atol=0.05)
     model.save(tmp_path)
-    loaded = OnFeatures.load(tmp_path, "descriptors", NeuralNetwork.load(tmp_path, CPU), CPU)
+    loaded = OnFeatures.load(tmp_path, CPU)
     np.testing.assert_array_equal(loaded.predict_proba(images), model.predict_proba(images))
 
 

@@ -18,8 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from competition.errors import UserError
+from competition.metrics import ACCURACY, LOG_LOSS, METRICS
 from pipeline.data.cache import open_cache
-from pipeline.models.classical import registry as classical
+from pipeline.models.classical import pixels
 from pipeline.models.classical.base import fit_temperature, soften
 from pipeline.models.classical.registry import (
     CLASSIFIERS,
@@ -127,7 +128,7 @@ def test_every_metric_has_its_curve_and_the_best_of_all_is_kept(sample: Sample):
     model = NearestNeighbours(CLASSES, [3, 9], metrics).fit(*sample)
     alone = [NearestNeighbours(CLASSES, [3, 9], [metric]).fit(*sample).grid_scores for metric in metrics]
     assert model.grid_scores == [row for rows in alone for row in rows]
-    best = max(model.grid_scores, key=lambda row: row["accuracy"])
+    best = max(model.grid_scores, key=lambda row: row["score"])
     assert (model.metric, model.k) == (best["metric"], best["neighbours"])
 
 
@@ -222,14 +223,14 @@ def test_the_curve_holds_the_validation_accuracy_of_every_k_and_the_best_is_kept
     x, z = standardised(images, validation)
     model = NearestNeighbours(CLASSES, range(1, 20)).fit(*sample)
     scores = {k: KNeighborsClassifier(k).fit(x, labels).score(z, validation_labels) for k in range(1, 20)}
-    assert {row["neighbours"]: row["accuracy"] for row in model.grid_scores} == scores
+    assert {row["neighbours"]: row["score"] for row in model.grid_scores} == scores
     assert model.k == max(scores, key=scores.get)
 
 
 def test_of_equally_good_numbers_of_neighbours_the_smaller_is_kept():
     images, labels = draw(200, seed=1, contrast=100)
     model = NearestNeighbours(CLASSES, [7, 3, 5]).fit(images, labels, *draw(50, seed=2, contrast=100))
-    assert [row["accuracy"] for row in model.grid_scores] == [1.0, 1.0, 1.0]
+    assert [row["score"] for row in model.grid_scores] == [1.0, 1.0, 1.0]
     assert model.k == 3
 
 
@@ -246,7 +247,30 @@ def test_the_grid_table_holds_every_point_and_the_best_on_validation_is_kept(sam
     model = SupportVectorMachine(CLASSES, GRID).fit(*sample)
     accuracy = (model.predict_proba(validation).argmax(axis=1) == validation_labels).mean()
     assert [{"kernel": row["kernel"], "C": row["C"]} for row in model.grid_scores] == GRID
-    assert max(row["accuracy"] for row in model.grid_scores) == accuracy
+    assert max(row["score"] for row in model.grid_scores) == accuracy
+
+
+@pytest.mark.parametrize("name", ["svm", "knn", "logreg", "svm in little memory"])
+@pytest.mark.parametrize("metric", METRICS.values(), ids=str)
+def test_the_point_that_is_best_by_the_metric_is_kept(name: str, metric, sample: Sample):
+    model = build(name).measured_by(metric).fit(*sample)
+    values = [row["score"] for row in model.grid_scores]
+    best = max(values, key=metric.rank)
+    assert metric(model.predict_proba(sample[2]), sample[3]) == pytest.approx(best)
+    assert len(set(values)) > 1
+
+
+def test_another_metric_may_keep_another_point():
+    sample = (*draw(300, seed=1), *draw(150, seed=2))
+    kept = {metric: NearestNeighbours(CLASSES, range(1, 40)).measured_by(metric) for metric in (ACCURACY, LOG_LOSS)}
+    assert kept[ACCURACY].fit(*sample).k != kept[LOG_LOSS].fit(*sample).k
+
+
+def test_a_saved_model_holds_the_scores_and_not_the_metric(sample: Sample, tmp_path: Path):
+    build("logreg").measured_by(LOG_LOSS).fit(*sample).save(tmp_path)
+    loaded = LogisticRegression.load(tmp_path)
+    assert all(row.keys() == {"C", "score"} for row in loaded.grid_scores)
+    assert not any("metric" in name for name in vars(loaded))
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -345,7 +369,7 @@ def test_images_in_several_pieces_and_in_a_cache_give_the_answers_of_an_array(
     for path, image in zip(paths, images, strict=True):
         cv2.imwrite(str(path), image[..., ::-1])
     cache = open_cache(paths, tmp_path / "cache")
-    monkeypatch.setattr(classical.pixels, "CHUNK_VALUES", 5000)
+    monkeypatch.setattr(pixels, "CHUNK_VALUES", 5000)
     in_pieces = build(name).fit(cache, labels, *validation).predict_proba(validation[0])
     # float32 products of other block sizes differ in their last bits, and the temperature with them
     np.testing.assert_allclose(in_pieces, expected, atol=1e-4)
@@ -393,7 +417,7 @@ def test_exact_machines_that_saw_nearly_all_images_are_kept_where_they_beat_appr
 def accuracies(model: SupportVectorMachine) -> list[float]:
     """The best on validation of the exact machines, and of the approximate ones."""
     return [
-        max(row["accuracy"] for row in model.grid_scores if ("machine" in row) == approximate)
+        max(row["score"] for row in model.grid_scores if ("machine" in row) == approximate)
         for approximate in (False, True)
     ]
 
@@ -417,7 +441,7 @@ def test_nearest_neighbours_without_room_for_all_pixels_search_their_components_
     ("name", "needed"), [("svm", 12 * 900**2 + 4 * 900 * (150 + 192)), ("knn", 5 * 900 * 192)], ids=["svm", "knn"]
 )
 def test_a_fit_claims_the_memory_that_its_rule_says(name: str, needed: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(classical.pixels, "CHUNK_VALUES", 5000)
+    monkeypatch.setattr(pixels, "CHUNK_VALUES", 5000)
     sample = (*draw(900, seed=1), *draw(150, seed=2))
     model = CLASSIFIERS[name](CLASSES, **ARGUMENTS[name] | {"memory": needed})
     tracemalloc.start()

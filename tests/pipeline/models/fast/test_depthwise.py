@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pipeline.models.fast.depthwise import Float32Convolution, as_built, learn_in_float32
 from pipeline.models.fast.folding import folded
 from pipeline.models.fast.normalisation import Normalisation
+from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.training import Training
 from tests.pipeline.models.small import sprint
@@ -99,7 +100,8 @@ def test_a_training_changes_them_alone_and_its_weights_keep_their_names(name, tm
     network = build_network(name, 3, SHAPE)
     names, convolutions = list(network.state_dict()), kinds(network)
     scale = Normalisation((127.5,) * 3, (127.5,) * 3)
-    training = Training(network, sprint(), scale, lambda batch, _: batch, SHAPE, torch.device("cpu"), 0, tmp_path)
+    predictor = Predictor(network, scale, SHAPE, torch.device("cpu"))
+    training = Training(predictor, sprint(), lambda batch, _: batch, 0, tmp_path)
     for trained in (training.network, training.evaluated):
         assert kinds(trained).count(Float32Convolution) == len([each for each in network.modules() if depthwise(each)])
         assert list(trained.state_dict()) == names

@@ -1,5 +1,8 @@
 """A frozen start: computed as in prediction, and for what learns behind it nothing changes."""
 
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +19,7 @@ from pipeline.runtime.devices import mixed_precision
 from tests.pipeline.models.small import small_network, tinted_noise
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def learning(network: nn.Module, train: Trained) -> nn.Module:
@@ -85,9 +89,11 @@ def test_a_network_that_learns_from_its_first_layer_on_stays_itself():
     assert with_folded_prefix(network, CPU) is network
 
 
-def test_what_is_random_in_training_stays_random():
+@pytest.mark.parametrize("chance", [nn.Dropout(0.5), StochasticDepth(0.5, "row")], ids=["dropout", "stochastic depth"])
+def test_what_is_random_in_training_stays_random(chance):
+    torch.manual_seed(0)
     start = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
-    network = learning(nn.Sequential(*start, nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 62 * 62, 5)), "head")
+    network = learning(nn.Sequential(*start, chance, nn.Flatten(), nn.Linear(4 * 62 * 62, 5)), "head")
     learner = with_folded_prefix(network, CPU)
     assert norms(learner) == 0
     assert not torch.equal(answered(learner), answered(learner))
@@ -98,3 +104,15 @@ def test_the_frozen_start_is_the_network_s_own_as_it_is_now(as_if_trained):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     answered(with_folded_prefix(network, CPU)).sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipeline").rglob("*.py")), ids=lambda path: path.stem)
+def test_no_module_imports_torchvision_or_albumentations_before_it_is_needed(path):
+    """Each takes a good part of what a command takes to start."""
+    top = [
+        node
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    names = {name for node in top for name in [getattr(node, "module", ""), *(alias.name for alias in node.names)]}
+    assert not [name for name in names if name.split(".")[0] in ("torchvision", "albumentations")]

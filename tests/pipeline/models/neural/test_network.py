@@ -2,24 +2,22 @@
 
 import json
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
-from torch import Tensor, nn
 
 from competition.errors import UserError
 from pipeline.data.cache import ImageCache
 from pipeline.models.neural import network as neural
-from pipeline.models.neural import time_budget
-from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps, held_out
+from pipeline.models.neural.batches import LabelledImages
+from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, held_out
+from pipeline.models.neural.speed import PredictionTimer, StepTimer
 from pipeline.models.neural.stages import stage_spans
-from pipeline.models.neural.time_budget import Epoch
-from pipeline.models.neural.training import LabelledImages, Training
+from pipeline.models.neural.time_budget import Segment
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
 from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
 
@@ -27,10 +25,6 @@ from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, s
 def network(folder: Path, recipe: NeuralRecipe | None = None, **arguments) -> NeuralNetwork:
     arguments = {"plan": NetworkPlan(epochs=3, tier=NARROW)} | arguments
     return NeuralNetwork(recipe or sprint(), CLASSES, folder, **arguments)
-
-
-def learning(module: nn.Module) -> int:
-    return sum(weights.requires_grad for weights in module.parameters())
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +43,7 @@ def test_cnn32_learns_what_can_be_learnt_from_the_half_that_is_not_held_out(tmp_
     recipe = load_recipe(RECIPES / "dhc-cnn32.toml")
     model = network(tmp_path, recipe, plan=NetworkPlan(epochs=16)).fit(*SAMPLE)
     assert (model.predict_proba(SAMPLE[2]).argmax(1) == SAMPLE[3]).mean() > 0.95
-    assert model.shape == (32, 32)
+    assert model.input_size == (32, 32)
     assert [epoch.batches for epoch in model.trained] == [4] * 16  # of 8 images each
 
 
@@ -90,7 +84,7 @@ def test_a_saved_network_describes_itself(fitted, tmp_path):
     fitted.save(tmp_path)
     description = json.loads((tmp_path / "model.json").read_text())
     assert description["recipe"]["name"] == "sprint"
-    assert (description["classes"], description["shape"]) == (CLASSES, [16, 16])
+    assert (description["classes"], description["input_size"]) == (CLASSES, [16, 16])
     assert description["tier"] == {"size": 1.0, "width": 8, "seeds": 1, "min_epochs": 1.0}
     assert set(description["normalisation"]) == {"mean", "std"}
     weights = load_file(tmp_path / "model.safetensors")
@@ -116,7 +110,7 @@ def test_images_that_are_not_square_keep_their_proportions(tmp_path, shape):
     images, labels = draw(32, seed=1, shape=shape)
     plan = NetworkPlan(epochs=3, tier=NARROW)
     model = network(tmp_path, symmetries="all", plan=plan).fit(images, labels, images, labels)
-    assert model.shape == shape
+    assert model.input_size == shape
     assert model.predict_proba(images).shape == (32, CLASSES)
 
 
@@ -159,77 +153,18 @@ def test_a_budgeted_training_is_replayed_to_the_bit(tmp_path):
     np.testing.assert_array_equal(replayed.predict_proba(images), budgeted.predict_proba(images))
 
 
-def batches_of_two_phases(folder: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[], float]) -> list[int]:
-    """An epoch after the other, on a clock of their own; both stages are given half of the time until the end."""
-    stage = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
-    model = network(folder, sprint(epochs=16, stages=[{"after": 4} | stage]))
-    model.shape = (16, 16)
-    training = SimpleNamespace(epochs=[], stage_spans=stage_spans(model.recipe))
-    now = [0.0]
-    for module in (neural, time_budget):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    speeds, batches = [{16: 3.0}, {16: 1.0}], []  # seconds a batch
-    for epoch in model._budgeted_epochs(training, Steps(8, steps_per_epoch=1000), speeds, end):
-        now[0] += epoch.batches * speeds[epoch.start >= 0.25][16]
-        batches.append(epoch.batches)
-    return batches
-
-
-def test_phases_share_the_validations_of_a_budget(tmp_path, monkeypatch):
-    assert batches_of_two_phases(tmp_path, monkeypatch, lambda: 960.0) == [40] * 4 + [120] * 4
-
-
-def test_time_that_predicting_turns_out_not_to_need_is_the_next_phases(tmp_path, monkeypatch):
-    ends = iter([480.0, 960.0])
-    assert batches_of_two_phases(tmp_path, monkeypatch, ends.__next__) == [20] * 4 + [180] * 4
-
-
-def test_ranks_share_the_time_kept_for_predicting_where_the_main_one_asks_for_epochs_alone(tmp_path, monkeypatch):
-    model, shares = network(tmp_path, plan=NetworkPlan(deadline=time.monotonic() + 60)), []
-
-    def measured(_model: NeuralNetwork, _images: np.ndarray, ranks: int) -> float:
-        shares.append(ranks)
-        return 0.0
-
-    monkeypatch.setattr(NeuralNetwork, "_seconds_of_evaluation", measured)
-    monkeypatch.setattr(NeuralNetwork, "_speeds", lambda *_: [{16: 1.0}])
-    model.shape = (16, 16)
-    monkeypatch.setattr(neural.distributed, "world_size", lambda: 2)
-    training = SimpleNamespace(epochs=[], stage_spans=stage_spans(model.recipe))
-    epochs = model._epochs(training, Steps(16, steps_per_epoch=4), LabelledImages(*SAMPLE[2:]))
-    monkeypatch.setattr(neural.distributed, "world_size", lambda: 1)
-    next(epochs)
-    assert shares == [2, 2]
-
-
-def test_each_phase_is_measured_with_what_learns_in_it(tmp_path, monkeypatch):
-    rate = {"optimiser": {"name": "sgd", "lr": 0.1}, "schedule": {"name": "constant"}}
-    model = network(tmp_path, sprint(epochs=16, train="head", stages=[{"after": 4} | rate], **rate))
-    model.fit(*SAMPLE)  # its last stage lets learn all that is not frozen for good
-    everything, counts = learning(model.network), []
-
-    def step(trial: Training, *_) -> Tensor:
-        counts.append(learning(trial.network))
-        return torch.zeros(2)
-
-    monkeypatch.setattr(Training, "step", step)
-    steps = Steps(16, steps_per_epoch=4)
-    model._speeds(model._training(model.network, steps), steps, overhead=0.0)
-    assert counts[0] == 1 < counts[-1] == everything
-
-
-def test_much_time_chooses_the_dearest_rung_and_at_most_the_recipes_epochs(tmp_path):
+def test_much_time_chooses_the_most_expensive_tier_and_at_most_the_recipes_epochs(tmp_path):
     model = network(tmp_path, sprint(tiers=LADDER, epochs=2), plan=NetworkPlan(deadline=time.monotonic() + 3600))
     model.fit(*SAMPLE)
-    assert (model.tier, model.shape) == (Tier(**LADDER[-1]), (16, 16))
+    assert (model.tier, model.input_size) == (Tier(**LADDER[-1]), (16, 16))
     assert len(model.trained) == 2 and model.trained[-1].end == 1.0
 
 
-def test_no_time_chooses_the_cheapest_rung_and_still_gives_a_valid_model(tmp_path):
+def test_no_time_chooses_the_cheapest_tier_and_still_gives_a_valid_model(tmp_path):
     images, labels = draw(32, seed=1, shape=(64, 64))
     model = network(tmp_path, sprint(tiers=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1))
     model.fit(images, labels, images, labels)
-    assert (model.tier, model.shape) == (Tier(**LADDER[0]), (32, 32))
+    assert (model.tier, model.input_size) == (Tier(**LADDER[0]), (32, 32))
     assert [(epoch.batches, epoch.start, epoch.end) for epoch in model.trained] == [(1, 0.0, 1.0)]
     np.testing.assert_allclose(model.predict_proba(images).sum(1), 1, rtol=1e-5)
     model.save(tmp_path)
@@ -238,23 +173,23 @@ def test_no_time_chooses_the_cheapest_rung_and_still_gives_a_valid_model(tmp_pat
 
 def test_small_images_are_not_made_smaller_by_a_budget(tmp_path):
     model = network(tmp_path, sprint(tiers=LADDER), plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
-    assert (model.tier, model.shape) == (Tier(**LADDER[1]), (16, 16))
+    assert (model.tier, model.input_size) == (Tier(**LADDER[1]), (16, 16))
 
 
-def test_images_too_few_for_the_recipe_choose_a_cheaper_rung(tmp_path):
+def test_images_too_few_for_the_recipe_choose_a_cheaper_tier(tmp_path):
     plan = NetworkPlan(deadline=time.monotonic() + 60)
     model = network(tmp_path, sprint(tiers=LADDER, min_images=10**9, epochs=1), plan=plan).fit(*SAMPLE)
     assert model.tier == Tier(**LADDER[1])
 
 
 @pytest.mark.parametrize("more", [{"min_epochs": 1e9}, {"seeds": 10**9}], ids=["min_epochs", "seeds"])
-def test_a_rung_that_takes_more_passes_or_members_than_there_is_time_for_is_left_out(tmp_path, more):
+def test_a_tier_that_takes_more_epochs_or_seeds_than_there_is_time_for_is_left_out(tmp_path, more):
     plan = NetworkPlan(deadline=time.monotonic() + 60)
     model = network(tmp_path, sprint(tiers=[LADDER[1], LADDER[1] | more], epochs=1), plan=plan).fit(*SAMPLE)
     assert model.tier == Tier(**LADDER[1])
 
 
-def test_an_interrupted_run_keeps_the_rung_it_chose(tmp_path):
+def test_an_interrupted_run_keeps_the_tier_it_chose(tmp_path):
     recipe = sprint(tiers=LADDER, epochs=2)
     network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() + 3600)).fit(*SAMPLE)
     hurried = network(tmp_path, recipe, plan=NetworkPlan(deadline=time.monotonic() - 1)).fit(*SAMPLE)
@@ -322,10 +257,36 @@ def test_images_of_one_colour_do_not_end_in_nothing(tmp_path):
     assert np.isfinite(model.predict_proba(images)).all()
 
 
-def test_replay_repeats_epochs_to_the_letter(tmp_path):
-    epochs = (Epoch(12, 3, 0.0, 0.7), Epoch(16, 2, 0.7, 1.0))
-    model = network(tmp_path, plan=NetworkPlan(replay=epochs, tier=NARROW)).fit(*SAMPLE)
-    assert model.trained == epochs
+def test_replay_repeats_segments_to_the_letter(tmp_path):
+    segments = (Segment(12, 3, 0.0, 0.7), Segment(16, 2, 0.7, 1.0))
+    model = network(tmp_path, plan=NetworkPlan(replay=segments, tier=NARROW)).fit(*SAMPLE)
+    assert model.trained == segments
+
+
+@pytest.mark.parametrize(("predictions", "kept"), [(0, 0), (1, 50), (2, 100)])
+def test_the_time_for_the_predictions_that_the_caller_makes_is_kept(fitted, monkeypatch, predictions, kept):
+    monkeypatch.setattr(PredictionTimer, "seconds", lambda _: 50 / 8)  # of each of the eight views
+    monkeypatch.setattr(fitted, "plan", NetworkPlan(deadline=1000.0, predictions_after=predictions))
+    deadline = fitted._deadline(1000.0, LabelledImages(*SAMPLE[2:]))
+    assert replace(deadline, begun=0.0).end() == 1000 - kept
+
+
+def test_ranks_share_the_time_kept_for_predicting_where_the_main_one_asks_for_segments_alone(fitted, monkeypatch):
+    ranks = []
+
+    def measured(timer: PredictionTimer) -> float:
+        ranks.append(timer.ranks)
+        return 0.0
+
+    monkeypatch.setattr(PredictionTimer, "seconds", measured)
+    monkeypatch.setattr(StepTimer, "seconds_by_stage", lambda *_: [{16: 1.0}])
+    monkeypatch.setattr(fitted, "plan", NetworkPlan(deadline=time.monotonic() + 60, predictions_after=1))
+    monkeypatch.setattr(neural.distributed, "world_size", lambda: 2)
+    training = SimpleNamespace(segments=[], stage_spans=stage_spans(fitted.recipe))
+    segments = fitted._segments(training, fitted._planner(64), LabelledImages(*SAMPLE[2:]))
+    monkeypatch.setattr(neural.distributed, "world_size", lambda: 1)
+    next(segments)
+    assert ranks == [2, 2]
 
 
 @pytest.mark.parametrize(

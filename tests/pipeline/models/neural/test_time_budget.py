@@ -1,5 +1,6 @@
-"""Pacing: the schedule is covered without a gap, and ends with the time."""
+"""Time budget: the schedule is covered without a gap, and ends with the time."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.models.neural import time_budget
-from pipeline.models.neural.time_budget import Epoch, budgeted_epochs, fixed_epochs, size_at
+from pipeline.models.neural.time_budget import Planner, Segment
 from pipeline.models.recipe import NeuralRecipe, Optimiser, Schedule
 
 BATCHES = 20
@@ -16,7 +17,7 @@ SECONDS = {32: 0.1, 48: 0.25, 64: 0.5}
 
 def recipe(epochs: int = 1000, growing: tuple[float, ...] = (0.5, 0.75, 1.0)) -> NeuralRecipe:
     return NeuralRecipe(
-        name="paced",
+        name="planned",
         summary="",
         kind="neural",
         network={"name": "sprint", "width": 8},
@@ -34,11 +35,11 @@ class Clock:
 
     now: float = 1000.0
 
-    def train(self, epochs, slowness=1.0) -> list[Epoch]:
+    def train(self, segments: Iterable[Segment], slowness: float = 1.0) -> list[Segment]:
         trained = []
-        for epoch in epochs:
-            self.now += epoch.batches * SECONDS[epoch.size] * slowness
-            trained.append(epoch)
+        for segment in segments:
+            self.now += segment.batches * SECONDS[segment.size] * slowness
+            trained.append(segment)
         return trained
 
 
@@ -49,111 +50,122 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
-def budgeted(deadline: float, done: tuple[Epoch, ...] = (), **settings):
-    return budgeted_epochs(recipe(**settings), BATCHES, 64, SECONDS, deadline, list(done))
+def planner(input_size: int = 64, **settings) -> Planner:
+    return Planner(recipe(**settings), BATCHES, input_size)
 
 
-def assert_covers_the_schedule(epochs: list[Epoch], start: float = 0.0) -> None:
-    assert epochs[0].start == start
-    assert epochs[-1].end == 1.0
-    for epoch, following in pairwise(epochs):
-        assert epoch.start < epoch.end == following.start
+def budgeted(deadline: float, done: tuple[Segment, ...] = (), **settings) -> Iterator[Segment]:
+    return planner(**settings).budgeted(SECONDS, deadline, list(done))
+
+
+def assert_covers_the_schedule(segments: list[Segment], start: float = 0.0) -> None:
+    assert segments[0].start == start
+    assert segments[-1].end == 1.0
+    for segment, following in pairwise(segments):
+        assert segment.start < segment.end == following.start
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 40])
-def test_fixed_epochs_are_whole_passes_that_cover_the_schedule(count):
-    epochs = list(fixed_epochs(recipe(), count, BATCHES, 64))
+def test_fixed_segments_are_whole_epochs_that_cover_the_schedule(count):
+    epochs = list(planner().fixed(count))
     assert [epoch.batches for epoch in epochs] == [BATCHES] * count
     assert_covers_the_schedule(epochs)
 
 
 def test_image_sizes_grow_in_equal_shares():
-    assert [epoch.size for epoch in fixed_epochs(recipe(), 6, BATCHES, 64)] == [32, 32, 48, 48, 64, 64]
+    assert [epoch.size for epoch in planner().fixed(6)] == [32, 32, 48, 48, 64, 64]
 
 
-@pytest.mark.parametrize("full", [16, 28, 33, 50, 64, 100])
-def test_small_sizes_are_multiples_of_four_and_the_last_is_the_full_one(full):
-    sizes = [size_at(progress / 30, recipe(), full) for progress in range(30)]
+@pytest.mark.parametrize("input_size", [16, 28, 33, 50, 64, 100])
+def test_small_sizes_are_multiples_of_four_and_the_last_is_the_input_size(input_size):
+    sizes = [planner(input_size).size_at(progress / 30) for progress in range(30)]
     assert sizes == sorted(sizes)
-    assert sizes[-1] == full
-    assert all(size % 4 == 0 and size >= min(24, full) for size in sizes if size != full)
+    assert sizes[-1] == input_size
+    assert all(size % 4 == 0 and size >= min(24, input_size) for size in sizes if size != input_size)
 
 
-def test_without_growing_all_epochs_have_the_full_size():
-    assert {epoch.size for epoch in fixed_epochs(recipe(growing=(1.0,)), 5, BATCHES, 33)} == {33}
+def test_the_sizes_of_a_training_are_known_beforehand_and_end_with_the_input_size():
+    assert planner().sizes == [32, 48, 64]
+    assert planner(growing=(0.5,)).sizes == [32, 64]
+
+
+def test_without_growing_all_epochs_have_the_input_size():
+    assert {epoch.size for epoch in planner(33, growing=(1.0,)).fixed(5)} == {33}
 
 
 @pytest.mark.parametrize("budget", [0.4, 3.0, 10.0, 61.7, 300.0])
-def test_budgeted_epochs_end_the_schedule_before_the_time_is_up(clock, budget):
+def test_budgeted_segments_end_the_schedule_before_the_time_is_up(clock, budget):
     begun = clock.now
     assert_covers_the_schedule(clock.train(budgeted(begun + budget)))
     assert clock.now - begun <= 1.02 * budget + max(SECONDS.values())
 
 
 @pytest.mark.parametrize("budget", [61.7, 300.0])
-def test_a_budget_of_many_passes_is_used_up(clock, budget):
+def test_a_budget_of_many_epochs_is_used_up(clock, budget):
     begun = clock.now
     clock.train(budgeted(begun + budget))
     assert clock.now - begun >= 0.95 * budget
 
 
-def test_budgeted_epochs_grow_over_equal_shares_of_the_schedule(clock):
-    epochs = clock.train(budgeted(clock.now + 300))
-    sizes = [epoch.size for epoch in epochs]
+def test_budgeted_segments_grow_over_equal_shares_of_the_schedule(clock):
+    segments = clock.train(budgeted(clock.now + 300))
+    sizes = [segment.size for segment in segments]
     assert sizes == sorted(sizes) and set(sizes) == set(SECONDS)
     for size, share in zip((48, 64), (1 / 3, 2 / 3), strict=True):
-        assert next(epoch.start for epoch in epochs if epoch.size == size) == pytest.approx(share, abs=0.1)
+        assert next(segment.start for segment in segments if segment.size == size) == pytest.approx(share, abs=0.1)
 
 
 @pytest.mark.parametrize("slowness", [2.0, 1.3, 0.5])
 def test_a_machine_of_another_speed_than_measured_gets_a_shorter_or_longer_rest_not_a_cut(clock, slowness):
     begun, budget = clock.now, 150.0
-    epochs = clock.train(budgeted(begun + budget), slowness)
-    assert_covers_the_schedule(epochs)
+    segments = clock.train(budgeted(begun + budget), slowness)
+    assert_covers_the_schedule(segments)
     assert 0.85 * budget <= clock.now - begun <= 1.05 * budget
 
 
 def test_a_machine_that_slows_down_halfway_still_ends_in_time(clock):
     begun, budget = clock.now, 300.0
-    epochs = budgeted(begun + budget)
-    first = clock.train(islice(epochs, 8))
-    rest = clock.train(epochs, slowness=3.0)
+    segments = budgeted(begun + budget)
+    first = clock.train(islice(segments, 8))
+    rest = clock.train(segments, slowness=3.0)
     assert_covers_the_schedule(first + rest)
     assert clock.now - begun <= 1.05 * budget
 
 
-def test_all_but_the_last_budgeted_epochs_are_whole_passes(clock):
-    epochs = clock.train(budgeted(clock.now + 77))
-    assert {epoch.batches for epoch in epochs[:-1]} == {BATCHES}
-    assert 1 <= epochs[-1].batches <= BATCHES
+def test_all_but_the_last_of_many_budgeted_segments_are_whole_epochs(clock):
+    segments = clock.train(budgeted(clock.now + 77))
+    assert {segment.batches for segment in segments[:-1]} == {BATCHES}
+    assert 1 <= segments[-1].batches <= BATCHES
 
 
-@pytest.mark.parametrize("at_least", [3, 8])
-def test_few_passes_are_parted_equally(clock, at_least):
-    a_pass_and_a_half = clock.now + 1.5 * BATCHES * SECONDS[64]
-    epochs = clock.train(budgeted_epochs(recipe(growing=(1.0,)), BATCHES, 64, SECONDS, a_pass_and_a_half, [], at_least))
-    batches = [epoch.batches for epoch in epochs]
-    assert len(batches) == at_least and max(batches) - min(batches) <= 1
+@pytest.mark.parametrize("min_segments", [3, 8])
+def test_few_epochs_are_parted_equally(clock, min_segments):
+    an_epoch_and_a_half = clock.now + 1.5 * BATCHES * SECONDS[64]
+    segments = clock.train(planner(growing=(1.0,)).budgeted(SECONDS, an_epoch_and_a_half, [], min_segments))
+    batches = [segment.batches for segment in segments]
+    assert len(batches) == min_segments and max(batches) - min(batches) <= 1
 
 
 @pytest.mark.parametrize("slowness", [0.8, 1.05, 1.2])
-def test_none_of_few_passes_is_left_with_a_few_batches(clock, slowness):
-    epochs = clock.train(budgeted(clock.now + 1.5 * BATCHES * SECONDS[64], growing=(1.0,)), slowness)
-    batches = [epoch.batches for epoch in epochs]
+def test_none_of_few_epochs_is_left_with_a_few_batches(clock, slowness):
+    segments = clock.train(budgeted(clock.now + 1.5 * BATCHES * SECONDS[64], growing=(1.0,)), slowness)
+    batches = [segment.batches for segment in segments]
     assert min(batches) > max(batches) / 2
 
 
 def test_a_long_budget_is_left_over_once_the_recipe_has_had_its_epochs(clock):
-    epochs = clock.train(budgeted(clock.now + 1e6, epochs=6))
-    fixed = list(fixed_epochs(recipe(), 6, BATCHES, 64))
-    assert [(epoch.size, epoch.batches) for epoch in epochs] == [(epoch.size, epoch.batches) for epoch in fixed]
-    assert [epoch.end for epoch in epochs] == pytest.approx([epoch.end for epoch in fixed])
+    segments = clock.train(budgeted(clock.now + 1e6, epochs=6))
+    fixed = list(planner().fixed(6))
+    assert [(segment.size, segment.batches) for segment in segments] == [
+        (segment.size, segment.batches) for segment in fixed
+    ]
+    assert [segment.end for segment in segments] == pytest.approx([segment.end for segment in fixed])
 
 
 @pytest.mark.parametrize("left", [0.01, 0.0, -5.0])
 def test_without_time_there_is_one_batch_over_the_whole_schedule(clock, left):
-    (epoch,) = clock.train(budgeted(clock.now + left))
-    assert epoch == Epoch(size=32, batches=1, start=0.0, end=1.0)
+    (segment,) = clock.train(budgeted(clock.now + left))
+    assert segment == Segment(size=32, batches=1, start=0.0, end=1.0)
 
 
 def test_an_interrupted_run_carries_its_schedule_on_within_the_new_time(clock):
@@ -168,7 +180,7 @@ def test_an_interrupted_run_does_not_exceed_the_epochs_of_the_recipe(clock):
     done = tuple(clock.train(islice(budgeted(clock.now + 1e6, epochs=6), 4)))
     rest = clock.train(budgeted(clock.now + 1e6, done=done, epochs=6))
     assert_covers_the_schedule(rest, start=done[-1].end)
-    assert [epoch.batches for epoch in rest] == [BATCHES, BATCHES]
+    assert [segment.batches for segment in rest] == [BATCHES, BATCHES]
 
 
 def test_nothing_is_left_to_do_after_a_whole_schedule(clock):

@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.data.augment import View, views
 from pipeline.data.cache import ImageCache
-from pipeline.models.fast import inference
-from pipeline.models.fast.inference import AS_IT_IS, batch_size, outputs, predict, prepared
+from pipeline.models.fast import predictor
 from pipeline.models.fast.normalisation import Normalisation
+from pipeline.models.fast.predictor import AS_IT_IS, Predictor, prepared
 from pipeline.models.networks.registry import build_network
 from pipeline.runtime.devices import mixed_precision
 
@@ -53,8 +53,12 @@ def plain(network: nn.Module, kinds: Sequence[View] = AS_IT_IS) -> np.ndarray:
     return torch.stack(answers).mean(0).numpy()
 
 
+def predicting(network: nn.Module) -> Predictor:
+    return Predictor(network, NORMALISE, SHAPE, CPU)
+
+
 def predicted(network: nn.Module, kinds: Sequence[View] = AS_IT_IS) -> np.ndarray:
-    return predict(network, IMAGES, NORMALISE, SHAPE, CPU, kinds)
+    return predicting(network).predict_proba(IMAGES, kinds)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -126,7 +130,7 @@ def test_predictions_are_distributions_averaged_over_the_views(trained):
 def test_predictions_do_not_depend_on_what_else_is_predicted(monkeypatch, trained):
     network = trained()
     whole = predicted(network)
-    monkeypatch.setattr(inference, "PIXELS_AT_ONCE", 7 * 32 * 32)
+    monkeypatch.setattr(predictor, "PIXELS_AT_ONCE", 7 * 32 * 32)
     np.testing.assert_allclose(predicted(network), whole, atol=1e-5)
 
 
@@ -134,17 +138,18 @@ def test_a_cache_is_as_good_as_an_array_and_other_sizes_are_resized(trained):
     network = trained()
     larger = IMAGES.repeat(2, axis=1).repeat(2, axis=2)
     for images in (ImageCache(IMAGES, np.array([], np.int64)), larger):
-        np.testing.assert_allclose(predict(network, images, NORMALISE, SHAPE, CPU), predicted(network), atol=1e-5)
+        np.testing.assert_allclose(predicting(network).predict_proba(images), predicted(network), atol=1e-5)
 
 
 def test_outputs_come_batch_by_batch_and_view_by_view(monkeypatch, trained):
-    monkeypatch.setattr(inference, "PIXELS_AT_ONCE", 16 * 32 * 32)
-    network, kinds = prepared(trained(), CPU), views("mirror", square=True)
-    found = list(outputs(network, IMAGES, NORMALISE, SHAPE, CPU, kinds))
+    monkeypatch.setattr(predictor, "PIXELS_AT_ONCE", 16 * 32 * 32)
+    found = list(predicting(trained()).prepared().outputs(IMAGES, views("mirror", square=True)))
     assert [tuple(batch.shape) for batch in found] == [(2, 16, 4), (2, 16, 4), (2, 8, 4)]
     assert {batch.dtype for batch in found} == {torch.float32}
 
 
-@pytest.mark.parametrize(("full", "images"), [((64, 64), 128), ((32, 32), 512), ((224, 224), 10), ((4000, 4000), 1)])
-def test_as_many_images_are_predicted_at_once_as_their_size_allows(full, images):
-    assert batch_size(full) == images
+@pytest.mark.parametrize(
+    ("input_size", "images"), [((64, 64), 128), ((32, 32), 512), ((224, 224), 10), ((4000, 4000), 1)]
+)
+def test_as_many_images_are_predicted_at_once_as_their_size_allows(trained, input_size, images):
+    assert Predictor(trained(), NORMALISE, input_size, CPU).batch_size == images

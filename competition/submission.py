@@ -4,30 +4,27 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from competition.errors import UserError
 from competition.images_on_disk import IMAGE_SUFFIXES
 from competition.spec import Competition
+from competition.storage import atomic_write
 from competition.tables import Table, read_table
 from competition.task import Label
 from competition.wording import did_you_mean, listed, printable
-from pipeline.data.predictions import Predictions
-from pipeline.runtime.files import atomic_write
-from pipeline.training.scores import text_table
 
 INDEX_HEADERS = ("", "Unnamed: 0")
-LISTED_CLASSES = 20
 UNSAFE = frozenset(',"\r\n')  # what makes a cell need quotes
 
 
-def write_submission(competition: Competition, predictions: Predictions, path: Path) -> None:
-    """Write the likeliest class of each test image, in the order of ``competition.submission_ids``.
+def write_submission(competition: Competition, labels: Iterable[Label], path: Path) -> None:
+    """Write a label for each of ``competition.submission_ids``, in their order, as UTF-8 with LF.
 
-    The CSV is UTF-8 with LF. Raises UserError, and leaves ``path`` as it was, where an id was not predicted,
-    the number of classes is not the competition's, or ``check_submission`` would refuse the file.
+    Raises UserError, and leaves ``path`` as it was, where ``check_submission`` would refuse the file.
     """
-    _write(competition, [competition.classes[winner] for winner in _predicted_labels(competition, predictions)], path)
+    with atomic_write(path) as temporary:
+        rows = [_header(competition), *zip(competition.submission_ids, labels, strict=True)]
+        temporary.write_text("".join(map(_csv_line, rows)), encoding="utf-8", newline="")
+        check_submission(competition, temporary)
 
 
 def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
@@ -36,19 +33,12 @@ def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
     Raises UserError for all else that ``check_submission`` would refuse.
     """
     table = _checked_table(competition, path)
-    labels = dict(table.rows)
+    ids, given = zip(*table.rows, strict=True)
+    labels = dict(zip(ids, given, strict=True))
     if tuple(labels) == competition.submission_ids:
         return path
-    _write(competition, [labels[name] for name in competition.submission_ids], corrected)
+    write_submission(competition, [labels[name] for name in competition.submission_ids], corrected)
     return corrected
-
-
-def _write(competition: Competition, labels: Iterable[Label], path: Path) -> None:
-    """Write a label for each of ``competition.submission_ids``."""
-    with atomic_write(path) as temporary:
-        rows = [_header(competition), *zip(competition.submission_ids, labels, strict=True)]
-        temporary.write_text("".join(map(_csv_line, rows)), encoding="utf-8", newline="")
-        check_submission(competition, temporary)
 
 
 def check_submission(competition: Competition, path: Path) -> str:
@@ -73,36 +63,6 @@ def _checked_table(competition: Competition, path: Path) -> Table:
     _check_ids(competition, table, ids)
     _check_labels(competition, table, labels)
     return table
-
-
-def class_counts(competition: Competition, predictions: Predictions) -> str:
-    """How often each class is predicted for the test images, beside its share of train, as text.
-
-    Most frequent first; of more than twenty classes only the top and the bottom ones.
-    """
-    classes = len(competition.classes)
-    counts = np.bincount(_predicted_labels(competition, predictions), minlength=classes)
-    shares = counts / max(counts.sum(), 1)
-    train_shares = np.bincount(competition.train.labels, minlength=classes) / max(len(competition.train), 1)
-    rows = [
-        (str(competition.classes[c]), f"{counts[c]:,}", f"{shares[c]:.2%}", f"{train_shares[c]:.2%}")
-        for c in np.argsort(-counts, kind="stable")
-    ]
-    if classes > LISTED_CLASSES:
-        half = LISTED_CLASSES // 2
-        rows = [*rows[:half], (f"({classes - 2 * half} more)", "", "", ""), *rows[-half:]]
-    return text_table((competition.label_column, "predicted", "share", "in train"), rows)
-
-
-def _predicted_labels(competition: Competition, predictions: Predictions) -> np.ndarray:
-    """The likeliest class of each test image, int64, in ``submission_ids`` order."""
-    columns = predictions.probabilities.shape[1]
-    if columns != len(competition.classes):
-        raise UserError(
-            f"predictions of {columns:,} classes where {competition.name} has {len(competition.classes):,}; "
-            "train the models on this competition"
-        )
-    return predictions.aligned_to(competition.submission_ids).predicted_labels
 
 
 def _header(competition: Competition) -> tuple[str, str]:

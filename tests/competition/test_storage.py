@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.runtime.files import atomic_write
+from competition.storage import atomic_write
 
 
 def test_a_file_appears_under_its_name_once_it_is_whole(tmp_path):

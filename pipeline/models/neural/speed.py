@@ -1,0 +1,138 @@
+"""Speed: how long steps and predictions take on this machine, as measured, and what there is time for by that."""
+
+import copy
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import takewhile
+
+import numpy as np
+from torch import nn
+
+from pipeline.data.cache import ImageCache
+from pipeline.models.fast.predictor import Predictor
+from pipeline.models.neural.batches import Batch, scaled
+from pipeline.models.neural.stages import freeze
+from pipeline.models.neural.time_budget import Planner, Segment
+from pipeline.models.neural.training import Training
+from pipeline.models.recipe import Tier
+from pipeline.runtime import distributed
+
+SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
+
+
+@dataclass(frozen=True)
+class StepTimer:
+    """Measures how long a step of the optimiser takes: all ranks step, and the main one measures.
+
+    begin: makes a training of a network, of which nothing but its time is kept.
+    """
+
+    begin: Callable[[nn.Module], Training]
+
+    def seconds(self, network: nn.Module, sizes: Iterable[int], stage: int = 0) -> dict[int, float]:
+        """Of one step in that stage, for images of each size. The network stays as it is."""
+        trial = self.begin(copy.deepcopy(network))
+        trial.enter(stage)
+        trial.join_ranks()
+        return {size: distributed.broadcast(_seconds_a_step(trial, size)) for size in sizes}
+
+    def seconds_by_stage(self, training: Training, sizes: Iterable[int], overhead: float) -> list[dict[int, float]]:
+        """Of one step in each stage of the training, for images of each size. overhead: seconds added to each."""
+        network = copy.deepcopy(training.network)
+        freeze(network, "all", training.frozen)  # a trial takes what is frozen from the start for frozen in all stages
+        stages = (self.seconds(network, sizes, stage) for stage in range(len(training.stage_spans)))
+        return [{size: seconds + overhead for size, seconds in of_sizes.items()} for of_sizes in stages]
+
+    def mean_seconds(self, network: nn.Module, planner: Planner) -> float:
+        """Of one step over the whole training: measured at one of its sizes, estimated by area for the others."""
+        sizes = np.array([planner.size_at(progress) for progress in np.arange(0.05, 1, 0.1)])
+        middle = round(np.median(sizes))
+        return self.seconds(network, [middle])[middle] * float(np.mean((sizes / middle) ** 2))
+
+
+def _seconds_a_step(trial: Training, size: int) -> float:
+    """The best of three: the first one warms up."""
+    batch = _blank_batch(trial.recipe.batch_size, scaled(trial.predictor.input_size, size))
+    start = trial.stage_spans[trial.stage].start
+    seconds = []
+    for _ in range(3):
+        begun = time.monotonic()
+        trial.step(batch, start, Segment(size, 1, 0.0, 1.0)).sum().item()  # item waits for a GPU
+        seconds.append(time.monotonic() - begun)
+    return min(seconds)
+
+
+def _blank_batch(total: int, size: tuple[int, int]) -> Batch:
+    labels = np.zeros(total, np.int64)[distributed.share(total)]
+    return Batch(np.zeros((len(labels), *size, 3), np.uint8), labels, total)
+
+
+def affordable_tier(planner: Planner, timer: StepTimer, build: Callable[[int], nn.Module], deadline: float) -> Tier:
+    """The most expensive of the recipe's tiers whose networks see enough images in time, else the cheapest.
+
+    planner: of a training without a tier. build: the network of that width.
+    """
+    recipe = planner.recipe
+    large_enough = [tier for tier in recipe.tiers if tier.size == 1 or tier.size * planner.input_size >= SMALLEST_SIDE]
+    cheapest, *others = large_enough or recipe.tiers[-1:]
+    min_epochs = max(recipe.min_epochs, recipe.min_images / (planner.steps_per_epoch * recipe.batch_size))
+
+    @cache  # tiers may differ in their seeds alone
+    def seconds_a_step(width: int, size: float) -> float:
+        return timer.mean_seconds(build(width), replace(planner, input_size=round(size * planner.input_size)))
+
+    def fits(tier: Tier) -> bool:
+        steps = tier.seeds * max(min_epochs, tier.min_epochs) * planner.steps_per_epoch
+        needed = steps * seconds_a_step(tier.width, tier.size)
+        return distributed.broadcast(needed <= deadline - time.monotonic())
+
+    return [cheapest, *takewhile(fits, others)][-1]
+
+
+@dataclass(frozen=True)
+class PredictionTimer:
+    """Measures how long it takes to predict the images.
+
+    ranks: that share them; told, as it is the main one alone that measures while a training goes on.
+    """
+
+    predictor: Predictor
+    images: np.ndarray | ImageCache
+    ranks: int
+
+    def seconds(self) -> float:
+        """Of one view of all images, by the measure of a few of them.
+
+        The prepared network sees these twice: the first time warms it up.
+        """
+        few, begun = self.images[: self.predictor.batch_size], time.monotonic()
+        ready = self.predictor.prepared()
+        preparing = time.monotonic() - begun
+        for _ in range(2):
+            begun = time.monotonic()
+            for answers in ready.outputs(few):
+                answers.cpu()  # waits for a GPU
+        return preparing + (time.monotonic() - begun) * len(self.images) / len(few) / self.ranks
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When a training has to end that shares its deadline with others.
+
+    begun, deadline: on the clock of ``time.monotonic``.
+    trainings_left: this one and those after it, which get as long.
+    predictions: views of the images that are to be predicted after all of them, before the deadline.
+    """
+
+    begun: float
+    deadline: float
+    trainings_left: int
+    predictions: int
+    prediction: PredictionTimer
+
+    def end(self) -> float:
+        """Measured anew each time, as a machine that others use, too, may be slow for a while."""
+        kept = self.predictions * self.prediction.seconds() if self.predictions else 0.0
+        return self.begun + (self.deadline - kept - self.begun) / self.trainings_left

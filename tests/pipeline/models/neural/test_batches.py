@@ -1,0 +1,46 @@
+"""Batches: every image is seen once before any is seen again, and sizes keep the images' proportions."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.augment import chain
+from pipeline.data.resized_images import ResizedImages
+from pipeline.models.neural.batches import Batches, scaled
+
+IMAGES = np.arange(21, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2).repeat(3, 3)
+
+
+def batches(seed: int = 0) -> Batches:
+    """Of four images each, of 21 that are told by their brightness; labels are the images' rows."""
+    return Batches(ResizedImages(IMAGES, torch.device("cpu"), 0), np.arange(21), chain([]), 4, seed)
+
+
+def seen(steps: range, seed: int = 0) -> list[int]:
+    return [row for batch in batches(seed).of_steps(steps, (16, 16), 0) for row in batch.labels.tolist()]
+
+
+def test_a_batch_holds_its_labels_images_at_the_size_asked_for():
+    (batch,) = batches().of_steps(range(3, 4), (8, 12), 0)
+    assert batch.images.shape == (4, 8, 12, 3) and batch.total == 4
+    np.testing.assert_array_equal(batch.images[:, 0, 0, 0], batch.labels)
+
+
+def test_an_epoch_shows_no_image_twice_wherever_its_segments_begin():
+    epoch = seen(range(5))
+    assert len(set(epoch)) == 20
+    assert seen(range(0, 2)) + seen(range(2, 5)) == epoch
+
+
+def test_epochs_and_seeds_differ_in_their_order():
+    both = seen(range(10))
+    assert both[:20] != both[20:] and len(set(both[20:])) == 20
+    assert seen(range(5), seed=1) != both[:20]
+
+
+@pytest.mark.parametrize(
+    ("input_size", "longer_side", "expected"),
+    [((64, 64), 32, (32, 32)), ((48, 64), 32, (24, 32)), ((100, 3), 10, (10, 3)), ((64, 8), 32, (32, 8))],
+)
+def test_growing_keeps_the_proportions_of_the_images(input_size, longer_side, expected):
+    assert scaled(input_size, longer_side) == expected
