@@ -23,7 +23,7 @@ def measured(metric=ACCURACY) -> Score:
     return score(probabilities, np.array([0, 1, 1, 2]), metric)
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=str)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
 def test_a_score_holds_the_metric_with_its_interval_and_the_others(metric):
     found = measured(metric)
     assert found.metric == metric.name and found.low < found.value < found.high
