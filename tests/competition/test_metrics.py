@@ -40,7 +40,7 @@ def test_values_of_a_case_done_by_hand():
     assert LOG_LOSS(probabilities, labels) == pytest.approx((3 * np.log(2) + np.log(4)) / 4)
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=str)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
 def test_classes_that_no_image_shows_and_no_prediction_names_change_nothing(metric):
     few, labels = np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 0])
     many = np.array([[0.6, 0.4, 0, 0], [0.3, 0.7, 0, 0]])
@@ -61,7 +61,7 @@ def test_certainty_in_the_wrong_class_costs_as_much_as_with_scikit_learn(kind):
     assert 5 < LOG_LOSS(probabilities, labels) < 50
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=str)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
 def test_a_better_value_ranks_higher_and_none_is_worse_than_the_worst(metric):
     better, worse = BETTER[metric]
     assert metric.rank(better) > metric.rank(worse) > metric.rank(metric.worst)
@@ -77,7 +77,7 @@ def test_the_interval_of_a_proportion_stays_within_zero_and_one(right, low, high
     assert proportion_interval(right, 10) == pytest.approx((low, high), abs=1e-4)
 
 
-@pytest.mark.parametrize("metric", [LOG_LOSS, F1_MACRO], ids=str)
+@pytest.mark.parametrize("metric", [LOG_LOSS, F1_MACRO], ids=["log-loss", "f1-macro"])
 def test_a_bootstrap_interval_holds_the_value_is_the_same_again_and_narrows_with_more_images(metric):
     low, high = metric.interval(*drawn(200))
     assert low < metric(*drawn(200)) < high
@@ -94,7 +94,7 @@ def test_a_bootstrap_interval_is_about_that_of_the_normal_distribution():
     assert LOG_LOSS.interval(probabilities, labels) == pytest.approx(expected, abs=0.2 * reach)
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=str)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
 def test_a_metric_that_another_process_was_sent_measures_the_same(metric):
     sent = pickle.loads(pickle.dumps(metric))
     assert sent == metric

@@ -251,7 +251,7 @@ def test_the_grid_table_holds_every_point_and_the_best_on_validation_is_kept(sam
 
 
 @pytest.mark.parametrize("name", ["svm", "knn", "logreg", "svm in little memory"])
-@pytest.mark.parametrize("metric", METRICS.values(), ids=str)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
 def test_the_point_that_is_best_by_the_metric_is_kept(name: str, metric, sample: Sample):
     model = build(name).measured_by(metric).fit(*sample)
     values = [row["score"] for row in model.grid_scores]
