@@ -34,6 +34,7 @@ import torch._dynamo  # noqa: F401 - here, or the first optimiser would import i
 from tqdm import tqdm
 
 from benchmarks.measuring import draw_images, peak_memory, timed
+from competition.metrics import ACCURACY
 from pipeline.commands import run_main
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
@@ -143,7 +144,7 @@ def blending(sample: Sample) -> Work:
         probabilities = rng.random((len(labels), sample.size.classes), np.float32)
         probabilities[np.arange(len(labels)), labels] += rng.random(len(labels)) < 2 / 3
         predictions[f"model-{number}"] = Predictions(ids, probabilities / probabilities.sum(axis=1, keepdims=True))
-    return lambda: select_blend(predictions, ids, labels).apply(predictions)
+    return lambda: select_blend(predictions, ids, labels, ACCURACY).apply(predictions)
 
 
 MEASURES: dict[str, Callable[[Sample], Work]] = {  # in this order: the first makes the cache, sprint what predicts
