@@ -82,7 +82,7 @@ def main(given: argparse.Namespace) -> None:
             temporary.write_text(f"{content.rstrip()}\n", encoding="utf-8", newline="")
     print(f"{target}: {len(files)} files, {len(text) / 1000:,.0f} kB, as the kernel {metadata['id']}")
     print(f"next: kaggle kernels push -p {shlex.quote(str(target.parent))}")
-    print(f"stages: python pipeline/submit.py --competition {given.competition} --kernel {metadata['id']}")
+    print(f"then: python pipeline/submit.py --competition {given.competition} --kernel {metadata['id']}")
 
 
 def needs_gpu(models: Sequence[str]) -> bool:

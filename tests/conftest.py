@@ -44,7 +44,7 @@ def _write_csv(path: Path, rows: Iterable[Sequence]) -> None:
 def _picture(
     label: int, classes: int, size: tuple[int, int], generator: np.random.Generator, variety: float
 ) -> np.ndarray:
-    """BGR ``[H, W, 3]``: the class is a hue and a width of stripes; noise and the stripes' stage vary."""
+    """BGR ``[H, W, 3]``: the class is a hue and a width of stripes; noise and the stripes' phase vary."""
     width, height = size
     hsv = np.full((1, 1, 3), (180 * label / classes, 200, 160), np.uint8)
     colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR).astype(np.float32)

@@ -14,7 +14,7 @@ from pipeline.commands import run_main
 from tests.commands import start
 
 COMMANDS = ("train", "predict", "tune", "submit", "bundle")
-HEAVY = ("numpy", "torch", "sklearn", "pandas", "cv2", "albumentations", "optuna", "kaggle", "matplotlib")
+HEAVY = ("torch", "sklearn", "pandas", "cv2", "albumentations", "optuna", "kaggle", "matplotlib")
 TYPO = f"""
 import sys
 from pipeline import commands
