@@ -17,7 +17,7 @@ from pipeline.runtime import distributed
 from tests.pipeline import on_ranks
 from tests.stand_in import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TRAIN, PREDICT = ROOT / "pipeline" / "train.py", ROOT / "pipeline" / "predict.py"
 EPOCHS = 40
 
