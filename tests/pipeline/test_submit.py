@@ -286,7 +286,7 @@ def test_an_upload_that_is_dropped_begins_again(rehearsal):
 def test_what_did_not_arrive_is_sent_by_the_next_command(rehearsal, method, kind):
     rehearsal.server.faults[method] = Fault(500, kind)
     file = rehearsal.csv()
-    assert "the same command looks before it sends" in rehearsal.fail(file)
+    assert "run the same command again, which checks before it sends" in rehearsal.fail(file)
     assert rehearsal.states() == ["sent"]
     rehearsal.succeed(file)
     assert (rehearsal.received(), rehearsal.states()) == (1, ["refused", "scored"])
@@ -356,7 +356,7 @@ def test_a_damaged_ledger_stops_everything(rehearsal):
     ledger = rehearsal.work / "submissions" / "ledger.csv"
     ledger.parent.mkdir()
     ledger.write_text("something,else\n")
-    assert "ledger.csv: not the ledger" in rehearsal.fail(rehearsal.csv())
+    assert "ledger.csv: not a ledger" in rehearsal.fail(rehearsal.csv())
     assert list(rehearsal.server.calls) == []
 
 
