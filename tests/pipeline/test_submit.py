@@ -59,7 +59,7 @@ def test_a_bad_file_gets_one_line_of_error_and_status_2(folder, answer):
     answer.write_text(answer.read_text().replace("bee", "wasp"))
     done = run("submit", "--check", answer, "--competition", folder)
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith(f"error: {answer}: class that train.csv does not have (wasp) in 12 rows")
+    assert done.err.startswith(f"error: {answer}: class not in train.csv (wasp) in 12 rows")
     assert len(done.err.splitlines()) == 1
 
 
