@@ -1,7 +1,7 @@
-"""Metrics by name: how a competition measures predictions, and which of two values is the better one.
+"""The metrics by name: how predictions are measured, and which of two values is better.
 
-A metric of one's own is added here and in ``METRICS``, nowhere else: whatever chooses, orders, blends or reports asks
-the competition's ``Metric``.
+To add a metric, define it here and list it in ``METRICS``. Nothing else changes: model selection, blending and reports
+use the competition's ``Metric``.
 """
 
 from collections.abc import Callable
@@ -16,18 +16,18 @@ from competition.wording import did_you_mean
 Function = Callable[[np.ndarray, np.ndarray], float]  # labels [N], predicted labels [N] or probabilities [N, C]
 Interval = tuple[float, float]
 
-LEVEL = 0.95  # of an interval
-RESAMPLES = 200
+LEVEL = 0.95  # confidence level of the intervals
+RESAMPLES = 200  # bootstrap samples
 
 
 @dataclass(frozen=True)
 class Metric:
     """One way to measure predictions against labels.
 
-    name: as ``--metric`` and ``known/*.toml`` spell it; title: as tables and pages show it.
-    function: takes labels int64 ``[N]`` and what the metric ``needs``: predicted labels int64 ``[N]``, or
-        probabilities float ``[N, C]``.
-    is_proportion: whether the value is a share of the images, each counting alike.
+    name: as in ``--metric`` and ``known/*.toml``; title: as in tables and pages.
+    function: takes the labels, int64 ``[N]``, and what the metric ``needs``: the predicted labels, int64 ``[N]``, or
+        the probabilities, float ``[N, C]``.
+    is_proportion: whether the value is a proportion of the images, all with equal weight.
     """
 
     name: str
@@ -38,41 +38,42 @@ class Metric:
     is_proportion: bool = False
 
     def __call__(self, probabilities: np.ndarray, labels: np.ndarray) -> float:
-        """The value for probabilities float ``[N, C]``, rows summing to 1, and labels int64 ``[N]`` in ``range(C)``.
+        """The value of the metric.
 
-        N is at least 1. Of equal probabilities the first counts as the largest.
+        probabilities: float ``[N, C]``, rows summing to 1, N at least 1. In a tie the first class is predicted.
+        labels: int64 ``[N]`` in ``range(C)``.
         """
         return float(self.function(labels, self._predictions(probabilities)))
 
     def rank(self, value: float) -> float:
-        """The value, turned round where smaller is better: a better value always ranks higher."""
+        """The value, negated if smaller is better, so that a better value always ranks higher."""
         return value if self.greater_is_better else -value
 
     @property
     def worst(self) -> float:
-        """Worse than every value: infinite."""
+        """A value worse than any other: plus or minus infinity."""
         return -np.inf if self.greater_is_better else np.inf
 
     @property
     def column(self) -> str:
-        """The name as the header of a table's column, e.g. ``log_loss``."""
+        """The name as a column header, e.g. ``log_loss``."""
         return self.name.replace("-", "_")
 
     def interval(self, probabilities: np.ndarray, labels: np.ndarray) -> Interval:
-        """The 95 % interval of the value: E. B. Wilson's for a proportion, else by the bootstrap.
+        """The 95 % interval of the value: Wilson's interval for a proportion, otherwise a bootstrap interval.
 
-        The same arguments give the same interval.
+        Arguments as for a call of the metric. The result is deterministic.
         """
         if self.is_proportion:
             return proportion_interval(round(self(probabilities, labels) * len(labels)), len(labels))
         return self._bootstrap(self._predictions(probabilities), labels)
 
     def _predictions(self, probabilities: np.ndarray) -> np.ndarray:
-        """What the function takes."""
+        """The predictions in the form that ``function`` takes."""
         return probabilities.argmax(axis=1) if self.needs == "labels" else probabilities
 
     def _bootstrap(self, predictions: np.ndarray, labels: np.ndarray) -> Interval:
-        """Percentiles over resampled images (Efron and Tibshirani, An Introduction to the Bootstrap, 1993)."""
+        """Percentile interval over resampled images (Efron and Tibshirani, An Introduction to the Bootstrap, 1993)."""
         generator = np.random.default_rng(0)
         draws = (generator.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES))
         values = [self.function(labels[rows], predictions[rows]) for rows in draws]
@@ -81,8 +82,8 @@ class Metric:
 
 
 def proportion_interval(right: int, total: int) -> Interval:
-    """The 95 % interval of a proportion (E. B. Wilson, "Probable Inference", JASA 22, 1927), within 0-1."""
-    from scipy.stats import binomtest  # here, since it takes a while to import
+    """The 95 % interval of a proportion, within 0-1 (E. B. Wilson, "Probable Inference", JASA 22, 1927)."""
+    from scipy.stats import binomtest  # imported here because it is slow to import
 
     found = binomtest(right, total).proportion_ci(LEVEL, method="wilson")
     return float(found.low), float(found.high)
@@ -93,9 +94,10 @@ def _accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """In nats. A probability of 0 counts as the rounding error of its type, as with scikit-learn: no value is infinite.
+    """Log loss in nats.
 
-    By hand: scikit-learn's takes ten times as long, and networks ask after every epoch.
+    As in scikit-learn, probabilities are clipped by the rounding error of their type, so the loss is always finite.
+    Not scikit-learn's function, which takes ten times as long: networks compute this after every epoch.
     """
     truth = probabilities[np.arange(len(labels)), labels]
     rounding = np.finfo(truth.dtype).eps
@@ -103,8 +105,8 @@ def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _f1_macro(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean over the classes that are either there or predicted."""
-    from sklearn.metrics import f1_score  # here, since it takes a while to import
+    """The mean F1 of all classes that occur among the labels or the predictions."""
+    from sklearn.metrics import f1_score  # imported here because it is slow to import
 
     return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
 
@@ -117,7 +119,7 @@ METRICS = {metric.name: metric for metric in (ACCURACY, LOG_LOSS, F1_MACRO)}
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of that name. Raises UserError, with the nearest name, where there is none."""
+    """The metric of that name. Raises UserError, which suggests the nearest name, if there is none."""
     if name not in METRICS:
         raise UserError(f"no metric is called '{name}'{did_you_mean(name, METRICS)}; use {', '.join(METRICS)}")
     return METRICS[name]

@@ -1,4 +1,4 @@
-"""What a board would say of a submission: its accuracy on the public and on the private test images."""
+"""Scores of a submission as a leaderboard would show them: accuracy on the public and private test images."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ USAGES = ("Public", "Private")
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares of right answers, 0 to 1, on the public rows, the private rows and all of them."""
+    """Accuracy, 0 to 1, on the public rows, on the private rows and on all rows."""
 
     public: float
     private: float
@@ -25,11 +25,10 @@ class Scores:
 def score_submission(submission: Path, answers: Path) -> Scores:
     """Score a CSV of predicted classes against a solution file.
 
-    submission: an id and a class a row, in any order, under the answers' own header.
+    submission: one row for each id, in any order, with the first two columns of ``answers``: id and class.
     answers: the same two columns and ``Usage``, which is Public or Private.
 
-    Raises UserError where the header is another one, an id is missing, unknown or there twice, or a cell is
-    blank.
+    Raises UserError if a header is wrong, a cell is blank, or an id is missing, unknown or a duplicate.
     """
     solution, given = read_table(answers), read_table(submission)
     _check_solution(solution)
@@ -45,20 +44,20 @@ def score_submission(submission: Path, answers: Path) -> Scores:
 
 def _check_solution(solution: Table) -> None:
     if len(solution.columns) != 3 or solution.columns[2] != "Usage":
-        fault = f"the header is {_joined(solution.columns)}, not that of a solution file"
-        raise fault_in(solution.path, fault, "it needs an id, a class and Usage, e.g. Image,Class,Usage")
+        fault = f"the header {_joined(solution.columns)} is not that of a solution file"
+        raise fault_in(solution.path, fault, "use columns for id, class and Usage, e.g. Image,Class,Usage")
     ids, labels, usages = zip(*solution.rows, strict=True)
     _refuse_twice(solution, ids)
-    solution.refuse([not label.strip() for label in labels], "no class", "give each id one")
-    fault, remedy = "a Usage that is neither Public nor Private", "write one of the two"
+    solution.refuse([not label.strip() for label in labels], "no class", "give each id a class")
+    fault, remedy = "Usage is neither Public nor Private", "write one of the two"
     solution.refuse([usage not in USAGES for usage in usages], fault, remedy)
     if absent := [usage for usage in USAGES if usage not in usages]:
-        raise fault_in(solution.path, f"no row is {absent[0]}", "mark some rows of either kind")
+        raise fault_in(solution.path, f"no row is {absent[0]}", "mark some rows Public and some Private")
 
 
 def _check_header(given: Table, expected: tuple[str, ...]) -> None:
     if given.columns != expected:
-        fault = f"the header is {_joined(given.columns)} and must be {_joined(expected)}"
+        fault = f"the header is {_joined(given.columns)} but must be {_joined(expected)}"
         raise fault_in(given.path, fault, "rename, drop or add columns")
 
 
@@ -66,8 +65,8 @@ def _check_ids(given: Table, expected: Sequence[str]) -> None:
     ids, known = given.column(given.columns[0]), set(expected)
     given.refuse([not name.strip() for name in ids], "empty id", "fill it in from test.csv")
     unknown = listed(dict.fromkeys(name for name in ids if name not in known))
-    fault = f"id that is not in the test set ({unknown})"
-    given.refuse([name not in known for name in ids], fault, "spell the ids as test.csv does")
+    fault = f"id not in the test set ({unknown})"
+    given.refuse([name not in known for name in ids], fault, "write the ids as in test.csv")
     _refuse_twice(given, ids)
     there = set(ids)
     if missing := [name for name in expected if name not in there]:
@@ -79,10 +78,10 @@ def _check_labels(given: Table, true_labels: Sequence[str]) -> None:
     labels = given.column(given.columns[1])
     given.refuse([not label.strip() for label in labels], "no prediction", "give each id a class")
     if all(map(_is_integer, true_labels)):
-        # 38.0 would never equal 38 and silently score nothing.
+        # 38.0 would never equal 38 and would silently count as wrong.
         strange = [not _is_integer(label) for label in labels]
-        fault = "a class that is not a whole number"
-        given.refuse(strange, fault, f"spell the classes as train.csv does, e.g. {true_labels[0]}")
+        fault = "class is not an integer"
+        given.refuse(strange, fault, f"write the classes as in train.csv, e.g. {true_labels[0]}")
 
 
 def _refuse_twice(table: Table, ids: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Competition: the frozen description that every stage works from."""
+"""Competition: the immutable description of a competition that every stage uses."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +15,11 @@ Symmetries = Literal["none", "mirror", "all"]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Some images of a competition, in the order of their table.
+    """A set of images of a competition, in the order of their table.
 
-    ids: exactly as the CSV spells them.
-    paths: one existing file for each id.
-    labels: int64 ``[N]``, indices into ``Competition.classes``; None where they are withheld.
+    ids: exactly as in the CSV.
+    paths: an existing file for each id.
+    labels: int64 ``[N]``, indices into ``Competition.classes``; None if they are withheld.
     """
 
     name: str
@@ -32,13 +32,13 @@ class Split:
 
     @property
     def known_labels(self) -> np.ndarray:
-        """The labels. Raises UserError where they are withheld."""
+        """The labels. Raises UserError if they are withheld."""
         if self.labels is None:
-            raise UserError(f"the images of {self.name} have no labels; give a table that has them")
+            raise UserError(f"the images of {self.name} have no labels; use a table with labels")
         return self.labels
 
     def take(self, rows: np.ndarray) -> "Split":
-        """The given rows, in the given order."""
+        """The split with only the given rows, in the given order. rows: integer indices."""
         return replace(
             self,
             ids=tuple(self.ids[row] for row in rows),
@@ -51,12 +51,12 @@ class Split:
 class Competition:
     """One image-classification competition.
 
-    task: what is predicted for each image, and what a model's columns mean.
-    val: empty where the competition ships no validation table (``pipeline`` then carves one out).
-    symmetries: the flips and turns that leave a class what it is: none, left-right mirroring, or all eight; None
-        where nobody says (``pipeline`` then finds out).
-    metric: what predictions are measured, chosen and ordered by.
-    submission_ids: the order in which a submission lists the test ids.
+    task: what is predicted for each image.
+    val: empty if the competition has no validation table (``pipeline`` then splits one off from train).
+    submission_ids: the test ids in the order that a submission must have.
+    metric: the metric by which predictions are measured and models are chosen.
+    symmetries: the flips and rotations that do not change an image's class: none, left-right mirroring, or all eight
+        flips and rotations of the square. None if unknown (``pipeline`` then finds out by a trial run).
     """
 
     name: str
@@ -72,5 +72,5 @@ class Competition:
 
     @property
     def classes(self) -> tuple[Label, ...]:
-        """The task's, a column of a model each."""
+        """The classes of the task; column ``i`` of a model's output is for the ``i``-th class."""
         return self.task.classes

@@ -1,4 +1,4 @@
-"""Folders and files that are there whole or not at all, however many processes write them at once."""
+"""Write folders and files atomically: they are complete or absent, even if several processes write them at once."""
 
 import shutil
 import uuid
@@ -6,22 +6,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent  # holds competition/ and pipeline/
+ROOT = Path(__file__).resolve().parent.parent  # the folder with competition/ and pipeline/
 KAGGLE_INPUT, KAGGLE_WORKING = Path("/kaggle/input"), Path("/kaggle/working")
 
 
 def default_work_folder() -> Path:
-    """Where runs/, submissions/ and competition/data/ go: Kaggle's output, the checkout, or the current folder."""
+    """The folder for runs/, submissions/ and competition/data/.
+
+    On Kaggle this is the output folder, in a checkout its root, otherwise the current folder.
+    """
     if KAGGLE_WORKING.is_dir():
         return KAGGLE_WORKING
     return ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()
 
 
 def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callable[[Path], bool] = Path.is_dir) -> Path:
-    """The folder, filled by ``fill`` unless one that ``is_right`` is there already.
+    """Create a folder with ``fill`` unless it exists and ``is_right`` is true of it. Returns the folder.
 
-    ``fill`` writes into a new folder beside it, which is renamed into place. Where two processes fill it at
-    once, both go on with the one that was there first.
+    ``fill`` writes into a temporary folder beside it, which is then renamed. If two processes do this at once, both use
+    the folder of the first. An existing folder that is not right is replaced.
     """
     if is_right(folder):
         return folder
@@ -34,7 +37,7 @@ def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callabl
         try:
             draft.rename(folder)
         except OSError:
-            # Another process was faster: a folder is not renamed onto one that holds something.
+            # Another process was faster: a folder cannot be renamed to one that exists and is not empty.
             if not is_right(folder):
                 raise
     finally:
@@ -44,9 +47,9 @@ def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callabl
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that is renamed into it once the block has ended without an error.
+    """Yield a temporary path, which is renamed to ``path`` if the block ends without an error.
 
-    The folder is made where it is missing. After an error ``path`` is what it was before.
+    Creates the folder of ``path`` if it is missing. After an error ``path`` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = _hidden_sibling(path)
@@ -58,7 +61,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: str) -> None:
-    """Write a UTF-8 text file at once, its line ends as they are."""
+    """Write a UTF-8 text file atomically, without changing its line ends."""
     with atomic_write(path) as draft:
         draft.write_text(content, encoding="utf-8", newline="")
 

@@ -1,4 +1,4 @@
-"""The submission: a CSV that is written only if it would be accepted, and the same check for any CSV."""
+"""Write a submission, check it as Kaggle would, and put its rows in the right order."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,13 +13,15 @@ from competition.task import Label
 from competition.wording import did_you_mean, listed, printable
 
 INDEX_HEADERS = ("", "Unnamed: 0")
-UNSAFE = frozenset(',"\r\n')  # what makes a cell need quotes
+UNSAFE = frozenset(',"\r\n')  # a cell with one of these needs quotes
 
 
 def write_submission(competition: Competition, labels: Iterable[Label], path: Path) -> None:
-    """Write a label for each of ``competition.submission_ids``, in their order, as UTF-8 with LF.
+    """Write a submission as UTF-8 with LF line ends.
 
-    Raises UserError, and leaves ``path`` as it was, where ``check_submission`` would refuse the file.
+    labels: one for each of ``competition.submission_ids``, in the same order.
+
+    Raises UserError and leaves ``path`` unchanged if ``check_submission`` refuses the file.
     """
     with atomic_write(path) as temporary:
         rows = [_header(competition), *zip(competition.submission_ids, labels, strict=True)]
@@ -28,9 +30,10 @@ def write_submission(competition: Competition, labels: Iterable[Label], path: Pa
 
 
 def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
-    """The path of a valid submission: ``path``, or ``corrected`` where the order of its rows alone was wrong.
+    """Sort the rows of a submission if only their order is wrong. Returns the path of a valid submission.
 
-    Raises UserError for all else that ``check_submission`` would refuse.
+    Returns ``path`` if its order is right. Otherwise writes the sorted rows to ``corrected`` and returns that.
+    Raises UserError for any other fault that ``check_submission`` would refuse.
     """
     table = _checked_table(competition, path)
     ids, given = zip(*table.rows, strict=True)
@@ -42,11 +45,11 @@ def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
 
 
 def check_submission(competition: Competition, path: Path) -> str:
-    """Say what a valid submission holds, e.g. ``5,400 rows, 10 of 10 classes, order of test.csv``.
+    """Check a submission. Returns a summary, e.g. ``5,400 rows, 10 of 10 classes, order of test.csv``.
 
-    Valid: the header is the image and the label column; every test id once, in ``submission_ids`` order; each
-    with a known class. A byte-order mark, CRLF and blank lines are read over. Raises UserError saying what is
-    wrong.
+    A submission is valid if its header is the image and the label column and it has every test id exactly once, in
+    the order of ``submission_ids``, with a known class. A byte-order mark, CRLF and blank lines are ignored.
+    Raises UserError if the submission is not valid.
     """
     table = _checked_table(competition, path)
     ids, labels = zip(*table.rows, strict=True)
@@ -56,7 +59,7 @@ def check_submission(competition: Competition, path: Path) -> str:
 
 
 def _checked_table(competition: Competition, path: Path) -> Table:
-    """The CSV, refused for whatever but its order."""
+    """Read the CSV. Raises UserError for every fault except the order of its rows."""
     table = read_table(path)
     _check_header(competition, table)
     ids, labels = zip(*table.rows, strict=True)
@@ -70,7 +73,7 @@ def _header(competition: Competition) -> tuple[str, str]:
 
 
 def _csv_line(cells: Iterable[Label]) -> str:
-    # csv.writer ending its lines in "\n" leaves a "\r" within a cell unquoted, and splits the row on reading
+    # csv.writer with "\n" as line end does not quote a "\r" in a cell, which then splits the row when it is read
     escaped = (str(cell).replace('"', '""') for cell in cells)
     return ",".join(f'"{cell}"' if UNSAFE & set(cell) else cell for cell in escaped) + "\n"
 
@@ -85,19 +88,19 @@ def _check_header(competition: Competition, table: Table) -> None:
         return
     path, got, right = printable(table.path), _joined(table.columns), _joined(expected)
     if table.columns[1:] == expected or (table.columns[0] in INDEX_HEADERS and len(table.columns) > 2):
-        raise UserError(f"{path}: an index column in front ({got}); write it with to_csv(index=False): {right}")
+        raise UserError(f"{path}: extra index column in front ({got}); write it with to_csv(index=False): {right}")
     if table.columns[0] in set(competition.submission_ids):
-        raise UserError(f"{path}: no header row, the first row is {got}; put {right} above it")
-    raise UserError(f"{path}: the header is {got} and must be {right}; rename, drop or add columns")
+        raise UserError(f"{path}: no header row, the first row is {got}; add the header {right}")
+    raise UserError(f"{path}: the header is {got} but must be {right}; rename, drop or add columns")
 
 
 def _check_ids(competition: Competition, table: Table, ids: Sequence[str]) -> None:
     source, known, counts = _order_source(competition), set(competition.submission_ids), Counter(ids)
-    table.refuse([not name.strip() for name in ids], "empty id", f"fill them in from {source}")
+    table.refuse([not name.strip() for name in ids], "empty id", f"copy the ids from {source}")
     unknown = [name for name in counts if name not in known]
     hint = _same_spelled(unknown[0], competition.submission_ids) if unknown else ""
-    fault = f"id that {source} does not have ({listed(unknown)}){hint}"
-    table.refuse([name not in known for name in ids], fault, f"spell the ids as {source} does")
+    fault = f"id not in {source} ({listed(unknown)}){hint}"
+    table.refuse([name not in known for name in ids], fault, f"write the ids as in {source}")
     twice = [name for name, count in counts.items() if count > 1]
     table.refuse([counts[name] > 1 for name in ids], f"duplicate id ({listed(twice)})", "keep one row of each")
     missing = [name for name in competition.submission_ids if name not in counts]
@@ -113,8 +116,8 @@ def _check_labels(competition: Competition, table: Table, labels: Sequence[str])
     table.refuse([not label.strip() for label in labels], "no prediction", "give each id a class")
     unknown = list(dict.fromkeys(label for label in labels if label not in known))
     hint = (_same_spelled(unknown[0], known) or did_you_mean(unknown[0], known)) if unknown else ""
-    fault = f"class that train.csv does not have ({listed(unknown)}){hint}"
-    remedy = f"spell the {len(known):,} classes as train.csv does: {listed(known)}"
+    fault = f"class not in train.csv ({listed(unknown)}){hint}"
+    remedy = f"write the {len(known):,} classes as in train.csv: {listed(known)}"
     table.refuse([label not in known for label in labels], fault, remedy)
 
 
@@ -123,21 +126,21 @@ def _check_order(competition: Competition, table: Table, ids: Sequence[str]) -> 
     astray = next((row for row, name in enumerate(ids) if name != expected[row]), None)
     if astray is not None:
         raise UserError(
-            f"{printable(table.path)}: every test id is there, but row {table.numbers[astray]:,} is "
-            f"{printable(ids[astray])} where {source} has {printable(expected[astray])}; "
-            f"put the rows in the order of {source}"
+            f"{printable(table.path)}: the rows are not in the order of {source}: row {table.numbers[astray]:,} is "
+            f"{printable(ids[astray])} but must be {printable(expected[astray])}; "
+            f"sort the rows as in {source}"
         )
 
 
 def _same_spelled(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean '00017'?)`` where a known name differs only by what tools change, else nothing."""
+    """`` (did you mean '00017'?)`` if a known name differs only in what tools tend to change; otherwise empty."""
     plain = _plain(name)
     near = next((each for each in known if _plain(each) == plain), None)
     return f" (did you mean '{printable(near)}'?)" if near is not None else ""
 
 
 def _plain(name: str) -> str:
-    """Without the spaces, extension, ``.0``, leading zeros and case that tools add or lose."""
+    """The name without what tools add or lose: spaces, extension, ``.0``, leading zeros and upper case."""
     name = name.strip().casefold()
     for suffix in (*IMAGE_SUFFIXES, ".0"):
         name = name.removesuffix(suffix)

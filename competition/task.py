@@ -1,4 +1,4 @@
-"""Task: what is predicted for each image, and what a model's columns mean."""
+"""Task: what is predicted for each image, and the meaning of a model's output columns."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ Label = int | str
 
 @dataclass(frozen=True)
 class Task:
-    """A single label for each image.
+    """Classification with one label for each image.
 
-    classes: the labels in their own type, sorted; a model's column ``i`` is ``classes[i]``.
+    classes: the labels, sorted, as int or str; column ``i`` of a model's output is for ``classes[i]``.
     """
 
     classes: tuple[Label, ...]
 
     @property
     def columns(self) -> int:
-        """How many columns a model predicts."""
+        """The number of columns of a model's output."""
         return len(self.classes)

@@ -1,4 +1,4 @@
-"""The commands as a user types them, run in the test's own process; ``start`` gives one a process of its own."""
+"""Run commands as a user types them: in the test's own process, or with ``start`` in a separate one."""
 
 import io
 import subprocess
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Done:
-    """What a command has printed, and the status that it ended with."""
+    """Exit status of a command and the text that it printed to stdout and stderr."""
 
     status: int
     out: str
@@ -27,7 +27,7 @@ class Done:
 
 
 def run(command: str, *arguments: object, seconds_ago: float = 0.0) -> Done:
-    """Run a command from the root folder, as if it had been started that many seconds ago."""
+    """Run a command with ``/`` as the current folder, as if it had started ``seconds_ago`` seconds ago."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir("/")
         start_clock(patch, seconds_ago)
@@ -35,7 +35,7 @@ def run(command: str, *arguments: object, seconds_ago: float = 0.0) -> Done:
 
 
 def call(main: Callable[[list[str]], NoReturn], *arguments: object) -> Done:
-    """Call what exits, and catch what it prints."""
+    """Call a function that ends with SystemExit, and capture what it prints."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as leaving:
         main([str(argument) for argument in arguments])
@@ -43,21 +43,21 @@ def call(main: Callable[[list[str]], NoReturn], *arguments: object) -> Done:
 
 
 def start_clock(patch: pytest.MonkeyPatch, seconds_ago: float) -> None:
-    """Have budgets counted from then on, not from when the tests began."""
+    """Count time budgets from ``seconds_ago`` seconds ago, not from the start of the tests."""
     for module in ("settings", "train", "tune"):
         if f"pipeline.{module}" in sys.modules:
             patch.setattr(f"pipeline.{module}.BEGUN", time.monotonic() - seconds_ago)
 
 
 def succeed(command: str, *arguments: object) -> str:
-    """What the command prints."""
+    """The stdout of a command that must succeed."""
     done = run(command, *arguments)
     assert done.status == 0, done.out + done.err
     return done.out
 
 
 def fail(command: str, *arguments: object) -> str:
-    """The one line after ``error:``, which ends what is printed."""
+    """The error message of a command that must fail: the last line of stderr, without ``error:``."""
     done = run(command, *arguments)
     assert done.status == 2, done.out + done.err
     assert "Traceback" not in done.err
@@ -65,11 +65,11 @@ def fail(command: str, *arguments: object) -> str:
 
 
 def script(command: str, *arguments: object) -> list[str]:
-    """The command line of the command's script."""
+    """The command line that runs the command's script."""
     return [sys.executable, str(ROOT / "pipeline" / f"{command}.py"), *map(str, arguments)]
 
 
 def start(command: str, *arguments: object, cwd: Path | str = "/") -> Done:
-    """Run a command's script in a process of its own."""
+    """Run a command's script in a separate process."""
     done = subprocess.run(script(command, *arguments), capture_output=True, text=True, cwd=cwd, check=False)
     return Done(done.returncode, done.stdout, done.stderr)

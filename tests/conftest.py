@@ -1,8 +1,9 @@
-"""Small competitions in Kaggle's form, with images that any model can learn to tell apart."""
+"""Fixtures: small competitions in Kaggle's format, with images that any model can classify after training."""
 
 import os
 
-# Two test processes share two cores: one thread for each, and for what they start. Libraries read this on import.
+# Two test processes share two cores, so each of them and its child processes use one thread. Libraries read this when
+# they are imported.
 for _library in ("OMP", "MKL", "OPENBLAS"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
@@ -44,7 +45,7 @@ def _write_csv(path: Path, rows: Iterable[Sequence]) -> None:
 def _picture(
     label: int, classes: int, size: tuple[int, int], generator: np.random.Generator, variety: float
 ) -> np.ndarray:
-    """BGR ``[H, W, 3]``: the class is a hue and a width of stripes; noise and the stripes' phase vary."""
+    """BGR uint8 ``[H, W, 3]``: the class sets hue and width of the stripes; noise and the stripes' phase vary."""
     width, height = size
     hsv = np.full((1, 1, 3), (180 * label / classes, 200, 160), np.uint8)
     colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR).astype(np.float32)
@@ -54,7 +55,7 @@ def _picture(
 
 
 def _names(split: str, count: int, generator: np.random.Generator) -> list[str]:
-    """Five digits in train and val, different ones; random ones in test."""
+    """Names of images: distinct five-digit numbers in train and val, random hexadecimal digits in test."""
     if split == "test":
         return [generator.bytes(6).hex() for _ in range(count)]
     start = {"train": 0, "val": 50_000}[split]
@@ -76,9 +77,10 @@ def _make_competition(
     ids_with_extension: bool = True,
     variety: float = 1.0,
 ) -> Path:
-    """Write a competition with the columns Image and Class; its test labels to ``<folder>_answers.csv``.
+    """Write a competition with the columns Image and Class, and its test labels to ``<folder>_answers.csv``.
 
-    variety: how much the images of a class differ; 0 leaves a colour.
+    train, val, test: number of images; size: (width, height) in pixels; layout: a key of ``IMAGE_FOLDERS``.
+    variety: how much images of one class differ; at 0 each image is a single colour.
     """
     generator = np.random.default_rng(seed)
     rows = {}
@@ -107,7 +109,7 @@ def _make_competition(
 
 @pytest.fixture(scope="session", autouse=True)
 def freed_memory_is_given_back() -> Iterator[None]:
-    """A command has its process keep what is freed; a process that runs all the tests cannot afford that."""
+    """Commands set their process to keep freed memory. A process that runs all the tests would need too much."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "_keep_freed_memory", lambda: None)
         yield
@@ -121,7 +123,7 @@ def make_competition() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """A function that has a folder filled once for all test processes, and returns it; tests only look at it."""
+    """A function that fills a folder once for all test processes and returns it. Tests must not change the folder."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
 
@@ -139,20 +141,20 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 @pytest.fixture(scope="session")
 def sandbox() -> Sandbox:
-    """Where kernels run, with this very Python."""
+    """The sandbox in which kernels run, with the same Python as the tests."""
     return Sandbox(Path(sys.executable), Limits(seconds=300, gigabytes=4))
 
 
 @pytest.fixture(scope="session")
 def needs_sandbox(sandbox) -> None:
-    """Skips a test that runs kernels on a machine where none can be run."""
+    """Skips the test if this machine cannot run kernels."""
     if sandbox.problem:
-        pytest.skip(f"no kernel can be run on this machine ({sandbox.problem})")
+        pytest.skip(f"this machine cannot run kernels ({sandbox.problem})")
 
 
 @pytest.fixture
 def stand_in(make_competition, sandbox, tmp_path) -> Iterator[StandIn]:
-    """The stand-in for Kaggle's server with the competition insects, and the state in ``tmp_path``."""
+    """A running stand-in for Kaggle's server that hosts the competition insects; its state is in ``tmp_path``."""
     insects = hosted(make_competition(tmp_path / "hosted" / "insects"))
     with StandIn(insects, tmp_path / "state", sandbox=sandbox) as server:
         yield server
@@ -160,5 +162,5 @@ def stand_in(make_competition, sandbox, tmp_path) -> Iterator[StandIn]:
 
 @pytest.fixture
 def client(stand_in, tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A function that starts the real ``kaggle`` client, with an empty home, in ``tmp_path``."""
+    """A function that runs the real ``kaggle`` client in ``tmp_path``, with an empty home folder."""
     return partial(kaggle, client_environment(stand_in, tmp_path / "home"), cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""The stand-in for Kaggle's server, in a thread, and the real client as a user starts it."""
+"""Helpers for the stand-in for Kaggle's server, which runs in a thread, and for the real command-line client."""
 
 import csv
 import http.client
@@ -19,19 +19,19 @@ CREDENTIALS = ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN")
 
 
 def hosted(folder: Path) -> Hosted:
-    """A competition of ``make_competition``, whose answers lie in ``<folder>_answers.csv``."""
+    """A competition written by ``make_competition``, with its answers from ``<folder>_answers.csv``."""
     return Hosted(folder.name, folder, folder.with_name(f"{folder.name}_answers.csv"))
 
 
 def client_environment(server: StandIn, home: Path) -> dict[str, str]:
-    """This process's environment without any of Kaggle's own, an empty home, and what the server prints."""
+    """This process's environment without Kaggle's variables, plus an empty home and the server's own variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KAGGLE_")}
     home.mkdir(parents=True, exist_ok=True)
     return kept | server.environment | {"HOME": str(home)}
 
 
 def kaggle(environment: dict[str, str], *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command-line client; it has half a minute."""
+    """Run the command-line client, for at most 30 seconds."""
     command = [str(KAGGLE), *map(str, arguments)]
     return subprocess.run(
         command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
@@ -39,7 +39,7 @@ def kaggle(environment: dict[str, str], *arguments: object, cwd: Path) -> subpro
 
 
 def write_submission(server: StandIn, path: Path, right: int | None = None) -> Path:
-    """A submission in the answers' order of which the first ``right`` rows are right, all by default."""
+    """Write a submission in which the first ``right`` rows are correct (default: all). Returns ``path``."""
     with server.board.hosted.answers.open(newline="") as file:
         header, *rows = csv.reader(file)
     classes = sorted({label for _, label, _ in rows})
@@ -58,7 +58,7 @@ KERNELS = "kernels.KernelsApiService"
 def ask(
     server: StandIn, method: str, path: str, body: bytes = b"", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    """One request without the client: status, headers in lower case, body."""
+    """Send one request without the client. Returns status, headers (names in lower case) and body."""
     connection = http.client.HTTPConnection(*server.server_address[:2], timeout=30)
     try:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -69,14 +69,14 @@ def ask(
 
 
 def call(server: StandIn, method: str, **request: Any) -> tuple[int, dict[str, Any]]:
-    """A method of the server as the client calls it: status and what the answer's JSON says."""
+    """Call a method of the server as the client does. Returns the status and the parsed JSON of the response."""
     right = {"Authorization": f"Bearer {server.key}"}
     status, headers, body = ask(server, "POST", f"/api/v1/{method}", json.dumps(request).encode(), **right)
     return status, {"location": headers["location"]} if status == 302 else json.loads(body)
 
 
 def upload(server: StandIn, file: Path) -> str:
-    """The token of a file that has been sent."""
+    """Upload a file. Returns its token."""
     slug, length = server.board.hosted.slug, file.stat().st_size
     request = {"competitionName": slug, "contentLength": length, "fileName": file.name}
     _, started = call(server, f"{COMPETITIONS}/StartSubmissionUpload", **request)
@@ -85,14 +85,14 @@ def upload(server: StandIn, file: Path) -> str:
 
 
 def submit(server: StandIn, file: Path, description: str = "") -> tuple[int, dict[str, Any]]:
-    """Upload and submit a file, as the client does."""
+    """Upload and submit a file, as the client does. Returns the status and the response."""
     slug, token = server.board.hosted.slug, upload(server, file)
     request = {"competitionName": slug, "blobFileTokens": token, "submissionDescription": description}
     return call(server, f"{COMPETITIONS}/CreateSubmission", **request)
 
 
 def submissions(server: StandIn) -> list[dict[str, Any]]:
-    """All, the newest first, when none is PENDING any more."""
+    """Wait until no submission is PENDING, then return all of them, newest first."""
 
     def listed() -> list[dict[str, Any]]:
         return call(server, f"{COMPETITIONS}/ListSubmissions", competitionName=server.board.hosted.slug)[1][
@@ -104,7 +104,7 @@ def submissions(server: StandIn) -> list[dict[str, Any]]:
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 30) -> None:
-    """Raises TimeoutError where it never is."""
+    """Wait until ``is_so()`` is true. Raises TimeoutError after ``seconds``."""
     latest = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > latest:

@@ -1,1 +1,1 @@
-"""From the models' probabilities to answers: the blend, and the CSV."""
+"""The blend: combine the models' probabilities and choose a label for each test image."""

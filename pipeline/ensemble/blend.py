@@ -1,9 +1,9 @@
-"""The blend: the models' probabilities, each raised to a power of its own, multiplied: a logarithmic opinion pool.
+"""The blend: a logarithmic opinion pool, the product of the models' probabilities, each raised to its own power.
 
-The powers are those that make the validation labels likeliest (T. Heskes, "Selecting weighting factors in logarithmic
-opinion pools", NIPS 1997). A member joins where the likelihood grows by what a parameter costs in G. Schwarz,
-"Estimating the dimension of a model", Annals of Statistics 6, 1978. The competition's metric says which model is the
-first, and whether the blend is worth more than that model alone.
+The powers maximise the likelihood of the validation labels (T. Heskes, "Selecting weighting factors in logarithmic
+opinion pools", NIPS 1997). A model is added only if the log likelihood grows by at least the cost of one parameter
+(G. Schwarz, "Estimating the dimension of a model", Annals of Statistics 6, 1978). The competition's metric decides
+which model comes first, and whether the blend or that model alone is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,24 +20,24 @@ from competition.metrics import Metric
 from pipeline.data.predictions import Predictions
 from pipeline.training.scores import Score, score, text_table
 
-Powers = dict[int, float]  # of members, by their places among all models
+Powers = dict[int, float]  # index of the model in the library -> its power
 
 PARTS = 5
-LEAST = float(np.finfo(np.float32).eps)  # no member rules a class out for the others
+LEAST = float(np.finfo(np.float32).eps)  # lowest probability, so that no member can veto a class
 
 
 @dataclass(frozen=True)
 class Blend:
-    """Members and their powers, chosen on validation images.
+    """The members of the blend and their powers, chosen on the validation images.
 
-    powers: members in the order of their choice; each above 0. One alone stays as it is (1.0), unless the metric needs
-        probabilities: then its power calibrates it.
-    gains: how much better each member made the metric when it was chosen; the first one's is the metric's value of it
-        alone. As the others are chosen for the likelihood of the labels, theirs may be below 0.
-    score: of the blend, on the images that chose it.
-    expected: the score on images that did not choose it: selected on four fifths of validation, predicting the other
-        fifth, in turn; measured on all of these predictions together.
-    best_single, single_score: the best model alone, as it is, on the same images.
+    powers: power of each member, above 0, in the order in which the members were chosen. A single member has power 1.0,
+        unless the metric needs probabilities: then the power calibrates it.
+    gains: improvement of the metric when each member was added. The first entry is the metric of the first member
+        alone. Members are added for the likelihood of the labels, so a later gain may be negative.
+    score: score of the blend on the images on which it was chosen.
+    expected: estimated score on new images, by five-fold cross-validation: the blend is chosen on four fifths of the
+        validation images and predicts the other fifth. The predictions of all five parts are scored together.
+    best_single, single_score: the best single model, uncalibrated, and its score on the same images.
     """
 
     powers: dict[str, float]
@@ -49,11 +49,11 @@ class Blend:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The powers as shares; sum 1."""
+        """The powers divided by their sum, so that they add up to 1."""
         return {name: power / sum(self.powers.values()) for name, power in self.powers.items()}
 
     def apply(self, predictions: Mapping[str, Predictions]) -> Predictions:
-        """The pool of the members, with the first one's ids; raises UserError where predictions are missing."""
+        """The blended predictions, with the ids of the first member. Raises UserError if a member has none."""
         missing = [name for name in self.powers if name not in predictions]
         if missing:
             raise UserError(f"the blend needs the predictions of {first_few(missing)}; predict with them first")
@@ -62,7 +62,7 @@ class Blend:
         return Predictions(ids, _pooled(stack, dict(enumerate(self.powers.values()))))
 
     def table(self) -> str:
-        """Member, weight and gain for the terminal, then the blend beside the best single model."""
+        """Text for the terminal: weight and gain of each member, then the scores of the blend and the best model."""
         rows = [
             (name, f"{weight:.2f}", f"{self.gains[name]:{'' if name == self.best_single else '+'}.4f}")
             for name, weight in self.weights.items()
@@ -70,7 +70,7 @@ class Blend:
         return (
             f"{text_table(('member', 'weight', 'gain'), rows)}\n"
             f"blend: {self.score} on the validation images that chose it, "
-            f"{self.expected.value:.4f} on parts that the selection did not see; "
+            f"{self.expected.value:.4f} expected on new images (cross-validated); "
             f"best single model: {self.single_score.value:.4f} ({self.best_single})"
         )
 
@@ -78,11 +78,13 @@ class Blend:
 def select_blend(
     predictions: Mapping[str, Predictions], ids: Sequence[str], labels: np.ndarray, metric: Metric
 ) -> Blend:
-    """Begin with the best model by the metric, and let others join.
+    """Start from the best model by the metric and add others while they help.
 
-    predictions: of each model, at least for the validation ``ids``; labels: int64 ``[N]`` of these ids.
-    The order of the models makes no difference, and the blend is never worse by the metric than the best of them.
-    Raises UserError where a model lacks an id or has another number of classes.
+    predictions: of each model, for at least the validation ``ids``.
+    labels: int64 ``[N]``, the labels of ``ids``.
+
+    The order of the models has no effect. By the metric the blend is never worse than the best model.
+    Raises UserError if there is no model, an id has no prediction, or the numbers of classes differ.
     """
     if not predictions:
         raise UserError("there is no model to blend; run pipeline/train.py first")
@@ -101,15 +103,15 @@ def select_blend(
 
 
 def _stack(members: Sequence[Predictions]) -> np.ndarray:
-    """All probabilities as float32 ``[M, N, C]``."""
+    """The probabilities of all models, float32 ``[M, N, C]``."""
     classes = sorted({member.probabilities.shape[1] for member in members})
     if len(classes) > 1:
-        raise UserError(f"models of {first_few(classes)} classes cannot be blended; train all on one data set")
+        raise UserError(f"models of {first_few(classes)} classes cannot be blended; train them all on the same data")
     return np.stack([member.probabilities for member in members])
 
 
 def _pooled(probabilities: np.ndarray, powers: Powers) -> np.ndarray:
-    """float32 ``[N, C]`` of float32 ``[M, N, C]``: the product of all, each raised to its power, rows summing to 1."""
+    """float32 ``[M, N, C]`` to ``[N, C]``: the product of the models, each raised to its power; rows sum to 1."""
     if list(powers.values()) == [1.0]:
         return probabilities[next(iter(powers))]
     scores = np.tensordot(list(powers.values()), _logarithms(probabilities[list(powers)]), 1)
@@ -122,11 +124,11 @@ def _logarithms(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Library:
-    """What all models say of some labelled images.
+    """The predictions of all models for some labelled images.
 
-    probabilities: float32 ``[M, N, C]``; logs: their logarithms, float64.
-    labels: int64 ``[N]``; truths: float64 ``[M, N]``, the logarithms of these labels' probabilities.
-    metric: what the best is best by.
+    probabilities: float32 ``[M, N, C]``; logs: their natural logarithms, float64 ``[M, N, C]``.
+    labels: int64 ``[N]``; truths: float64 ``[M, N]``, log probability of the true label.
+    metric: decides which model or blend is better.
     """
 
     probabilities: np.ndarray
@@ -150,13 +152,13 @@ class Library:
         )
 
     def select(self) -> list[Powers]:
-        """The best model alone, then the pools as one after the other joins; in the end none worse than the best."""
+        """The pool after each step, starting with the best model alone; the last is no worse than that model."""
         best = self.best()
         steps, alone = self._joined([best]), {best: 1.0}
         return next(way for way in (steps, steps[:1], [alone]) if self.rank(way[-1]) >= self.rank(alone))
 
     def _joined(self, members: list[int]) -> list[Powers]:
-        """The pools as one model after the other joins ``members``, while the likelihood grows by enough."""
+        """The pool after each model added to ``members``; stops once the likelihood grows too little."""
         powers, likelihood = self.likeliest(members, np.ones(len(members)))
         steps = [self._kept(members, np.maximum(powers, LEAST))]
         while len(members) < len(self.logs):
@@ -169,21 +171,21 @@ class Library:
         return steps
 
     def _kept(self, members: Sequence[int], powers: np.ndarray) -> Powers:
-        """The powers above 0; a single one is 1 where the metric needs labels, which no power changes."""
+        """The powers above 0. A single one is set to 1 if the metric needs labels: no power would change them."""
         kept = {member: float(power) for member, power in zip(members, powers, strict=True) if power > 0}
         return dict.fromkeys(kept, 1.0) if len(kept) == 1 and self.metric.needs == "labels" else kept
 
     def best(self) -> int:
-        """The best model by the metric, of equals the one that makes the labels likelier."""
+        """The best model by the metric; in a tie, the one with the higher likelihood."""
         return max(range(len(self.logs)), key=lambda member: (self.rank({member: 1.0}), self.truths[member].sum()))
 
     def likeliest(self, members: Sequence[int], start: np.ndarray) -> tuple[np.ndarray, float]:
-        """The powers, from 0 on, at which the pool makes the labels likeliest, and the log likelihood there."""
+        """The non-negative powers with the highest log likelihood of the labels, and that log likelihood."""
         logs, truths = self.logs[members], self.truths[members].sum(axis=1)
 
         def cost(powers: np.ndarray) -> tuple[float, np.ndarray]:
             scores = np.tensordot(powers, logs, 1)
-            top = scores.max(axis=1, keepdims=True)  # by hand: scipy's logsumexp would take most of the time
+            top = scores.max(axis=1, keepdims=True)  # by hand, because scipy's logsumexp is much slower
             odds = np.exp(scores - top)
             total = odds.sum(axis=1, keepdims=True)
             expected = np.tensordot(logs, odds / total, 2)
@@ -193,7 +195,7 @@ class Library:
         return found.x, -float(found.fun)
 
     def most_promising(self, members: Sequence[int], powers: np.ndarray) -> int:
-        """The model outside whose power most surely wants to be above 0, by C. R. Rao's score test of each."""
+        """The model not yet in the pool with the highest statistic in C. R. Rao's score test of power > 0."""
         pool = softmax(np.tensordot(powers, self.logs[members], 1), axis=1)
 
         def rise(member: int) -> float:
@@ -205,22 +207,22 @@ class Library:
         return max((member for member in range(len(self.logs)) if member not in members), key=rise)
 
     def rank(self, powers: Powers) -> float:
-        """How good the pool is by the metric, higher for a better one; without an image all are equal."""
+        """Rank of the pool by the metric, higher is better; 0 if there are no images."""
         return self.metric.rank(self.value(powers)) if len(self.labels) else 0.0
 
     def value(self, powers: Powers) -> float:
-        """The metric of the pool."""
+        """Value of the metric for the pool."""
         return self.metric(_pooled(self.probabilities, powers), self.labels)
 
     def gains(self, steps: Sequence[Powers]) -> dict[int, float]:
-        """How much better the metric became, at each step, by the member that joined; the first: its value."""
+        """Improvement of the metric by the member added at each step; for the first member, the metric itself."""
         better = (self.rank(after) - self.rank(before) for before, after in pairwise(steps))
         joined = (list(powers)[-1] for powers in steps)
         return dict(zip(joined, [self.value(steps[0]), *better], strict=True))
 
 
 def _predicted_unseen(library: Library) -> np.ndarray:
-    """float32 ``[N, C]``: each row pooled as the selection says that did not see it, but four fifths of the others."""
+    """float32 ``[N, C]``: predictions for each fifth by the blend chosen on the other four fifths."""
     parts = np.random.default_rng(0).permutation(len(library.labels)) % PARTS
     predicted = np.empty_like(library.probabilities[0])
     for part in range(PARTS):

@@ -1,4 +1,4 @@
-"""Decisions: what turns the blend's probabilities into the labels that are submitted."""
+"""Decisions: from the blend's probabilities to the submitted labels."""
 
 import numpy as np
 
@@ -12,17 +12,17 @@ LISTED_CLASSES = 20
 
 
 def decide(competition: Competition, predictions: Predictions) -> list[Label]:
-    """The likeliest class of each test image, in the order of ``competition.submission_ids``.
+    """The most likely class of each test image, in the order of ``competition.submission_ids``.
 
-    Raises UserError where an id was not predicted, or the number of classes is not the competition's.
+    Raises UserError if an id has no prediction or the number of classes differs from the competition's.
     """
     return [competition.classes[place] for place in _predicted_labels(competition, predictions)]
 
 
 def class_counts(competition: Competition, predictions: Predictions) -> str:
-    """How often each class is predicted for the test images, beside its share of train, as text.
+    """A table as text: how often each class is predicted for the test images, and its share of the training set.
 
-    Most frequent first; of more than twenty classes only the top and the bottom ones.
+    The most frequent class comes first. With more than twenty classes, only the first ten and the last ten are listed.
     """
     classes = len(competition.classes)
     counts = np.bincount(_predicted_labels(competition, predictions), minlength=classes)
@@ -39,11 +39,11 @@ def class_counts(competition: Competition, predictions: Predictions) -> str:
 
 
 def _predicted_labels(competition: Competition, predictions: Predictions) -> np.ndarray:
-    """The likeliest class of each test image, int64, in ``submission_ids`` order."""
+    """Index of the most likely class of each test image, int64 ``[N]``, in the order of ``submission_ids``."""
     columns = predictions.probabilities.shape[1]
     if columns != len(competition.classes):
         raise UserError(
-            f"predictions of {columns:,} classes where {competition.name} has {len(competition.classes):,}; "
+            f"the predictions have {columns:,} classes, but {competition.name} has {len(competition.classes):,}; "
             "train the models on this competition"
         )
     return predictions.aligned_to(competition.submission_ids).predicted_labels

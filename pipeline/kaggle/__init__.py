@@ -1,1 +1,1 @@
-"""Handing in: nothing is sent twice, and the ledger keeps what was sent."""
+"""Submitting to Kaggle: nothing is sent twice, and the ledger records every submission."""

@@ -1,4 +1,4 @@
-"""The ledger: a line for every submission sent, and the note that predict.py leaves beside a CSV for it."""
+"""The ledger: one line for every submission, and the note that predict.py writes beside a CSV for it."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -19,13 +19,14 @@ SENT, PENDING, SCORED, REJECTED, REFUSED = "sent", "pending", "scored", "rejecte
 
 @dataclass(frozen=True)
 class Note:
-    """What made a CSV.
+    """How a CSV was made.
 
-    sha256: of the CSV; a note beside another CSV says nothing about it.
-    recipes: the blend's members with their weights.
-    validation: the value of the metric of that name, for the blend, on validation images that did not choose it.
-    low, high: its 95 % interval.
-    source: where the competition was read from: the arguments of ``open_competition``; empty in older notes.
+    sha256: hash of the CSV; the note is ignored if the CSV beside it has another one.
+    recipes: members of the blend and their weights.
+    validation: value of ``metric`` that is expected of the blend on new images (cross-validated).
+    low, high: 95 % interval of ``validation``.
+    metric: name of the metric, a key of ``METRICS``.
+    source: the arguments of ``open_competition`` with which the competition was read; empty in older notes.
     """
 
     sha256: str
@@ -33,7 +34,7 @@ class Note:
     validation: float
     low: float
     high: float
-    metric: str = ACCURACY.name  # older notes do not name it
+    metric: str = ACCURACY.name  # missing in older notes
     source: dict[str, str | None] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
@@ -42,7 +43,7 @@ class Note:
 
 
 def note_of(file: Path, sha256: str) -> Note | None:
-    """The note beside a CSV, ``submission.json``; None where there is none or it is another CSV's."""
+    """The note ``submission.json`` beside a CSV; None if there is none or if it belongs to another CSV."""
     try:
         note = TypeAdapter(Note).validate_json(file.with_name("submission.json").read_bytes())
     except (OSError, ValidationError):
@@ -52,12 +53,17 @@ def note_of(file: Path, sha256: str) -> Note | None:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the ledger, all of it text.
+    """One line of the ledger. Every field is text and empty if unknown.
 
-    time: UTC, when it was sent. file: as it was given. recipes: ``name weight`` of each, parted by semicolons.
-    metric, validation, low, high: see ``Note``; empty where nothing is known. public: as the server spells it.
-    status: sent (whether it arrived is not known yet), pending, scored, rejected (at scoring) or refused
-        (never taken). reason: the server's own, of the last two. message: what the submission was to try.
+    time: when the file was sent, UTC in ISO 8601; ``elsewhere`` if another machine sent it.
+    file: path of the CSV, as the user gave it.
+    recipes: ``name weight`` of each member of the blend, separated by semicolons.
+    metric, validation, low, high: see ``Note``.
+    public: public score, as the server writes it.
+    ref: the server's number for the submission.
+    status: sent (not known yet whether it arrived), pending, scored, rejected (at scoring) or refused (not accepted).
+    reason: the server's reason if it was rejected or refused.
+    message: the user's description of the submission.
     """
 
     time: str
@@ -100,15 +106,15 @@ def sha256_of(file: Path) -> str:
 
 @dataclass(frozen=True)
 class Ledger:
-    """submissions/ledger.csv, read anew for every question and written whole."""
+    """The file submissions/ledger.csv. Every call reads it afresh; every change rewrites all of it."""
 
     path: Path
 
     def entries(self) -> list[Entry]:
-        """Oldest first. Raises UserError where the file is no ledger."""
+        """All entries, oldest first. Raises UserError if the file is not a ledger."""
         if not self.path.is_file():
             return []
-        fault = f"{self.path}: not the ledger that submit.py writes; move it away"
+        fault = f"{self.path}: not a ledger written by submit.py; move it away"
         try:
             table = read_table(self.path)
         except UserError as error:
@@ -122,7 +128,7 @@ class Ledger:
         return entry
 
     def change(self, entry: Entry, **changes: str) -> Entry:
-        """Replace an entry that is there by itself with the changes, and return that."""
+        """Apply changes to an entry of the ledger. Returns the changed entry."""
         changed = replace(entry, **changes)
         self._write(changed if each == entry else each for each in self.entries())
         return changed
@@ -137,6 +143,6 @@ class Ledger:
 
 
 def _entry(cells: dict[str, str]) -> Entry:
-    """An entry of a line; before there was a column for the metric, it was accuracy."""
+    """The entry of one line. Older ledgers have no column for the metric, which was accuracy."""
     former = {"metric": ACCURACY.name if cells["validation"] else ""}
     return Entry(**(former | cells))

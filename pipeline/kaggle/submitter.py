@@ -1,4 +1,4 @@
-"""Submits CSVs to Kaggle: nothing is sent twice, and every submission is followed to its score."""
+"""Submits CSVs to Kaggle: sends nothing twice and waits for the score of every submission."""
 
 import time
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from competition.kaggle_client import KaggleError, Submission
 from competition.wording import printable
 from pipeline.kaggle.ledger import PENDING, REFUSED, REJECTED, SCORED, SENT, Entry, Ledger
 
-POLL = 5.0  # seconds between two looks at what is waited for
-SCORING = 900.0  # seconds that a score may take
-TRIES = 10  # looks in a row that may fail
+POLL = 5.0  # seconds between two requests while waiting
+SCORING = 900.0  # seconds to wait for a score
+TRIES = 10  # failed requests in a row before giving up
 STATUS = {"PENDING": PENDING, "COMPLETE": SCORED, "ERROR": REJECTED}
 
 Answer = TypeVar("Answer")
@@ -27,17 +27,20 @@ Answer = TypeVar("Answer")
 class Submitter:
     """Submits to one competition on Kaggle.
 
-    An entry is in the ledger before its file is sent, and the file's sha256 is in the description that Kaggle
-    keeps of it: after a crash or a hang the server's own list tells whether it arrived.
+    The entry is written to the ledger before the file is sent, and the description of the submission on Kaggle ends
+    with the file's hash. After a crash or a hang, Kaggle's list of submissions therefore shows whether it arrived.
+
+    competition: name of the competition on Kaggle.
     """
 
     competition: str
     ledger: Ledger
 
     def taken_before(self, wanted: Entry) -> Entry | None:
-        """The newest entry of the same bytes that Kaggle took; the server's list is looked at first.
+        """The newest submission of the same bytes that Kaggle accepted, or None.
 
-        One that was sent from elsewhere gets into the ledger, with all that ``wanted`` knows of the file.
+        This first updates the ledger from Kaggle's list of submissions. A submission that another machine sent is added
+        to the ledger, with what ``wanted`` contains about the file.
         """
         listed = kaggle_client.submissions(self.competition)
         self._settle(listed)
@@ -48,9 +51,9 @@ class Submitter:
         return self.ledger.add(replace(wanted, time="elsewhere", **_became(found))) if found else None
 
     def left_today(self) -> int | None:
-        """Submissions still allowed, None where that cannot be learnt: the server itself sees to its limits.
+        """Number of submissions still allowed today; None if Kaggle does not say (it enforces its limit in any case).
 
-        Raises UserError for none; who has no team yet may be told 0 and be let in.
+        Raises UserError if none is left. Kaggle reports 0 of 0 to users without a team, who may submit nevertheless.
         """
         try:
             limits = kaggle_client.limits(self.competition)
@@ -62,9 +65,9 @@ class Submitter:
         return limits.left
 
     def send(self, entry: Entry, file: Path) -> Entry:
-        """Send a file. Returns its entry with a ref.
+        """Send a file. Returns its entry, with the ref.
 
-        Raises KaggleError where it was surely not taken, else UserError.
+        Raises KaggleError if Kaggle refused the file, UserError if it is not known whether the file arrived.
         """
         self.ledger.add(entry)
         try:
@@ -74,13 +77,13 @@ class Submitter:
                 self.ledger.change(entry, status=REFUSED, reason=printable(error, most=300))
                 raise
             if (found := self._arrived(entry)) is None:
-                doubt = "whether the file arrived is not known yet, the same command looks before it sends"
-                raise UserError(f"{str(error).split(';')[0]}; {doubt}") from error
+                fault = f"{str(error).split(';')[0]} (the file may have arrived)"
+                raise UserError(f"{fault}; run the same command again, which checks before it sends") from error
             return found
         return self.ledger.change(entry, status=PENDING, ref=ref)
 
     def follow(self, entry: Entry) -> Entry:
-        """Wait until the submission of an entry is scored or rejected. Raises UserError where that takes too long."""
+        """Wait until a submission is scored or rejected. Raises UserError if it takes longer than ``SCORING``."""
         if not entry.is_open:
             return entry
 
@@ -90,11 +93,11 @@ class Submitter:
         title = f"waiting for the score of {entry.ref}"
         found = wait_for(look, lambda each: each is not None and each.status != "PENDING", SCORING, title)
         if found is None:
-            raise UserError(f"{entry.ref}: no score after {SCORING / 60:.0f} minutes; the same command looks again")
+            raise UserError(f"{entry.ref}: no score after {SCORING / 60:.0f} minutes; run the same command again later")
         return self.ledger.change(entry, **_became(found))
 
     def _settle(self, listed: list[Submission]) -> None:
-        """Write into the ledger what became of entries whose end an earlier command did not see."""
+        """Update the entries that were still open when an earlier command ended."""
         for entry in self.ledger.find(lambda entry: self._is_mine(entry) and entry.is_open):
             if found := self._listed(entry, listed):
                 self.ledger.change(entry, **_became(found))
@@ -102,14 +105,14 @@ class Submitter:
                 self.ledger.change(entry, status=REFUSED, reason="never arrived")
 
     def _arrived(self, entry: Entry) -> Entry | None:
-        """The entry with its ref, where the server lists the file that it did not answer for."""
+        """The entry with its ref if Kaggle lists the file although the request failed, else None."""
         with suppress(KaggleError):
             if found := self._listed(entry, kaggle_client.submissions(self.competition)):
                 return self.ledger.change(entry, **_became(found))
         return None
 
     def _listed(self, entry: Entry, listed: list[Submission]) -> Submission | None:
-        """The entry's own submission: by its ref, else by the tag of its bytes, of those that no entry has."""
+        """The entry's submission: found by its ref, or without a ref by the tag among submissions not in the ledger."""
         if entry.ref:
             return next((each for each in listed if each.ref == entry.ref), None)
         known = {each.ref for each in self.ledger.entries()}
@@ -121,7 +124,7 @@ class Submitter:
 
 
 def tag(sha256: str) -> str:
-    """What the description of a submission ends with: the first digits of the file's hash."""
+    """Last word of a submission's description: the first 12 digits of the file's hash, in brackets."""
     return f"[{sha256[:12]}]"
 
 
@@ -133,10 +136,11 @@ def _became(found: Submission) -> dict[str, str]:
 def wait_for(
     ask: Callable[[], Answer], is_enough: Callable[[Answer], bool], patience: float, title: str
 ) -> Answer | None:
-    """Ask again and again; the first answer that is enough, None if none was within ``patience`` seconds.
+    """Call ``ask`` every ``POLL`` seconds until ``is_enough`` is true of its answer, and return that answer.
 
-    A look that fails without being refused is repeated, ``TRIES`` times in a row at most; then its KaggleError is
-    raised.
+    Returns None after ``patience`` seconds. Raises KaggleError if Kaggle refuses a request for a reason other than too
+    many requests (429), or after ``TRIES`` failed requests in a row.
+    title: text of the progress bar.
     """
     deadline, failures = time.monotonic() + patience, 0
     with tqdm(desc=title, bar_format="{desc}, {elapsed}", leave=False) as bar:

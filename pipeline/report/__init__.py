@@ -1,1 +1,1 @@
-"""The report beside a submission: what was measured, drawn, and laid out as one HTML file."""
+"""The report beside a submission: measurements and figures in one HTML file."""

@@ -1,4 +1,4 @@
-"""What a report tells of: all that predict.py knows once the submission is written."""
+"""The contents of a report: everything that predict.py knows once the submission is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ BLEND = "blend"
 
 @dataclass(frozen=True, eq=False)
 class ReportContext:
-    """All that a report tells of.
+    """Everything that a report shows.
 
-    runs: the models by name; runs_folder: where their folders lie.
-    validated: each model's predictions, for the ids of ``validation`` at least.
-    train: the labelled images that are not in ``validation``; empty where folds validated all of them.
-    submitted: the predictions for the test images; submission: the CSV that was made of them.
+    runs: the models by name; runs_folder: the folder with one folder for each run.
+    validated: each model's predictions, for at least the ids of ``validation``.
+    train: the labelled images that are not in ``validation``; empty if folds used all of them for validation.
+    submitted: the predictions for the test images; submission: path of the CSV written from them.
     """
 
     competition: Competition
@@ -40,12 +40,12 @@ class ReportContext:
 
     @property
     def ranked(self) -> list[Run]:
-        """The best first."""
+        """The runs, best first."""
         return sorted(self.runs.values(), key=lambda run: -self.scores[run.name].rank)
 
     @cached_property
     def scores(self) -> dict[str, Score]:
-        """Of every model by the competition's metric, whatever it was trained by."""
+        """The score of every model by the competition's metric, even if it was trained with another one."""
         return {name: self._score(name, run) for name, run in self.runs.items()}
 
     def _score(self, name: str, run: Run) -> Score:
@@ -62,7 +62,7 @@ class ReportContext:
 
     @cached_property
     def evaluations(self) -> dict[str, Evaluation]:
-        """Of the blend, then of every model, the best first."""
+        """Evaluations of the blend and of every model: the blend first, then the models from best to worst."""
         members = {name: each.aligned_to(self.validation.ids) for name, each in self.validated.items()}
         predictions = {BLEND: self.blend.apply(members)} | {run.name: members[run.name] for run in self.ranked}
         return {
@@ -75,7 +75,7 @@ class ReportContext:
 
     @cached_property
     def class_names(self) -> list[str]:
-        """For the page; those that the figures' font cannot draw come with the number that stands for them."""
+        """Class names for the page. A name that the figures' font cannot draw is preceded by the class's number."""
         from pipeline.report.figures import can_draw
 
         names = [printable(label, most=60) for label in self.competition.classes]
@@ -83,7 +83,7 @@ class ReportContext:
 
     @cached_property
     def drawn_names(self) -> list[str]:
-        """For the figures."""
+        """Class names for the figures. A name that the font cannot draw is replaced by the class's number."""
         from pipeline.report.figures import can_draw
 
         return [name if can_draw(name) else f"no. {number}" for number, name in enumerate(self.class_names)]

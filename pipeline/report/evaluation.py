@@ -1,4 +1,4 @@
-"""What labelled images say of one model, class by class: confusions, precision and recall, ROC."""
+"""One model's predictions evaluated class by class: confusion matrix, precision, recall and ROC."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ from sklearn.metrics import (
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of the class ``true`` taken for ``predicted``: their count, and their share of the true class."""
+    """Images of the class ``true`` predicted as ``predicted``: their count, and their share of the true class (0-1)."""
 
     true: int
     predicted: int
@@ -25,11 +25,11 @@ class Confusion:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One model's answers, measured.
+    """The predictions of one model for labelled images, evaluated.
 
     probabilities: float ``[N, C]``; labels: int64 ``[N]`` in ``range(C)``.
 
-    What is given class by class is float64 ``[C]`` in 0-1, nan where a class has nothing to measure on.
+    Values for each class are float64 ``[C]`` in 0-1, and nan if undefined for a class.
     """
 
     probabilities: np.ndarray
@@ -41,17 +41,17 @@ class Evaluation:
 
     @cached_property
     def predicted_labels(self) -> np.ndarray:
-        """The likeliest class of each image, int64 ``[N]``."""
+        """The most likely class of each image, int64 ``[N]``."""
         return self.probabilities.argmax(axis=1)
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """Counts, int64 ``[C, C]``: a row a true class, a column a predicted one."""
+        """Confusion matrix, int64 ``[C, C]``: rows are true classes, columns are predicted ones."""
         return confusion_matrix(self.labels, self.predicted_labels, labels=np.arange(self.classes))
 
     @property
     def support(self) -> np.ndarray:
-        """Images of each class, int64 ``[C]``."""
+        """Number of images of each class, int64 ``[C]``."""
         return self.confusion.sum(axis=1)
 
     @property
@@ -68,7 +68,7 @@ class Evaluation:
 
     @cached_property
     def _measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Precision, recall and F1."""
+        """Precision, recall and F1 of each class."""
         classes = np.arange(self.classes)
         return precision_recall_fscore_support(
             self.labels, self.predicted_labels, labels=classes, zero_division=np.nan
@@ -76,31 +76,31 @@ class Evaluation:
 
     @property
     def precision_macro(self) -> float:
-        """The mean over the classes that are there or predicted; one that is never predicted counts as 0."""
+        """Mean precision over the classes that occur or are predicted; 0 for a class that is never predicted."""
         return float(precision_score(self.labels, self.predicted_labels, average="macro", zero_division=0))
 
     @cached_property
     def auc(self) -> np.ndarray:
-        """Area under each class's one-versus-rest ROC curve."""
+        """Area under the one-versus-rest ROC curve of each class."""
         areas = np.full(self.classes, np.nan)
         for label in np.flatnonzero((self.support > 0) & (self.support < len(self.labels))):
             areas[label] = roc_auc_score(self.labels == label, self.probabilities[:, label])
         return areas
 
     def roc(self, label: int) -> tuple[np.ndarray, np.ndarray]:
-        """False and true positive rates of a class against all others; its ``auc`` must not be nan."""
+        """False and true positive rates of one class against all others. Its ``auc`` must not be nan."""
         false, true, _ = roc_curve(self.labels == label, self.probabilities[:, label], drop_intermediate=False)
         return false, true
 
     def macro_roc(self) -> tuple[np.ndarray, np.ndarray]:
-        """The mean of the true positive rates of all classes that can be measured, over the false ones."""
+        """The ROC curve averaged over all classes whose ``auc`` is not nan: false and mean true positive rates."""
         false_rates = np.linspace(0, 1, 201)
         measured = np.flatnonzero(np.isfinite(self.auc))
         true_rates = [np.interp(false_rates, *self.roc(label)) for label in measured.tolist()]
         return false_rates, np.mean(true_rates, axis=0)
 
     def worst_confusions(self, most: int) -> list[Confusion]:
-        """The pairs of classes confused most often, the most frequent first."""
+        """The pairs of classes confused most often, most frequent first, at most ``most``."""
         mistakes = self.confusion - np.diag(self.confusion.diagonal())
         places = np.argsort(-mistakes, axis=None, kind="stable")[:most]
         return [
@@ -110,11 +110,11 @@ class Evaluation:
         ]
 
     def surest_mistakes(self, most: int) -> np.ndarray:
-        """Row numbers of wrong answers, those given with the highest probability first."""
+        """Rows of at most ``most`` wrong predictions, those with the highest probability first."""
         wrong = np.flatnonzero(self.predicted_labels != self.labels)
         return wrong[np.argsort(-self.probabilities[wrong, self.predicted_labels[wrong]], kind="stable")][:most]
 
     def some_right(self, most: int, seed: int = 0) -> np.ndarray:
-        """Row numbers of right answers, drawn at random."""
+        """Rows of at most ``most`` correct predictions, drawn at random."""
         right = np.flatnonzero(self.predicted_labels == self.labels)
         return np.random.default_rng(seed).permutation(right)[:most]

@@ -1,4 +1,4 @@
-"""The figures of one report: each a PNG file, and what the page embeds of it."""
+"""Save the figures of a report as PNG files and embed them in the page."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from pipeline.report.figures import DOTS_AN_INCH
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """An embedded figure. uri: ``data:...``; width, height: in pixels; alt: what it shows, in words."""
+    """A figure for the page. uri: ``data:...``; width, height: in pixels; alt: the alternative text."""
 
     uri: str
     width: int
@@ -23,16 +23,19 @@ class EmbeddedImage:
 
 
 class FigureFolder:
-    """Writes figures into ``folder``, which at the end holds those of this report alone."""
+    """Writes figures into ``folder``; ``close`` removes those of earlier reports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._names: set[str] = set()
 
     def add(self, name: str, figure: Figure, alt: str, photographs: bool = False) -> EmbeddedImage:
-        """Write ``<name>.png``. Photographs are embedded as lossy WebP, which takes a fifth of the space."""
+        """Write ``<name>.png`` and return the image for the page.
+
+        photographs: embed the figure as lossy WebP, which takes a fifth of the space, instead of as PNG.
+        """
         buffer = io.BytesIO()
-        effort = 1 if photographs else 6  # zlib finds little in photographs
+        effort = 1 if photographs else 6  # photographs hardly compress
         figure.savefig(buffer, format="png", dpi=DOTS_AN_INCH, pil_kwargs={"compress_level": effort})
         png = buffer.getvalue()
         with atomic_write(self.folder / f"{name}.png") as path:
@@ -43,7 +46,7 @@ class FigureFolder:
             return EmbeddedImage(embedded, *image.size, alt)
 
     def close(self) -> None:
-        """Remove the figures that an earlier report left behind."""
+        """Remove figures left over from an earlier report."""
         for path in self.folder.glob("*.png"):
             if path.name not in self._names:
                 path.unlink()

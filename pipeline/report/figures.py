@@ -1,6 +1,6 @@
-"""The report's figures: arrays in, a matplotlib Figure out, seven inches wide and readable on a phone.
+"""The report's figures: each function takes arrays and returns a matplotlib Figure, seven inches wide.
 
-Drawn without pyplot, so that nothing global is left behind; ``style`` holds while they are drawn and saved.
+They are drawn without pyplot, which would keep global state. Draw and save them within ``with style():``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,21 +22,21 @@ INK, FAINT = "#24292f", "#8b929b"
 BLUE, ORANGE, GREEN, RED = "#2b6cb0", "#d97a1f", "#2f855a", "#c53030"
 LINES = (BLUE, ORANGE, GREEN, RED, "#6b46c1", "#0f8a8a", "#b7791f", "#b83280", "#5f6b7a", "#1a365d")
 SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#bcd7f0", "#5b9bd5", "#22578f", "#0b2545"])
-MOST_ANNOTATED = 12  # classes whose confusions are also written as numbers
-MOST_NAMED = 16  # classes named along an axis
-TITLE_LETTERS, HEADING_LETTERS = 48, 56  # at most, above axes and above a contact sheet
-MOST_LETTERS = 48  # that lie side by side along an axis
-MOST_ROC = 10  # classes with a ROC curve each
-MOST_MARKED = 30  # points of a line that get a mark each
+MOST_ANNOTATED = 12  # classes up to which the confusion matrix also shows numbers
+MOST_NAMED = 16  # class names along an axis
+TITLE_LETTERS, HEADING_LETTERS = 48, 56  # longest title of axes and of a contact sheet
+MOST_LETTERS = 48  # letters that fit horizontally along an axis
+MOST_ROC = 10  # classes up to which each one gets a ROC curve
+MOST_MARKED = 30  # points up to which a line has markers
 CAPTION_SIZE = 10.5  # points
-LINE, GAP, HEADING = 28, 10, 66  # pixels: of a contact sheet's captions, between its images, above them
+LINE, GAP, HEADING = 28, 10, 66  # pixels of a contact sheet: height of a caption's line, gap between images, top margin
 
 Line = tuple[np.ndarray, np.ndarray]  # x, y
 Point = tuple[float, float]
 
 
 def style() -> AbstractContextManager:
-    """matplotlib's settings for these figures; class names are never read as formulas."""
+    """matplotlib's settings for these figures. Class names are never parsed as formulas."""
     return matplotlib.rc_context(
         {
             "font.family": "DejaVu Sans",
@@ -65,10 +65,13 @@ def style() -> AbstractContextManager:
 
 
 def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> Figure:
-    """Bars of the metric's values with their intervals, the first name on top."""
+    """Bar chart of the metric for each model, with intervals; the first name is at the top.
+
+    values, lows, highs: float ``[models]``.
+    """
     figure, axes = _figure(1.4 + 0.45 * len(names))
     places = np.arange(len(names))
-    reach = np.maximum([values - lows, highs - values], 0)  # a bootstrap interval need not hold the value
+    reach = np.maximum([values - lows, highs - values], 0)  # a bootstrap interval may not contain the value
     most = 1 if metric.greater_is_better else np.inf
     end = min(1.12 * most, highs.max() * 1.15 + 0.05)
     axes.barh(places, values, height=0.62, color=BLUE)
@@ -85,7 +88,7 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
 
 
 def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    """Heat map of confusion counts ``[C, C]``, each row as shares of its true class."""
+    """Heat map of a confusion matrix, int64 ``[C, C]``; colours show each row as shares of its true class."""
     figure, axes = _figure(6.0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     drawn = axes.imshow(shares, cmap=SHARES, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
@@ -104,7 +107,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
 
 
 def roc(legends: Sequence[str], curves: Sequence[Line], title: str) -> Figure:
-    """ROC curves, the first of which stands out."""
+    """ROC curves, each as false and true positive rates; the first one is highlighted."""
     figure, axes = _figure(6.6)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
     for number, (name, (false_rates, true_rates)) in enumerate(zip(legends, curves, strict=True)):
@@ -118,7 +121,7 @@ def roc(legends: Sequence[str], curves: Sequence[Line], title: str) -> Figure:
 
 
 def training(histories: Sequence[Mapping[str, np.ndarray]], title: str) -> Figure:
-    """Loss, accuracy and learning rate over the epochs of one network; of folds, one thin line each."""
+    """Loss, accuracy and learning rate over the epochs of one network, with one line for each fold."""
     figure, (losses, accuracies, rates) = _figure(8.2, rows=3, sharex=True, height_ratios=(3, 3, 2))
     for number, history in enumerate(histories):
         look = {"alpha": 1.0 if len(histories) == 1 else 0.6, "marker": _mark(len(history["epoch"]))}
@@ -139,7 +142,7 @@ def training(histories: Sequence[Mapping[str, np.ndarray]], title: str) -> Figur
 
 
 def score_over(metric: Metric, quantity: str, curves: Mapping[str, Sequence[Point]], title: str) -> Figure:
-    """The metric over a number that was tried, a line for each other setting; the best point is ringed."""
+    """The metric over one numeric setting, with a line for each combination of the others; circles the best point."""
     figure, axes = _figure(4.4)
     for number, (name, points) in enumerate(curves.items()):
         numbers, scores = np.array(points, dtype=np.float64).T
@@ -158,12 +161,15 @@ def score_over(metric: Metric, quantity: str, curves: Mapping[str, Sequence[Poin
 
 
 def class_counts(splits: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
-    """Images of each class, a panel for each split, all in the order of the classes."""
+    """Number of images of each class, with one panel for each split.
+
+    splits: counts, int64 ``[C]``, by the split's name.
+    """
     figure, panels = _figure(1.2 + 1.7 * len(splits), rows=len(splits), sharex=True)
     for axes, (split, counts), colour in zip(np.atleast_1d(panels), splits.items(), LINES, strict=False):
         axes.bar(np.arange(len(names)), counts, width=0.8, color=colour)
         axes.set(ylabel="images", xlim=(-0.7, len(names) - 0.3))
-        axes.set_title(f"{split}: {counts.min():,} to {counts.max():,} images a class", fontsize=13)
+        axes.set_title(f"{split}: {counts.min():,} to {counts.max():,} images per class", fontsize=13)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid(axis="y")
     _name_classes(axes, names, "x")
@@ -172,7 +178,7 @@ def class_counts(splits: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
 
 
 def channels(means: Mapping[str, np.ndarray], stds: Mapping[str, np.ndarray]) -> Figure:
-    """Means of red, green and blue (0-255) of each split, with one deviation to either side."""
+    """Means of red, green and blue (0-255) in each split, plus and minus one standard deviation."""
     figure, axes = _figure(1.2 + 0.85 * len(means))
     for number, (name, colour) in enumerate((("red", RED), ("green", GREEN), ("blue", BLUE))):
         places = np.arange(len(means)) + 0.24 * (number - 1)
@@ -181,7 +187,7 @@ def channels(means: Mapping[str, np.ndarray], stds: Mapping[str, np.ndarray]) ->
     axes.set_yticks(np.arange(len(means)), list(means))
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(0, 255), ylim=(len(means) - 0.5, -0.5), xlabel="value (0-255)")
-    axes.set_title("Channel means, with one standard deviation to either side")
+    axes.set_title("Channel means ± one standard deviation")
     axes.grid(axis="x")
     figure.legend(loc="outside lower right", ncols=3)
     return figure
@@ -190,9 +196,10 @@ def channels(means: Mapping[str, np.ndarray], stds: Mapping[str, np.ndarray]) ->
 def contact_sheet(
     tiles: np.ndarray, captions: Sequence[str], title: str, columns: int, colours: Sequence[str] | None = None
 ) -> Figure:
-    """Images uint8 ``[N, H, W, 3]`` in rows, pixel for pixel, each with its caption of one or more lines below.
+    """A grid of images, each with a caption of one or more lines below it, drawn pixel for pixel.
 
-    At most ``tile_side(columns)`` pixels wide; to be saved at ``DOTS_AN_INCH``.
+    tiles: uint8 ``[N, H, W, 3]``, W at most ``tile_side(columns)``; captions: one for each image.
+    colours: of the captions. Save the figure at ``DOTS_AN_INCH``.
     """
     height, width = tiles.shape[1:3]
     rows, places = -(-len(tiles) // columns), [divmod(number, columns) for number in range(len(tiles))]
@@ -213,19 +220,19 @@ def contact_sheet(
 
 
 def tile_side(columns: int) -> int:
-    """Pixels that an image of a contact sheet may be wide, where so many are to lie side by side."""
+    """Largest width in pixels of an image in a contact sheet with that many columns."""
     return int((WIDTH * DOTS_AN_INCH - GAP) / columns) - GAP
 
 
 def _figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequence[float]) -> tuple[Figure, Any]:
-    """A figure and its axes, an array of them for several rows."""
+    """A figure and its axes; an array of axes if there are several rows."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes: Any = figure.subplots(rows, sharex=sharex, **ratios)  # type: ignore[call-overload]  # ratios of the rows
     return figure, axes
 
 
 def _name_classes(axes: Axes, names: Sequence[str], side: str) -> None:
-    """Name every class along an axis or, of many, every n-th."""
+    """Label an axis with the class names, or with every n-th one if there are many."""
     places = range(0, len(names), -(-len(names) // MOST_NAMED))
     labels = [short(names[place], 14) for place in places]
     turned = side == "x" and (max(map(len, labels)) + 1) * len(labels) > MOST_LETTERS
@@ -239,12 +246,12 @@ def _mark(points: int) -> str | None:
 
 
 def short(text: str, most: int) -> str:
-    """The text with the middle of a long one left out."""
+    """The text, with its middle replaced by an ellipsis if it has more than ``most`` letters."""
     most = max(most, 3)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
 
 
 def can_draw(text: str) -> bool:
-    """Whether the figures' font has all the letters."""
+    """Whether the figures' font has all letters of the text."""
     letters = get_font(findfont("DejaVu Sans")).get_charmap()
     return all(ord(letter) in letters for letter in text)

@@ -1,4 +1,4 @@
-"""The report beside a submission: measured, drawn, and laid out as one HTML file that loads nothing."""
+"""Write the report beside a submission: one HTML file with all figures embedded, which loads nothing else."""
 
 import math
 from collections import Counter
@@ -18,15 +18,15 @@ from pipeline.report.run_record import SCORE, Grid
 from pipeline.training.scores import other_metrics
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-MISTAKES, RIGHT = 12, 6  # images shown of a model's answers
-COLUMNS = 6  # of these
+MISTAKES, RIGHT = 12, 6  # images shown of each model: wrong and correct predictions
+COLUMNS = 6  # of these images
 WORST_PAIRS, WORST_CURVES = 10, 5
-SHEETS = ((10, 8, 1), (40, 4, 2), (math.inf, 2, 6))  # classes at most: images of each, and classes side by side
+SHEETS = ((10, 8, 1), (40, 4, 2), (math.inf, 2, 6))  # (classes at most, images of each class, columns)
 MOST_SIZES = 5
 
 
 def write_report(context: ReportContext) -> Path:
-    """Write ``report.html`` beside the submission, and every figure as a PNG into ``report/``. Returns the page."""
+    """Write ``report.html`` beside the submission and its figures as PNG files into ``report/``. Returns its path."""
     folder = context.submission.parent
     figure_folder = FigureFolder(folder / "report")
     models = tqdm(context.evaluations, desc="report", unit="model", leave=False)
@@ -59,12 +59,12 @@ def _template() -> Template:
 
 
 def measure(value: float | None, digits: int = 3) -> str:
-    """A number with its thousands parted, or a dash where nothing was measured."""
+    """A number with thousands separators, or a dash if it is None, nan or infinite."""
     return "–" if value is None or not np.isfinite(value) else f"{value:,.{digits}f}"
 
 
 def compared(context: ReportContext, figure_folder: FigureFolder) -> dict:
-    """The rows of the table of models, the blend first, and their bars."""
+    """The rows of the table of models, blend first, and the bar chart."""
     rows: list[dict[str, Any]] = [{"name": BLEND, "score": context.blend.score, "run": None, "record": None}]
     rows += [
         {"name": run.name, "score": context.scores[run.name], "run": run, "record": context.records[run.name]}
@@ -76,7 +76,7 @@ def compared(context: ReportContext, figure_folder: FigureFolder) -> dict:
     scores = [row["score"] for row in rows]
     values, lows, highs = np.array([(score.value, score.low, score.high) for score in scores]).T
     said = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, values, strict=True))
-    alt = f"Bar chart of the models' {context.metric.title} on validation with 95 % intervals: {said}"
+    alt = f"Bar chart of {context.metric.title} on validation by model, with 95 % intervals: {said}"
     figure = figures.comparison(context.metric, names, values, lows, highs)
     return {
         "rows": rows,
@@ -86,7 +86,7 @@ def compared(context: ReportContext, figure_folder: FigureFolder) -> dict:
 
 
 def model_details(name: str, context: ReportContext, figure_folder: FigureFolder) -> dict:
-    """Everything about the answers of one model on validation."""
+    """The evaluation of one model on the validation images: tables and figures."""
     evaluation, names = context.evaluations[name], context.class_names
     columns = (evaluation.support, evaluation.precision, evaluation.recall, evaluation.f1, evaluation.auc)
     pairs = evaluation.worst_confusions(WORST_PAIRS)
@@ -104,14 +104,14 @@ def model_details(name: str, context: ReportContext, figure_folder: FigureFolder
 def _confusion(name: str, evaluation: Evaluation, context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
     figure = figures.confusion(evaluation.confusion, context.drawn_names, f"Confusion matrix: {name}")
     right = int(evaluation.confusion.trace())
-    alt = f"Confusion matrix of {name}: {right:,} of {len(evaluation.labels):,} images lie on the diagonal"
+    alt = f"Confusion matrix of {name}: {right:,} of {len(evaluation.labels):,} images are classified correctly"
     return figure_folder.add(f"{name}-confusion", figure, alt)
 
 
 def _roc(
     name: str, evaluation: Evaluation, context: ReportContext, figure_folder: FigureFolder
 ) -> EmbeddedImage | None:
-    """The mean curve, then those of all classes or, of many, of the worst ones; None where none can be drawn."""
+    """The mean ROC curve and those of all classes, or of the worst ones if there are many; None if none is defined."""
     measured = np.flatnonzero(np.isfinite(evaluation.auc))
     if len(measured) == 0:
         return None
@@ -121,7 +121,7 @@ def _roc(
     legends = [f"{figures.short(context.drawn_names[label], 24)}: {evaluation.auc[label]:.3f}" for label in shown]
     legends = [f"mean of all classes: AUC {np.nanmean(evaluation.auc):.3f}", *legends]
     curves = [evaluation.macro_roc(), *(evaluation.roc(label) for label in shown.tolist())]
-    which = "every class" if len(shown) == evaluation.classes else f"the {len(shown)} classes of lowest AUC"
+    which = "every class" if len(shown) == evaluation.classes else f"the {len(shown)} classes with the lowest AUC"
     figure = figures.roc(legends, curves, f"One-versus-rest ROC: {name}")
     alt = f"One-versus-rest ROC curves of {name}: the mean of all classes, and {which}; {'; '.join(legends)}"
     return figure_folder.add(f"{name}-roc", figure, alt)
@@ -134,11 +134,11 @@ def _answered_images(
     right = evaluation.some_right(RIGHT + MISTAKES - len(mistakes))
     rows, names = np.concatenate([mistakes, right]), context.drawn_names
     captions = [
-        f"{names[evaluation.labels[row]]}\n→ {names[winner]}\n{evaluation.probabilities[row, winner]:.0%} sure"
+        f"{names[evaluation.labels[row]]}\n→ {names[winner]}\n{evaluation.probabilities[row, winner]:.0%}"
         for row, winner in zip(rows, evaluation.predicted_labels[rows], strict=True)
     ]
     colours = [figures.RED] * len(mistakes) + [figures.GREEN] * len(right)
-    title = f"{name}: {len(mistakes)} surest mistakes, {len(right)} right"
+    title = f"{name}: {len(mistakes)} worst mistakes, {len(right)} correct"
     tiles = pictures.tiles([context.validation.paths[row] for row in rows], figures.tile_side(COLUMNS))
     figure = figures.contact_sheet(tiles, captions, title, COLUMNS, colours)
     said = "; ".join(caption.replace("\n", " ") for caption in captions)
@@ -163,7 +163,7 @@ def training_curves(context: ReportContext, figure_folder: FigureFolder) -> list
 
 
 def grids(context: ReportContext, figure_folder: FigureFolder) -> list[dict]:
-    """The tables of what models tried, with a curve where a number was tried often enough."""
+    """The tables of all grid searches, each with a figure if it has enough points for a curve."""
     tables = []
     for name, record in context.records.items():
         for grid in record.grids:
@@ -176,7 +176,7 @@ def _grid_curve(name: str, title: str, grid: Grid, figure_folder: FigureFolder) 
     if grid.axis is None:
         return None
     best, measured = grid.rows[grid.best], grid.metric.title
-    alt = f"{measured} of {title} on validation over {grid.axis}; the best is {best[SCORE]:.3f} at {best[grid.axis]}"
+    alt = f"{measured} of {title} on validation over {grid.axis}; best value {best[SCORE]:.3f} at {best[grid.axis]}"
     suffix = "" if grid.fold is None else f"-fold-{grid.fold}"
     heading = f"{measured[0].upper()}{measured[1:]} over {grid.axis}: {title}"
     figure = figures.score_over(grid.metric, grid.axis, grid.curves(grid.axis), heading)
@@ -184,7 +184,7 @@ def _grid_curve(name: str, title: str, grid: Grid, figure_folder: FigureFolder) 
 
 
 def explored(context: ReportContext, figure_folder: FigureFolder) -> dict:
-    """What the data look like: images of each class, counts, channels and sizes of each split."""
+    """An overview of the data: images of each class, class counts, channel means and image sizes of each split."""
     splits = {"train": context.train, "validation": context.validation, "test": context.competition.test}
     stats = {name: pictures.image_stats(split.paths) for name, split in splits.items() if len(split)}
     means, stds = ({name: getattr(each, key) for name, each in stats.items()} for key in ("mean", "std"))
@@ -193,7 +193,7 @@ def explored(context: ReportContext, figure_folder: FigureFolder) -> dict:
         "images": _images_of_classes(context, figure_folder),
         "counts": _class_counts(context, figure_folder),
         "channels": figure_folder.add(
-            "channels", figures.channels(means, stds), f"Means of red, green and blue: {said}"
+            "channels", figures.channels(means, stds), f"Mean values of red, green and blue in each split: {said}"
         ),
         "stats": stats,
         "sizes": {name: _sizes(each.sizes) for name, each in stats.items()},
@@ -205,30 +205,30 @@ def _class_counts(context: ReportContext, figure_folder: FigureFolder) -> Embedd
     labels = {
         "train": context.train.known_labels,
         "validation": context.validation.known_labels,
-        "test, as predicted": context.submitted.predicted_labels,
+        "test (predicted)": context.submitted.predicted_labels,
     }
     counts = {name: np.bincount(each, minlength=classes) for name, each in labels.items() if len(each)}
     said = "; ".join(f"{name} {each.min():,} to {each.max():,}" for name, each in counts.items())
     return figure_folder.add(
-        "class-counts", figures.class_counts(counts, context.drawn_names), f"Images of each class: {said}"
+        "class-counts", figures.class_counts(counts, context.drawn_names), f"Number of images of each class: {said}"
     )
 
 
 def _images_of_classes(context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
-    """Random training images: of few classes a row each, of many a dense sheet."""
+    """Random training images: one row for each class if there are few classes, several classes in a row otherwise."""
     names = context.drawn_names
     split = context.train if len(context.train) else context.validation
     across, columns = next(sheet[1:] for sheet in SHEETS if len(names) <= sheet[0])
     drawn = pictures.drawn_by_class(split.known_labels, len(names), across)
     side = figures.tile_side(columns) // across
     strips = np.stack([pictures.strip([split.paths[row] for row in rows], across, side) for rows in drawn])
-    figure = figures.contact_sheet(strips, names, f"Random images of each of the {len(names)} classes", columns)
+    figure = figures.contact_sheet(strips, names, f"Random images of the {len(names)} classes", columns)
     alt = f"Random images of each class: {', '.join(names)}"
     return figure_folder.add("class-images", figure, alt, photographs=True)
 
 
 def _sizes(sizes: Counter[tuple[int, int]]) -> str:
-    """The most frequent sizes, each with its number of images, and how many others there are."""
+    """Text: the most frequent sizes with their numbers of images, and the number of other sizes."""
     common = [f"{width} × {height}: {count:,}" for (height, width), count in sizes.most_common(MOST_SIZES)]
     others = len(sizes) - len(common)
-    return "; ".join(common) + (f"; {others:,} further sizes" if others else "")
+    return "; ".join(common) + (f"; {others:,} other sizes" if others else "")

@@ -1,4 +1,4 @@
-"""Images read for the report alone: a seeded sample of each split, and tiles to look at."""
+"""Read images for the report: statistics of a random sample of each split, and tiles for the figures."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,17 +12,17 @@ import numpy as np
 
 from pipeline.data.decode import UnreadableImage, decode, resize
 
-SAMPLED = 400  # images of a split
+SAMPLED = 400  # images read of each split
 WHITE = 255
 GUTTER = 4  # pixels between the images of a strip
 
 
 @dataclass(frozen=True, eq=False)
 class ImageStats:
-    """What some images of a split look like.
+    """Statistics of a sample of images.
 
-    images: how many were read; sizes: (height, width) in pixels, with the number of images.
-    mean, std: of the red, green and blue values, float64 ``[3]`` in 0-255.
+    images: number of images read; sizes: number of images of each (height, width) in pixels.
+    mean, std: of the red, green and blue values, float64 ``[3]`` in 0-255; nan if no image could be read.
     """
 
     images: int
@@ -32,7 +32,7 @@ class ImageStats:
 
 
 def image_stats(paths: Sequence[Path], seed: int = 0) -> ImageStats:
-    """Read at most ``SAMPLED`` of the files, drawn at random, and measure them; unreadable ones do not count."""
+    """Statistics of at most ``SAMPLED`` of the files, drawn at random. Unreadable files are skipped."""
     drawn = np.random.default_rng(seed).permutation(len(paths))[:SAMPLED]
     measured = [each for each in _each(_measure, [paths[row] for row in drawn]) if each]
     sizes = Counter(size for size, _, _ in measured)
@@ -42,12 +42,12 @@ def image_stats(paths: Sequence[Path], seed: int = 0) -> ImageStats:
 
 
 def tiles(paths: Sequence[Path], side: int) -> np.ndarray:
-    """The images within squares of white, uint8 ``[N, side, side, 3]``; an unreadable one stays white."""
+    """The images scaled to fit white squares, uint8 ``[N, side, side, 3]``; an unreadable one gives a white square."""
     return np.array(_each(partial(_tile, side=side), paths), np.uint8).reshape(-1, side, side, 3)
 
 
 def strip(paths: Sequence[Path], places: int, side: int) -> np.ndarray:
-    """The images side by side, uint8 ``[side, places * side, 3]``; places that are left over stay white."""
+    """The images side by side, uint8 ``[side, places * side, 3]``; unused places are white."""
     page = np.full((side, places * side, 3), WHITE, np.uint8)
     for place, tile in enumerate(tiles(paths, side - GUTTER)):
         page[GUTTER // 2 : side - GUTTER // 2, place * side : (place + 1) * side - GUTTER] = tile
@@ -55,7 +55,7 @@ def strip(paths: Sequence[Path], places: int, side: int) -> np.ndarray:
 
 
 def drawn_by_class(labels: np.ndarray, classes: int, most: int, seed: int = 0) -> list[np.ndarray]:
-    """Row numbers of at most ``most`` images of each class, drawn at random."""
+    """For each class, the rows of at most ``most`` images, drawn at random. labels: int64 ``[N]``."""
     generator = np.random.default_rng(seed)
     return [generator.permutation(np.flatnonzero(labels == label))[:most] for label in range(classes)]
 
@@ -66,7 +66,7 @@ def _each(read: Callable[[Path], object], paths: Sequence[Path]) -> list:
 
 
 def _measure(path: Path) -> tuple[tuple[int, int], np.ndarray, np.ndarray] | None:
-    """Size, channel means and means of squares; None of a file that cannot be read."""
+    """Size, channel means and channel means of squares; None if the file cannot be read."""
     with suppress(UnreadableImage):
         image = decode(path)
         values = image.reshape(-1, 3).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a run's folder tells beside its score: the recipe's words, the course of a training, a grid's table."""
+"""Read a run's folder for the report: summary of the recipe, training history, and results of grid searches."""
 
 import json
 from collections.abc import Hashable
@@ -15,16 +15,17 @@ from competition.metrics import METRICS, Metric
 from pipeline.training.runs import FoldFolder, Run, RunFolder
 
 Value = int | float | str
-SCORE = "score"  # the key of a point's value on validation
-FEWEST_POINTS = 4  # that make a curve, on average
+SCORE = "score"  # key of the validation score in a row of a grid
+FEWEST_POINTS = 4  # mean number of points that a curve needs
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What was tried, a row a point: its settings, and as ``score`` its value on validation.
+    """The results of a grid search.
 
-    fold: which of several models tried it, from 1; None where there is one.
-    metric: what the scores are values of.
+    fold: number of the fold, from 1; None if there are no folds.
+    rows: one for each point: its settings, and its score on validation under the key ``score``.
+    metric: the metric of the scores.
     """
 
     fold: int | None
@@ -39,19 +40,19 @@ class Grid:
 
     @property
     def best(self) -> int:
-        """The row number of the best score, the first of equals."""
+        """Index of the row with the best score, the first in a tie."""
         return max(range(len(self.rows)), key=lambda number: self.metric.rank(float(self.rows[number][SCORE])))
 
     @property
     def axis(self) -> str | None:
-        """The number that most values were tried of, where they are enough for curves."""
+        """The numeric setting with the most distinct values; None if there are too few points for curves over it."""
         tried = {name: {row.get(name) for row in self.rows} for name in self.columns[:-1]}
         numbers = [name for name, values in tried.items() if all(isinstance(value, int | float) for value in values)]
         longest = max(numbers, key=lambda name: len(tried[name]), default=None)
         return longest if longest and len(self.curves(longest)) * FEWEST_POINTS <= len(self.rows) else None
 
     def curves(self, axis: str) -> dict[str, list[tuple[float, float]]]:
-        """``(value of the axis, score)``, ascending, for each combination of the other settings."""
+        """The points ``(value of the axis, score)``, ascending, for each combination of the other settings."""
         others = [name for name in self.columns[:-1] if name != axis]
         curves: dict[str, list[tuple[float, float]]] = {}
         for row in self.rows:
@@ -62,11 +63,12 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """What lies beside a run's score.
+    """What the report shows of a run besides its score.
 
-    reported: the figure that the recipe's own report gives, in 0-1, if any.
-    histories: of a network, one a fold: each column of its history.csv, float64 ``[epochs]``.
-    grids: one a fold, where the model chose among several settings.
+    summary: the recipe's summary.
+    reported: the accuracy that the recipe's source reports, in 0-1, if any.
+    histories: of a network, one for each fold: the columns of its history.csv, float64 ``[epochs]``.
+    grids: one for each fold, if the model searched a grid of settings.
     """
 
     summary: str
@@ -76,7 +78,7 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: RunFolder, run: Run) -> Self:
-        """folder: the run's own."""
+        """Read the record of a run from its folder."""
         places = [folder.fold(name) for name in run.fold_folders]
         histories = [history for place in places if (history := read_history(place.history))]
         numbers = [None] if len(places) == 1 else range(1, len(places) + 1)
@@ -88,14 +90,14 @@ class RunRecord:
 
     @property
     def seconds_an_epoch(self) -> float | None:
-        """The mean over all epochs; None where there were none."""
+        """Mean duration of an epoch in seconds; None if there is no history."""
         return (
             float(np.concatenate([history["seconds"] for history in self.histories]).mean()) if self.histories else None
         )
 
 
 def read_history(path: Path) -> dict[str, np.ndarray] | None:
-    """The columns of a history.csv, float64; None where there is none."""
+    """The columns of a history.csv, float64 ``[epochs]``; None if the file is missing or empty."""
     if not path.is_file():
         return None
     table = _table(path)
@@ -103,7 +105,7 @@ def read_history(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def read_grid(folder: FoldFolder) -> list[dict[str, Value]]:
-    """The table of what a fitted model tried: a network's grid.csv, or ``grid_scores`` of a classical model."""
+    """The grid of a fitted model: a network's grid.csv or a classical model's ``grid_scores``; [] if there is none."""
     if folder.grid.is_file():
         return [_point(row) for row in _table(folder.grid).to_dict("records")]
     return _saved_facts(folder.weights).get("grid_scores", [])
@@ -115,12 +117,12 @@ def _point(row: dict[Hashable, str]) -> dict[str, Value]:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """A CSV as text."""
+    """Read a CSV with all cells as text."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _saved_facts(path: Path) -> dict:
-    """What a classical model keeps besides arrays; nothing of a network, or where there is no file."""
+    """The metadata of a saved classical model; empty for a network or a missing file."""
     if not path.is_file():
         return {}
     with safe_open(path, framework="numpy") as file:
@@ -128,7 +130,7 @@ def _saved_facts(path: Path) -> dict:
 
 
 def _value(text: str) -> Value:
-    """The cell as a number, if it is one."""
+    """The cell as a number if it is one, otherwise as text."""
     for kind in (int, float):
         with suppress(ValueError):
             return kind(text)

@@ -55,10 +55,10 @@ def test_labels_may_be_words(score):
 @pytest.mark.parametrize(
     ("submission", "words"),
     [
-        ("image,label\na.png,0\n", "the header is image,label and must be Image,Class"),
-        (",Image,Class\n0,a.png,0\n", "the header is ,Image,Class and must be Image,Class"),
+        ("image,label\na.png,0\n", "the header is image,label but must be Image,Class"),
+        (",Image,Class\n0,a.png,0\n", "the header is ,Image,Class but must be Image,Class"),
         ("Image,Class\na.png,0\nd.png,3\n", "3 ids of 5 missing (b.png, c.png, e.png)"),
-        ("Image,Class\na.png,0\nz.png,3\n", "id that is not in the test set (z.png) in 1 row (row 3)"),
+        ("Image,Class\na.png,0\nz.png,3\n", "id not in the test set (z.png) in 1 row (row 3)"),
         ("Image,Class\na.png,0\nb.png,1\na.png,0\n", "duplicate id (a.png) in 2 rows (row 2, 4)"),
         (
             "Image,Class\na.png,\nb.png,1\nc.png,2\nd.png, \ne.png,4\n",
@@ -67,7 +67,7 @@ def test_labels_may_be_words(score):
         ("Image,Class\n,0\nb.png,1\n", "empty id in 1 row (row 2)"),
         (
             "Image,Class\na.png,0.0\nb.png,1\nc.png,2\nd.png,3\ne.png,4\n",
-            "a class that is not a whole number in 1 row (row 2); spell the classes as train.csv does, e.g. 0",
+            "class is not an integer in 1 row (row 2); write the classes as in train.csv, e.g. 0",
         ),
         ("Image,Class\n", "the table is empty"),
         ("", "the file is empty"),
@@ -82,7 +82,7 @@ def test_a_submission_that_a_board_would_refuse_is_refused_in_words(score, submi
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        ("Image,Class\na.png,0\n", "the header is Image,Class, not that of a solution file"),
+        ("Image,Class\na.png,0\n", "the header Image,Class is not that of a solution file"),
         ("Image,Class,Usage\na.png,0,Public\nb.png,1,Secret\n", "neither Public nor Private in 1 row (row 3)"),
         ("Image,Class,Usage\na.png,0,Public\n", "no row is Private"),
         ("Image,Class,Usage\na.png,0,Public\na.png,1,Private\n", "duplicate id (a.png)"),

@@ -82,18 +82,18 @@ def test_a_good_file_is_counted_whatever_its_line_ends(check, content):
         ("Image,Class\n", "the table is empty"),
         (b"Image,Class\n\xff,3\n", "not UTF-8 text"),
         (GOOD.replace("b.png,0", "b.png,0,0"), r"not 2 cells.* in 1 row \(row 3\)"),
-        (GOOD.replace(",", ";"), r"the header is Image;Class and must be Image,Class"),
-        (GOOD.replace("Class", "label"), r"the header is Image,label and must be Image,Class"),
-        ("Class,Image\n3,b.png\n", r"the header is Class,Image and must be Image,Class"),
+        (GOOD.replace(",", ";"), r"the header is Image;Class but must be Image,Class"),
+        (GOOD.replace("Class", "label"), r"the header is Image,label but must be Image,Class"),
+        ("Class,Image\n3,b.png\n", r"the header is Class,Image but must be Image,Class"),
         (
             ",Image,Class\n0,b.png,3\n",
-            r"an index column in front \(,Image,Class\); write it with to_csv\(index=False\)",
+            r"extra index column in front \(,Image,Class\); write it with to_csv\(index=False\)",
         ),
-        ("Unnamed: 0,Image,Class\n0,b.png,3\n", "an index column in front"),
-        ("Unnamed: 0,id,label\n0,b.png,3\n", "an index column in front"),
-        (GOOD.replace("b.png,", ","), r"empty id in 1 row \(row 3\); fill them in from test\.csv"),
-        (GOOD.replace("b.png", "x.png"), r"id that test\.csv does not have \(x\.png\) in 1 row \(row 3\)"),
-        (GOOD.replace("00017.png", "17"), r"does not have \(17\) \(did you mean '00017\.png'\?\) in 1 row"),
+        ("Unnamed: 0,Image,Class\n0,b.png,3\n", "extra index column in front"),
+        ("Unnamed: 0,id,label\n0,b.png,3\n", "extra index column in front"),
+        (GOOD.replace("b.png,", ","), r"empty id in 1 row \(row 3\); copy the ids from test\.csv"),
+        (GOOD.replace("b.png", "x.png"), r"id not in test\.csv \(x\.png\) in 1 row \(row 3\)"),
+        (GOOD.replace("00017.png", "17"), r"not in test\.csv \(17\) \(did you mean '00017\.png'\?\) in 1 row"),
         (GOOD + "d.png,3\n", r"duplicate id \(d\.png\) in 2 rows \(row 5, 6\); keep one row of each"),
         (
             GOOD.replace("d.png,10\n", "").replace("b.png,0\n", ""),
@@ -102,14 +102,14 @@ def test_a_good_file_is_counted_whatever_its_line_ends(check, content):
         (GOOD.replace("b.png,0", "b.png,"), r"no prediction in 1 row \(row 3\); give each id a class"),
         (
             GOOD.replace(",3\n", ",3.0\n"),
-            r"class that train\.csv does not have \(3\.0\) \(did you mean '3'\?\) in 2 rows \(row 2, 4\); "
-            r"spell the 3 classes as train\.csv does: 0, 3, 10$",
+            r"class not in train\.csv \(3\.0\) \(did you mean '3'\?\) in 2 rows \(row 2, 4\); "
+            r"write the 3 classes as in train\.csv: 0, 3, 10$",
         ),
         (GOOD.replace(",0\n", ", 0\n"), r"\( 0\) \(did you mean '0'\?\) in 1 row \(row 3\)"),
         (
             "Image,Class\nb.png,0\n00017.png,3\nc.png,3\nd.png,10\n",
-            r"every test id is there, but row 2 is b\.png where test\.csv has 00017\.png; "
-            r"put the rows in the order of test\.csv",
+            r"the rows are not in the order of test\.csv: row 2 is b\.png but must be 00017\.png; "
+            r"sort the rows as in test\.csv",
         ),
     ],
 )
@@ -121,7 +121,7 @@ def test_each_fault_is_told_in_its_own_words(check, content, words):
 
 def test_a_file_without_a_header_is_told_to_add_one(check):
     competition = contest(ids=("00017", "b"))
-    with pytest.raises(UserError, match="no header row, the first row is 00017,3; put Image,Class above it"):
+    with pytest.raises(UserError, match="no header row, the first row is 00017,3; add the header Image,Class"):
         check("00017,3\nb,0\n", competition)
 
 

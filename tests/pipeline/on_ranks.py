@@ -1,6 +1,6 @@
-"""What the tests have several ranks do: torchrun ... tests/pipeline/on_ranks.py learn FOLDER|fail RANK.
+"""The work of several ranks in the tests: torchrun ... tests/pipeline/on_ranks.py learn FOLDER|fail RANK.
 
-``forked`` starts ranks that need not import anything, as they come from a process that has; what they do is the same.
+``forked`` starts the ranks without torchrun, as forks of a process that has already imported everything.
 """
 
 import sys
@@ -44,7 +44,10 @@ NORMS = ("none", "before")
 
 
 def forked(ranks: int, logs: Path, task: str, *arguments: object) -> list[Done]:
-    """How each of the ranks ends. task: a command, or ``fail``; logs: a new folder for what they print."""
+    """Run a task on several ranks. Returns status and output of each rank.
+
+    logs: new folder for what the ranks print; task: a command, or ``fail``.
+    """
     logs.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as free:
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(ranks)}
@@ -63,7 +66,7 @@ def forked(ranks: int, logs: Path, task: str, *arguments: object) -> list[Done]:
 
 
 def be_a_rank(environment: dict[str, str], place: Path, task: str, arguments: list[str]) -> None:
-    """Do the task as one of the ranks, printing into files."""
+    """Run the task as one of the ranks, with stdout and stderr redirected to files."""
     os.environ |= environment
     for stream, kind in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{place}.{kind}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
@@ -85,7 +88,7 @@ def learn(folder: str) -> None:
 
 
 def use_helpers(folder: Path) -> None:
-    """Write down what each rank sees of them."""
+    """Call the functions of ``distributed`` on every rank and write their results to ``seen.json``."""
     rank, marks = distributed.rank(), folder / "marks"
     with distributed.main_first():
         found = marks.is_file()
@@ -106,7 +109,7 @@ def use_helpers(folder: Path) -> None:
 
 
 def shared_out(count: int) -> list[list[int]]:
-    """The rows, and how many of them this rank has computed, as all ranks see it."""
+    """The computed rows, and how many of them each rank computed."""
     computed = []
 
     def compute(rows: slice) -> np.ndarray:
@@ -117,13 +120,13 @@ def shared_out(count: int) -> list[list[int]]:
 
 
 def train_both(folder: Path) -> None:
-    """Train a network with batch norm and one without; write the weights that all ranks end with.
+    """Train one network with batch norm and one without, check that all ranks end with equal weights, and save them.
 
-    On its way out each rank notes that the group's threads have ended.
+    When a rank exits, it records that the threads of the process group have ended.
     """
     assert "gloo" in thread_names()
     atexit.register(note_that_gloo_has_ended, folder / f"ended-{distributed.rank()}")
-    devices._native_bfloat16 = lambda: False  # its rounding would hide a small mistake
+    devices._native_bfloat16 = lambda: False  # rounding to bfloat16 would hide small errors
     for norm in NORMS:
         training = train(folder / norm, norm)
         weights = {name: value.numpy() for name, value in training.network.state_dict().items()}
@@ -134,22 +137,22 @@ def train_both(folder: Path) -> None:
 
 
 def thread_names() -> str:
-    """The names of this process's threads, a line each."""
+    """The names of this process's threads, one a line."""
     names = []
     for path in Path("/proc/self/task").glob("*/comm"):
-        with suppress(OSError):  # it has just ended
+        with suppress(OSError):  # the thread has just ended
             names.append(path.read_text())
     return "".join(names)
 
 
 def note_that_gloo_has_ended(file: Path) -> None:
-    """Leave the file; where the threads stay, none. A thread that was joined may be listed for a moment longer."""
+    """Create the file once no gloo thread is left. A joined thread may stay listed for a moment, so this waits."""
     wait_until(lambda: "gloo" not in thread_names())
     file.touch()
 
 
 def train(folder: Path, norm: str) -> Training:
-    """Two stages, the second with two optimisers, and averaged weights; nothing is drawn at random but the batches."""
+    """Train in two stages, the second with two optimisers, and average the weights. Only the batches are random."""
     stages = {"after": 1, "optimiser": {"name": "muon", "lr": 0.05}, "schedule": {"name": "one-cycle"}}
     recipe = NeuralRecipe(
         name="small", summary="", kind="neural", network={"name": "cnn"}, epochs=4, batch_size=BATCH, averaging=0.2,
@@ -166,14 +169,14 @@ def train(folder: Path, norm: str) -> Training:
 
 
 def draw(count: int, seed: int) -> LabelledImages:
-    """Noise, brighter for each class."""
+    """``count`` images of noise; each class is brighter than the one before."""
     labels = np.arange(count) % CLASSES
     noise = np.random.default_rng(seed).integers(0, 128, (count, SIDE, SIDE, 3))
     return LabelledImages((noise + 40 * labels[:, None, None, None]).clip(0, 255).astype(np.uint8), labels)
 
 
 def fail(rank: str) -> None:
-    """One rank alone fails, while the others wait for it."""
+    """Fail on one rank while the others wait for it."""
     if distributed.rank() == int(rank):
         raise UserError(f"rank {rank} is wrong; fix it")
     distributed.from_each(None)

@@ -59,7 +59,7 @@ def test_a_bad_file_gets_one_line_of_error_and_status_2(folder, answer):
     answer.write_text(answer.read_text().replace("bee", "wasp"))
     done = run("submit", "--check", answer, "--competition", folder)
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith(f"error: {answer}: class that train.csv does not have (wasp) in 12 rows")
+    assert done.err.startswith(f"error: {answer}: class not in train.csv (wasp) in 12 rows")
     assert len(done.err.splitlines()) == 1
 
 
@@ -286,7 +286,7 @@ def test_an_upload_that_is_dropped_begins_again(rehearsal):
 def test_what_did_not_arrive_is_sent_by_the_next_command(rehearsal, method, kind):
     rehearsal.server.faults[method] = Fault(500, kind)
     file = rehearsal.csv()
-    assert "the same command looks before it sends" in rehearsal.fail(file)
+    assert "run the same command again, which checks before it sends" in rehearsal.fail(file)
     assert rehearsal.states() == ["sent"]
     rehearsal.succeed(file)
     assert (rehearsal.received(), rehearsal.states()) == (1, ["refused", "scored"])
@@ -356,7 +356,7 @@ def test_a_damaged_ledger_stops_everything(rehearsal):
     ledger = rehearsal.work / "submissions" / "ledger.csv"
     ledger.parent.mkdir()
     ledger.write_text("something,else\n")
-    assert "ledger.csv: not the ledger" in rehearsal.fail(rehearsal.csv())
+    assert "ledger.csv: not a ledger" in rehearsal.fail(rehearsal.csv())
     assert list(rehearsal.server.calls) == []
 
 

@@ -71,7 +71,7 @@ def test_what_the_client_sends_cannot_be_scored_and_says_why(stand_in, client, t
     assert client("competitions", "submit", "insects", "-f", file, "-m", "a wrong header").returncode == 0
     (submission,) = submissions(stand_in)
     assert submission["status"] == "ERROR" and "publicScore" not in submission
-    assert submission["errorDescription"].startswith("wrong.csv: the header is Picture,Class and must be Image,Class")
+    assert submission["errorDescription"].startswith("wrong.csv: the header is Picture,Class but must be Image,Class")
 
 
 def test_the_board_shows_the_best_public_score(stand_in, tmp_path):

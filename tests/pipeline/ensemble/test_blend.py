@@ -181,7 +181,7 @@ def test_the_table_shows_members_and_how_the_expectation_was_measured(models, la
     best = blend.single_score.accuracy
     assert first.split() == ["model4", f"{blend.weights['model4']:.2f}", f"{best:.4f}"]
     assert f"blend: accuracy {blend.score.accuracy:.4f} on the validation images that chose it" in last
-    assert f"{blend.expected.accuracy:.4f} on parts that the selection did not see" in last
+    assert f"{blend.expected.accuracy:.4f} expected on new images (cross-validated)" in last
     assert f"best single model: {best:.4f} (model4)" in last
 
 

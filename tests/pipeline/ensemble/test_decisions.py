@@ -30,7 +30,7 @@ def test_an_image_without_a_prediction_is_named():
 
 
 def test_predictions_of_other_classes_are_refused():
-    with pytest.raises(UserError, match="predictions of 5 classes where contest has 3"):
+    with pytest.raises(UserError, match="the predictions have 5 classes, but contest has 3"):
         decide(contest(), answers([0, 0, 0, 4], classes=5))
 
 

@@ -47,7 +47,7 @@ def test_a_change_is_of_one_entry_alone(ledger):
 def test_what_is_no_ledger_is_not_written_over(ledger, text):
     ledger.path.parent.mkdir()
     ledger.path.write_text(text)
-    with pytest.raises(UserError, match="not the ledger"):
+    with pytest.raises(UserError, match="not a ledger"):
         ledger.add(new_entry("zoo", Path("a.csv"), "1" * 64, "", None))
     assert ledger.path.read_text() == text
 

@@ -141,7 +141,7 @@ def test_the_best_point_of_a_grid_is_marked(page):
 def test_the_page_says_what_its_numbers_are_measured_on(parsed):
     words = " ".join(parsed.text.split())
     assert "measured on 40 validation images" in words
-    assert "The expected accuracy was measured on parts of them that the selection of the blend did not see" in words
+    assert "each fifth of the images was predicted by a blend that was chosen on the other four fifths" in words
 
 
 def test_the_images_of_each_split_are_counted(context, parsed, tmp_path):
@@ -150,7 +150,7 @@ def test_the_images_of_each_split_are_counted(context, parsed, tmp_path):
     val = context.competition.val
     held_out = replace(context.competition, train=val, val=val.take([]))
     page = write_report(replace(context, competition=held_out, submission=tmp_path / "submission.csv"))
-    lead = f"40 training and 10 test images of {classes}; 40 of the training images validate."
+    lead = f"40 training and 10 test images of {classes}; 40 of the training images are used for validation."
     assert lead in " ".join(Page(page).text.split())
 
 
@@ -170,7 +170,7 @@ def by_log_loss(context, tmp_path_factory) -> Path:
 def test_the_page_shows_the_metric_first_and_accuracy_among_the_columns(context, by_log_loss):
     words = " ".join(Page(by_log_loss).text.split())
     assert "log loss of the blend on validation" in words
-    assert "Smaller values of the log loss are better." in words
+    assert "A lower log loss is better." in words
     header = next(line for line in by_log_loss.read_text(encoding="utf-8").splitlines() if "<th>model</th>" in line)
     columns = re.findall(r"<th(?: .*?)?>(.*?)</th>", header)
     assert columns[:5] == ["model", "log loss", "95 % interval", "accuracy", "macro F1"]
@@ -182,7 +182,7 @@ def test_the_page_shows_the_metric_first_and_accuracy_among_the_columns(context,
 def test_the_figures_say_which_metric_they_show(by_log_loss):
     """What was tried keeps the metric of the training, which went by accuracy."""
     said = [attributes["alt"] for attributes in Page(by_log_loss).all("img")]
-    assert any(each.startswith("Bar chart of the models' log loss on validation") for each in said)
+    assert any(each.startswith("Bar chart of log loss on validation") for each in said)
     assert any(each.startswith("accuracy of neighbours on validation over neighbours") for each in said)
 
 
