@@ -111,11 +111,22 @@ def _f1_macro(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
 
 
+def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean over the classes that have images of the share predicted correctly."""
+    from sklearn.metrics import recall_score  # here, since it takes a while to import
+
+    return float(recall_score(labels, predicted, labels=np.unique(labels), average="macro"))
+
+
 ACCURACY = Metric("accuracy", "accuracy", _accuracy, greater_is_better=True, needs="labels", is_proportion=True)
 LOG_LOSS = Metric("log-loss", "log loss", _log_loss, greater_is_better=False, needs="probabilities")
 F1_MACRO = Metric("f1-macro", "macro F1", _f1_macro, greater_is_better=True, needs="labels")
 
-METRICS = {metric.name: metric for metric in (ACCURACY, LOG_LOSS, F1_MACRO)}
+BALANCED_ACCURACY = Metric(
+    "balanced-accuracy", "balanced accuracy", _balanced_accuracy, greater_is_better=True, needs="labels"
+)
+
+METRICS = {metric.name: metric for metric in (ACCURACY, LOG_LOSS, F1_MACRO, BALANCED_ACCURACY)}
 
 
 def find_metric(name: str) -> Metric:

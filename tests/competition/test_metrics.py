@@ -5,14 +5,23 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
 from competition import sources, tables
 from competition.errors import UserError
-from competition.metrics import ACCURACY, F1_MACRO, LOG_LOSS, METRICS, Metric, find_metric, proportion_interval
+from competition.metrics import (
+    ACCURACY,
+    BALANCED_ACCURACY,
+    F1_MACRO,
+    LOG_LOSS,
+    METRICS,
+    Metric,
+    find_metric,
+    proportion_interval,
+)
 from competition.tables import load_competition
 
-BETTER = {ACCURACY: (0.9, 0.8), F1_MACRO: (0.9, 0.8), LOG_LOSS: (0.1, 0.2)}
+BETTER = {ACCURACY: (0.9, 0.8), BALANCED_ACCURACY: (0.9, 0.8), F1_MACRO: (0.9, 0.8), LOG_LOSS: (0.1, 0.2)}
 
 
 def drawn(images: int = 300, classes: int = 5, skill: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -30,6 +39,7 @@ def test_values_are_scikit_learns():
     assert ACCURACY(probabilities, labels) == accuracy_score(labels, predicted)
     assert LOG_LOSS(probabilities, labels) == pytest.approx(log_loss(labels, probabilities))
     assert F1_MACRO(probabilities, labels) == f1_score(labels, predicted, average="macro")
+    assert BALANCED_ACCURACY(probabilities, labels) == pytest.approx(balanced_accuracy_score(labels, predicted))
 
 
 def test_values_of_a_case_done_by_hand():
@@ -38,6 +48,7 @@ def test_values_of_a_case_done_by_hand():
     assert ACCURACY(probabilities, labels) == 0.75
     assert F1_MACRO(probabilities, labels) == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
     assert LOG_LOSS(probabilities, labels) == pytest.approx((3 * np.log(2) + np.log(4)) / 4)
+    assert BALANCED_ACCURACY(probabilities, labels) == pytest.approx((1 + 1 / 2 + 1) / 3)
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
