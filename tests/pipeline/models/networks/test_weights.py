@@ -141,7 +141,7 @@ def test_a_file_that_holds_no_weights_is_refused_in_one_line(tmp_path):
 
 
 def test_a_network_without_imagenet_weights_is_refused():
-    with pytest.raises(UserError, match="no ImageNet weights"):
+    with pytest.raises(UserError, match="has no ImageNet weights"):
         weights_file("sprint")
 
 
