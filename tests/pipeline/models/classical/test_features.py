@@ -122,7 +122,7 @@ def test_the_cost_grows_with_the_images(name: str, arguments: dict):
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are():
-    with pytest.raises(UserError, match="'sift'; there are descriptors, lite0"):
+    with pytest.raises(UserError, match="'sift'; choose one of descriptors, lite0"):
         build_features("sift")
 
 

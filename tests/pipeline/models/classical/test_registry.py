@@ -390,7 +390,7 @@ def test_more_images_than_kernel_matrices_have_room_for_leave_fewer_to_exact_mac
     model = SupportVectorMachine(CLASSES, GRID, memory=9e4)
     trials = model.fit(images[rare], labels[rare], *validation).grid_scores
     said = capsys.readouterr().out
-    assert re.fullmatch(rf"svm: .* of all {len(rare)} training images .* approximate ones from all; .*\n", said)
+    assert re.fullmatch(rf"svm: all {len(rare)} training images need .* approximate machines on all images, .*\n", said)
     assert [{key: row[key] for key in ("kernel", "C")} for row in trials] == GRID * 2
     assert ["machine" in row for row in trials] == [False] * len(GRID) + [True] * len(GRID)
     assert model.seen.tolist() == list(range(CLASSES))
