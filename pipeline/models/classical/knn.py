@@ -25,9 +25,9 @@ DISTANCES = ("euclidean", "manhattan", "cosine")
 class NearestNeighbours(Classifier):
     """A vote of the k nearest training images, with the distance and k that are best on validation.
 
-    The neighbours are searched once for each distance, with the largest k; a smaller k uses the first of them. Predicts
-    as scikit-learn's KNeighborsClassifier: the class with the most votes, the first in a tie. The scores are the
-    logarithms of the shares of the votes, with one extra vote spread over the seen classes.
+    The neighbours are searched once for each distance, with the largest k; a smaller k uses the first of them. The
+    model predicts like scikit-learn's KNeighborsClassifier: the class with the most votes, the first in a tie. The
+    scores are the logarithms of the shares of the votes, with one extra vote spread over the seen classes.
 
     Memory: five bytes for each training pixel (stored as uint8, searched as float32). If this is more than ``memory``,
     principal components are stored and searched instead. Euclidean and cosine distances are then close to those of the

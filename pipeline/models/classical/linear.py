@@ -16,7 +16,7 @@ MOST_ITERATIONS = 300
 class LogisticRegression(Classifier):
     """Multinomial logistic regression with the value of C that is best on validation (the first in a tie).
 
-    Predicts as scikit-learn's LogisticRegression on the standardised values. Memory: eight bytes for each training
+    Predicts like scikit-learn's LogisticRegression on the standardised values. Memory: eight bytes for each training
     value.
 
     grid: one ``{"C": float}`` for each regression to try; C is the inverse of the L2 penalty.

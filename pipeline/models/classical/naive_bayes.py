@@ -56,7 +56,7 @@ class NaiveBayes(Classifier):
 
 
 class GaussianNaiveBayes(NaiveBayes):
-    """Pixels are normal within each class; predicts as scikit-learn's GaussianNB on standardised pixels."""
+    """Pixels are normal within each class; predicts like scikit-learn's GaussianNB on standardised pixels."""
 
     def _learn(self, images: Images, labels: np.ndarray, counts: np.ndarray) -> None:
         total, squares = self._class_sums(images, labels)
@@ -74,7 +74,7 @@ class GaussianNaiveBayes(NaiveBayes):
 
 
 class MultinomialNaiveBayes(NaiveBayes):
-    """The brightness of a pixel counts how often it was drawn; predicts as scikit-learn's MultinomialNB.
+    """The brightness of a pixel counts how often it was drawn; predicts like scikit-learn's MultinomialNB.
 
     log_probability: float64 ``[classes, D]``, log probability of drawing one copy of each pixel.
     """
@@ -88,7 +88,7 @@ class MultinomialNaiveBayes(NaiveBayes):
 
 
 class BernoulliNaiveBayes(NaiveBayes):
-    """Pixels are either bright or dark; predicts as scikit-learn's BernoulliNB on standardised pixels.
+    """Pixels are either bright or dark; predicts like scikit-learn's BernoulliNB on standardised pixels.
 
     The report applies BernoulliNB's default threshold of 0 to standardised pixels. This is the mean of each pixel over
     the training set.

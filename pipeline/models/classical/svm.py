@@ -39,9 +39,9 @@ class FittedPoint:
 class SupportVectorMachine(Classifier):
     """One-vs-one SVC with the kernel and C that are best on validation (the first in a tie).
 
-    Predicts as scikit-learn's SVC (gamma="scale") on the standardised values. All inner products are computed once, and
-    every machine of the grid is trained on them. Memory for n training and m validation images of D values: at most
-    12 n^2 + 4 n (m + D) bytes.
+    Predicts like scikit-learn's SVC (gamma="scale") on the standardised values. All inner products are computed once,
+    and every machine of the grid is trained on them. Memory for n training and m validation images of D values: at
+    most 12 n^2 + 4 n (m + D) bytes.
 
     If this is more than ``memory``, these exact machines are trained on a stratified sample of the images that fits.
     Approximate machines are then trained on all images, piece by piece: linear discriminants on principal components,

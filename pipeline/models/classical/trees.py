@@ -77,7 +77,7 @@ class TreeEnsemble(Classifier):
 
 
 class RandomForest(TreeEnsemble):
-    """Trees on bootstrap samples; predicts as scikit-learn's RandomForestClassifier.
+    """Trees on bootstrap samples; predicts like scikit-learn's RandomForestClassifier.
 
     The scores are the logarithms of the shares of the votes. One extra vote is spread over all classes, so that no
     share is zero.
@@ -126,7 +126,7 @@ class RandomForest(TreeEnsemble):
 
 
 class GradientBoosting(TreeEnsemble):
-    """Boosted trees on binned values; predicts as scikit-learn's HistGradientBoostingClassifier.
+    """Boosted trees on binned values; predicts like scikit-learn's HistGradientBoostingClassifier.
 
     S is the number of seen classes, or 1 if there are two. The trees of class i are i, i + S, ...
 
