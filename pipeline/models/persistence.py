@@ -1,4 +1,4 @@
-"""Objects that hold nothing but arrays and JSON's own types, saved as one safetensors file."""
+"""Save and load objects that hold only arrays and JSON types, each as one safetensors file."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ Thing = TypeVar("Thing")
 
 
 def save_state(thing: object, path: Path) -> None:
-    """Write the attributes of ``thing``, those apart whose names begin with an underscore, and its class's name."""
+    """Write the class name of ``thing`` and its attributes, except those that begin with an underscore."""
     arrays = {name: np.ascontiguousarray(value) for name, value in _arrays(thing).items()}
     facts = {name: value for name, value in vars(thing).items() if name not in arrays and not name.startswith("_")}
     with atomic_write(path) as temporary:
@@ -23,7 +23,7 @@ def save_state(thing: object, path: Path) -> None:
 
 
 def load_state(kind: type[Thing], path: Path) -> Thing:
-    """The ``kind`` of thing that ``save_state`` wrote, its arrays the same to the bit."""
+    """The object of class ``kind`` that ``save_state`` wrote; its arrays are bit-identical."""
     thing = kind.__new__(kind)
     with safe_open(path, framework="numpy") as file:
         vars(thing).update(json.loads(file.metadata()["facts"]))
@@ -32,13 +32,13 @@ def load_state(kind: type[Thing], path: Path) -> Thing:
 
 
 def kind_of_state(kinds: Iterable[type[Thing]], path: Path) -> type[Thing]:
-    """Which of the kinds ``save_state`` wrote. Raises LookupError where it is none of them."""
+    """The one of ``kinds`` whose object ``save_state`` wrote to ``path``. Raises LookupError if it is none of them."""
     with safe_open(path, framework="numpy") as file:
         return {kind.__name__: kind for kind in kinds}[file.metadata()["kind"]]
 
 
 def size_of(thing: object) -> int:
-    """How many values the arrays of ``thing`` hold."""
+    """The number of values in the arrays of ``thing``."""
     return sum(value.size for value in _arrays(thing).values())
 
 

@@ -1,4 +1,4 @@
-"""Recipes: one TOML file a system, read and checked."""
+"""Recipes: each describes one model in a TOML file, which is read and checked here."""
 
 import hashlib
 import json
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
-NAME = r"\w[\w.-]*"  # what a recipe may be called: it names folders, and is typed after --models
+NAME = r"\w[\w.-]*"  # of a recipe; it is used as a folder name and typed after --models
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Named(CheckedModel):
-    """Something chosen by name, its further keys being its arguments."""
+    """Something chosen by name; all other keys are its arguments."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
@@ -51,10 +51,12 @@ class Named(CheckedModel):
 
 
 class Optimiser(CheckedModel):
-    """lr is the peak rate; for ``muon`` that of the kernels, while ``sgd_lr`` drives all other parameters.
+    """The optimiser and its settings.
 
+    lr: peak learning rate; with ``muon``, that of the convolution kernels.
     momentum: of ``sgd`` and ``muon``.
-    dense_l2: L2 penalty on the weights of the hidden dense layers alone, ``dense_l2 * sum(w ** 2)`` in the loss.
+    dense_l2: L2 penalty on the weights of the hidden dense layers only, ``dense_l2 * sum(w ** 2)`` in the loss.
+    sgd_lr: with ``muon``, the peak learning rate of all other parameters.
     """
 
     name: Literal["adam", "rmsprop", "sgd", "muon"]
@@ -68,11 +70,13 @@ class Optimiser(CheckedModel):
 class Schedule(CheckedModel):
     """The learning rate over the training, or over one of its stages.
 
-    constant; one-cycle: linearly up for ``warmup`` of the training, then linearly down to zero; plateau:
-    times ``factor`` after ``patience`` epochs without a better validation score or loss (``monitor``), the score
-    being by the competition's metric, never below ``floor``; exponential: down to ``final`` of the peak, by the same
-    factor each epoch; warmup-exponential: linearly up for ``warmup`` of the training first; step: times ``factor``
-    after every ``every`` of the recipe's epochs.
+    constant: always the peak rate.
+    one-cycle: rises linearly for the share ``warmup`` of the training, then falls linearly to zero.
+    plateau: is multiplied by ``factor`` after ``patience`` epochs in which ``monitor`` did not improve on validation
+        (the score by the competition's metric, or the loss); never falls below ``floor``.
+    exponential: falls to the share ``final`` of the peak, by the same factor each epoch.
+    warmup-exponential: rises linearly for the share ``warmup`` of the training, then falls exponentially.
+    step: is multiplied by ``factor`` after every ``every`` epochs of the recipe.
     """
 
     name: Literal["constant", "one-cycle", "plateau", "exponential", "warmup-exponential", "step"]
@@ -89,11 +93,11 @@ Trained = Literal["all", "head", "head-and-last-convolution"] | PositiveInt
 
 
 class Stage(CheckedModel):
-    """A stretch of the training with an optimiser and a schedule of its own.
+    """A part of the training with its own optimiser and schedule.
 
-    after: whole epochs of the recipe before it begins.
+    after: epochs of the recipe before the stage begins.
     train: what is not frozen: everything, the head (the network's last child), the head and the last convolution, or
-        a number of layers, counted from the output; layers are what has weights.
+        a number of layers with weights, counted from the output.
     """
 
     after: NonNegativeInt
@@ -103,13 +107,14 @@ class Stage(CheckedModel):
 
 
 class Recipe(CheckedModel):
-    """What every recipe says, and how its model is built.
+    """The keys that all recipes share, and how the model is built.
 
-    reported: what the report measured, for the record.
-    budget_weight: its weight when a time budget is shared among several models.
-    features: what it sees of the images; None for the pixels.
+    summary: one sentence for tables and reports.
+    reported: the accuracy given by the source of the recipe, for the record.
+    budget_weight: weight of this recipe when several models share a time budget.
+    features: the input of the model; None for the pixels.
 
-    Models import the recipes, so a recipe imports its model's class only when it is asked for one.
+    Models import this module, so a recipe imports the class of its model only when it builds or loads one.
     """
 
     name: str
@@ -119,7 +124,7 @@ class Recipe(CheckedModel):
     features: Named | None = None
 
     def build(self, context: "ModelContext") -> "Model":
-        """The recipe's model, not yet fitted. Raises UserError for names and arguments that are not there."""
+        """The recipe's model, not yet fitted. Raises UserError for an unknown name or argument."""
         if self.features is None:
             return self._build_on_images(context)
         from pipeline.models.classical.features import OnFeatures, build_features
@@ -139,7 +144,7 @@ class Recipe(CheckedModel):
         raise NotImplementedError
 
     def _model_class(self) -> "type[Model]":
-        """The class that loads what the recipe's model saved, features apart."""
+        """The class that loads the saved model; for a recipe with features, the model on them."""
         raise NotImplementedError
 
 
@@ -158,7 +163,7 @@ class ClassicalRecipe(Recipe):
 
     @property
     def points(self) -> "list[ClassicalRecipe]":
-        """The recipe at each of the values that it tries by itself."""
+        """One recipe for each setting that this recipe tries; the recipe itself if it tries only one."""
         table = self.classifier.model_dump()
         tried = [{key: [value]} for key in ("grid", "neighbours") for value in table.get(key, ())]
         return [self.model_copy(update={"classifier": Named(**table | each)}) for each in tried] or [self]
@@ -166,7 +171,7 @@ class ClassicalRecipe(Recipe):
     def cost(self, workload: "Workload", images: int) -> float:
         """Estimated work of fitting to ``images`` of the training images, in the unit of ``Classifier.cost``.
 
-        Features are computed of all images once, for all folds.
+        Features are computed once for all images and shared by all folds.
         """
         from pipeline.models.classical.features import build_features
         from pipeline.models.classical.registry import build_classifier
@@ -192,10 +197,12 @@ class ClassicalRecipe(Recipe):
 
 
 class Tier(CheckedModel):
-    """size: of the images, as a share of what the cache or the recipe says; width: of the network.
+    """One of the network sizes that a time budget chooses from.
 
-    seeds: networks that differ in their seed alone, each with its share of the time; predictions are their mean.
-    min_epochs: what it takes of each of them, where that is more than the recipe's ``min_epochs``.
+    size: image size, as a share of the recipe's ``input_size`` or, without one, of the size in the cache.
+    width: width of the network.
+    seeds: number of networks that differ only in their seed; they share the time, and predictions are their mean.
+    min_epochs: fewest epochs of each network, if that is more than the recipe's ``min_epochs``.
     """
 
     size: Annotated[float, Field(gt=0, le=1)]
@@ -205,21 +212,23 @@ class Tier(CheckedModel):
 
 
 class NeuralRecipe(Recipe):
-    """A network and its protocol.
+    """A network and how it is trained.
 
-    input_size: pixels a side the network takes; None takes the images as they are cached.
-    growing: image sizes over the training, as fractions of the input size, each for an equal share.
+    input_size: side of the network's input in pixels; None for the size of the cached images.
+    growing: image sizes over the training, as fractions of the input size, each used for an equal share.
     augment: albumentations by their class names, or ``Shift``, ``Cutout`` and ``Symmetries`` of data/augment.py.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
-    holdout: share of train that is held out to choose the checkpoint, instead of the validation split.
-    grey: one channel instead of three where no training image has colour.
+    holdout: share of the training set held out to choose the checkpoint, in place of the validation set.
+    grey: use one channel instead of three if no training image has colour.
     pretrained: the network starts from ImageNet weights (weights.py).
-    transfer_from: a recipe; the network, the same, starts from the newest one trained by it on another competition.
-    train: see ``Stage``; together with ``optimiser`` and ``schedule`` the first stage. stages: the later ones.
-    views: predictions are of the image as it is, or the mean over its flips and turns, or over shifts of these, too.
-    grid: tables with other values for some of the recipe's keys; each is trained, the best on validation is kept.
-    tiers: what a time budget may choose from, the cheapest first: the dearest with which the network still sees
-        every image ``min_epochs`` times and, counting repeats, ``min_images`` images.
+    transfer_from: name of a recipe with the same network; training starts from the newest network that it trained on
+        another competition.
+    train: see ``Stage``; ``train``, ``optimiser`` and ``schedule`` describe the first stage.
+    stages: the later stages.
+    views: what predictions are averaged over: the image alone, its flips and rotations, or these and shifts of them.
+    grid: tables with other values for some of the recipe's keys; each is trained, and the best on validation is kept.
+    tiers: the tiers that a time budget chooses from, cheapest first. It chooses the most expensive tier that still
+        trains for ``min_epochs`` epochs and on ``min_images`` images, counting repeats; otherwise the first.
     """
 
     kind: Literal["neural"]
@@ -262,17 +271,17 @@ class NeuralRecipe(Recipe):
 
     @property
     def pretrained_networks(self) -> tuple[str, ...]:
-        """The networks whose ImageNet weights it starts from."""
+        """The networks whose ImageNet weights the training starts from."""
         return tuple(self.network.arguments.get("trunks", [self.network.name])) if self.pretrained else ()
 
     @property
     def points(self) -> "list[NeuralRecipe]":
-        """The recipe at each of the values that it tries by itself."""
+        """One recipe for each setting that this recipe tries; the recipe itself if it tries only one."""
         return self.grid_points or [self]
 
     @property
     def grid_points(self) -> list["NeuralRecipe"]:
-        """One recipe a point of the grid. Raises UserError for a key that is not there."""
+        """One recipe for each point of the grid. Raises UserError for an unknown key or an invalid value."""
         return [self._at(point) for point in self.grid]
 
     def _at(self, point: dict[str, Any]) -> "NeuralRecipe":
@@ -284,7 +293,7 @@ class NeuralRecipe(Recipe):
             raise UserError(f"{self.name}: grid: {fault}; fix the recipe") from None
 
     def cost(self, workload: "Workload", images: int) -> float:
-        """Nothing that is known beforehand: a network takes the time that it is given."""
+        """Always 0: a network's cost is not known in advance, since it trains for the time it is given."""
         return 0.0
 
     def _build_on_images(self, context: "ModelContext") -> "Model":
@@ -317,7 +326,7 @@ AnyRecipe = Annotated[ClassicalRecipe | NeuralRecipe, Field(discriminator="kind"
 
 
 def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The table with the changes, sub-table by sub-table."""
+    """The table with the changes applied, recursively in sub-tables."""
     merged = table | changes
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(table.get(key), dict):
@@ -326,7 +335,7 @@ def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint(*parts: object) -> str:
-    """A short hash of anything that JSON can say; equal parts, equal fingerprint."""
+    """A hash of 16 hex digits; equal parts give the same one. Values that JSON cannot hold are hashed as strings."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -336,10 +345,10 @@ def recipe_names(folder: Path = RECIPES) -> list[str]:
 
 
 def load_recipe(path: Path) -> AnyRecipe:
-    """Read one recipe. Raises UserError naming the file and the key that is wrong."""
+    """Read one recipe. Raises UserError that names the file and the wrong key."""
     table = read_toml(path)
     if "name" in table:
-        raise UserError(f"{path}: name: a recipe is called what its file is called; take that key out")
+        raise UserError(f"{path}: name: a recipe takes its name from its file; remove this key")
     kinds: dict[str, type[ClassicalRecipe] | type[NeuralRecipe]] = {
         "classical": ClassicalRecipe,
         "neural": NeuralRecipe,
@@ -352,9 +361,10 @@ def load_recipe(path: Path) -> AnyRecipe:
 
 
 def write_recipe(recipe: AnyRecipe, path: Path, remark: str) -> None:
-    """Write a recipe that ``load_recipe`` reads as the same, but for its name. remark: the comment it begins with.
+    """Write a recipe so that ``load_recipe`` reads it back unchanged, except for its name.
 
-    Raises UserError where it could not be read back; the place then holds what it held.
+    remark: comment on the first line.
+    Raises UserError if the recipe cannot be read back unchanged; an existing file is then left as it was.
     """
     table = recipe.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
     sections = {key: value for key, value in table.items() if isinstance(value, dict)}
@@ -364,25 +374,26 @@ def write_recipe(recipe: AnyRecipe, path: Path, remark: str) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         if load_recipe(temporary).model_dump(exclude={"name"}) != recipe.model_dump(exclude={"name"}):
-            raise UserError(f"{path}: the recipe would not be read as it is; write it by hand")
+            raise UserError(f"{path}: the recipe would not read back unchanged; write the file by hand")
 
 
 def _toml(value: Any) -> str:
-    """A value in TOML, on one line but for a list of tables."""
+    """A value in TOML, on one line unless it is a list of tables."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return "[\n" + "".join(f"    {_toml(each)},\n" for each in value) + "]"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)  # which writes a string, a number and a boolean as TOML has them
+    return json.dumps(value, ensure_ascii=False)  # strings, numbers and booleans look the same in TOML
 
 
 def choose_recipes(patterns: Iterable[str], *further: Path) -> list[AnyRecipe]:
-    """The recipes of the given names, patterns (``fashion-*``) or TOML files, each once, in the order asked for.
+    """The recipes with the given names, patterns (``fashion-*``) or TOML files, each once, in the order given.
 
-    further: folders in which recipes are found besides those that ship; of equal names the last folder's counts.
-    Raises UserError for a file that is no recipe, and, with the nearest names or all, for a pattern without a match.
+    further: folders with recipes besides the built-in ones; if a name occurs twice, the last folder wins.
+    Raises UserError for a file that is not a recipe, for a pattern without a match (with the nearest names, or all),
+    and for two files of the same name.
     """
     known = {path.stem: path for folder in (RECIPES, *further) for path in sorted(folder.glob("*.toml"))}
     chosen: dict[Path, None] = {}
@@ -390,14 +401,14 @@ def choose_recipes(patterns: Iterable[str], *further: Path) -> list[AnyRecipe]:
         chosen |= dict.fromkeys([_own_file(pattern)] if pattern.endswith(".toml") else _matching(pattern, known))
     recipes = [load_recipe(path) for path in chosen]
     if twice := first_few([name for name, times in Counter(each.name for each in recipes).items() if times > 1]):
-        raise UserError(f"--models: several recipes are called {twice}; rename the file of one of them")
+        raise UserError(f"--models: several recipes are called {twice}; rename all but one of the files")
     return recipes
 
 
 def _own_file(path: str) -> Path:
     own = Path(path).expanduser().resolve()
     if not re.fullmatch(NAME, own.stem):
-        raise UserError(f"{path}: a recipe's name has letters, digits, dots and dashes; rename the file")
+        raise UserError(f"{path}: the name of a recipe may have only letters, digits, _, . and -; rename the file")
     return own
 
 
@@ -405,6 +416,6 @@ def _matching(pattern: str, known: dict[str, Path]) -> list[Path]:
     matches = [path for name, path in sorted(known.items()) if fnmatchcase(name, pattern)]
     if not matches:
         near = get_close_matches(pattern, known, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
+        hint = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(sorted(known))}"
         raise UserError(f"no recipe is called {pattern!r}; {hint}")
     return matches

@@ -1,1 +1,1 @@
-"""Classifiers on pixels or features, all behind the same contract."""
+"""Classifiers on pixels or features, all with the same interface."""

@@ -1,22 +1,22 @@
-"""Principal components: few values that say nearly what all pixels say, for images that memory does not hold."""
+"""Principal components: a few values per image that replace its pixels if all pixels do not fit in memory."""
 
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
 
 COMPONENTS = 256
-SAMPLE = 5_000  # images that tell the components; more hardly change them
+SAMPLE = 5_000  # images that the components are fitted to; more images hardly change them
 
 
 def sample_size(values: int, memory: float) -> int:
-    """How many images of that many values to fit components on, within that many bytes."""
+    """The number of images to fit components to. values: of each image; memory: bytes available."""
     return max(2, min(SAMPLE, int(memory / (16 * values))))
 
 
 def principal_components(rows: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The directions, float32 ``[D, p]`` and orthonormal, that keep most of float32 ``[n, D]``.
+    """The p orthonormal directions, float32 ``[D, p]``, that preserve the most of ``rows``, float32 ``[n, D]``.
 
-    p is ``COMPONENTS``, or the least of n and D. Rows are taken as they are, not centred, so that ``rows @
-    components`` has about their inner products; of standardised values they are the principal components.
+    p is the smallest of ``COMPONENTS``, n and D. The rows are not centred, so ``rows @ components`` has nearly the same
+    inner products as ``rows``. For standardised values the directions are the principal components.
     Halko, Martinsson and Tropp, Finding structure with randomness, 2011.
     """
     count = min(COMPONENTS, *rows.shape)
@@ -25,5 +25,5 @@ def principal_components(rows: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def components_cost(images: int, values: int, memory: float) -> float:
-    """Work of fitting components and of projecting that many images, in the unit of ``Classifier.cost``."""
+    """Work of fitting components and projecting the images, in the unit of ``Classifier.cost``. memory: bytes."""
     return COMPONENTS * values * (30 * sample_size(values, memory) + 2 * images) + 600 * images * values

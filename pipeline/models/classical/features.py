@@ -1,4 +1,4 @@
-"""Features: what a model may see of the images instead of their pixels."""
+"""Features: the values that a model can use in place of the pixels."""
 
 import hashlib
 import warnings
@@ -24,27 +24,27 @@ from pipeline.models.recipe import Tier
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import product_precision
 
-COMPONENTS = 256  # principal components from which features are selected
-NOISE = 1e-5  # share of all variance below which a component is what rounding left
+COMPONENTS = 256  # principal components that features are selected from
+NOISE = 1e-5  # share of the total variance below which a component is only rounding error
 ROWS_AT_ONCE = 5000
 
 
 class Features(ABC):
-    """Makes float32 ``[N, 1, D, 1]`` of images: rows of one channel, which every model takes for images.
+    """Computes features of images: float32 ``[N, 1, D, 1]``, so that every model accepts them as images.
 
-    What is learnt is learnt from the training images alone; what depends on an image alone is computed once.
+    Features are fitted to the training images only. What depends on a single image is computed once and cached.
 
-    count: D, at most.
+    count: the largest possible D.
     """
 
     count: int
 
     @abstractmethod
     def fit(self, images: Images, labels: np.ndarray, weights: Path | None = None) -> Self:
-        """Learn from the training images what there is to be learnt. weights: where ImageNet weights are looked for."""
+        """Fit the features to the training images. weights: file or folder that is searched for ImageNet weights."""
 
     def transform(self, images: Images, device: torch.device) -> np.ndarray:
-        """float32 ``[N, 1, D, 1]``."""
+        """The features of the images, float32 ``[N, 1, D, 1]``."""
         return self._rows(images, device)[:, None, :, None]
 
     @abstractmethod
@@ -53,17 +53,17 @@ class Features(ABC):
 
     @abstractmethod
     def cost(self, images: int, values: int) -> float:
-        """Estimated work for that many images of that many values, in the unit of ``Classifier.cost``."""
+        """Estimated work for ``images`` images of ``values`` values each, in the unit of ``Classifier.cost``."""
 
 
 class SelectedDescriptors(Features):
-    """The ``count`` features that part the classes best, each standardised over train.
+    """The ``count`` features that separate the classes best, each standardised over the training set.
 
-    Candidates are the first principal components of all descriptors, histograms of gradients, colours and pixels
-    having the same variance in all; being uncorrelated, no candidate repeats another. A candidate's worth is the
-    F of a one-way analysis of variance over the classes.
+    The candidates are the first principal components of all descriptors (histograms of gradients, colours and pixels),
+    where each of these three parts is scaled to the same total variance. Principal components are uncorrelated, so no
+    candidate repeats another. Candidates are ranked by the F-value of a one-way analysis of variance over the classes.
 
-    All that is linear: features are ``(descriptors - offset) @ projection``.
+    All steps are linear: the features are ``(descriptors - offset) @ projection``.
     """
 
     def __init__(self, count: int):
@@ -89,7 +89,7 @@ class SelectedDescriptors(Features):
         return computed_once(images, descriptors_name(), descriptors)
 
     def _components(self, found: np.ndarray) -> np.ndarray:
-        """The projection to the principal components, float64 ``[D, components]``, the most varying one first."""
+        """The projection to the principal components, float64 ``[D, components]``, largest variance first."""
         scatter = np.zeros((found.shape[1],) * 2)
         for rows in _pieces(found):
             centred = rows - self.offset.astype(np.float32)
@@ -109,18 +109,18 @@ class SelectedDescriptors(Features):
 
 
 class Lite0Features(Features):
-    """What EfficientNet-Lite0, trained on ImageNet and frozen, sees in the images at 128 pixels a side.
+    """The features of a frozen EfficientNet-Lite0, trained on ImageNet, for the images at 128 pixels a side.
 
-    Of its later groups too, not of its last layer alone: logistic regression on EuroSAT then has 0.967 of the
-    validation images right instead of 0.946.
+    They include the outputs of the later groups, not only of the last layer: on the validation set of EuroSAT, logistic
+    regression then reaches an accuracy of 0.967 instead of 0.946.
     """
 
     count = POOLED
 
     def fit(self, images: Images, labels: np.ndarray, weights: Path | None = None) -> Self:
-        """Take the weights in, so that the saved model has all that it needs to predict.
+        """Load the weights and store them, so that the saved model is complete.
 
-        Raises UserError where they are missing.
+        Raises UserError if they are missing or damaged.
         """
         network = Lite0(1000)
         start_from(network, load_weights(LITE0, weights), "ImageNet weights of lite0", head="")
@@ -147,13 +147,13 @@ class Lite0Features(Features):
 
 
 def _floats(network: Lite0) -> list[torch.Tensor]:
-    """Its weights and running averages, the very ones that it uses."""
+    """The network's weights and running averages; changing these tensors changes the network."""
     return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
 def _worth(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The F of each column of ``[N, D]``; nan, which comes last, for one that never varies."""
-    from sklearn.feature_selection import f_classif  # here, since it takes a while to import
+    """The F-value of each column of ``[N, D]``; nan, which is sorted last, for a constant column."""
+    from sklearn.feature_selection import f_classif  # imported here, since the import is slow
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -169,9 +169,9 @@ FEATURES: dict[str, type[Features]] = {"descriptors": SelectedDescriptors, "lite
 
 
 def build_features(name: str, **arguments: Any) -> Features:
-    """Raises UserError for a name or an argument that is not there."""
+    """The features of that name, not yet fitted. Raises UserError for an unknown name or argument."""
     if name not in FEATURES:
-        raise UserError(f"no features are called {name!r}; there are {', '.join(FEATURES)}")
+        raise UserError(f"no features are called {name!r}; choose one of {', '.join(FEATURES)}")
     try:
         return FEATURES[name](**arguments)
     except TypeError as error:
@@ -179,9 +179,9 @@ def build_features(name: str, **arguments: Any) -> Features:
 
 
 class OnFeatures:
-    """A model that sees features of the images, behind the same contract as the model itself.
+    """A model on features of the images, with the same interface as a model on images.
 
-    weights: a file or folder where ImageNet weights are looked for first, if the features need them.
+    weights: the file or folder that is searched first for ImageNet weights, if the features need them.
     """
 
     def __init__(self, features: Features, model: Model, device: torch.device, weights: Path | None = None) -> None:
@@ -196,7 +196,7 @@ class OnFeatures:
         return self
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
-        """float32 ``[N, classes]``."""
+        """Class probabilities, float32 ``[N, classes]``."""
         return self.model.predict_proba(self.features.transform(images, self.device), test_time_views, title)
 
     @property
@@ -212,20 +212,20 @@ class OnFeatures:
         return self.model.parameters + size_of(self.features)
 
     def save(self, folder: Path) -> None:
-        """Write the model, and features.safetensors beside it."""
+        """Write the model and features.safetensors to ``folder``."""
         save_state(self.features, folder / FEATURES_FILE)
         self.model.save(folder)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | None = None) -> Self:
-        """The model of that folder on the features that lie beside it."""
+        """The model and its features from ``folder``. device: default CPU."""
         path = folder / FEATURES_FILE
         features = load_state(kind_of_state(FEATURES.values(), path), path)
         return cls(features, _load_on_images(folder, device), device or CPU)
 
 
 def _load_on_images(folder: Path, device: torch.device | None) -> Model:
-    """A network where one describes itself, else the classifier of the kind that was saved."""
+    """The network in ``folder`` if there is a description of one; otherwise the saved classifier."""
     if (folder / DESCRIPTION_FILE).is_file():
         return SeedEnsemble.load(folder, device)
     return kind_of_state(CLASSIFIERS.values(), folder / WEIGHTS_FILE).load(folder, device)

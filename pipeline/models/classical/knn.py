@@ -1,4 +1,4 @@
-"""K nearest neighbours, every k of a metric from one search."""
+"""K nearest neighbours: one search for each distance serves every k."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Self
@@ -23,29 +23,29 @@ DISTANCES = ("euclidean", "manhattan", "cosine")
 
 
 class NearestNeighbours(Classifier):
-    """A vote of the k nearest training images; metric and k are the best on validation.
+    """A vote of the k nearest training images, with the distance and k that are best on validation.
 
-    The neighbours are searched once a metric, for the largest k; a smaller k votes with the first of them. A
-    predicted class is scikit-learn's KNeighborsClassifier's: the one with most votes, the first of equals. The
-    scores are the logarithms of the shares of the votes, one vote more being spread over all classes.
+    The neighbours are searched once for each distance, with the largest k; a smaller k uses the first of them. The
+    model predicts like scikit-learn's KNeighborsClassifier: the class with the most votes, the first in a tie. The
+    scores are the logarithms of the shares of the votes, with one extra vote spread over the seen classes.
 
-    Memory: five bytes for each training pixel (uint8 kept, float32 while searching). Where that is more than
-    ``memory``, principal components are kept and searched instead: then euclidean distance and cosine are about
-    those of the pixels, and manhattan distance is along the components.
+    Memory: five bytes for each training pixel (stored as uint8, searched as float32). If this is more than ``memory``,
+    principal components are stored and searched instead. Euclidean and cosine distances are then close to those of the
+    pixels; manhattan distances are measured along the components.
 
-    neighbours: the numbers of neighbours tried; those above the number of training images are left out, or that
-        number itself is tried where none is left.
-    metrics: of the distance, any of ``DISTANCES``.
-    scale: ``standard`` for values standardised over train; ``unit`` for pixels / 255,
-        which are searched as they are: no metric's order changes when all values are divided by the same.
-    memory: bytes; None for half of what there is.
-    components: float32 ``[D, p]``; None where the images themselves are searched.
-    kept: of the training images, their values ``[N, D]`` of their own type, or float32 ``[N, p]``.
-    grid_scores: of each distance's ``metric`` with each number of ``neighbours``, ascending.
-    metric, k: the best of them, of equals the first.
+    neighbours: the values of k to try. Values above the number of training images are left out; if none remains,
+        that number is tried.
+    metrics: the distances to try, each one of ``DISTANCES``.
+    scale: ``standard`` for values standardised over the training set, or ``unit`` for pixels / 255. For ``unit`` the
+        pixels are searched without the division, since it does not change the order of the distances.
+    memory: bytes; None for half of the machine's memory.
+    components: float32 ``[D, p]``; None if the pixels themselves are searched.
+    kept: the stored training images, ``[N, D]`` of the same dtype, or float32 ``[N, p]`` components.
+    grid_scores: one row for each ``metric`` and number of ``neighbours``, ascending.
+    metric, k: the best on validation, the first in a tie.
     """
 
-    _searched: tuple[Images, np.ndarray] | None = None  # the validation images, and what their neighbours are
+    _searched: tuple[Images, np.ndarray] | None = None  # the validation images, and the labels of their neighbours
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class NearestNeighbours(Classifier):
         self._memory = memory or total_memory() / 2
         for metric in self.metrics:
             if metric not in DISTANCES:
-                raise UserError(f"knn: no metric is called {metric!r}; use {', '.join(DISTANCES)}")
+                raise UserError(f"knn: no metric is called {metric!r}; choose one of {', '.join(DISTANCES)}")
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
-        """Keep the training images and choose metric and k on the validation images."""
+        """Store the training images; choose the distance and k on the validation images."""
         self.labels, self.seen = labels, np.unique(labels)
         self._measure(images)
         self._keep(images)
@@ -81,7 +81,7 @@ class NearestNeighbours(Classifier):
         return self
 
     def cost(self, train_images: int, validation_images: int, values: int) -> float:
-        """As for every classifier. Manhattan distances of bytes are quick, those of floats are not."""
+        """See ``Classifier.cost``. Manhattan distances are fast for uint8 values and slow for floats."""
         beforehand = 900.0 * train_images * values
         if self._memory_needed(train_images, values) > self._memory:
             beforehand += components_cost(train_images + validation_images, values, self._memory)
@@ -104,7 +104,7 @@ class NearestNeighbours(Classifier):
         return self._over_all_classes(np.log(shares))
 
     def _keep(self, images: Images) -> None:
-        """Keep the training images themselves if there is room for them, and else their principal components."""
+        """Store the training images if they fit in memory; otherwise store their principal components."""
         needed = self._memory_needed(len(images), len(self.mean), images.dtype.itemsize)
         self.components = None
         if needed <= self._memory:
@@ -113,8 +113,9 @@ class NearestNeighbours(Classifier):
         rows = sample_by_class(self.labels, sample_size(len(self.mean), self._memory), seed=0)
         self.components = principal_components(_as_floats(self._scaled(self._flat(images, rows))))
         print(
-            f"knn: the pixels of all {len(images):,} training images take {needed / 1e9:.2g} GB and there are "
-            f"{self._memory / 1e9:.2g} for them: {self.components.shape[1]} principal components are searched instead"
+            f"knn: the pixels of all {len(images):,} training images need {needed / 1e9:.2g} GB, but only "
+            f"{self._memory / 1e9:.2g} GB are available; {self.components.shape[1]} principal components are searched "
+            "instead"
         )
         self.kept = np.concatenate([self._placed(flat) for flat in flat_chunks(images, self.grey)])
 
@@ -122,7 +123,7 @@ class NearestNeighbours(Classifier):
         return (4 + bytes_a_value) * images * values
 
     def _curve(self, metric: str, nearest: np.ndarray, labels: np.ndarray) -> list[dict]:
-        """Rows of ``grid_scores`` for one metric, given the labels of each image's nearest."""
+        """Rows of ``grid_scores`` for one distance. nearest: as ``_nearest_labels`` returns it."""
         return [
             self._measured({"metric": metric, "neighbours": k}, self._log_shares(votes, k), labels)
             for k, votes in enumerate(self._votes(nearest), start=1)
@@ -130,7 +131,7 @@ class NearestNeighbours(Classifier):
         ]
 
     def _nearest_labels(self, images: Images, metric: str) -> np.ndarray:
-        """Labels of each image's nearest training images, int64 ``[N, largest k]``, nearest first."""
+        """Labels of the training images nearest to each image, int64 ``[N, largest k]``, nearest first."""
         search = self._search(metric)
         found = []
         with tqdm(total=len(images), desc=f"nearest neighbours, {metric}", unit="image", leave=False) as bar:
@@ -140,7 +141,7 @@ class NearestNeighbours(Classifier):
         return self.labels[np.concatenate(found)]
 
     def _search(self, metric: str) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from what ``_placed`` gives to the rows of the nearest training images, ``[n, largest k]``."""
+        """A function from the result of ``_placed`` to the nearest training images, ``[n, largest k]``."""
         rows = self._placed(self.kept) if self.components is None else self.kept
         most = self.neighbours[-1]
         if metric == "manhattan":
@@ -151,7 +152,7 @@ class NearestNeighbours(Classifier):
         return lambda x: nearest.search(_as_floats(x), most)
 
     def _placed(self, flat: np.ndarray) -> np.ndarray:
-        """The values between which distances are taken, of images as ``[n, D]``."""
+        """The values that distances are computed from. flat: images as ``[n, D]``."""
         scaled = self._scaled(flat)
         return scaled if self.components is None else _as_floats(scaled) @ self.components
 
@@ -159,7 +160,7 @@ class NearestNeighbours(Classifier):
         return flat if self.scale == "unit" else self._standardised(flat)
 
     def _votes(self, nearest: np.ndarray) -> Iterator[np.ndarray]:
-        """Votes for each class, ``[N, classes]``, of the nearest image, of the nearest two, and so on."""
+        """Votes for each class, ``[N, classes]``, of the nearest image, then of the nearest two, and so on."""
         votes = np.zeros((len(nearest), self.classes))
         rows = np.arange(len(nearest))
         for voter in nearest.T:

@@ -14,14 +14,14 @@ MOST_ITERATIONS = 300
 
 
 class LogisticRegression(Classifier):
-    """Multinomial logistic regression, the best on validation of a grid of C (of equals the first).
+    """Multinomial logistic regression with the value of C that is best on validation (the first in a tie).
 
-    Predictions are those of scikit-learn's LogisticRegression on the standardised values. Memory: eight bytes for
-    each training value.
+    Predicts like scikit-learn's LogisticRegression on the standardised values. Memory: eight bytes for each training
+    value.
 
-    grid: one ``{"C": float}`` for each regression tried; C is the inverse of the L2 penalty.
-    chosen: the point that was kept.
-    coefficients: ``[C, D]`` and intercepts: ``[C]``, of the classes seen, or of the second of two.
+    grid: one ``{"C": float}`` for each regression to try; C is the inverse of the L2 penalty.
+    chosen: the point of the grid that was kept.
+    coefficients, intercepts: ``[S, D]`` and ``[S]`` for the S seen classes; of two classes, only for the second.
     """
 
     def __init__(self, classes: int, grid: Sequence[dict]):
@@ -31,7 +31,7 @@ class LogisticRegression(Classifier):
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Fit every point of the grid and keep the best on the validation images.
 
-        Raises UserError where the training images show fewer than two classes.
+        Raises UserError if the training images have fewer than two classes.
         """
         self.seen = self._seen_classes(labels, "logreg")
         self._measure(images)
@@ -47,14 +47,14 @@ class LogisticRegression(Classifier):
         return self
 
     def cost(self, train_images: int, validation_images: int, values: int) -> float:
-        """As for every classifier; a C that has not converged by then takes all iterations."""
+        """See ``Classifier.cost``; assumes that every regression uses all its iterations."""
         an_iteration = (6 * values + 60) * train_images * self.classes
         return len(self.grid) * MOST_ITERATIONS * an_iteration + 1_500 * (train_images + validation_images) * values
 
     def _fit_grid(
         self, design: np.ndarray, labels: np.ndarray, validation_images: Images
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Coefficients, intercepts and validation scores of every point."""
+        """Coefficients, intercepts and validation scores of every point of the grid."""
         trials = []
         for point in tqdm(self.grid, desc="logistic regression", unit="fit", leave=False):
             coefficients, intercepts = fit_logistic(design, labels, point["C"])
@@ -71,17 +71,17 @@ class LogisticRegression(Classifier):
 
 
 def fit_logistic(design: np.ndarray, labels: np.ndarray, C: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients ``[C, D]`` and intercepts ``[C]`` of scikit-learn's regression on ``design``, ``[N, D]``."""
+    """Coefficients ``[S, D]`` and intercepts ``[S]`` of scikit-learn's regression. design: ``[N, D]``."""
     from sklearn import linear_model
     from sklearn.exceptions import ConvergenceWarning
 
     regression = linear_model.LogisticRegression(C=C, max_iter=MOST_ITERATIONS)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # that far along, validation sees no difference
+        warnings.simplefilter("ignore", ConvergenceWarning)  # more iterations do not change the validation score
         regression.fit(design, labels)
     return regression.coef_, regression.intercept_
 
 
 def both_sides(scores: np.ndarray) -> np.ndarray:
-    """Scores of two classes, ``[N, 2]``, where only the second one's are there; any others as they are."""
+    """Scores with a column for each class: a single column, of the second of two classes, gets a column of zeros."""
     return np.hstack([np.zeros_like(scores), scores]) if scores.shape[1] == 1 else scores

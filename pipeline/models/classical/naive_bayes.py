@@ -9,19 +9,19 @@ from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.pixels import Images, flat_chunks, is_grey, mean_and_variance, pixel_sums
 
 VARIANCE_SMOOTHING = 1e-9
-COUNT_SMOOTHING = 1.0  # Laplace's: one more of everything
+COUNT_SMOOTHING = 1.0  # Laplace smoothing: 1 is added to every count
 
 
 class NaiveBayes(Classifier):
-    """Pixels that are independent within each class.
+    """A model in which the pixels are independent within each class.
 
-    The joint log likelihoods count every pixel as a witness of its own and are far too sure; the temperature sets
-    that right. Memory: at most 24 bytes for each pixel of each class, and about 150 MB for the piece in work,
-    however many images there are.
+    Since neighbouring pixels do depend on each other, the joint log likelihoods are far too confident; the temperature
+    corrects this. Memory: at most 24 bytes for each pixel of each class, and about 150 MB for the current piece of the
+    images, whatever their number.
     """
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
-        """Learn each class's pixels; fit the temperature on the validation images."""
+        """Estimate the pixel distributions of each class; fit the temperature on the validation images."""
         self.grey = is_grey(images)
         counts = np.bincount(labels, minlength=self.classes)
         self._learn(images, labels, counts)
@@ -36,11 +36,11 @@ class NaiveBayes(Classifier):
 
     @abstractmethod
     def _learn(self, images: Images, labels: np.ndarray, counts: np.ndarray) -> None:
-        """Keep what the likelihood takes. counts: training images of each class, int64 ``[classes]``."""
+        """Compute what the likelihood needs. counts: training images of each class, int64 ``[classes]``."""
 
     @abstractmethod
     def _log_likelihood(self, flat: np.ndarray) -> np.ndarray:
-        """``log p(x | class)`` of the values used once each, float64 ``[n, classes]``; flat: ``[n, D]``."""
+        """``log p(x | class)``, each value counted once, float64 ``[n, classes]``; flat: ``[n, D]``."""
 
     def _scores(self, images: Images) -> np.ndarray:
         """``log p(x, class)``, float64 ``[N, classes]``; -inf for a class without training images."""
@@ -56,7 +56,7 @@ class NaiveBayes(Classifier):
 
 
 class GaussianNaiveBayes(NaiveBayes):
-    """Normal pixels within each class, with scikit-learn's GaussianNB's predictions on standardised pixels."""
+    """Pixels are normal within each class; predicts like scikit-learn's GaussianNB on standardised pixels."""
 
     def _learn(self, images: Images, labels: np.ndarray, counts: np.ndarray) -> None:
         total, squares = self._class_sums(images, labels)
@@ -74,9 +74,9 @@ class GaussianNaiveBayes(NaiveBayes):
 
 
 class MultinomialNaiveBayes(NaiveBayes):
-    """A pixel's brightness is how often it was drawn, with scikit-learn's MultinomialNB's predictions.
+    """The brightness of a pixel counts how often it was drawn; predicts like scikit-learn's MultinomialNB.
 
-    log_probability: float64 ``[classes, D]``, of drawing each pixel (one of its copies).
+    log_probability: float64 ``[classes, D]``, log probability of drawing one copy of each pixel.
     """
 
     def _learn(self, images: Images, labels: np.ndarray, counts: np.ndarray) -> None:
@@ -88,11 +88,12 @@ class MultinomialNaiveBayes(NaiveBayes):
 
 
 class BernoulliNaiveBayes(NaiveBayes):
-    """Pixels that are bright or not, with scikit-learn's BernoulliNB's predictions on standardised pixels.
+    """Pixels are either bright or dark; predicts like scikit-learn's BernoulliNB on standardised pixels.
 
-    Its own threshold of 0 on standardised pixels, as the report has them, is each pixel's mean over train.
+    The report applies BernoulliNB's default threshold of 0 to standardised pixels. This is the mean of each pixel over
+    the training set.
 
-    log_bright, log_dark: float64 ``[classes, D]``.
+    log_bright, log_dark: float64 ``[classes, D]``, log probability that a pixel is bright or dark.
     """
 
     def _learn(self, images: Images, labels: np.ndarray, counts: np.ndarray) -> None:

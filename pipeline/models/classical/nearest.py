@@ -1,4 +1,4 @@
-"""The nearest rows by brute force: the exact ones, at the speed of float32 products."""
+"""Exact search for the nearest rows by brute force, at the speed of float32 matrix products."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,18 +9,18 @@ from pipeline.models.classical.one_vs_one import squared_lengths
 from pipeline.models.classical.pixels import chunks
 
 ROUNDING = float(np.finfo(np.float32).eps)
-BLOCK = 1024  # values; fewer would have memory, not products, take the time
+BLOCK = 1024  # values; with smaller blocks memory access would be the bottleneck
 
 
 @dataclass(frozen=True, eq=False)
 class NearestRows:
-    """Finds which of its rows are nearest to a query, by euclidean distance or by cosine.
+    """Finds the rows that are nearest to a query, by euclidean distance or by cosine.
 
-    Either orders the rows by ``offset + factor * (row . query)``. Products in float32 tell which rows may be
-    among the nearest, however far rounding has led the products astray; these few, hardly more than were asked for,
-    are compared in float64. A product is a sum of blocks: it is off by at most as many units in the last place of the
-    product of the lengths as a block has values and a row has blocks, instead of as many as a row has values (Higham,
-    Accuracy and Stability of Numerical Algorithms, 2002, sections 3.1 and 4.2).
+    Both order the rows by ``offset + factor * (row . query)``. Products in float32 and a bound on their rounding errors
+    give the rows that may be among the nearest. These candidates, hardly more than the number requested, are compared
+    in float64. A product is summed block by block, which reduces the bound: the error, in units in the last place of
+    the product of the lengths, is at most the number of values in a block plus the number of blocks, instead of the
+    number of values in a row (Higham, Accuracy and Stability of Numerical Algorithms, 2002, sections 3.1 and 4.2).
 
     rows: float32 ``[n, D]``. offset, factor: float64 ``[n]``. reach: the largest of ``|factor| * |row|``.
     """
@@ -32,20 +32,20 @@ class NearestRows:
 
     @classmethod
     def by_distance(cls, rows: np.ndarray) -> Self:
-        """Nearest by euclidean distance; its square is this and the query's own squared length, equal for all rows."""
+        """Nearest by euclidean distance. The order leaves out the query's squared length, a constant for all rows."""
         squares = squared_lengths(rows)
         return cls(rows, squares, np.full(len(rows), -2.0), 2 * float(np.sqrt(squares.max())))
 
     @classmethod
     def by_cosine(cls, rows: np.ndarray) -> Self:
-        """Nearest by the cosine of the angle; a row of zeros is at right angles to everything."""
+        """Nearest by cosine similarity; the cosine of a row of zeros is 0."""
         lengths = np.sqrt(squared_lengths(rows))
         return cls(rows, np.zeros(len(rows)), -1 / np.where(lengths > 0, lengths, np.inf), 1.0)
 
     def search(self, queries: np.ndarray, most: int) -> np.ndarray:
         """The ``most`` nearest rows of each query (float32 ``[m, D]``), int64 ``[m, most]``, nearest first.
 
-        Of rows equally near the first is the nearer one.
+        In a tie the row with the smaller number comes first.
         """
         found = np.empty((len(queries), most), np.int64)
         for piece in chunks(len(queries), len(self.rows)):
@@ -54,7 +54,7 @@ class NearestRows:
         return found
 
     def _possible(self, queries: np.ndarray, most: int) -> list[np.ndarray]:
-        """The rows that may be among the nearest of each query."""
+        """For each query, the rows that may be among the nearest."""
         order = self._products(queries)
         order *= self.factor.astype(np.float32)
         order += self.offset.astype(np.float32)
@@ -65,7 +65,7 @@ class NearestRows:
         return [np.flatnonzero(row <= limit) for row, limit in zip(order, limits, strict=True)]
 
     def _products(self, queries: np.ndarray) -> np.ndarray:
-        """float32 ``[m, n]``, one block of values after the other."""
+        """Inner products of queries and rows, float32 ``[m, n]``, summed block by block."""
         products = np.zeros((len(queries), len(self.rows)), np.float32)
         block = np.empty_like(products)
         for start in range(0, queries.shape[1], BLOCK):
@@ -75,7 +75,7 @@ class NearestRows:
 
     def _nearest(self, query: np.ndarray, possible: np.ndarray, most: int) -> np.ndarray:
         pieces = (self.rows[possible[piece]] for piece in chunks(len(possible), len(query)))
-        # Summed row by row: a matrix product may round equal rows differently.
+        # Each row is summed separately: a matrix product may round equal rows differently.
         products = [np.multiply(rows, query, dtype=np.float64).sum(axis=1) for rows in pieces]
         order = self.offset[possible] + self.factor[possible] * np.concatenate(products)
         return possible[np.argsort(order, kind="stable")[:most]]

@@ -1,4 +1,4 @@
-"""The numerics of a one-vs-one kernel machine: kernels, training by libsvm, votes."""
+"""The numerics of a one-vs-one kernel machine: kernels, training with libsvm, and votes."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -8,12 +8,12 @@ from sklearn.svm import SVC
 
 LIBSVM_CACHE_MB = 500
 MIRRORED_ROWS = 1000
-DECISIONS_AT_ONCE = 2**22  # of all pairs, for some images: with 1,000 classes an image has half a million
+DECISIONS_AT_ONCE = 2**22  # entries of the decision matrices in one piece; with 1,000 classes an image has a million
 
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """Inner products of two sets of rows, float32 ``[n, m]``, and the squared lengths of either, float64."""
+    """Inner products of two sets of rows, float32 ``[n, m]``, and the squared lengths of both, float64."""
 
     inner: np.ndarray
     left: np.ndarray
@@ -26,7 +26,7 @@ class Products:
 
     @classmethod
     def within(cls, rows: np.ndarray) -> Self:
-        """Products of float32 ``[n, D]`` with itself: half the work, since what is below mirrors what is above."""
+        """Products of float32 ``[n, D]`` with itself; only half is computed, since the matrix is symmetric."""
         inner = np.empty((len(rows), len(rows)), np.float32)
         for start in range(0, len(rows), MIRRORED_ROWS):
             block = slice(start, start + MIRRORED_ROWS)
@@ -42,7 +42,7 @@ class Products:
         return np.multiply(self.inner, copies, dtype=np.float64)
 
     def rbf(self, gamma: float) -> np.ndarray:
-        """exp(-gamma * squared distance), float64 ``[n, m]``; only one matrix of that size is made."""
+        """exp(-gamma * squared distance), float64 ``[n, m]``, without temporary matrices of that size."""
         kernel = np.multiply(self.inner, 2 * gamma, dtype=np.float64)
         kernel -= gamma * self.left[:, None]
         kernel -= gamma * self.right
@@ -53,9 +53,10 @@ class Products:
 class Machine:
     """A binary machine for each pair of ``C`` classes, over ``S`` support vectors sorted by class.
 
-    coefficients: float64 ``[C - 1, S]``, as libsvm lays them out: those of class i's vectors against class j
-        stand in row j - 1 for j > i, and in row j for j < i.
-    counts: support vectors of each class, ``[C]``. intercepts: float64, a pair each: (0, 1), (0, 2), ...
+    coefficients: float64 ``[C - 1, S]`` in libsvm's layout: the coefficients of class i's vectors against class j
+        are in row j - 1 for j > i, and in row j for j < i.
+    counts: support vectors of each class, ``[C]``.
+    intercepts: float64, one for each pair of classes: (0, 1), (0, 2), ...
     """
 
     coefficients: np.ndarray
@@ -69,16 +70,18 @@ class Machine:
         Returns the machine and the rows that are its support vectors.
         """
         svc = SVC(kernel="precomputed", C=C, cache_size=LIBSVM_CACHE_MB).fit(kernel, labels)
-        # For two classes scikit-learn turns libsvm's signs round.
+        # With two classes scikit-learn flips libsvm's signs.
         sign = -1 if len(svc.classes_) == 2 else 1
         return cls(sign * svc.dual_coef_, svc.n_support_, sign * svc.intercept_), svc.support_
 
     def scores(self, kernel: np.ndarray) -> np.ndarray:
-        """Votes plus bounded confidences, float64 ``[n, C]``, from the kernel with the support vectors.
+        """Votes plus bounded confidences, float64 ``[n, C]``.
 
-        The values are scikit-learn's decision_function (shape "ovr"); where the first of the classes with
-        most votes, which libsvm predicts, is not the most confident of them, the two change places, so that
-        the largest score is always SVC.predict's class.
+        kernel: the kernel of the images with the support vectors, float64 ``[n, S]``.
+
+        The values are those of scikit-learn's decision_function (shape "ovr"). libsvm predicts the first of the classes
+        with the most votes. If another class has a larger score, the two scores are swapped, so that the largest score
+        always belongs to the class that SVC.predict returns.
         """
         step = max(1, DECISIONS_AT_ONCE // len(self.counts) ** 2)
         return np.concatenate(
@@ -96,7 +99,7 @@ class Machine:
         return scores
 
     def _decisions(self, kernel: np.ndarray) -> np.ndarray:
-        """Symmetric float64 ``[n, C, C]``: the decision of each pair, positive for the lower of the two classes."""
+        """Decisions of all pairs, symmetric float64 ``[n, C, C]``; positive for the class with the lower number."""
         count, starts = len(self.counts), np.cumsum(self.counts)[:-1]
         decisions = np.zeros((len(kernel), count, count))
         decisions[:, *np.triu_indices(count, 1)] = self.intercepts

@@ -1,4 +1,4 @@
-"""Images as rows of pixels, a bounded piece at a time."""
+"""Images as rows of pixels, in pieces of bounded size."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,13 @@ CHUNK_VALUES = 2**23
 
 
 def chunks(rows: int, values: int) -> Iterator[slice]:
-    """Slices over ``rows`` rows of ``values`` values, each of about eight million values at most."""
+    """Slices that cover ``rows`` rows of ``values`` values each; a slice has at most about eight million values."""
     step = max(1, CHUNK_VALUES // max(1, values))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def is_grey(images: Images) -> bool:
-    """Whether the images (``[N, H, W, C]``) have three channels and all of them are equal."""
+    """Whether the images (``[N, H, W, C]``) have three channels that are all equal."""
     if images.shape[-1] != 3:
         return False
     pieces = (images[piece] for piece in chunks(len(images), int(np.prod(images.shape[1:]))))
@@ -26,10 +26,10 @@ def is_grey(images: Images) -> bool:
 
 
 def flat_chunks(images: Images, grey: bool, rows: np.ndarray | None = None, beside: int = 0) -> Iterator[np.ndarray]:
-    """The images (or those at ``rows``, in that order) as ``[n, D]`` of their own type, piece by piece.
+    """The images (or those at ``rows``, in that order) as ``[n, D]`` of the same dtype, piece by piece.
 
-    D is H * W * C, or H * W where ``grey``: then a pixel is the mean of its channels, which for a grey image
-    is each of them. beside: how many values the caller makes of each row; the more, the smaller the pieces.
+    D is H * W * C, or H * W if ``grey``: a pixel is then the mean of its channels, which are equal in a grey image.
+    beside: the number of values that the caller computes for each row; more values make smaller pieces.
     """
     rows = np.arange(len(images)) if rows is None else rows
     for piece in chunks(len(rows), max(beside, int(np.prod(images.shape[1:])))):
@@ -40,9 +40,9 @@ def flat_chunks(images: Images, grey: bool, rows: np.ndarray | None = None, besi
 
 
 def pixel_sums(pieces: Iterator[np.ndarray], values: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and sum of squares of each of the ``values`` columns, ``[D]`` each: int64 and exact for pixels.
+    """Sum and sum of squares of each of the ``values`` columns, ``[D]`` each.
 
-    Features of floating point give float64.
+    For pixels they are int64 and exact; for floating-point features, float64.
     """
     total, squares = np.zeros(values, np.int64), np.zeros(values, np.int64)
     for piece in pieces:
@@ -55,15 +55,15 @@ def pixel_sums(pieces: Iterator[np.ndarray], values: int) -> tuple[np.ndarray, n
 def mean_and_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and (biased) variance from exact sums, float64.
 
-    The numerator is an exact integer below 9e18 up to ten million images, so that the variance of a constant
-    pixel is exactly zero.
+    The numerator is an exact integer below 9e18 for up to ten million images, so the variance of a constant pixel is
+    exactly zero.
     """
     count = np.maximum(count, 1)
     return total / count, np.maximum(count * squares - total * total, 0) / (count * count)
 
 
 def sample_by_class(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """At most ``most`` rows, ascending; each class keeps its share, and at least one row if ``most`` allows."""
+    """At most ``most`` random rows, ascending; each class keeps its share, and at least one row if ``most`` allows."""
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     place = np.empty(len(labels))
     for label in np.unique(labels):

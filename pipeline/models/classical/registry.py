@@ -1,4 +1,4 @@
-"""Classifiers on pixels or features, all behind the same contract."""
+"""The classifiers by name."""
 
 from typing import Any
 
@@ -24,16 +24,16 @@ CLASSIFIERS: dict[str, type[Classifier]] = {
 
 
 def find_classifier(name: str) -> type[Classifier]:
-    """Raises UserError for a name that is not there."""
+    """The class of that name. Raises UserError for an unknown name."""
     if name not in CLASSIFIERS:
         raise UserError(
-            f"no classifier is called {name!r}{did_you_mean(name, CLASSIFIERS)}; there are {', '.join(CLASSIFIERS)}"
+            f"no classifier is called {name!r}{did_you_mean(name, CLASSIFIERS)}; choose one of {', '.join(CLASSIFIERS)}"
         )
     return CLASSIFIERS[name]
 
 
 def build_classifier(name: str, classes: int, **arguments: Any) -> Classifier:
-    """Raises UserError for a name or an argument that is not there."""
+    """The classifier of that name, not yet fitted. Raises UserError for an unknown name or argument."""
     try:
         return find_classifier(name)(classes, **arguments)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""Support vector machines on standardised values: a grid over one matrix of inner products."""
+"""Support vector machines on standardised values; all points of a grid use one matrix of inner products."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -19,14 +19,15 @@ from pipeline.models.classical.pixels import Images, chunks, flat_chunks, sample
 from pipeline.runtime.memory import total_memory
 
 KERNELS = ("linear", "rbf")
-STEEPER = 1_550  # images of a pair of classes, measured on CIFAR-10: 800 to 2,200 of them
+STEEPER = 1_550  # images of two classes above which the cost grows faster; measured on CIFAR-10 with 800 to 2,200
 
 
 @dataclass(frozen=True, eq=False)
 class FittedPoint:
-    """One point of the grid, trained: its machine, and its validation scores of all classes.
+    """One trained point of the grid.
 
-    support: rows of the training images that are an exact machine's support vectors; None for an approximate one.
+    scores: of the validation images, float64 ``[N, classes]``.
+    support: the training images that are support vectors of an exact machine; None for an approximate one.
     """
 
     point: dict
@@ -36,21 +37,20 @@ class FittedPoint:
 
 
 class SupportVectorMachine(Classifier):
-    """One-vs-one SVC, the best on validation of a grid of kernels and C (the first of equals).
+    """One-vs-one SVC with the kernel and C that are best on validation (the first in a tie).
 
-    Predictions are those of scikit-learn's SVC (gamma="scale") on the standardised values. All inner products
-    are taken once, and every machine of the grid learns from them. Memory for n training and m validation
-    images of D values: at most 12 n^2 + 4 n (m + D) bytes.
+    Predicts like scikit-learn's SVC (gamma="scale") on the standardised values. All inner products are computed once,
+    and every machine of the grid is trained on them. Memory for n training and m validation images of D values: at
+    most 12 n^2 + 4 n (m + D) bytes.
 
-    Where that is more than ``memory``, such exact machines learn from as many images as it has room for, drawn by
-    class, and approximate ones from all of them, a piece at a time: linear discriminants on principal components,
-    for the rbf kernel on a Nyström map of these. Validation decides between all of them.
+    If this is more than ``memory``, these exact machines are trained on a stratified sample of the images that fits.
+    Approximate machines are then trained on all images, piece by piece: linear discriminants on principal components,
+    or on the Nyström map of these for the rbf kernel. The validation set decides among all machines.
 
-    grid: one ``{"kernel": "linear" | "rbf", "C": float}`` for each machine tried.
-    memory: bytes; None for half of what there is.
-    grid_scores: those points, kernel by kernel, those of approximate machines
-        say ``"machine": "approximate"``.
-    chosen: the point that was kept.
+    grid: one ``{"kernel": "linear" | "rbf", "C": float}`` for each machine to try.
+    memory: bytes; None for half of the machine's memory.
+    grid_scores: one row for each machine, ordered by kernel; approximate ones have ``"machine": "approximate"``.
+    chosen: the point of the grid that was kept.
     """
 
     chosen: dict
@@ -74,7 +74,7 @@ class SupportVectorMachine(Classifier):
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Train every point of the grid and keep the best on the validation images.
 
-        Raises UserError where the training images show fewer than two classes.
+        Raises UserError if the training images have fewer than two classes.
         """
         self.seen = self._seen_classes(labels, "svm")
         self.components = None
@@ -90,11 +90,11 @@ class SupportVectorMachine(Classifier):
         return self
 
     def cost(self, train_images: int, validation_images: int, values: int) -> float:
-        """As for every classifier.
+        """See ``Classifier.cost``.
 
-        Linear machines on classes that overlap take the most by far, growing with the images a pair of
-        classes has to the power of 3.75, and of 6.4 from STEEPER on; on classes that part easily this estimate is
-        too high.
+        Linear machines on overlapping classes are by far the most expensive. Their cost grows with the number of images
+        of a pair of classes to the power of 3.75, and of 6.4 above STEEPER. For classes that are easy to separate the
+        estimate is too high.
         """
         images = min(train_images, self._most_images(validation_images, values))
         linear = sum(point["kernel"] == "linear" for point in self.grid)
@@ -114,7 +114,7 @@ class SupportVectorMachine(Classifier):
         return components_cost(images, values, self._memory) + maps * mapping + solving
 
     def _scores(self, images: Images) -> np.ndarray:
-        """Votes and bounded confidences of exact machines, log posteriors of approximate ones; ``[N, classes]``."""
+        """Votes plus bounded confidences of an exact machine, or log posteriors of an approximate one."""
         score, width = self._scorer()
         scores = []
         with tqdm(total=len(images), desc="svm", unit="image", leave=False) as bar:
@@ -124,7 +124,7 @@ class SupportVectorMachine(Classifier):
         return self._over_all_classes(np.concatenate(scores))
 
     def _scorer(self) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
-        """A function from standardised values to scores of the classes seen, and how many values it makes of a row."""
+        """A function from standardised values to scores of the seen classes, and how many values it computes a row."""
         if self.components is not None:
             approximate = DiscriminantMachine(self.landmarks, self.weights, self.intercepts)
             return lambda x: approximate.scores(self._reduced(x), self.gamma), len(self.weights)
@@ -136,20 +136,20 @@ class SupportVectorMachine(Classifier):
         )
 
     def _most_images(self, validation_images: int, values: int) -> int:
-        """The largest n whose 12 n^2 + 4 n (m + D) bytes there is room for."""
+        """The largest n for which 12 n^2 + 4 n (m + D) bytes fit in memory."""
         a_row = 4 * (validation_images + values)
         return int((np.sqrt(a_row**2 + 48 * self._memory) - a_row) / 24)
 
     def _rows_that_fit(self, labels: np.ndarray, validation_images: int) -> np.ndarray:
-        """Rows for exact machines, sorted by label as libsvm does itself: then it reads the matrix in order."""
+        """Rows for exact machines, sorted by label, as libsvm sorts them: it then reads the matrix in order."""
         count, values = len(labels), len(self.mean)
         most = max(self._most_images(validation_images, values), len(self.seen))
         if count > most:
             needed = 12 * count**2 + 4 * count * (validation_images + values)
             print(
-                f"svm: the products of all {count:,} training images take {needed / 1e9:.2g} GB and there are "
-                f"{self._memory / 1e9:.2g} for them: exact machines learn from {most:,}, drawn by class, approximate "
-                "ones from all; validation decides"
+                f"svm: all {count:,} training images need {needed / 1e9:.2g} GB, but only {self._memory / 1e9:.2g} GB "
+                f"are available; exact machines are trained on a stratified sample of {most:,} images and approximate "
+                "machines on all images, and the best on validation is kept"
             )
         rows = sample_by_class(labels, most, self.seed)
         return rows[np.argsort(labels[rows], kind="stable")]
@@ -163,7 +163,7 @@ class SupportVectorMachine(Classifier):
     def _exact_trials(
         self, images: Images, labels: np.ndarray, rows: np.ndarray, validation_images: Images
     ) -> list[FittedPoint]:
-        """Train every point on the images at ``rows``."""
+        """Train every point of the grid on the images at ``rows``."""
         flat = self._flat(images, rows)
         self.gamma = 1 / max(1, int(np.count_nonzero(np.ptp(flat, axis=0))))
         train, validation = self._products(flat, validation_images)
@@ -179,9 +179,9 @@ class SupportVectorMachine(Classifier):
     def _exact_machines(
         self, kernel: str, train: Products, labels: np.ndarray
     ) -> Iterator[tuple[dict, Machine, np.ndarray]]:
-        """Each point of a kernel with its machine and the rows that support it, trained at the same time.
+        """Each point of a kernel with its machine and its support vectors (rows of ``train``), trained in parallel.
 
-        The kernel matrix is gone when they are through, before the next one is made.
+        The kernel matrix is freed at the end, before the next one is computed.
         """
         points = self._points(kernel)
         train_machine = partial(Machine.train, self._kernel(train, kernel), labels)
@@ -191,7 +191,7 @@ class SupportVectorMachine(Classifier):
                 yield point, machine, support
 
     def _products(self, flat: np.ndarray, validation_images: Images) -> tuple[Products, Products]:
-        """Products of the training rows with themselves, and of the validation images with them."""
+        """Products of the training rows with themselves, and of the validation images with the training rows."""
         design = self._standardised(flat)
         pieces = [Products.of(self._standardised(piece), design) for piece in flat_chunks(validation_images, self.grey)]
         inner = np.concatenate([piece.inner for piece in pieces])
@@ -207,7 +207,7 @@ class SupportVectorMachine(Classifier):
         return self._over_all_classes(np.concatenate(scores))
 
     def _approximate_trials(self, images: Images, labels: np.ndarray, validation_images: Images) -> list[FittedPoint]:
-        """Train every point on all images, those of one kernel from the same sums."""
+        """Train every point of the grid on all images; the points of one kernel use the same sums."""
         rows = sample_by_class(labels, sample_size(len(self.mean), self._memory), self.seed)
         sample = self._standardised(self._flat(images, rows))
         self.components = principal_components(sample, self.seed)
@@ -224,7 +224,7 @@ class SupportVectorMachine(Classifier):
         return trials
 
     def _class_sums(self, maps: dict[str, KernelMap], images: Images, labels: np.ndarray) -> dict[str, ClassSums]:
-        """Sums over what each map makes of the images, which are read once. labels: places in ``seen``."""
+        """The class sums of the mapped images for each map; images are read once. labels: indices into ``seen``."""
         sums = {name: ClassSums.zeros(len(self.seen), each.width) for name, each in maps.items()}
         done = 0
         with tqdm(total=len(images), desc="svm, all images", unit="image", leave=False) as bar:
@@ -241,7 +241,7 @@ class SupportVectorMachine(Classifier):
         return (standardised @ self.components).astype(np.float64)
 
     def _keep(self, trial: FittedPoint, images: Images) -> None:
-        """Keep of a trial what predicting takes."""
+        """Keep what is needed to predict with the trial's machine."""
         self.chosen = trial.point
         vars(self).update(vars(trial.machine))
         if trial.support is not None:

@@ -1,4 +1,4 @@
-"""Ensembles of decision trees, random forest and gradient boosting, kept as flat arrays."""
+"""Ensembles of decision trees, random forest and gradient boosting, stored as flat arrays."""
 
 import os
 from abc import abstractmethod
@@ -16,12 +16,15 @@ LEAF = -1
 
 
 class TreeEnsemble(Classifier):
-    """Binary trees over values as they are, standardised or not: no split cares for their scale.
+    """Binary trees on the values themselves; standardising them would not change the splits.
 
-    Memory: four bytes for each training value, and what scikit-learn takes while it grows the trees.
+    Memory: four bytes for each training value, and what scikit-learn needs to grow the trees.
 
-    roots: int64 ``[trees]``. The nodes of all trees, end to end: feature, the value asked for, int32; threshold,
-    up to which an image goes left, float64; left and right, nodes, int32, ``LEAF`` where there is none.
+    The nodes of all trees are stored one tree after the other:
+    roots: the first node of each tree, int64 ``[trees]``.
+    feature: the column that the node compares, int32.
+    threshold: the largest value that goes left, float64.
+    left, right: the child nodes, int32; ``LEAF`` if there is none.
     """
 
     name: str
@@ -29,7 +32,7 @@ class TreeEnsemble(Classifier):
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Grow the trees on the training images; fit the temperature on the validation images.
 
-        Raises UserError where the training images show fewer than two classes.
+        Raises UserError if the training images have fewer than two classes.
         """
         self.seen = self._seen_classes(labels, self.name)
         self.grey = is_grey(images)
@@ -39,11 +42,11 @@ class TreeEnsemble(Classifier):
 
     @abstractmethod
     def _grow(self, values: np.ndarray, labels: np.ndarray) -> None:
-        """Grow the trees on float32 ``[N, D]`` and keep them."""
+        """Grow the trees on float32 ``[N, D]`` and store them."""
 
     @abstractmethod
     def _seen_scores(self, values: np.ndarray) -> np.ndarray:
-        """Log odds of the classes seen, float64 ``[n, seen]``, from float32 ``[n, D]``."""
+        """Log odds of the S seen classes, float64 ``[n, S]``, from float32 ``[n, D]``."""
 
     def _scores(self, images: Images) -> np.ndarray:
         """Log odds, float64 ``[N, classes]``; -inf for a class never seen."""
@@ -51,7 +54,7 @@ class TreeEnsemble(Classifier):
         return self._over_all_classes(np.concatenate(pieces))
 
     def _keep_nodes(self, trees: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> None:
-        """Lay the trees end to end. Each: left and right (node of that tree, < 1 in a leaf), feature, threshold."""
+        """Store the trees. Each is (left, right, feature, threshold); left and right are below 1 in a leaf."""
         self.roots = np.cumsum([0, *(len(left) for left, *_ in trees)])[:-1]
         left, right, feature, threshold = (np.concatenate(part) for part in zip(*trees, strict=True))
         start = np.repeat(self.roots, [len(tree[0]) for tree in trees])
@@ -60,7 +63,7 @@ class TreeEnsemble(Classifier):
         self.feature, self.threshold = feature.astype(np.int32), threshold.astype(np.float64)
 
     def _leaves(self, values: np.ndarray) -> Iterator[np.ndarray]:
-        """The leaf that each row of float32 ``[n, D]`` ends in, int64 ``[n]``, tree by tree."""
+        """For each tree, the leaf that each row of float32 ``[n, D]`` reaches, int64 ``[n]``."""
         for root in self.roots:
             node = np.full(len(values), root)
             moving = np.arange(len(values) if self.left[root] != LEAF else 0)
@@ -74,11 +77,13 @@ class TreeEnsemble(Classifier):
 
 
 class RandomForest(TreeEnsemble):
-    """Trees on bootstrap samples, with scikit-learn's RandomForestClassifier's predictions.
+    """Trees on bootstrap samples; predicts like scikit-learn's RandomForestClassifier.
 
-    Its shares of the votes, with one vote more spread over all classes, are what the temperature softens.
+    The scores are the logarithms of the shares of the votes. One extra vote is spread over all classes, so that no
+    share is zero.
 
-    shares: float64 ``[S, seen]``, each distribution of classes that a leaf holds; share: int32, that of each node.
+    shares: float64 ``[M, S]``, the M distinct class distributions of the nodes, for the S seen classes.
+    share: int32, the row of ``shares`` of each node.
     """
 
     name = "forest"
@@ -104,7 +109,7 @@ class RandomForest(TreeEnsemble):
         self._keep_shares([tree.value[:, 0] for tree in trees])
 
     def _keep_shares(self, shares: list[np.ndarray]) -> None:
-        """Keep equal distributions once a tree: most leaves hold one class alone."""
+        """Store equal distributions of a tree only once: most leaves hold only one class."""
         unique, places, start = [], [], 0
         for each in shares:
             rows, place = np.unique(each, axis=0, return_inverse=True)
@@ -121,10 +126,12 @@ class RandomForest(TreeEnsemble):
 
 
 class GradientBoosting(TreeEnsemble):
-    """Boosted trees over binned values, with scikit-learn's HistGradientBoostingClassifier's predictions.
+    """Boosted trees on binned values; predicts like scikit-learn's HistGradientBoostingClassifier.
 
-    leaf: float64, what each node adds to the log odds of its tree's class, those of class i being the trees i,
-    i + S, ...; baseline: float64 ``[S]``. S is the number of classes seen, or 1 for two.
+    S is the number of seen classes, or 1 if there are two. The trees of class i are i, i + S, ...
+
+    leaf: float64, what each node adds to the log odds of its tree's class.
+    baseline: float64 ``[S]``, the initial log odds.
     """
 
     name = "boosting"
@@ -158,7 +165,7 @@ class GradientBoosting(TreeEnsemble):
 
 
 def _steps(most: int, step: int, title: str, unit: str) -> Iterator[int]:
-    """How many there are to be after each ``step`` on the way to ``most``; shows a progress bar."""
+    """The numbers from ``step`` to ``most`` in steps of ``step``, with a progress bar; the last is ``most``."""
     with tqdm(total=most, desc=title, unit=unit, leave=False) as bar:
         for begun in range(0, most, step):
             grown = min(begun + step, most)

@@ -1,1 +1,1 @@
-"""The networks: layers and shapes, and the weights they start from."""
+"""The networks: their layers, their input and output shapes, and their pretrained weights."""

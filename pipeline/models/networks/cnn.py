@@ -1,4 +1,4 @@
-"""The plain networks of the reports: a stack of convolutions, then dense layers. One builder, data decide."""
+"""The plain networks of the reports: a stack of convolutions, then dense layers, all built by one function."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -32,15 +32,18 @@ def cnn(
 ) -> nn.Sequential:
     """Logits ``[N, classes]`` for images ``[N, channels, H, W]`` of ``shape`` (H, W).
 
-    The child ``features`` ends flat, ``head`` holds the dense layers. Whatever may be given as a list has one entry a
-    convolution (``dense_dropout``: a dense layer); a single value stands for all.
+    The child ``features`` holds the convolutions and ends with a flatten; the child ``head`` holds the dense layers.
+    An argument that accepts a list takes one entry per convolution (``dense_dropout``: per hidden dense layer); a
+    single value applies to all.
 
-    norm: batch norm ``before`` the ReLU, or ``after`` it as Keras code has it where the convolution activates.
-    pool: side of max-pooling, 1 for none, [side, stride], or ``global`` for the mean over the whole image.
-    norm_after_pool: a further batch norm between pooling and dropout.
-    global_pool: the mean over the whole image at the end of all convolutions.
+    filters: output channels of each convolution. dense: widths of the hidden dense layers.
+    norm: batch norm ``before`` or ``after`` the ReLU; ``after`` matches Keras convolutions with a built-in activation.
+    pool: side of the max-pooling window (1 for none), [side, stride], or ``global`` for the mean over the whole image.
+    norm_after_pool: add a batch norm between pooling and dropout.
+    conv_dropout, dense_dropout: dropout rates, 0 for none.
+    global_pool: take the mean over the whole image after the last convolution.
     dense_norm: batch norm after the last hidden dense layer, before its dropout.
-    Raises UserError for a list of the wrong length, RuntimeError where the images are too small.
+    Raises UserError for a list of the wrong length, RuntimeError if the images are too small.
     """
     each = zip(
         pairwise([channels, *filters]),
@@ -63,7 +66,7 @@ def cnn(
 def dense_head(
     inputs: int, classes: int, dense: Sequence[int], dropout: float | list[float] = 0.0, norm: bool = False
 ) -> nn.Sequential:
-    """Dense layers with ReLU and dropout, then the logits. norm: batch norm before the last dropout."""
+    """Dense layers with ReLU and dropout, then the output layer. norm: batch norm before the last dropout."""
     head = nn.Sequential()
     for position, (width, share) in enumerate(zip(dense, _one_each(dropout, len(dense)), strict=True)):
         head.extend([nn.Linear(inputs, width), nn.ReLU()])
@@ -75,7 +78,7 @@ def dense_head(
 
 @torch.inference_mode()
 def flat_size(features: nn.Module, channels: int, shape: tuple[int, int]) -> int:
-    """How many values an image of (height, width) ``shape`` leaves at the end of ``features``."""
+    """The number of values that ``features`` outputs for one image of ``shape`` (height, width)."""
     size = features.eval()(torch.zeros(1, channels, *shape)).numel()
     features.train()
     return size
@@ -84,12 +87,12 @@ def flat_size(features: nn.Module, channels: int, shape: tuple[int, int]) -> int
 def _one_each(value: Any, count: int) -> list[Any]:
     values = value if isinstance(value, list) else [value] * count
     if len(values) != count:
-        raise UserError(f"network: {values} has {len(values)} entries for {count} layers; fix the recipe")
+        raise UserError(f"network: the list {values} has {len(values)} entries for {count} layers; fix the recipe")
     return values
 
 
 def _convolution(before: int, after: int, kernel: int, stride: int, padding: str) -> list[nn.Module]:
-    if padding == "same" and kernel % 2 == 0:  # PyTorch would warn that it copies the images
+    if padding == "same" and kernel % 2 == 0:  # avoids PyTorch's warning about copying the images
         low, high = (kernel - 1) // 2, kernel // 2
         return [nn.ZeroPad2d((low, high, low, high)), nn.Conv2d(before, after, kernel, stride)]
     return [nn.Conv2d(before, after, kernel, stride, padding)]

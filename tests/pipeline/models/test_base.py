@@ -1,4 +1,4 @@
-"""The contract: every kind of model that a recipe builds is used in the same way."""
+"""The interface of models: every model that a recipe builds is used in the same way."""
 
 import inspect
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_every_kind_has_all_that_the_contract_names(kind):
 
 @pytest.fixture(scope="module", params=MODELS)
 def fitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[AnyRecipe, Model, Path]:
-    """A recipe, its fitted model, and where that was saved."""
+    """A recipe, its fitted model and the folder where the model is saved."""
     recipe, folder = MODELS[request.param], tmp_path_factory.mktemp("model")
     context = ModelContext(classes=CLASSES, folder=folder, plan=NetworkPlan(epochs=1))
     model = recipe.build(context).fit(*SAMPLE)

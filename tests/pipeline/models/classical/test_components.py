@@ -1,4 +1,4 @@
-"""Principal components: few values with the inner products of many."""
+"""Principal components: a few values preserve the inner products of many."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Discriminants on a map of a kernel: scikit-learn's answers, from sums that grow with no number of rows."""
+"""Discriminants on a kernel map: scikit-learn's predictions, from sums whose size does not depend on the rows."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Features: learnt from train alone, the best of many candidates, the same after loading."""
+"""Features: fitted to the training images only, the best of many candidates, unchanged by loading."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ CLASSES = 3
 
 
 def draw(images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Stripes, each class in a direction of its own, their place and brightness left to chance."""
+    """Stripes whose direction depends on the class, with random position and brightness."""
     rng = np.random.default_rng(seed)
     labels = np.arange(images) % CLASSES
     angle = (labels * np.pi / CLASSES)[:, None, None]
@@ -122,7 +122,7 @@ def test_the_cost_grows_with_the_images(name: str, arguments: dict):
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are():
-    with pytest.raises(UserError, match="'sift'; there are descriptors, lite0"):
+    with pytest.raises(UserError, match="'sift'; choose one of descriptors, lite0"):
         build_features("sift")
 
 

@@ -1,4 +1,4 @@
-"""The nearest rows: those that float64 finds, where float32 cannot tell them apart as well."""
+"""The nearest rows: the same as in float64, even if float32 cannot distinguish them."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ PLACES = {"euclidean": NearestRows.by_distance, "cosine": NearestRows.by_cosine}
 
 
 def exact(rows: np.ndarray, queries: np.ndarray, metric: str, most: int) -> np.ndarray:
-    """The nearest rows by differences and angles in float64."""
+    """The nearest rows by distances and angles in float64."""
     rows, queries = rows.astype(np.float64), queries.astype(np.float64)
     if metric == "cosine":
         rows, queries = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (rows, queries))

@@ -10,7 +10,7 @@ from pipeline.models.classical.one_vs_one import Machine
 
 
 def machine(classes: int, vectors: int = 2) -> Machine:
-    """With random coefficients, and so many support vectors of each class."""
+    """A machine with random coefficients. vectors: support vectors of each class."""
     rng = np.random.default_rng(classes)
     pairs = classes * (classes - 1) // 2
     coefficients = rng.normal(size=(classes - 1, classes * vectors))
@@ -22,7 +22,7 @@ def kernel(images: int, classes: int, vectors: int = 2) -> np.ndarray:
 
 
 def votes(of: Machine, row: np.ndarray) -> np.ndarray:
-    """Pair by pair, as libsvm's documentation lays its coefficients out."""
+    """The votes for each class, pair by pair, in the layout of libsvm's documentation."""
     places = np.split(np.arange(len(row)), np.cumsum(of.counts)[:-1])
     won = np.zeros(len(of.counts), int)
     for (first, second), intercept in zip(combinations(range(len(places)), 2), of.intercepts, strict=True):

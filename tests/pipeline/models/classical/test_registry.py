@@ -1,4 +1,4 @@
-"""Classical classifiers: scikit-learn's answers, bounded memory, a saved model that is the same model."""
+"""Classical classifiers: scikit-learn's predictions, bounded memory, and saving without loss."""
 
 import re
 import tracemalloc
@@ -73,14 +73,14 @@ def sample(request: pytest.FixtureRequest) -> Sample:
 
 
 def few_classes(classes: int, sample: Sample | None = None) -> Sample:
-    """What a sample has of the first classes."""
+    """The images of a sample that belong to the first classes."""
     images, labels, validation, validation_labels = sample or (*draw(300, seed=1), *draw(150, seed=2))
     known, known_validation = labels < classes, validation_labels < classes
     return images[known], labels[known], validation[known_validation], validation_labels[known_validation]
 
 
 def standardised(images: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What scikit-learn makes of all three channels."""
+    """scikit-learn's predictions from all three channels."""
     flat, flat_validation = (part.reshape(len(part), -1).astype(float) for part in (images, validation))
     scaler = StandardScaler().fit(flat)
     return scaler.transform(flat), scaler.transform(flat_validation)
@@ -390,7 +390,7 @@ def test_more_images_than_kernel_matrices_have_room_for_leave_fewer_to_exact_mac
     model = SupportVectorMachine(CLASSES, GRID, memory=9e4)
     trials = model.fit(images[rare], labels[rare], *validation).grid_scores
     said = capsys.readouterr().out
-    assert re.fullmatch(rf"svm: .* of all {len(rare)} training images .* approximate ones from all; .*\n", said)
+    assert re.fullmatch(rf"svm: all {len(rare)} training images need .* approximate machines on all images, .*\n", said)
     assert [{key: row[key] for key in ("kernel", "C")} for row in trials] == GRID * 2
     assert ["machine" in row for row in trials] == [False] * len(GRID) + [True] * len(GRID)
     assert model.seen.tolist() == list(range(CLASSES))
@@ -415,7 +415,7 @@ def test_exact_machines_that_saw_nearly_all_images_are_kept_where_they_beat_appr
 
 
 def accuracies(model: SupportVectorMachine) -> list[float]:
-    """The best on validation of the exact machines, and of the approximate ones."""
+    """The best validation scores of the exact machines and of the approximate machines."""
     return [
         max(row["score"] for row in model.grid_scores if ("machine" in row) == approximate)
         for approximate in (False, True)
@@ -433,7 +433,7 @@ def test_nearest_neighbours_without_room_for_all_pixels_search_their_components_
     x, z = standardised(images, validation) if scale == "standard" else (part / 255 for part in (images, validation))
     x, z = x.reshape(len(x), -1), z.reshape(len(z), -1)
     expected = KNeighborsClassifier(5, metric=metric).fit(x, labels).predict(z)
-    # As many components as values lose nothing.
+    # With as many components as values, no information is lost.
     np.testing.assert_array_equal(model.predict_proba(validation).argmax(axis=1), expected)
 
 

@@ -20,7 +20,7 @@ def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
 
 
 def of_recipe(name: str, classes: int, size: int = 64) -> nn.Module:
-    """The network of a recipe, for images of ``size`` pixels if the recipe does not say."""
+    """The network of a recipe, for images of ``size`` pixels unless the recipe has an input size."""
     recipe = load_recipe(RECIPES / f"{name}.toml")
     size = recipe.input_size or size
     return build_network(
@@ -109,7 +109,7 @@ def test_middle_fusion_puts_the_maps_of_both_trunks_side_by_side_at_one_size():
 
 @pytest.mark.parametrize(("shape", "padded"), [((8, 8), (0, 1)), ((7, 7), (1, 1))])
 def test_lite0_pads_as_tensorflow_does(shape, padded):
-    """A kernel of ones counts the pixels it sees: at an even side the padding lies at the lower right alone."""
+    """A kernel of ones counts the pixels under it: with an even side, padding is only at the bottom and the right."""
     ones = conv(1, 1, kernel=3, stride=2)
     nn.init.ones_(ones.weight)
     with torch.inference_mode():
@@ -177,7 +177,7 @@ def test_whitening_makes_the_principal_directions_of_patches_uncorrelated_with_u
     network = Sprint(4, width=8)
     network.initialise_from(images)
     with torch.inference_mode():
-        answers = network.whiten(images)[:, :, 1:-1, 1:-1]  # the border's patches hold padding
+        answers = network.whiten(images)[:, :, 1:-1, 1:-1]  # patches at the border contain padding
     half = WHITENED // 2
     torch.testing.assert_close(answers[:, :half], -answers[:, half:])
     covariance = torch.cov(answers[:, :half].transpose(0, 1).flatten(1))

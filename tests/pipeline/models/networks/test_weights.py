@@ -1,4 +1,4 @@
-"""ImageNet weights: the manifest, the places, and what is said where they are missing or wrong."""
+"""ImageNet weights: the manifest, the search order, and the errors for missing or damaged files."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from pipeline.models.recipe import choose_recipes
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without weights, inputs, packages and internet."""
+    """A machine without weights, notebook inputs, packages and internet."""
     for forgetful in (weights._attached, weights._verify):
         forgetful.cache_clear()
     monkeypatch.setattr(weights, "KAGGLE_INPUT", tmp_path / "input")
@@ -35,7 +35,7 @@ def offline(*_: object, **__: object) -> None:
 
 
 def made(folder: Path, network: str, state: dict | None = None) -> Path:
-    """A file of weights that bears its own hash."""
+    """A weights file named after its own hash."""
     folder.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     torch.save({"a": torch.arange(3.0)} if state is None else state, content)
@@ -46,7 +46,7 @@ def made(folder: Path, network: str, state: dict | None = None) -> Path:
 
 
 def as_published(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    """Let the manifest ask for just this file."""
+    """Make the manifest list only this file."""
     published = weights.WeightsFile("resnet18", path.name, 0.001, f"https://example.org/{path.name}")
     monkeypatch.setattr(weights, "weights_file", lambda network: published)
 
@@ -141,7 +141,7 @@ def test_a_file_that_holds_no_weights_is_refused_in_one_line(tmp_path):
 
 
 def test_a_network_without_imagenet_weights_is_refused():
-    with pytest.raises(UserError, match="no ImageNet weights"):
+    with pytest.raises(UserError, match="has no ImageNet weights"):
         weights_file("sprint")
 
 
