@@ -1,1 +1,1 @@
-"""How it is answered: images -> models -> answers."""
+"""The solution: images -> models -> predictions."""

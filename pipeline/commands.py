@@ -1,6 +1,6 @@
-"""The commands: each checks its options before it imports what takes long to import, such as PyTorch.
+"""The commands: each checks its options before it imports slow modules such as PyTorch.
 
-A script of this folder and the console script of the same name call the same function here.
+A script in this folder and the console script of the same name call the same function here.
 """
 
 import os
@@ -26,15 +26,16 @@ Given = TypeVar("Given")
 
 
 def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = None) -> NoReturn:
-    """Call ``main`` with the arguments, by default those of the command line.
+    """Call ``main`` with the arguments (default: those of the command line), then exit the process.
 
-    Exits with status 0, or 2 with one line ``error: ...``; a traceback is shown only with --debug.
+    Exit status: 0 on success, 2 after an error, 130 after Ctrl-C. An error prints one line ``error: ...``, or its
+    traceback with --debug.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         main(arguments)
     except KeyboardInterrupt:
-        print("\ninterrupted: what was finished is kept; the same command goes on from there", file=sys.stderr)
+        print("\ninterrupted: finished work is kept; run the same command to continue", file=sys.stderr)
         sys.exit(130)
     except (UserError, OSError) as error:
         if "--debug" in arguments:
@@ -45,7 +46,7 @@ def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = 
 
 
 def command(module: str, parse: Callable[[list[str]], object]) -> Callable[..., NoReturn]:
-    """A function that calls the module's ``main`` with what ``parse`` makes of the command line; see ``run_main``."""
+    """A function that parses the command line with ``parse`` and calls the module's ``main``; see ``run_main``."""
 
     def main(arguments: list[str]) -> None:
         given = parsed(parse, arguments)
@@ -55,7 +56,7 @@ def command(module: str, parse: Callable[[list[str]], object]) -> Callable[..., 
 
 
 def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
-    """What the arguments mean. Of the processes that torchrun starts, the first one alone prints help and errors."""
+    """The parsed arguments. If torchrun started several processes, only the first one prints help and errors."""
     if os.environ.get("RANK", "0") == "0":
         return parse(arguments)
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):

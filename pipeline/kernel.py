@@ -1,6 +1,7 @@
-"""What a bundled kernel does in a notebook: finds its inputs, trains, predicts, leaves the submission and the runs.
+"""Run the pipeline in a Kaggle notebook: find the inputs, train, predict, and keep the submission and the runs.
 
-python pipeline/kernel.py --competition NAME [--predict-only] [any option of train.py, or then of predict.py]
+python pipeline/kernel.py --competition NAME [any option of train.py]
+python pipeline/kernel.py --competition NAME --predict-only [any option of predict.py]
 """
 
 import argparse
@@ -22,8 +23,8 @@ from competition.storage import ROOT, atomic_write
 from pipeline.settings import train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")
-DEEPEST = 4  # folders below the inputs in which something is looked for
-OVERTIME = 1.1, 120.0  # of a budget, and seconds, after which a training that does not end is ended
+DEEPEST = 4  # levels of folders to search below the inputs
+OVERTIME = 1.1, 120.0  # training is stopped after this multiple of the budget plus this many seconds
 
 
 def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
@@ -43,9 +44,10 @@ def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
 
 
 def input_of(inputs: Path, name: str, what: str, holds: Callable[[Path], bool]) -> Path:
-    """The input that holds what is looked for, whatever it is called; of several, the one with the name in its path.
+    """The folder below ``inputs`` for which ``holds`` is true; if there are several, the one with ``name`` in its path.
 
-    Raises UserError for none, or several.
+    what: what the folder holds, for the error message.
+    Raises UserError if there is no such folder, or if several remain.
     """
     found = [folder for folder in folders(inputs, DEEPEST) if holds(folder)]
     found = [folder for folder in found if name in folder.relative_to(inputs).parts] or found
@@ -53,11 +55,13 @@ def input_of(inputs: Path, name: str, what: str, holds: Callable[[Path], bool]) 
         return found[0]
     if not found:
         raise UserError(f"{inputs}: no input holds {what}; add it to the kernel's sources and push again")
-    raise UserError(f"{inputs}: several inputs hold {what}: {first_few(found)}; leave one of them to the kernel")
+    raise UserError(
+        f"{inputs}: several inputs hold {what}: {first_few(found)}; keep one of them among the kernel's sources"
+    )
 
 
 def folders(folder: Path, depth: int) -> Iterator[Path]:
-    """The folders below one, parents first."""
+    """The folders below ``folder``, down to ``depth`` levels, parents first."""
     for inner in subfolders(folder) if depth else ():
         yield inner
         yield from folders(inner, depth - 1)
@@ -68,36 +72,39 @@ def holds_tables(folder: Path) -> bool:
 
 
 def holds_runs(folder: Path) -> bool:
-    """Of one competition, finished."""
-    from pipeline.training import runs  # here, since it takes torch along
+    """Whether a folder holds finished runs of one competition."""
+    from pipeline.training import runs  # here, because it imports torch, which is slow
 
     return runs.holds_runs(folder)
 
 
 def train(options: list[str], runs: Path) -> None:
-    """Train; models that were through before it failed or took too long still answer."""
+    """Run train.py. If it fails or takes too long, go on with the models that it has finished.
+
+    Exits with the status of train.py if there are none.
+    """
     budget = train_settings(options).budget
     share, more = OVERTIME
     status = run("train", options, None if budget is None else share * budget + more)
     if status != 0 and not holds_runs(runs):
         sys.exit(status)
     if status != 0:
-        print("warning: the training did not end as planned; what was trained before answers", flush=True)
+        print("warning: training did not finish; predicting with the models trained so far", flush=True)
 
 
 def run(script: str, options: list[str], seconds: float | None = None) -> int:
-    """The exit status of one of the pipeline's scripts; 124, as of ``timeout``, where it was ended for its time."""
+    """Run one of the pipeline's scripts. Returns its exit status; 124, as ``timeout`` does, if it took too long."""
     command = [sys.executable, str(ROOT / "pipeline" / f"{script}.py"), *options]
     print(f"{script}.py {' '.join(options)}", flush=True)
     try:
         return subprocess.run(command, timeout=seconds).returncode
     except subprocess.TimeoutExpired:
-        print(f"error: {script}.py was not through after {seconds:.0f} s and was ended", file=sys.stderr, flush=True)
+        print(f"error: {script}.py did not finish within {seconds:.0f} s and was stopped", file=sys.stderr, flush=True)
         return 124
 
 
 def leave(work: Path, name: str) -> None:
-    """Put the outputs where they are looked for, and take away what the notebook need not keep."""
+    """Copy the outputs to where Kaggle looks for them, and delete the data that the notebook need not keep."""
     for path in (work / "submissions" / name / output for output in OUTPUTS):
         if path.is_file():
             with atomic_write(work / path.name) as copy:

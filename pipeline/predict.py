@@ -1,4 +1,4 @@
-"""Blend the trained models and answer the test images: runs -> blend -> submission CSV and report.
+"""Blend the trained models and predict the test images: runs -> blend -> submission CSV and report.
 
 python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [--no-tta] [--no-report] ...
 """
@@ -60,28 +60,27 @@ def main(settings: Settings) -> None:
 
 
 def usable_runs(competition: Competition, settings: Settings) -> tuple[dict[str, Run], dict[str, Predictions]]:
-    """The finished runs that can be blended, by name, and what they predict for their validation images.
+    """The finished runs that can be blended, and their predictions for the validation images, both by run name.
 
-    They were trained on the competition's classes, their labels are those that its tables have now, and they were
-    validated on the same images as the newest of them. Raises UserError where none is.
+    A run can be blended if it was trained on the competition's classes, if the tables still have the labels that it was
+    validated with, and if it was validated on the same images as the newest such run.
+    Raises UserError if there is none.
     """
     folder, labels = settings.runs_folder(competition.name), labels_by_id(competition)
     runs, others = parted(finished_runs(folder, settings.models), lambda _, run: run.classes == competition.classes)
     leave_out(others, "they were trained on other classes")
     validated = {name: Predictions.load(RunFolder(folder / name).validation) for name in runs}
     runs, others = parted(runs, lambda name, _: has_labels(validated[name], labels))
-    leave_out(others, "the tables have other labels for their validation images now")
+    leave_out(others, "the labels of their validation images have changed in the tables")
     if not runs:
-        raise UserError(
-            f"no model in {folder} fits the classes and labels of {competition.name}; run pipeline/train.py"
-        )
+        raise UserError(f"{folder}: no model fits the classes and labels of {competition.name}; run pipeline/train.py")
     runs, others = same_validation(folder, runs)
     leave_out(others, "they were validated on other images")
     return runs, {name: validated[name] for name in runs}
 
 
 def metric_to_use(competition: Competition, runs: dict[str, Run], settings: Settings) -> Metric:
-    """The metric asked for, else the one that the newest model was trained by."""
+    """The metric of --metric; without that option, the metric that the newest model was trained with."""
     if settings.metric is not None:
         return competition.metric
     return METRICS[newest_run(settings.runs_folder(competition.name), runs).score.metric]
@@ -93,13 +92,13 @@ def leave_out(names: list[str], reason: str) -> None:
 
 
 def labels_by_id(competition: Competition) -> dict[str, int]:
-    """The label of each labelled image; of an id in both tables, val's."""
+    """The label of each labelled image. If an id is in both tables, the label in val counts."""
     split = labelled_images(competition)
     return dict(zip(split.ids, split.known_labels.tolist(), strict=True))
 
 
 def has_labels(predictions: Predictions, labels: dict[str, int]) -> bool:
-    """Whether its targets are the images' labels."""
+    """Whether the targets of the predictions equal the given labels."""
     return (
         predictions.targets is not None
         and [labels.get(name) for name in predictions.ids] == predictions.targets.tolist()
@@ -107,15 +106,18 @@ def has_labels(predictions: Predictions, labels: dict[str, int]) -> bool:
 
 
 def train_and_validation(competition: Competition, validated: dict[str, Predictions]) -> tuple[Split, Split]:
-    """The images that the runs were validated on, with the saved targets, and before them all other labelled ones."""
+    """The labelled images as (train, validation).
+
+    validation: the images that the runs were validated on, in their order, with the saved targets. train: all others.
+    """
     split, predictions = labelled_images(competition), next(iter(validated.values()))
-    places = {name: row for row, name in enumerate(split.ids)}  # of an id in both tables, val's
+    places = {name: row for row, name in enumerate(split.ids)}  # if an id is in both tables, the row of val counts
     rows = np.array([places[name] for name in predictions.ids])
     return split.take(np.setdiff1d(np.arange(len(split)), rows)), replace(split.take(rows), labels=predictions.targets)
 
 
 def test_images(competition: Competition, runs: Sequence[Run], settings: Settings) -> dict[tuple[int, int], ImageCache]:
-    """The test images at each (height, width) that the runs were trained on."""
+    """The test images, by each (height, width) in pixels that the runs were trained at."""
     shapes = dict.fromkeys(run.image_shape for run in runs)
     return {shape: open_cache(competition.test.paths, settings.cache_folder, shape) for shape in shapes}
 
@@ -123,11 +125,11 @@ def test_images(competition: Competition, runs: Sequence[Run], settings: Setting
 def predict_test(
     run: Run, images: ImageCache, competition: Competition, settings: Settings, device: torch.device
 ) -> Predictions:
-    """The mean of the run's fitted models on the test images, also saved as test.npz in the run's folder.
+    """The mean prediction of the run's models for the test images, also saved as test.npz in the run's folder.
 
-    With validation.npz, which lies there too, that is all that stacking of one's own needs: ``ids``, and float32
-    ``probabilities`` ``[N, classes]``, the columns in the order of the classes in run.json. Images that cannot be read
-    have probabilities there that say nothing.
+    You can build your own stacking on test.npz and on validation.npz in the same folder. They hold ``ids`` and float32
+    ``probabilities`` ``[N, classes]``, with the columns in the order of the classes in run.json. The probabilities of
+    unreadable images are meaningless there.
     """
     folder = RunFolder(settings.runs_folder(competition.name) / run.name)
     models = run.models(folder, device)
@@ -139,7 +141,7 @@ def predict_test(
 
 
 def fill_unreadable(predictions: Predictions, images: ImageCache, competition: Competition) -> Predictions:
-    """Give test images that cannot be read the shares that the classes have in train, and say so."""
+    """Give unreadable test images the class frequencies of train as probabilities, and print a warning."""
     unreadable = images.unreadable
     if len(unreadable) == 0:
         return predictions
@@ -152,7 +154,7 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
 
 
 def hand_in(competition: Competition, predictions: Predictions, settings: Settings) -> Path:
-    """Write the submission, on Kaggle also where a notebook's output is looked for. Returns its path."""
+    """Write the submission and, on Kaggle, a copy in the notebook's output folder. Returns its path."""
     path = settings.submissions_folder(competition.name) / "submission.csv"
     write_submission(competition, decide(competition, predictions), path)
     if KAGGLE_WORKING.is_dir():
@@ -162,7 +164,7 @@ def hand_in(competition: Competition, predictions: Predictions, settings: Settin
 
 
 def write_note(submission: Path, blend: Blend, settings: Settings) -> None:
-    """Leave beside the submission what submit.py writes into the ledger."""
+    """Write submission.json beside the submission, for submit.py to copy into the ledger."""
     expected = blend.expected
     note = Note(
         sha256=sha256_of(submission),
@@ -177,21 +179,23 @@ def write_note(submission: Path, blend: Blend, settings: Settings) -> None:
 
 
 def lasting_source(settings: Settings) -> dict[str, str | None]:
-    """The arguments of ``open_competition``, as text, that open the competition again from any folder."""
+    """The arguments of ``open_competition`` as text, with absolute paths, so that they work from any folder."""
     data = settings.data and settings.data.resolve()
     source = settings.source | {"competition": lasting_name(settings.competition), "data": data}
     return {name: None if value is None else str(value) for name, value in source.items()}
 
 
 def report(context: ReportContext, settings: Settings) -> None:
-    """Write the report beside the submission, which stands whatever a figure trips over."""
+    """Write the report beside the submission. If that fails, print a warning: the submission is valid without it."""
     if not settings.report:
         return
     try:
-        from pipeline.report.page import write_report  # here, since matplotlib takes a while to load
+        from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
         write_report(context)
     except Exception as error:
         if settings.debug:
             raise
-        print(f"warning: no report ({printable(error, most=200)}); the submission stands, --debug shows more")
+        print(
+            f"warning: no report ({printable(error, most=200)}); the submission is valid; --debug shows the traceback"
+        )

@@ -1,4 +1,4 @@
-"""Settings: what the command line said, where things lie (checkout or Kaggle), the device, the budget."""
+"""Settings: the parsed command line, and the folders that follow from it (in the checkout or on Kaggle)."""
 
 import argparse
 import math
@@ -17,18 +17,18 @@ from competition.storage import KAGGLE_INPUT, KAGGLE_WORKING, default_work_folde
 
 DEFAULT_BUDGET = 300.0
 TUNING_BUDGET, TRIALS = 1800.0, 20
-KERNEL_BUDGET = "8h"  # leaves the rest of a session to predicting
-LOCAL_OPTIONS = ("--data", "--work", "--plan")  # about files of this machine, which a notebook does not have
-BEGUN = time.monotonic()  # commands.py imports this module before anything that takes long to import
+KERNEL_BUDGET = "8h"  # the rest of a notebook session is for predicting
+LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
+BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 
 if not sys.stderr.isatty():
-    os.environ.setdefault("TQDM_MININTERVAL", "10")  # a log needs no ten progress lines a second
+    os.environ.setdefault("TQDM_MININTERVAL", "10")  # seconds; otherwise progress bars would fill a log
 if os.environ.get("RANK", "0") != "0":
-    os.environ["TQDM_DISABLE"] = "1"  # of the processes that torchrun starts, one shows how far they all are
+    os.environ["TQDM_DISABLE"] = "1"  # only one of the processes that torchrun starts shows progress
 
 
 class Source(TypedDict):
-    """Where a competition's files are and how they are read, as ``open_competition`` takes it."""
+    """Where a competition's files are and how to read them: the arguments of ``open_competition``."""
 
     competition: str | None
     data: Path | None
@@ -40,18 +40,20 @@ class Source(TypedDict):
 
 @dataclass(frozen=True)
 class Settings:
-    """What one command works with.
+    """The settings of one command.
 
-    metric: what the models are chosen and ordered by; None leaves it to the competition.
-    models: names or patterns; without any, train.py takes the portfolio, predict.py what was trained.
-    work: holds runs/, recipes/, submissions/ and competition/data/.
-    budget: seconds of wall clock for the whole of train.py or tune.py; None leaves every recipe its own epochs.
-    size: pixels a side of the cached images; None keeps a small native size.
-    compile: networks are compiled before they are trained.
-    weights: a file or folder where ImageNet weights are looked for first.
-    trials: of a study, all its processes together.
-    storage: an address or a path where a study is kept; None keeps it below runs/.
-    name: of the recipe that the best trial makes.
+    work: the folder of runs/, recipes/, submissions/ and competition/data/.
+    models: names or patterns of recipes. If empty, train.py uses the portfolio for the budget, and predict.py uses
+        all trained models.
+    metric: chooses and ranks the models; None: the competition's metric.
+    budget: seconds of wall clock for the whole of train.py or tune.py; None: no limit, every recipe trains its own
+        epochs.
+    size: height and width of the cached images in pixels; None: the native size if it is small, otherwise 64.
+    compile: compile networks with torch.compile before training.
+    weights: the file or folder that is searched first for ImageNet weights.
+    trials: trials of the study, over all its processes.
+    storage: database address or path of the study; None: a journal file below runs/.
+    name: name of the recipe that tune.py writes.
     """
 
     competition: str | None
@@ -101,7 +103,7 @@ class Settings:
 
     @property
     def recipes_folder(self) -> Path:
-        """Recipes besides those that ship: what tune.py has found, and the user's own."""
+        """The folder of the recipes that tune.py writes and of the user's own."""
         return self.work / "recipes"
 
     def runs_folder(self, competition: str) -> Path:
@@ -112,21 +114,24 @@ class Settings:
 
 
 def work_folder(work: Path | None) -> Path:
-    """The folder that holds runs/, submissions/ and competition/data/."""
+    """The absolute path of the folder for runs/, submissions/ and competition/data/."""
     return default_work_folder() if work is None else work.expanduser().resolve()
 
 
 def data_folder(work: Path | None) -> Path:
-    """Where fetched data and caches are kept."""
+    """The folder for downloaded data and caches."""
     return work_folder(work) / "competition" / "data"
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses abbreviations, and answers a typo with the nearest option, in one line."""
+    """A parser that rejects abbreviated options and reports every error in one line as a UserError.
+
+    For an unknown option, the error suggests the most similar one.
+    """
 
     def __init__(self, description: str) -> None:
         super().__init__(description=description, allow_abbrev=False)
-        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        self.add_argument("--debug", action="store_true", help="show the traceback if an error occurs")
 
     def parse_args(  # type: ignore[override]  # argparse overloads it for the type of the namespace
         self, arguments: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -143,32 +148,60 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message)
 
     def add_competition_options(self) -> None:
-        """The options that every command shares."""
+        """Add the options that say which competition to read and where to work."""
         self.add_argument(
-            "--competition", metavar="NAME|FOLDER|ZIP", help="default: the built-in rehearsal competition"
+            "--competition",
+            metavar="NAME|FOLDER|ZIP",
+            help="name on Kaggle, folder or ZIP; default: the built-in rehearsal competition",
         )
-        self.add_argument("--data", type=existing, metavar="FOLDER|ZIP", help="where the competition's files are")
-        self.add_argument("--image-column", metavar="NAME", help="default: found from the tables")
-        self.add_argument("--label-column", metavar="NAME", help="default: found from the tables")
-        self.add_argument("--work", type=Path, metavar="DIR", help="holds runs/ and submissions/")
+        self.add_argument(
+            "--data", type=existing, metavar="FOLDER|ZIP", help="folder or ZIP with the competition's files"
+        )
+        self.add_argument(
+            "--image-column", metavar="NAME", help="column with the image ids; default: found from the tables"
+        )
+        self.add_argument(
+            "--label-column", metavar="NAME", help="column with the labels; default: found from the tables"
+        )
+        self.add_argument(
+            "--work",
+            type=Path,
+            metavar="DIR",
+            help="folder for runs/, submissions/ and downloaded data; default: the checkout, on Kaggle "
+            "/kaggle/working, or without a checkout the current folder",
+        )
 
     def add_metric_option(self) -> None:
-        """The option of the doors that measure predictions."""
-        from competition.metrics import METRICS  # here, since numpy takes a while to import
+        """Add the option of the commands that measure predictions."""
+        from competition.metrics import METRICS  # here, because numpy is slow to import
 
         names = ", ".join(METRICS)
-        self.add_argument("--metric", metavar="NAME", help=f"{names}; default: the competition's, else accuracy")
+        self.add_argument(
+            "--metric", metavar="NAME", help=f"{names}; default: the competition's metric, or accuracy if it has none"
+        )
 
     def add_training_options(self) -> None:
-        """The options of the commands that train."""
-        self.add_argument("--limit", type=positive, metavar="N", help="train on N images only, stratified")
-        self.add_argument("--size", type=positive, metavar="PX", help="resize images to PX pixels a side")
-        self.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default 0")
-        self.add_argument("--compile", action="store_true", help="train networks compiled by torch.compile")
-        self.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-        self.add_argument("--weights", type=existing, metavar="FOLDER|FILE", help="where ImageNet weights lie")
+        """Add the options of the commands that train."""
+        self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
+        self.add_argument("--size", type=positive, metavar="PX", help="resize all images to PX x PX pixels")
+        self.add_argument("--seed", type=not_negative, default=0, metavar="N", help="seed of all randomness; default 0")
+        self.add_argument("--compile", action="store_true", help="compile networks with torch.compile before training")
+        self.add_device_option()
         self.add_argument(
-            "--skip-unreadable", action="store_true", help="leave out training images that cannot be read"
+            "--weights", type=existing, metavar="FOLDER|FILE", help="where to look for ImageNet weights first"
+        )
+        self.add_argument(
+            "--skip-unreadable",
+            action="store_true",
+            help="leave out training images that cannot be read, instead of stopping",
+        )
+
+    def add_device_option(self) -> None:
+        self.add_argument(
+            "--device",
+            choices=("auto", "cpu", "cuda"),
+            default="auto",
+            help="auto takes a GPU that works; default auto",
         )
 
 
@@ -192,7 +225,7 @@ def not_negative(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """``90s``, ``5m``, ``1h`` or plain seconds; ``none`` is for ever."""
+    """The seconds in ``90s``, ``5m``, ``1h`` or a plain number; infinity for ``none``: no limit."""
     if text == "none":
         return math.inf
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
@@ -202,53 +235,63 @@ def seconds(text: str) -> float:
 
 
 def train_settings(arguments: list[str]) -> Settings:
-    """Parse train.py's command line. Raises UserError for whatever is wrong with it."""
+    """Parse train.py's command line. Raises UserError if it is wrong."""
     parser = Parser("Train models on a competition's images and score them on its validation images.")
     parser.add_competition_options()
     parser.add_metric_option()
     parser.add_argument(
-        "--models", nargs="+", metavar="RECIPE|FILE", help="names, patterns such as 'dhc-*', or TOML files"
+        "--models",
+        nargs="+",
+        metavar="RECIPE|FILE",
+        help="recipes by name, pattern ('dhc-*') or TOML file; default: a portfolio for the budget",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--budget",
         type=seconds,
         metavar="TIME",
-        help="wall clock of the whole run, e.g. 90s, 10m, 1h; default 5m; none: the recipes' own epochs",
+        help="wall clock of the whole run: 90s, 10m, 1h, or none for the recipes' own epochs; default 5m",
     )
-    length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every network, no budget")
+    length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every network, without a budget")
     length.add_argument("--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json")
-    parser.add_argument("--folds", type=positive, metavar="K", help="K stratified folds instead of one split")
-    parser.add_argument("--fresh", action="store_true", help="train again what is already trained")
+    parser.add_argument("--folds", type=positive, metavar="K", help="train K models on K stratified folds")
+    parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
     parser.add_training_options()
     options = parser.parse_args(arguments)
     if options.folds == 1:
-        parser.error("argument --folds: one fold has nothing to validate on; give 2 or more")
+        parser.error("argument --folds: one fold leaves no images to validate on; give 2 or more")
     options.budget = _budget(options, None if options.plan else DEFAULT_BUDGET)
     return _settings(options, options.models or ())
 
 
 def tune_settings(arguments: list[str]) -> Settings:
-    """Parse tune.py's command line. Raises UserError for whatever is wrong with it."""
-    parser = Parser("Search for better values of a recipe's settings, and write the best as a recipe of its own.")
+    """Parse tune.py's command line. Raises UserError if it is wrong."""
+    parser = Parser("Search for better settings of a recipe and write the best as a new recipe.")
     parser.add_competition_options()
     parser.add_metric_option()
-    parser.add_argument("--model", metavar="RECIPE|FILE", required=True, help="the recipe to begin with")
-    parser.add_argument("--name", metavar="RECIPE", help="of the recipe to write; default: RECIPE-tuned")
-    parser.add_argument("--trials", type=positive, default=TRIALS, metavar="N", help=f"of the study; default {TRIALS}")
+    parser.add_argument("--model", metavar="RECIPE|FILE", required=True, help="the recipe to start from")
+    parser.add_argument("--name", metavar="RECIPE", help="name of the recipe to write; default: RECIPE-tuned")
+    parser.add_argument(
+        "--trials",
+        type=positive,
+        default=TRIALS,
+        metavar="N",
+        help=f"trials of the study, over all its processes; default {TRIALS}",
+    )
     parser.add_argument(
         "--storage",
         metavar="ADDRESS|FILE",
-        help="where several processes or machines share a study: sqlite:///FILE, mysql://..., or a journal file",
+        help="where processes or machines share a study: a database address (sqlite:///FILE, mysql://...) or a "
+        "journal file",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--budget",
         type=seconds,
         metavar="TIME",
-        help="wall clock of this whole command; a trial gets its share of it; default 30m; none: the recipe's epochs",
+        help="wall clock of the whole command, shared among the trials; default 30m; none: the recipe's epochs",
     )
-    length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every trial, no budget")
+    length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every trial, without a budget")
     parser.add_training_options()
     options = parser.parse_args(arguments)
     options.budget = _budget(options, TUNING_BUDGET)
@@ -257,20 +300,22 @@ def tune_settings(arguments: list[str]) -> Settings:
 
 
 def _budget(options: argparse.Namespace, default: float | None) -> float | None:
-    """The seconds asked for; None without a limit."""
+    """The budget in seconds; None: no limit."""
     given = options.budget or (default if options.epochs is None else None)
     return None if given == math.inf else given
 
 
 def predict_settings(arguments: list[str]) -> Settings:
-    """Parse predict.py's command line. Raises UserError for whatever is wrong with it."""
-    parser = Parser("Blend the trained models and write a submission.")
+    """Parse predict.py's command line. Raises UserError if it is wrong."""
+    parser = Parser("Blend the trained models, predict the test images and write a submission.")
     parser.add_competition_options()
     parser.add_metric_option()
-    parser.add_argument("--models", nargs="+", metavar="RECIPE", help="blend these alone; names or patterns")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--no-tta", action="store_true", help="one view of each image: faster, less accurate")
-    parser.add_argument("--no-report", action="store_true", help="write the submission alone")
+    parser.add_argument("--models", nargs="+", metavar="RECIPE", help="blend only these; names or patterns")
+    parser.add_device_option()
+    parser.add_argument(
+        "--no-tta", action="store_true", help="predict from one view of each image: faster, less accurate"
+    )
+    parser.add_argument("--no-report", action="store_true", help="do not write the report")
     options = parser.parse_args(arguments)
     return _settings(options, options.models or ())
 
@@ -283,14 +328,14 @@ def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:
 
 
 def submit_options(arguments: list[str]) -> argparse.Namespace:
-    """Parse submit.py's command line. Raises UserError for whatever is wrong with it."""
-    parser = Parser("Check a CSV, submit it to Kaggle, wait for its score; a line of submissions/ledger.csv keeps it.")
+    """Parse submit.py's command line. Raises UserError if it is wrong."""
+    parser = Parser("Check a CSV, submit it to Kaggle, wait for its score and record it in submissions/ledger.csv.")
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="default: the CSV that predict.py wrote")
     parser.add_competition_options()
     parser.add_argument("--kernel", metavar="USER/NAME", help="wait for this kernel and submit the CSV it writes")
-    parser.add_argument("--message", metavar="TEXT", help="what was tried; default: the recipes")
-    parser.add_argument("--again", action="store_true", help="send bytes that were sent before")
-    parser.add_argument("--check", action="store_true", help="only say whether the CSV would be accepted")
+    parser.add_argument("--message", metavar="TEXT", help="description on Kaggle; default: the recipes")
+    parser.add_argument("--again", action="store_true", help="send a file that was sent before")
+    parser.add_argument("--check", action="store_true", help="check the CSV and send nothing")
     given = parser.parse_args(arguments)
     if given.kernel and given.file:
         parser.error("give a FILE or --kernel, not both")
@@ -300,36 +345,56 @@ def submit_options(arguments: list[str]) -> argparse.Namespace:
 
 
 def bundle_options(arguments: list[str]) -> argparse.Namespace:
-    """Parse bundle.py's command line, its ``options`` and ``models`` being those of train.py in the notebook.
+    """Parse bundle.py's command line. The result's ``options`` and ``models`` are for train.py in the notebook.
 
-    Raises UserError for whatever is wrong with it, also for what train.py would refuse there.
+    With --predict-only, they are for predict.py.
+    Raises UserError if the command line is wrong, or if train.py or predict.py would reject its options there.
     """
-    parser = Parser("Pack the pipeline into one script for Kaggle; other options are train.py's, for the notebook.")
-    parser.add_argument("--competition", metavar="NAME", required=True, help="as in its page's address")
-    parser.add_argument("--user", metavar="NAME", help="whose kernel it is; default: the kaggle client's user")
+    parser = Parser("Pack the pipeline into one script for Kaggle. All other options are passed to train.py there.")
+    parser.add_argument(
+        "--competition", metavar="NAME", required=True, help="last part of the competition's address on Kaggle"
+    )
+    parser.add_argument("--user", metavar="NAME", help="owner of the kernel; default: the kaggle client's user")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: kernel/kernel.py in the work folder")
-    parser.add_argument("--predict-only", action="store_true", help="answer with the runs an earlier kernel has left")
+    parser.add_argument(
+        "--predict-only",
+        action="store_true",
+        help="predict with the models of an earlier kernel, without training",
+    )
     for kind in ("dataset", "kernel", "model"):
-        parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help="further inputs")
+        parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
     given, options = parser.parse_known_args(arguments)
     if local := [option for option in options if option.split("=")[0] in LOCAL_OPTIONS]:
-        parser.error(f"{local[0]} is about a file of this machine, which the notebook does not have; leave it out")
+        parser.error(f"{local[0]} names a file of this machine, which the notebook cannot see; leave it out")
     if not re.fullmatch(r"[a-z0-9-]+", given.competition):
-        parser.error(f"argument --competition: {given.competition!r} is no name as in a competition page's address")
+        parser.error(
+            f"argument --competition: {given.competition!r} is not a competition's name; use the last part of its "
+            "address"
+        )
     timed = any(option.split("=")[0] in ("--budget", "--epochs") for option in options)
     given.options = options if given.predict_only or timed else [*options, "--budget", KERNEL_BUDGET]
     given.models = (predict_settings if given.predict_only else train_settings)(given.options).models
     if own := [model for model in given.models if model.endswith(".toml")]:
-        parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a recipe that ships")
+        parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a built-in recipe")
     given.output = (given.output or work_folder(None) / "kernel" / "kernel.py").expanduser().resolve()
     return given
 
 
 def kernel_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Parse kernel.py's command line: its own options, and those that it passes on."""
-    parser = Parser("Train and predict in a notebook, with what is mounted there; other options go to train.py.")
-    parser.add_argument("--competition", metavar="NAME", required=True)
-    parser.add_argument("--predict-only", action="store_true", help="with the runs that an earlier kernel has left")
-    parser.add_argument("--input", type=Path, metavar="DIR", default=KAGGLE_INPUT)
-    parser.add_argument("--work", type=Path, metavar="DIR", default=KAGGLE_WORKING)
+    """Parse kernel.py's command line. Returns its own options and the arguments for train.py or predict.py."""
+    parser = Parser("Train and predict in a notebook, on its mounted inputs. All other options go to train.py.")
+    parser.add_argument(
+        "--competition", metavar="NAME", required=True, help="last part of the competition's address on Kaggle"
+    )
+    parser.add_argument(
+        "--predict-only",
+        action="store_true",
+        help="predict with the models of an earlier kernel, without training",
+    )
+    parser.add_argument(
+        "--input", type=Path, metavar="DIR", default=KAGGLE_INPUT, help=f"mounted inputs; default {KAGGLE_INPUT}"
+    )
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", default=KAGGLE_WORKING, help=f"outputs; default {KAGGLE_WORKING}"
+    )
     return parser.parse_known_args(arguments)

@@ -60,7 +60,7 @@ def main(settings: Settings) -> None:
 
 
 def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
-    """The settings, those of the plan that is to be repeated where there is one, and that plan."""
+    """The settings to train with, and the plan of --plan (None without that option), which overrides them."""
     if settings.plan is None:
         return settings, None
     plan = Plan.read(settings.plan)
@@ -72,7 +72,10 @@ def asked_recipes(settings: Settings) -> list[AnyRecipe]:
 
 
 def read_competition(settings: Settings, symmetries: Symmetries | None = None) -> Competition:
-    """symmetries: of the plan that is to be repeated, where there is one."""
+    """Open the competition, reduced to --limit training images if that is given.
+
+    symmetries: those of the plan to repeat, if there is one.
+    """
     with distributed.main_first():
         competition = open_competition(**settings.source)
     if symmetries is not None:
@@ -85,7 +88,10 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
 
 
 def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
-    """Have what is missing said, or fetched, before anything else is done."""
+    """Find or download the ImageNet weights of all recipes, before anything slow begins.
+
+    Raises UserError if weights are missing.
+    """
     with distributed.main_first():
         for recipe in recipes:
             for path in recipe_weights(recipe, settings.weights):
@@ -93,14 +99,14 @@ def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
 
 
 def find_sources(recipes: list[AnyRecipe], settings: Settings, competition: Competition) -> None:
-    """The same for networks that start from one of another competition."""
+    """Find the networks from other competitions that recipes start from. Raises UserError if one is missing."""
     for recipe in recipes:
         if recipe.transfer_from is not None:
             print(f"{recipe.name} starts from {transfer_source(recipe, settings.work / 'runs', competition.name).path}")
 
 
 def deadline(settings: Settings) -> float | None:
-    """When the last model must be trained, on the clock of ``time.monotonic``."""
+    """When training must end, in seconds on the clock of ``time.monotonic``; None: no limit."""
     return None if settings.budget is None else BEGUN + settings.budget - CLOSING_SECONDS
 
 
@@ -124,7 +130,7 @@ def workload_of(competition: Competition, training_data: TrainingData) -> Worklo
 
 
 def print_scores(trainer: Trainer) -> None:
-    """Write all runs to scores.csv, and print those that can be compared with the newest, the best one first."""
+    """Write all runs to scores.csv, and print those that can be compared with the newest run, the best first."""
     folder, metric = trainer.folder, trainer.competition.metric
     runs = finished_runs(folder)
     rows = {name: run.row(RunFolder(folder / name), metric) for name, run in runs.items()}
@@ -133,5 +139,5 @@ def print_scores(trainer: Trainer) -> None:
     comparable, others = same_validation(folder, runs)
     print(f"\n{scores_table((row for name, row in rows.items() if name in comparable), metric)}")
     if others:
-        print(f"left out here, as they were validated on other images or labels: {first_few(others)}")
-    print(f"measured on validation images; {folder / 'scores.csv'}")
+        print(f"left out, as they were validated on other images or labels: {first_few(others)}")
+    print(f"scores on the validation images, written to {folder / 'scores.csv'}")

@@ -1,11 +1,11 @@
-"""Search for better values of what a recipe sets: trials -> the best of them as a recipe of its own.
+"""Search for better settings of a recipe: trials -> the best one, written as a new recipe.
 
 python pipeline/tune.py --model RECIPE [--competition NAME|FOLDER|ZIP] [--trials N] [--budget 30m] ...
 
-A trial trains as train.py does, with other values (tuning/search_space.py), for its share of the budget or --epochs.
-The same command in another process, or on another machine with the same --storage, joins the study; after an
-interruption it goes on. The best recipe goes to ``DIR/recipes/`` (DIR: --work), where ``train.py --models
-RECIPE-tuned`` finds it.
+Each trial trains as train.py does, but with other values (tuning/search_space.py). It runs for its share of the budget,
+or for --epochs. The same command continues an interrupted study. Run in another process, or on another machine with the
+same --storage, it joins the study. The best recipe is written to ``DIR/recipes/`` (DIR: --work), where
+``train.py --models RECIPE-tuned`` finds it.
 """
 
 import re
@@ -38,8 +38,8 @@ from pipeline.tuning.objective import Objective
 from pipeline.tuning.search_space import SearchSpace
 from pipeline.tuning.study import OWN, finished, importances, open_storage, open_study, run_trials, value_of
 
-TRIALS_SHARE = 0.9  # of the budget; the rest is for what comes before the first trial
-CLOSING_SECONDS = 3.0  # for the table and the recipe after the last one
+TRIALS_SHARE = 0.9  # of the budget; the rest is for the preparations before the first trial
+CLOSING_SECONDS = 3.0  # for the table and the recipe after the last trial
 SHOWN = 5  # trials in the table
 REMARK = "written by pipeline/tune.py"
 
@@ -59,17 +59,17 @@ def main(settings: Settings) -> None:
     study = begin_study(recipe, objective, storage or journal(objective.trainer, recipe))
     try:
         run_trials(study, objective, settings.trials, settings.seed, lambda: has_time(settings))
-    finally:  # also after Ctrl-C: what is finished counts
+    finally:  # also after Ctrl-C: finished trials count
         conclude(study, recipe, objective, target)
     if not finished(study):
-        raise UserError("the budget was over before a trial was finished; give more time with --budget")
+        raise UserError("the budget ended before a trial was finished; give more time with --budget")
 
 
 def choose_recipe(settings: Settings) -> AnyRecipe:
     recipe, *more = choose_recipes(settings.models, settings.recipes_folder)
     names = [recipe.name, *(each.name for each in more)]
     if more:
-        raise UserError(f"--model {settings.models[0]}: that is several; name one of {first_few(names)}")
+        raise UserError(f"--model {settings.models[0]}: matches several recipes; name one of {first_few(names)}")
     return recipe
 
 
@@ -77,45 +77,48 @@ def search_space(recipe: AnyRecipe, settings: Settings) -> SearchSpace:
     space = SearchSpace.of(recipe)
     if settings.trials <= len(space.own):
         raise UserError(
-            f"--trials {settings.trials}: the first {len(space.own)} go to the values that {recipe.name} has itself; "
-            "give more"
+            f"--trials {settings.trials}: the first {len(space.own)} trials use the recipe's own values; "
+            f"give {len(space.own) + 1} or more"
         )
     return space
 
 
 def free_place(settings: Settings) -> Path:
-    """Where the tuned recipe goes: into the work folder. Raises UserError where its name is another recipe's."""
+    """The path of the tuned recipe, in the work folder. Raises UserError if another recipe has its name."""
     if not re.fullmatch(NAME, settings.name or ""):
         raise UserError(f"--name {settings.name}: a recipe's name has letters, digits, dots and dashes; give another")
     if (RECIPES / f"{settings.name}.toml").exists():
-        raise UserError(f"--name {settings.name}: a recipe that ships is called so; give another name")
+        raise UserError(f"--name {settings.name}: a built-in recipe has this name; give another name")
     path = settings.recipes_folder / f"{settings.name}.toml"
     if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {REMARK}"):
-        raise UserError(f"--name {settings.name}: {path} is not of tune.py's making; give another name")
+        raise UserError(f"--name {settings.name}: {path} was not written by tune.py; give another name")
     return path
 
 
 def trial_seconds(settings: Settings) -> float | None:
-    """The same for each trial, whichever process runs it and however many were ended early."""
+    """The seconds of one trial; None: no limit. All trials of all processes get the same time."""
     return None if settings.budget is None else TRIALS_SHARE * settings.budget / settings.trials
 
 
 def has_time(settings: Settings) -> bool:
-    """Whether a whole trial fits into what is left of the budget."""
+    """Whether a whole trial fits into the rest of the budget."""
     if settings.budget is None:
         return True
     return time.monotonic() + (trial_seconds(settings) or 0.0) <= BEGUN + settings.budget - CLOSING_SECONDS
 
 
 def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
-    """Where a study is kept that is told no other place."""
+    """The storage of a study without --storage: a journal file in the competition's runs folder."""
     path = trainer.folder / "tuning" / f"{recipe.name}.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
     return open_storage(str(path))
 
 
 def begin_study(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> Study:
-    """The study of this very search, begun here or joined."""
+    """Start the study of this search, or join it if it exists.
+
+    Its name has a hash of everything that must be equal for the trials to be comparable.
+    """
     trainer, space, settings = objective.trainer, objective.space, objective.trainer.settings
     data = trainer.training_data
     key = fingerprint(
@@ -132,9 +135,9 @@ def begin_study(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -
 
 
 def beginning(study: Study, objective: Objective) -> str:
-    """What is about to be done, for the terminal."""
+    """The text to print before the first trial: the number of trials and the values to search."""
     known, trials = len(finished(study)), objective.trainer.settings.trials
-    lines = [f"{trials} trials{length(objective)}{f', {known} of them finished before' if known else ''}, over"]
+    lines = [f"{trials} trials{length(objective)}{f', {known} of them already finished' if known else ''}, over"]
     for place, each in objective.space.distributions.items():
         tried = each.choices if isinstance(each, CategoricalDistribution) else (each.low, "...", each.high)
         lines.append(f"  {place:<28} {' '.join(map(shown, tried))}")
@@ -152,23 +155,23 @@ def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path
     if not (trials := finished(study)):
         return
     pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
-    print(f"\n{len(trials)} trials finished, {pruned} ended early, as half of the others were better by then")
+    print(f"\n{len(trials)} trials finished, {pruned} ended early because half of the others were better at that point")
     print(trials_table(trials[:SHOWN], importances(study), objective))
     images = len(objective.trainer.training_data.validated)
-    print(f"optimistic: all trials were compared on the same {images:,} validation images, the best was chosen by them")
+    print(f"these scores are optimistic: the best trial was chosen on the same {images:,} validation images")
     if OWN in trials[0].user_attrs:
-        print(f"no trial did better than the values that {recipe.name} has itself")
+        print(f"no trial was better than {recipe.name}'s own values")
     competition, trials_in_all = objective.trainer.competition.name, len(trials) + pruned
     value = f"{objective.metric.title} {objective.metric.rank(value_of(trials[0])):.4f} on validation"
     summary = f"{recipe.name} tuned on {competition}: the best of {trials_in_all} trials, {value}"
     changes = {"name": target.stem, "summary": summary, "reported": None}
     write_recipe(objective.space.recipe_with(trials[0].params).model_copy(update=changes), target, REMARK)
-    print(f"{target}: for train.py --models {target.stem}, with the same --work")
+    print(f"wrote {target}; train it with train.py --models {target.stem} and the same --work")
 
 
 def trials_table(trials: list[FrozenTrial], importance: dict[str, float], objective: Objective) -> str:
-    """A column a trial, a row a value."""
-    metric = objective.metric  # a trial's value is a rank, and ranking that again gives the metric's value back
+    """A table of the trials, with one column for each trial and one row for each value searched over."""
+    metric = objective.metric  # a trial's value is a rank; ranking it again gives the metric's value
     header = ["", *(f"trial {trial.number}{' (own)' * (OWN in trial.user_attrs)}" for trial in trials), "importance"]
     rows = [
         [metric.title, *(f"{metric.rank(value_of(trial)):.4f}" for trial in trials), ""],

@@ -1,1 +1,1 @@
-"""Files become arrays: images decoded once into a cache, augmented, split, and predictions joined by id."""
+"""Images and predictions as arrays: images are decoded once into a cache, split and augmented."""

@@ -1,4 +1,4 @@
-"""Augmentation: random views of a batch of uint8 images, and the fixed views that predictions average over."""
+"""Augmentation: random changes to a batch of uint8 images, and the fixed views that predictions are averaged over."""
 
 import os
 import warnings
@@ -15,23 +15,23 @@ from competition.errors import UserError
 from competition.spec import Symmetries
 from pipeline.data.decode import resize
 
-Batch = np.ndarray | Tensor  # a tensor where the images lie on a GPU
+Batch = np.ndarray | Tensor  # uint8 [N, H, W, 3]; a tensor if the images are on a GPU
 View = Callable[[Batch], Batch]
 Augmentation = Callable[[Batch, np.random.Generator], Batch]
 
 GREY = 128
-VIEW_SHIFT = 1 / 24  # of the shorter side; the best or as good at 32, 64 and 96 pixels, see benchmarks/TRIALS.md
+VIEW_SHIFT = 1 / 24  # of the shorter side; best or equal to the best at 32, 64, 96 pixels, see benchmarks/TRIALS.md
 
 
 def resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 ``[N, H, W, 3]`` to ``[N, height, width, 3]``."""
+    """Resize uint8 ``[N, H, W, 3]`` to ``[N, height, width, 3]``."""
     if images.shape[1:3] == (height, width):
         return images
     return np.stack([resize(image, height, width) for image in images])
 
 
 def shift(fraction: float) -> Augmentation:
-    """Shifts by up to ``fraction`` of the side, the border mirrored in."""
+    """Random shifts by up to ``fraction`` of the shorter side; the gap is filled by reflecting the image."""
 
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         _, height, width, _ = images.shape
@@ -46,12 +46,12 @@ def shift(fraction: float) -> Augmentation:
 
 
 def _pixels(fraction: float, images: Batch) -> int:
-    """That fraction of the images' shorter side, at least one."""
+    """The given fraction of the images' shorter side in pixels, at least 1."""
     return max(1, round(fraction * min(images.shape[1:3])))
 
 
 def _mirrored_in(images: Batch, reach: int) -> Batch:
-    """The images with ``reach`` more pixels on each side."""
+    """The images with ``reach`` reflected pixels more on each of the four sides."""
     if not isinstance(images, Tensor):
         return np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
     rows, columns = (np.pad(np.arange(side), reach, mode="reflect") for side in images.shape[1:3])
@@ -59,7 +59,9 @@ def _mirrored_in(images: Batch, reach: int) -> Batch:
 
 
 def cutout(fraction: float) -> Augmentation:
-    """A grey square of ``fraction`` of the shorter side in each image, whose centre may be any pixel.
+    """A grey square at a random place in each image; its side is ``fraction`` of the image's shorter side.
+
+    Its centre may be any pixel, so part of it may lie outside the image.
 
     T. DeVries, G. W. Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (arXiv:1708.04552).
     """
@@ -77,7 +79,7 @@ def cutout(fraction: float) -> Augmentation:
 
 
 def symmetric(symmetries: Symmetries) -> Augmentation:
-    """A random one of the views that leave a class what it is: see ``views``."""
+    """A random view of each image, out of those that do not change its class: see ``views``."""
 
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         kinds = views(symmetries, square=images.shape[1] == images.shape[2])
@@ -91,9 +93,10 @@ def symmetric(symmetries: Symmetries) -> Augmentation:
 
 
 def views(symmetries: Symmetries, square: bool) -> list[View]:
-    """Functions ``[N, H, W, 3] -> [N, H, W, 3]``: the image itself, its mirror image, or all flips and turns.
+    """Functions ``[N, H, W, 3] -> [N, H, W, 3]``: the image itself, then its mirror image or all flips and rotations.
 
-    Transposes are left out where images are not square.
+    The number of views is 1 for ``none``, 2 for ``mirror``, and for ``all`` 8 if the images are square, otherwise 4:
+    rotations by 90 degrees would change their shape.
     """
     flips: dict[Symmetries, list[tuple[int, ...]]]
     flips = {"none": [()], "mirror": [(), (2,)], "all": [(), (2,), (1,), (1, 2)]}
@@ -102,16 +105,17 @@ def views(symmetries: Symmetries, square: bool) -> list[View]:
 
 
 def shifted_views(symmetries: Symmetries, square: bool) -> list[View]:
-    """``views`` and, if these are one or two, each of them shifted along the diagonal, too, either way.
+    """The ``views``; if there are only one or two, also each of them shifted along the diagonal in both directions.
 
-    As in K. Jordan's multi-crop evaluation (arXiv:2404.00498), whose one pixel of 32 is ``VIEW_SHIFT`` here.
+    As in K. Jordan's multi-crop evaluation (arXiv:2404.00498), which shifts 32-pixel images by one pixel; here the
+    shift is ``VIEW_SHIFT``.
     """
     kinds = views(symmetries, square)
     return kinds if len(kinds) > 2 else [_shifted(kind, sign) for kind in kinds for sign in (0, -1, 1)]
 
 
 def _shifted(view: View, sign: int) -> View:
-    """Up and to the left (-1), not at all (0) or down and to the right (1), the border mirrored in."""
+    """The view shifted up and left (-1), not at all (0) or down and right (1); the gap is filled by reflection."""
 
     def shifted(images: Batch) -> Batch:
         seen = view(images)
@@ -136,20 +140,20 @@ def _view(axes: tuple[int, ...], transpose: bool) -> View:
 
 
 def resized_crop(**arguments: Any) -> Augmentation:
-    """albumentations' RandomResizedCrop, back to the size that the images have."""
+    """albumentations' RandomResizedCrop, resized to the original size of the images."""
 
     @cache
     def crop(height: int, width: int) -> Augmentation:
         return _one_by_one(_albumentations().RandomResizedCrop((height, width), **arguments))
 
-    crop(64, 64)  # a wrong argument is said now
+    crop(64, 64)  # raises now if an argument is wrong
     return lambda images, rng: crop(*images.shape[1:3])(images, rng)
 
 
 def build_augmentation(name: str, arguments: dict[str, Any], symmetries: Symmetries) -> Augmentation:
-    """``Shift``, ``Cutout``, ``Symmetries`` or, by its class name, any transform of albumentations.
+    """The augmentation ``Shift``, ``Cutout``, ``Symmetries``, or any transform of albumentations by its class name.
 
-    Raises UserError for a name or an argument that is not known.
+    Raises UserError if the name or an argument is unknown.
     """
     turned = partial(symmetric, symmetries)
     own: dict[str, Callable[..., Augmentation]] = {
@@ -160,27 +164,27 @@ def build_augmentation(name: str, arguments: dict[str, Any], symmetries: Symmetr
     }
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # or albumentations would only warn of a wrong argument
+            warnings.simplefilter("error", UserWarning)  # albumentations only warns about a wrong argument
             if name in own:
                 return own[name](**arguments)
             return _one_by_one(getattr(_albumentations(), name)(**arguments))
     except (AttributeError, TypeError, ValueError, UserWarning) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"augmentation {name}: {reason}; see the transforms of albumentations") from None
+        raise UserError(f"augmentation {name}: {reason}; correct it as in albumentations' documentation") from None
 
 
 @cache
 def _albumentations() -> ModuleType:
-    """Imported once a recipe asks for it, as that takes a while; what it warns of then is no fault of the recipe."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the internet for a newer one
+    """The module albumentations, imported only if a recipe needs it, because it is slow to import."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise the import checks online for a newer version
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # warnings of the import are not about the recipe
         import albumentations
     return albumentations
 
 
 def _one_by_one(transform: Any) -> Augmentation:
-    """An albumentations transform, applied to one image after the other."""
+    """An albumentations transform, applied to each image in turn."""
     composed = _albumentations().Compose([transform])
 
     def augment(images: Batch, rng: np.random.Generator) -> np.ndarray:
@@ -192,7 +196,7 @@ def _one_by_one(transform: Any) -> Augmentation:
 
 
 def chain(steps: list[Augmentation]) -> Augmentation:
-    """One step after the other."""
+    """An augmentation that applies the steps in order."""
 
     def augment(images: Batch, rng: np.random.Generator) -> Batch:
         for step in steps:

@@ -1,7 +1,7 @@
 """Decoded images as one memory-mapped uint8 array ``[N, H, W, 3]``, built once.
 
-A cache is a folder of two files, ``images.npy`` and ``cache.json``, named by the hash of all that shaped
-it. It is built under a temporary name and renamed when it is whole, so what can be opened is complete.
+A cache is a folder with two files, ``images.npy`` and ``cache.json``. Its name is a hash of everything that its content
+depends on. It is built under a temporary name and renamed when it is complete, so a cache that exists is complete.
 """
 
 import glob
@@ -33,7 +33,7 @@ CACHE_VERSION = 1
 IMAGES, ABOUT = "images.npy", "cache.json"
 LARGEST_NATIVE_SIDE = 128
 DEFAULT_SIZE = (64, 64)
-CHUNK_BYTES = 1 << 20  # of pixels, decoded by one thread and written at once
+CHUNK_BYTES = 1 << 20  # of pixels that a thread decodes before it writes them
 
 ImagePath = str | os.PathLike[str]
 Size = tuple[int, int]  # height, width in pixels
@@ -41,13 +41,13 @@ Fit = Callable[[np.ndarray, int, int], np.ndarray]  # image, height, width -> im
 
 
 class ImageCache:
-    """Read-only images, uint8 ``[N, H, W, 3]``, RGB, that stay on disk until rows are asked for.
+    """Read-only images, uint8 ``[N, H, W, 3]``, RGB, that are read from disk when rows are indexed.
 
-    folder: of the cache they lie in; None for images that lie in none.
-    rows: int64 ``[N]``, the rows of that cache that these images are.
+    folder: the folder of the cache that holds the images; None if they are not in a cache.
+    rows: int64 ``[N]``, the row of each image in that cache.
 
-    ``cache[index]`` with an int, a slice or an int array copies these rows into memory, and
-    ``np.asarray(cache)`` all of them.
+    ``cache[index]`` with an int, a slice or an int array copies these rows into memory. ``np.asarray(cache)`` copies
+    all rows.
     """
 
     dtype = np.dtype(np.uint8)
@@ -66,12 +66,12 @@ class ImageCache:
 
     @property
     def name(self) -> str:
-        """The hash of all that shaped the cache they lie in; empty for images that lie in none."""
+        """The name of the cache, a hash of everything that it depends on; empty if the images are not in a cache."""
         return self.folder.name if self.folder else ""
 
     @property
     def whole(self) -> "ImageCache":
-        """All images of the cache that these lie in."""
+        """All images of the cache that holds these images."""
         return ImageCache(self._images, self._unreadable, folder=self.folder)
 
     @property
@@ -80,7 +80,7 @@ class ImageCache:
 
     @property
     def unreadable(self) -> np.ndarray:
-        """int64 ``[K]``: the rows, all zeros, whose files could not be read."""
+        """The rows whose files could not be read, int64 ``[K]``; the pixels of these rows are all zero."""
         return np.flatnonzero(np.isin(self.rows, self._unreadable))
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ class ImageCache:
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("an ImageCache becomes an array only by copying")
+            raise ValueError("an ImageCache cannot become an array without copying")
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def subset(self, rows: slice | Sequence[int] | np.ndarray) -> "ImageCache":
@@ -97,21 +97,21 @@ class ImageCache:
 
 
 def rows_of(images: np.ndarray | ImageCache, rows: slice | np.ndarray) -> np.ndarray | ImageCache:
-    """The given rows of an array or of a cache; of a cache without a copy."""
+    """The given rows of an array or of a cache; the rows of a cache are not copied."""
     return images.subset(rows) if isinstance(images, ImageCache) else images[rows]
 
 
 def open_cache(
     paths: Sequence[ImagePath], folder: Path, size: Size | None = None, threads: int | None = None
 ) -> ImageCache:
-    """Map the cache of these files, in their order, building it in ``folder`` first if it is not there.
+    """The images of these files, in this order. Their cache is built in ``folder`` if it does not exist.
 
-    size: (height, width) in pixels. None keeps the native size where all images share one of at most 128 pixels a
-    side, and otherwise takes 64.
-    threads: how many decode at once; by default one a processor.
+    size: (height, width) in pixels; None: the native size if all images have the same size of at most 128 x 128 pixels,
+        otherwise 64 x 64.
+    threads: number of decoding threads; default: one for each CPU.
 
-    An unreadable file leaves a row of zeros and its number in ``ImageCache.unreadable``.
-    Raises UserError where the folder cannot be written or the disk is full.
+    An unreadable file gives a row of zeros, and its row number is in ``ImageCache.unreadable``.
+    Raises UserError if the folder cannot be written or the disk is full.
     """
     place = folder / _name(paths, size)
     try:
@@ -124,12 +124,12 @@ def open_cache(
         ) from error
     images = np.load(place / IMAGES, mmap_mode="r")
     about = json.loads((place / ABOUT).read_text())
-    # A plain view of the map: np.memmap's own indexing takes several times as long.
+    # A plain array that views the map, because indexing an np.memmap is several times slower.
     return ImageCache(np.asarray(images), np.array(about["unreadable"], dtype=np.int64), folder=place)
 
 
 def _name(paths: Sequence[ImagePath], size: Size | None) -> str:
-    """The hash of all that shapes a cache: files, target size, and the code that decodes."""
+    """The hash of everything that a cache depends on: the files, the target size and the decoding code."""
     code = hashlib.sha256(Path(decoding.__file__).read_bytes()).hexdigest()
     versions = [CACHE_VERSION, code, cv2.__version__, PIL.__version__]
     shaped_by = [versions, size, [_stamp(path) for path in paths]]
@@ -137,12 +137,13 @@ def _name(paths: Sequence[ImagePath], size: Size | None) -> str:
 
 
 def _stamp(path: ImagePath) -> tuple[str | int, ...]:
-    """What tells one file from another, unread. The mode too, so that a file made readable is read again.
+    """Identifies a file's content without reading it: path, size, time and mode.
 
-    One stat a file is faster than os.scandir, which makes the same call and an object besides.
+    The mode is included so that a file is decoded again after it has been made readable. Calling stat for each file is
+    faster than os.scandir, which makes the same call and also creates an object.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116 - strings are welcome, and faster
+        status = os.stat(path)  # noqa: PTH116 - also takes strings, and is faster
     except OSError:
         return str(path), "missing"
     return str(path), status.st_size, status.st_mtime_ns, status.st_mode
@@ -163,7 +164,7 @@ def _build(paths: Sequence[ImagePath], place: Path, size: Size | None, threads: 
 
 
 def _rename_unless_there(temporary: Path, place: Path) -> None:
-    """Another process may have built the same cache meanwhile; then its work stands."""
+    """Rename the new cache into place, unless another process has built the same one in the meantime."""
     try:
         temporary.rename(place)
     except OSError:
@@ -172,7 +173,7 @@ def _rename_unless_there(temporary: Path, place: Path) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what builders on this machine left behind when they were killed."""
+    """Remove the temporary folders of processes on this machine that were killed while building a cache."""
     for temporary in folder.glob(f"*.{glob.escape(platform.node())}.*.tmp"):
         if not _is_running(int(temporary.name.split(".")[-3])):
             shutil.rmtree(temporary, ignore_errors=True)
@@ -183,7 +184,7 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it runs, and is another user's
+    except PermissionError:  # it is running, as another user
         pass
     return True
 
@@ -193,8 +194,8 @@ def _write_images(
 ) -> tuple[list[int], list[int]]:
     """Decode all files into ``target``. Returns the array's shape and the rows that could not be read.
 
-    The native size is not looked up in every header first: the first image's is assumed, and the work
-    starts over when another proves it wrong.
+    Reading the size of every image first would be slow. Instead, all images are expected to have the size of the first
+    one, and decoding starts again with resizing if one does not.
     """
     native = None if size else _native_size(paths)
     if native:
@@ -204,7 +205,7 @@ def _write_images(
 
 
 def _native_size(paths: Sequence[ImagePath]) -> Size | None:
-    """Height and width of the first readable image, unless it is too large to be kept so."""
+    """The height and width of the first readable image; None if it is too large to keep, or if none is readable."""
     for path in paths:
         with suppress(UnreadableImage):
             height, width, _ = decode(path).shape
@@ -213,7 +214,7 @@ def _native_size(paths: Sequence[ImagePath]) -> Size | None:
 
 
 class _SizeMismatchError(Exception):
-    """An image is not of the native size that the first one promised."""
+    """An image differs in size from the first one."""
 
 
 def _insist_on_size(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -225,11 +226,11 @@ def _insist_on_size(image: np.ndarray, height: int, width: int) -> np.ndarray:
 def _decode_all(
     paths: Sequence[ImagePath], target: Path, size: Size, fit: Fit, threads: int
 ) -> tuple[list[int], list[int]]:
-    """Decode chunks in parallel; each is written where it belongs as soon as it is done."""
+    """Decode chunks of images in parallel and write each chunk to its rows. Returns as ``_write_images``."""
     shape = (len(paths), *size, 3)
     chunk = max(1, CHUNK_BYTES // math.prod(shape[1:]))
     unreadable: list[int] = []
-    buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # one a thread: to claim memory anew for each chunk takes time
+    buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # one for each thread: allocating memory for each chunk is slow
     for _ in range(threads):
         buffers.put(np.empty((chunk, *size, 3), np.uint8))
     bar = tqdm(total=len(paths), desc="decoding", unit="image", leave=False)
@@ -252,7 +253,7 @@ def _decode_all(
 
 
 def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, fit: Fit) -> list[int]:
-    """Fill the first rows of ``images``. Returns those that could not be read, which are zeros."""
+    """Decode files into the first rows of ``images``. Returns the rows that could not be read, filled with zeros."""
     _, height, width, _ = images.shape
     failed = []
     for row, path in enumerate(paths):
@@ -265,9 +266,9 @@ def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, fit: Fit) -> l
 
 
 class _ArrayFile:
-    """A uint8 .npy file whose rows may come in any order and from any thread.
+    """A uint8 .npy file whose rows can be written in any order and from any thread.
 
-    Written through a file handle: the dirty pages of a map would count as the process's own memory.
+    It does not use a memory map, because the map's modified pages would count as memory of the process.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
@@ -291,7 +292,7 @@ class _ArrayFile:
 
 @contextmanager
 def _one_thread_in_cv2() -> Iterator[None]:
-    """Images are decoded side by side already; threads within each would only compete."""
+    """Limit cv2 to one thread, because images are already decoded in parallel and its threads would compete."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

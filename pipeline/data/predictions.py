@@ -1,4 +1,4 @@
-"""Predictions: probabilities that travel with their ids, joined by id and never by position."""
+"""Predictions: probabilities together with the image ids, always joined by id and never by position."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from competition.wording import listed, printable
 class Predictions:
     """One model's probabilities for some images.
 
-    ids: one for each row, each once.
+    ids: one unique id for each row.
     probabilities: float32 ``[N, C]``, finite and not negative; column ``i`` is ``Competition.classes[i]``.
-    targets: int64 ``[N]``, the true columns; None where they are not known, as of test images.
+    targets: int64 ``[N]``, the column of the true class; None if it is not known, as for test images.
 
-    Raises UserError where these do not fit each other.
+    Raises UserError if these do not fit together.
     """
 
     ids: tuple[str, ...]
@@ -42,15 +42,15 @@ class Predictions:
             raise UserError(f"probabilities of shape {shape} for {len(self.ids):,} ids; expected [ids, classes]")
         twice = [name for name, times in Counter(self.ids).items() if times > 1]
         if twice:
-            raise UserError(f"{len(twice):,} ids predicted more than once: {listed(twice)}; give each id once")
+            raise UserError(f"{len(twice):,} ids predicted more than once: {listed(twice)}; remove the duplicates")
 
     def _check_values(self) -> None:
         sound = (np.isfinite(self.probabilities) & (self.probabilities >= 0)).all(axis=1)
         if not sound.all():
             broken = [self.ids[row] for row in np.flatnonzero(~sound)]
             raise UserError(
-                f"{len(broken):,} of {len(self):,} predictions negative or not finite: {listed(broken)}; "
-                "train this model again, with a lower learning rate if it diverged"
+                f"{len(broken):,} of {len(self):,} predictions are negative or not finite: {listed(broken)}; "
+                "train this model again, with a lower learning rate if training diverged"
             )
 
     def _check_targets(self) -> None:
@@ -67,24 +67,24 @@ class Predictions:
 
     @property
     def known_targets(self) -> np.ndarray:
-        """The targets. Raises UserError where they are not known."""
+        """The targets. Raises UserError if they are not known."""
         if self.targets is None:
-            raise UserError("predictions without their targets; run pipeline/train.py again with --fresh")
+            raise UserError("the predictions have no targets; run pipeline/train.py again with --fresh")
         return self.targets
 
     @property
     def predicted_labels(self) -> np.ndarray:
-        """The likeliest class of each row: int64 ``[N]``, the first of them in a tie."""
+        """The most probable class of each row: int64 ``[N]``, the first in a tie."""
         return self.probabilities.argmax(axis=1)
 
     def aligned_to(self, ids: Sequence[str]) -> "Predictions":
-        """The rows of ``ids``, in that order; raises UserError naming the ids that were not predicted."""
+        """The predictions for ``ids``, in that order. Raises UserError if some ids were not predicted."""
         rows = {name: row for row, name in enumerate(self.ids)}
         missing = [name for name in ids if name not in rows]
         if missing:
             raise UserError(
                 f"no prediction for {len(missing):,} of {len(ids):,} ids: {listed(missing)}; "
-                "predict these images with this model again"
+                "predict them with this model"
             )
         wanted = np.array([rows[name] for name in ids], dtype=np.int64)
         targets = None if self.targets is None else self.targets[wanted]
@@ -96,11 +96,11 @@ class Predictions:
         if self.targets is not None:
             arrays["targets"] = self.targets
         with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the dict for its other keywords
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the dict for other keywords
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
-        """Read what ``save`` wrote; raises UserError where the file is missing, damaged or something else."""
+        """Read a file that ``save`` wrote. Raises UserError if it is missing, damaged or of another kind."""
         if not path.is_file():
             raise UserError(f"no predictions at {printable(path, most=200)}; run pipeline/train.py first")
         try:
@@ -108,7 +108,8 @@ class Predictions:
                 return cls(tuple(stored["ids"].tolist()), stored["probabilities"], stored.get("targets"))
         except UserError as error:
             raise UserError(f"{printable(path, most=200)}: {error}") from error
-        except Exception as error:  # what a damaged file raises depends on the byte: zipfile, zlib and numpy have many
+        except Exception as error:  # a damaged file raises many types, from zipfile, zlib and numpy
             raise UserError(
-                f"{printable(path, most=200)} holds no predictions; delete it and run pipeline/train.py again"
+                f"{printable(path, most=200)} is damaged or not a file of predictions; "
+                "delete it and run pipeline/train.py again"
             ) from error

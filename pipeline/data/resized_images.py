@@ -1,4 +1,4 @@
-"""Training images held where they are trained on."""
+"""Training images at the size that a network trains at, kept on its device if they fit."""
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ IMAGES_AT_ONCE = 1000
 
 
 class ResizedImages:
-    """Images of which batches are taken at one size for a while, then at the next.
+    """Images that give batches at a size that changes only a few times during training.
 
-    Where all of them fit into ``room`` bytes at that size, they are resized once and lie on the device; otherwise each
-    batch is resized by itself.
+    If all images fit into ``room`` bytes at that size, they are resized once and kept on the device. Otherwise each
+    batch is resized when it is needed.
     """
 
     def __init__(self, images: np.ndarray | ImageCache, device: torch.device, room: int) -> None:
@@ -23,14 +23,14 @@ class ResizedImages:
         self._held: Tensor | None = None
 
     def batch(self, rows: np.ndarray, height: int, width: int) -> np.ndarray | Tensor:
-        """The given rows ``[n, height, width, 3]``: a tensor on the device where they are held, otherwise an array."""
+        """The given rows, uint8 ``[n, height, width, 3]``, as a tensor if all images are on the device."""
         if self._size != (height, width):
-            self._held = None  # makes room first
+            self._held = None  # frees its memory first
             self._size, self._held = (height, width), self._hold(height, width)
         return resized(self.images[rows], height, width) if self._held is None else self._held[rows]
 
     def _hold(self, height: int, width: int) -> Tensor | None:
-        """All images at that size, on the device; None where they do not fit."""
+        """All images at that size, on the device; None if they do not fit."""
         one = torch.from_numpy(resized(self.images[:1], height, width))
         if one.nbytes * len(self.images) > self.room:
             return None

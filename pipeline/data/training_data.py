@@ -1,4 +1,4 @@
-"""The labelled images of a competition, decoded and parted into training and validation rows."""
+"""The labelled images of a competition, decoded and split into training and validation rows."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from competition.splits import stratified_folds, stratified_holdout
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.settings import Settings
 
-HELD_OUT = 0.1  # of train, where the competition ships no validation table
-SPLIT_SEED = 0  # whatever --seed says, so that runs of different seeds are measured on the same images
+HELD_OUT = 0.1  # share of train used for validation if the competition has no validation table
+SPLIT_SEED = 0  # independent of --seed, so that runs with different seeds are validated on the same images
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """All images with labels.
+    """All labelled images and how they are split.
 
-    split: the rows of train, then those of val.
-    images: of these rows.
-    splits: pairs of row numbers (train, validation); one pair, or one a fold.
+    split: the rows of train, then those of val, ``N`` in all.
+    images: the images of these rows.
+    splits: pairs of int64 arrays of row numbers (train, validation); one pair, or one for each fold.
     """
 
     split: Split
@@ -29,7 +29,7 @@ class TrainingData:
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 ``[N]``, of the rows."""
+        """The labels of all rows, int64 ``[N]``."""
         return self.split.known_labels
 
     @property
@@ -46,11 +46,13 @@ def labelled_images(competition: Competition) -> Split:
 
 
 def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
-    """Decode train and val, and part them: by folds if asked for, else as the competition does, else a tenth.
+    """Decode the images of train and val and split them into training and validation rows.
 
-    The parts depend on the labels alone, not on ``settings.seed``.
+    With ``settings.folds``, the split is by stratified folds. Otherwise val is the validation set, and if there is no
+    val, a stratified tenth of train. The split depends only on the labels, not on ``settings.seed``.
 
-    Raises UserError where images cannot be read, unless ``settings.skip_unreadable``.
+    Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, or if folds are asked for and
+    train and val share ids.
     """
     split = labelled_images(competition)
     size = None if settings.size is None else (settings.size, settings.size)
@@ -68,14 +70,16 @@ def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarr
             "replace them, or leave them out with --skip-unreadable"
         )
     if len(unreadable):
-        print(f"left out, as they cannot be read: {len(unreadable)} images: {names}")
+        print(f"warning: {len(unreadable)} images cannot be read and are left out: {names}")
     return np.delete(np.arange(len(split)), unreadable)
 
 
 def _splits(split: Split, trained: int, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
     if settings.folds is not None:
         if len(set(split.ids)) < len(split):
-            raise UserError("--folds joins train and val, and they share ids; rename the images of one of them")
+            raise UserError(
+                "--folds joins train and val, but some ids are in both; rename these images in one of the tables"
+            )
         return stratified_folds(split.known_labels, settings.folds, SPLIT_SEED)
     if trained < len(split):
         rows = np.arange(len(split))

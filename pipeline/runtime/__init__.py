@@ -1,1 +1,1 @@
-"""What the machine gives: devices, several processes, memory, files that are whole or not there."""
+"""The machine: its devices, its memory, and training in several processes."""

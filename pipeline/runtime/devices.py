@@ -1,4 +1,4 @@
-"""The one device switch."""
+"""Devices: choosing the CPU or a GPU, and what to use on it (precision, memory, torch.compile)."""
 
 import ctypes
 import os
@@ -16,11 +16,11 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def choose_device(wish: str) -> torch.device:
-    """``auto`` takes a GPU that works; ``cpu`` and ``cuda`` are orders.
+    """The device for ``auto`` (a GPU that works, otherwise the CPU), ``cpu`` or ``cuda``.
 
-    A GPU can be there and yet fail at its first kernel, when this build of PyTorch no longer knows it: so a
-    real operation is run. Of several ranks each has a GPU of its own, or none has.
-    Raises UserError where ``cuda`` was ordered and does not work.
+    A GPU that this build of PyTorch no longer supports is listed but fails at its first operation, so one is run as a
+    test. Each rank gets its own GPU; if one of them fails, all ranks use the CPU.
+    Raises UserError if ``cuda`` is asked for and does not work.
     """
     _keep_freed_memory()
     if wish == "cpu":
@@ -33,18 +33,21 @@ def choose_device(wish: str) -> torch.device:
     if wish == "cuda":
         raise UserError(f"--device cuda: {fault}; use --device cpu, or another machine")
     if torch.cuda.is_available():
-        print(f"the GPU does not work ({fault}): going on with the CPU")
+        print(f"warning: the GPU does not work ({fault}); using the CPU")
     return torch.device("cpu")
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """Products in half precision where the device computes them natively, everything else in float32."""
+    """Autocast: matrix products in half precision if the device supports it natively, everything else in float32."""
     precision = product_precision(device)
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
 def product_precision(device: torch.device) -> torch.dtype:
-    """float16 on a GPU; bfloat16, about twice as fast as float32, on a processor with AVX-512 BF16 or AMX."""
+    """The type for matrix products: float16 on a GPU, bfloat16 on a CPU with AVX-512 BF16 or AMX, otherwise float32.
+
+    On such a CPU, bfloat16 is about twice as fast as float32.
+    """
     if device.type == "cuda":
         return torch.float16
     return torch.bfloat16 if _native_bfloat16() else torch.float32
@@ -52,47 +55,47 @@ def product_precision(device: torch.device) -> torch.dtype:
 
 @cache
 def _native_bfloat16() -> bool:
-    abilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not tell
+    abilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older PyTorch versions lack it
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
 def _keep_freed_memory() -> None:
-    """Have the C library keep what is freed for the next step.
+    """Make the C library keep freed memory for the next training step.
 
-    It would hand large activations back to the system and have them mapped anew, page by page, at every step:
-    a fifth to a third of the time that sprint takes for 64-pixel images. In pages of 2 MB instead of 4 KB, where
-    Linux has them, a step takes another twentieth less.
+    By default it returns the memory of large activations to the system and maps it again, page by page, at every step.
+    That takes a fifth to a third of the time of sprint on 64-pixel images. Pages of 2 MB instead of 4 KB, if Linux has
+    them, save another 5 % of a step.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch reads it when it allocates its first tensor
-    with suppress(AttributeError, OSError):  # other C libraries than glibc have no such settings
+    with suppress(AttributeError, OSError):  # C libraries other than glibc have no such settings
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def room_for_images(device: torch.device) -> int:
-    """How many bytes of training images may lie on the device: a quarter of a GPU's free memory.
+    """How many bytes of training images may be kept on the device: a quarter of a GPU's free memory.
 
-    None on a processor, which has the images' cache at hand.
+    0 on a CPU, which reads the image cache directly.
     """
     return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
 
 
 def compiled(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network, its weights the same ones, as torch.compile makes it; itself where that fails on the device."""
+    """The network compiled by torch.compile, with shared weights; the network itself if compiling fails here."""
     return network if _compiler_fails(device) else cast(nn.Module, torch.compile(network))
 
 
 @cache
 def _compiler_fails(device: torch.device) -> bool:
-    """Try the compiler on a small network, and say in one line if it fails."""
+    """Whether torch.compile fails for a small network on this device. If so, print the reason in one line."""
     try:
         torch.compile(nn.Linear(8, 8, device=device))(torch.ones(2, 8, device=device)).sum().backward()
-    except Exception as error:  # whatever the compiler, or the lack of one, leads it into
+    except Exception as error:  # a broken or missing compiler raises many types
         reason = str(error).strip().partition("\n")[0]
-        print(f"going on without --compile, as nothing can be compiled here: {reason}")
+        print(f"warning: --compile is ignored, as torch.compile does not work here: {reason}")
         return True
-    torch._dynamo.config.suppress_errors = True  # what of a network cannot be compiled runs as it is
+    torch._dynamo.config.suppress_errors = True  # parts of a network that cannot be compiled run uncompiled
     return False
 
 
@@ -100,7 +103,7 @@ def _fault_of_cuda(device: torch.device) -> str | None:
     if not torch.cuda.is_available():
         return "PyTorch finds no CUDA device"
     if device.index >= torch.cuda.device_count():
-        return f"there are {torch.cuda.device_count()} GPUs, and more ranks than that"
+        return f"there are more ranks than GPUs ({torch.cuda.device_count()})"
     try:
         images = torch.ones(1, 3, 8, 8, device=device, dtype=torch.float16)
         torch.nn.functional.conv2d(images, images).sum().item()

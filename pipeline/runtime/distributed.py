@@ -1,14 +1,15 @@
-"""One network trained by several processes, the ranks, that torchrun starts; without it nothing here has any effect.
+"""Training one network in several processes (ranks) that torchrun starts. Without torchrun, nothing here has an effect.
 
-On one machine, or on each of several, all of which see the same data and work folder:
+Run this on one machine, or on each of several machines that share the data and the work folder:
 
     torchrun --nproc_per_node=2 pipeline/train.py ...
     torchrun --nproc_per_node=2 --nnodes=2 --rdzv_backend=c10d --rdzv_endpoint=HOST:29400 pipeline/train.py ...
 
-One rank a GPU; on CPUs one a machine or a few, which share its cores. Each rank takes its part of every batch and the
-gradients are averaged, so steps, learning rate and schedule are those of one process. Rank 0 is the main one: it alone
-writes, prints, looks at the clock and trains the classical models, while the others wait. A run that was ended goes on
-with the same command, with any number of ranks. Where one rank fails, it says why and all end; torchrun adds a report.
+Use one rank for each GPU. On CPUs, use one rank or a few for each machine; they share its cores. Each rank trains on
+its part of every batch, and the gradients are averaged, so steps, learning rate and schedule are those of one process.
+Only rank 0, the main rank, writes, prints, checks the clock and trains the classical models; the others wait. The same
+command continues an interrupted run, with any number of ranks. If a rank fails, it prints the reason and all ranks end;
+torchrun adds a report.
 """
 
 import os
@@ -23,19 +24,19 @@ from typing import TypeVar, cast
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.distributed.nn  # imported after the ranks have met, as DDP would, it keeps hold of their group for good
+import torch.distributed.nn  # now: if DDP imports it after the ranks have joined, it never releases their group
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-LONGEST_WAIT = timedelta(days=1)  # for the main rank, which may decode or train something classical meanwhile
+LONGEST_WAIT = timedelta(days=1)  # for the main rank, which may decode images or train a classical model
 CPU = torch.device("cpu")
 
 Thing = TypeVar("Thing")
 Given = TypeVar("Given")
 
-_alone = False  # while the main rank does something by itself
+_alone = False  # True while the main rank works without the others
 
 
 def rank() -> int:
@@ -43,12 +44,12 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """The number of this rank on its machine."""
+    """The number of this rank on its machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def world_size() -> int:
-    """How many ranks work together: 1 without torchrun, and while the main rank works by itself."""
+    """How many ranks work together; 1 without torchrun, and while the main rank works without the others."""
     return dist.get_world_size() if dist.is_initialized() and not _alone else 1
 
 
@@ -57,7 +58,7 @@ def is_main() -> bool:
 
 
 def distributed_main(main: Callable[[Given], None]) -> Callable[[Given], None]:
-    """A script's ``main`` on every rank. Of ranks that fail, the first one says why; the others end with status 2."""
+    """Run a script's ``main`` on every rank. The first rank to fail raises its error; the others exit with status 2."""
 
     @wraps(main)
     def on_this_rank(given: Given) -> None:
@@ -78,7 +79,7 @@ def distributed_main(main: Callable[[Given], None]) -> Callable[[Given], None]:
 
 
 def _join() -> dist.Store:  # type: ignore[name-defined]  # torch exports it only when built with it
-    """Meet the other ranks. Returns what all of them can write notes in."""
+    """Join the other ranks. Returns the key-value store that they share."""
     store, rank, size = next(rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
@@ -86,9 +87,9 @@ def _join() -> dist.Store:  # type: ignore[name-defined]  # torch exports it onl
 
 
 def _take_cores() -> int:
-    """Share out the machine's cores where torchrun has allowed one thread to each rank. Returns the threads of each.
+    """Share the cores among the machine's ranks if torchrun allowed each one thread. Returns the threads of this rank.
 
-    What the main rank does by itself, with NumPy and scikit-learn, may use them all.
+    NumPy and scikit-learn may use all cores on the main rank, because they run there while the other ranks wait.
     """
     if os.environ.get("OMP_NUM_THREADS") == "1":
         cores = os.cpu_count() or 1
@@ -99,15 +100,15 @@ def _take_cores() -> int:
 
 
 def _is_first_to_fail(store: dist.Store) -> bool:  # type: ignore[name-defined]
-    """False where this failure may follow from that of another rank, which has said why."""
+    """Whether this rank failed first. If not, another rank may have caused the failure, and reports it."""
     try:
         return store.add("failures", 1) == 1
-    except RuntimeError:  # the store has gone, and the rank that kept it
+    except RuntimeError:  # the rank that held the store has ended
         return False
 
 
 def broadcast(value: Thing) -> Thing:
-    """The main rank's value, on every rank."""
+    """Returns the main rank's value on every rank."""
     if world_size() == 1:
         return value
     box = [value]
@@ -116,7 +117,7 @@ def broadcast(value: Thing) -> Thing:
 
 
 def from_main(make: Callable[[], Thing]) -> Thing:
-    """What ``make`` gives on the main rank, on every rank; only the main one calls it, and is alone meanwhile."""
+    """Returns the main rank's ``make()`` on every rank. Only the main rank calls it, while the others wait."""
     with _by_itself():
         made = make() if is_main() else None
     return broadcast(cast(Thing, made))
@@ -133,7 +134,7 @@ def _by_itself() -> Iterator[None]:
 
 
 def each_from_main(items: Iterable[Thing]) -> Iterator[Thing]:
-    """The main rank's items, one by one, on every rank; the others never look at their own."""
+    """Yields the main rank's items on every rank, one by one; the items of the other ranks are not used."""
     iterator = iter(items)
     while (item := from_main(lambda: next(iterator, None))) is not None:
         yield item
@@ -141,7 +142,7 @@ def each_from_main(items: Iterable[Thing]) -> Iterator[Thing]:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """The main rank goes through the block first; the others follow, and find what it has made."""
+    """Run the block on the main rank first, then on the others, which find the files that it has written."""
     if not is_main():
         broadcast(None)
     yield
@@ -150,7 +151,7 @@ def main_first() -> Iterator[None]:
 
 
 def from_each(value: Thing) -> list[Thing]:
-    """The values of all ranks, in their order, on every rank."""
+    """Returns the values of all ranks on every rank, in the order of the ranks."""
     values = [value] * world_size()
     if len(values) > 1:
         dist.all_gather_object(values, value)
@@ -158,34 +159,37 @@ def from_each(value: Thing) -> list[Thing]:
 
 
 def share(count: int) -> slice:
-    """This rank's part of ``count`` rows; the parts of two ranks differ by one row at most."""
+    """This rank's part of ``count`` rows. The parts of two ranks differ by at most one row."""
     return slice(count * rank() // world_size(), count * (rank() + 1) // world_size())
 
 
 def shared_out(compute: Callable[[slice], np.ndarray], count: int) -> np.ndarray:
-    """``compute`` of ``count`` rows, each rank computing its part; on every rank all of them, in order."""
+    """Compute ``count`` rows, each rank its part. Returns all rows on every rank, in order.
+
+    compute: rows to an array ``[rows, ...]``.
+    """
     if count < world_size():
         return compute(slice(0, count))
     return np.concatenate(from_each(compute(share(count))))
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """The sum over all ranks."""
+    """The sum of the tensor over all ranks; it replaces the tensor's values."""
     if world_size() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
 def wrap_ddp(network: nn.Module) -> nn.Module:
-    """The network, with gradients that are the mean over the ranks, after it has taken over the main rank's weights.
+    """The network with the main rank's weights, and with gradients that are averaged over the ranks.
 
-    Batches are normalised by each rank's own part of them; the running averages are those of the main rank.
+    Batch normalisation uses each rank's own part of a batch; the running averages are those of the main rank.
     """
     return network if world_size() == 1 else DistributedDataParallel(network)
 
 
 def share_state(network: nn.Module) -> None:
-    """Give every rank the main rank's running averages, and its weights, should rounding have told them apart."""
+    """Copy the main rank's running averages to every rank, and its weights, in case rounding made them differ."""
     if world_size() > 1:
         for tensor in network.state_dict().values():
             dist.broadcast(tensor, src=0)

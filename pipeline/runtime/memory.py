@@ -1,17 +1,17 @@
-"""How much memory there is."""
+"""The memory of this machine."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
-LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of a container, by version 2 or 1 of Linux's control groups
+LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's, in version 2 and 1 of Linux control groups
 
 
 def total_memory() -> int:
-    """Bytes of memory that this machine has, or its container, where that was given less.
+    """The memory of this machine in bytes, or the limit of its container if that is lower.
 
-    Not what happens to be free: the same command has to decide in the same way each time.
+    The free memory would vary, but the same command must make the same decisions each time.
     """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *_container_limits()])

@@ -138,8 +138,8 @@ def test_a_title_resolves_to_the_address_and_is_not_too_long(competition):
         (("--models", "sprnt"), "did you mean sprint"),
         (("--budget", "soon"), "90s, 5m, 1h"),
         (("--modles", "sprint"), "--models"),
-        (("--data", "insects.zip"), "--data is about a file of this machine"),
-        (("--competition", "My Zoo"), "no name as in a competition page's address"),
+        (("--data", "insects.zip"), "--data names a file of this machine"),
+        (("--competition", "My Zoo"), "'My Zoo' is not a competition's name"),
     ],
 )
 def test_what_the_notebook_would_refuse_is_refused_here(tmp_path, options, words):

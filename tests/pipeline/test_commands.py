@@ -77,7 +77,7 @@ def test_an_interruption_says_that_the_same_command_goes_on(capsys):
         raise KeyboardInterrupt
 
     assert status_of(interrupted, []) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command to continue" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -156,7 +156,7 @@ def test_an_option_of_the_other_command_is_unknown():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--folds", "1"], "--folds: one fold has nothing to validate on; give 2 or more"),
+        (["--folds", "1"], "--folds: one fold leaves no images to validate on; give 2 or more"),
         (["--folds", "0"], "--folds: '0' is not a whole number above 0"),
         (["--epochs", "2.5"], "--epochs: '2.5' is not a whole number above 0"),
         (["--limit", "-3"], "--limit"),

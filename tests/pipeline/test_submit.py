@@ -169,7 +169,7 @@ def test_rows_in_an_order_of_their_own_are_put_right_with_a_word(rehearsal):
     file.write_text("".join([header, *reversed(rows)]))
     before = file.read_bytes()
     printed = rehearsal.succeed(file)
-    assert "only the order of its rows was wrong" in printed
+    assert "the rows are in the wrong order" in printed
     assert "public score 1.0" in printed
     assert file.read_bytes() == before
     assert Path(rehearsal.ledger[0]["file"]).read_text() == "".join([header, *rows])
@@ -238,7 +238,7 @@ def test_the_daily_limit_is_said_before_anything_is_sent(rehearsal):
 @pytest.mark.parametrize("status", [404, 500])
 def test_a_limit_that_cannot_be_learnt_is_left_to_the_server(rehearsal, status):
     rehearsal.server.faults["GetSubmissionLimits"] = Fault(status)
-    assert "submissions left: not known" in rehearsal.succeed(rehearsal.csv())
+    assert "submissions left: unknown" in rehearsal.succeed(rehearsal.csv())
 
 
 def test_a_file_that_the_server_rejects_gives_its_reason(rehearsal):
@@ -437,7 +437,7 @@ def test_a_kernel_that_is_not_there_is_named(rehearsal):
 def test_a_kernel_is_not_waited_for_without_end(rehearsal, monkeypatch):
     monkeypatch.setattr(kaggle_client, "kernel_status", lambda kernel: ("RUNNING", ""))
     monkeypatch.setattr(submit, "SESSION", 0.1)
-    assert "is not through" in rehearsal.fail("--kernel", KERNEL)
+    assert "has not finished" in rehearsal.fail("--kernel", KERNEL)
 
 
 def test_a_kernel_is_named_with_its_user(rehearsal):

@@ -107,11 +107,11 @@ def test_runs_whose_labels_are_not_those_of_the_tables_any_more_are_left_out(tmp
     header, first, *others = table.read_text().splitlines()
     corrected = first.replace("ant", "bee") if "ant" in first else first.replace("bee", "ant").replace("cat", "ant")
     table.write_text("\n".join([header, corrected, *others]) + "\n")
-    assert "no model in" in fail("predict", *options)
+    assert "no model fits" in fail("predict", *options)
     said = succeed("train", *options, "--models", "dhc-multinomial-nb", "dhc-gaussian-nb")
-    assert "left out here, as they were validated on other images or labels: dhc-gaussian-nb" in said
+    assert "left out, as they were validated on other images or labels: dhc-gaussian-nb" in said
     said = succeed("predict", *options)
-    assert "left out, as the tables have other labels for their validation images now: dhc-gaussian-nb\n" in said
+    assert "left out, as the labels of their validation images have changed in the tables: dhc-gaussian-nb\n" in said
     assert "dhc-gaussian-nb~run=2" in (tmp_path / "submissions" / "insects" / "report.html").read_text(encoding="utf-8")
 
 

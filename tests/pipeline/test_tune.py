@@ -66,8 +66,8 @@ def test_it_ends_with_the_best_trials_and_a_word_on_what_they_are_worth(tuned):
     assert lines[header + 1].startswith("accuracy")
     assert {"batch_size", "optimiser.lr"} <= {line.split()[0] for line in lines[header + 1 : header + 8]}
     assert any(re.match(r"\d trials finished, \d ended early", line) for line in lines)
-    assert any(line.startswith("optimistic: ") and "30 validation images" in line for line in lines)
-    assert lines[-1] == f"{tuned['recipe']}: for train.py --models {TUNED}, with the same --work"
+    assert any(line.startswith("these scores are optimistic: ") and "30 validation images" in line for line in lines)
+    assert lines[-1] == f"wrote {tuned['recipe']}; train it with train.py --models {TUNED} and the same --work"
 
 
 def test_the_best_trial_is_a_recipe_that_says_where_it_comes_from(tuned):
@@ -87,7 +87,7 @@ def test_train_trains_the_tuned_recipe(tuned):
 
 def test_the_same_command_again_trains_nothing_and_more_trials_go_on(tuned):
     said = succeed("tune", *tuned["options"])
-    assert "finished before" in said and "trial 6" not in said
+    assert "already finished" in said and "trial 6" not in said
     said = succeed("tune", *tuned["options"], "--trials", 8)
     assert "trial 5: " not in said
     assert all(f"trial {number}: " in said for number in (6, 7))
@@ -125,7 +125,7 @@ def test_after_ctrl_c_what_is_finished_counts_and_the_study_goes_on(tmp_path, in
     printed, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert "trials finished" in printed and printed.splitlines()[-1].endswith(f"--models {TUNED}, with the same --work")
+    assert "trials finished" in printed and printed.splitlines()[-1].endswith(f"--models {TUNED} and the same --work")
     known = len(trials_of(journal))
     succeed("tune", *options, "--trials", known + 1)
     assert TrialState.RUNNING not in states(journal)
@@ -185,7 +185,7 @@ def test_no_recipe_but_a_tuned_one_is_ever_overwritten(tmp_path, insects):
     (recipes / "mine.toml").write_text(text, encoding="utf-8")
     options = (*insects, "--work", tmp_path, *SMALL, "--trials", 2)
     assert "--name mine" in fail("tune", *options, "--name", "mine")
-    assert "--name sprint: a recipe that ships is called so" in fail("tune", *options, "--name", "sprint")
+    assert "--name sprint: a built-in recipe has this name" in fail("tune", *options, "--name", "sprint")
     assert (recipes / "mine.toml").read_text(encoding="utf-8") == text
     for _ in range(2):
         succeed("tune", *options, "--name", "other")
@@ -195,9 +195,9 @@ def test_no_recipe_but_a_tuned_one_is_ever_overwritten(tmp_path, insects):
     ("options", "words"),
     [
         (("--model", "sprimt"), "no recipe is called 'sprimt'; did you mean sprint"),
-        (("--model", "fashion-*"), "--model fashion-*: that is several"),
+        (("--model", "fashion-*"), "--model fashion-*: matches several recipes"),
         (("--model", "dhc-gaussian-nb"), "dhc-gaussian-nb has no value to search over"),
-        (("--model", "dhc-svm", "--trials", "4"), "--trials 4: the first 4 go to the values that dhc-svm has itself"),
+        (("--model", "dhc-svm", "--trials", "4"), "--trials 4: the first 4 trials use the recipe's own values"),
         (("--model", "sprint", "--name", "../sprint"), "--name ../sprint: a recipe's name has letters"),
         (("--model", "sprint", "--epochs", "2", "--budget", "5m"), "--budget: not allowed with argument --epochs"),
         (("--model", "sprint", "--storage", "sqlite:////no/such/x.db"), "--storage cannot be opened"),

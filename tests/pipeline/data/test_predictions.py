@@ -69,7 +69,7 @@ def test_rows_follow_their_ids_into_another_order(predictions):
 
 
 def test_ids_without_a_prediction_are_named(predictions):
-    with pytest.raises(UserError, match=r"no prediction for 2 of 3 ids: x\.png, 17; predict these images"):
+    with pytest.raises(UserError, match=r"no prediction for 2 of 3 ids: x\.png, 17; predict them"):
         predictions.aligned_to(("b.png", "x.png", "17"))
 
 
@@ -80,9 +80,9 @@ def test_ids_without_a_prediction_are_named(predictions):
         (("a", "b"), np.ones(2), r"shape \(2,\) for 2 ids"),
         (("a", "b"), np.ones((2, 0)), r"shape \(2, 0\) for 2 ids"),
         (("a", "b", "a"), np.ones((3, 2)), "1 ids predicted more than once: a;"),
-        (("a", "b"), [[0.5, 0.5], [np.nan, 1]], "1 of 2 predictions negative or not finite: b;"),
-        (("a", "b"), [[np.inf, 0.5], [0, 1]], "1 of 2 predictions negative or not finite: a;"),
-        (("a", "b"), [[-0.5, 1.5], [0, 1]], "1 of 2 predictions negative or not finite: a;"),
+        (("a", "b"), [[0.5, 0.5], [np.nan, 1]], "1 of 2 predictions are negative or not finite: b;"),
+        (("a", "b"), [[np.inf, 0.5], [0, 1]], "1 of 2 predictions are negative or not finite: a;"),
+        (("a", "b"), [[-0.5, 1.5], [0, 1]], "1 of 2 predictions are negative or not finite: a;"),
     ],
 )
 def test_what_cannot_be_predictions_is_refused(ids, probabilities, words):
@@ -114,7 +114,7 @@ def test_a_file_cut_short_or_changed_anywhere_is_refused_in_words_or_still_sound
 
 def test_an_array_of_another_kind_is_no_file_of_predictions(tmp_path):
     np.savez(tmp_path / "other.npz", images=np.zeros(3))
-    with pytest.raises(UserError, match=r"other\.npz holds no predictions; delete it and run"):
+    with pytest.raises(UserError, match=r"other\.npz is damaged or not a file of predictions; delete it and run"):
         Predictions.load(tmp_path / "other.npz")
 
 
