@@ -1,4 +1,4 @@
-"""From one image file to pixels: the RGB a viewer would show, at the size asked for."""
+"""Decode an image file to the RGB pixels that a viewer would show, and resize them."""
 
 import io
 import os
@@ -13,22 +13,23 @@ JPEG_START = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
 JPEG_SCAN = b"\xff\xda"
 PNG_START = b"\x89PNG\r\n\x1a\n"
-PIECE = 1 << 16  # bytes; most small images come in one
-PNG_ALPHA = 4  # the bit of IHDR's colour type that announces an alpha channel
+PIECE = 1 << 16  # bytes read at once; enough for most small images
+PNG_ALPHA = 4  # the bit of IHDR's colour type for an alpha channel
 
 
 class UnreadableImage(Exception):  # noqa: N818 - the name says what is wrong with the image
-    """The file is missing, empty, cut short, damaged, or no image."""
+    """The file is missing, empty, cut short, damaged, or not an image."""
 
 
 def decode(path: str | os.PathLike[str]) -> np.ndarray:
     """The image as uint8 ``[H, W, 3]``, RGB in 0..255.
 
-    Turned upright as EXIF says; 16-bit samples keep their high byte; of an animation the first frame.
-    Transparency lies on white: the page that viewers and notebooks lay an image on, and the background
-    of nearly all cut-out pictures.
+    The image is rotated as its EXIF data say. 16-bit samples are reduced to their high byte. An animation gives its
+    first frame. Transparent pixels are blended with white: viewers and notebooks show them on white, and nearly all
+    cut-out pictures have a white background.
 
-    Raises UnreadableImage, also for a JPEG or PNG that is cut short and that decoders fill with grey.
+    Raises UnreadableImage if the file cannot be read, also for a JPEG or PNG that is cut short, although decoders fill
+    its missing part with grey.
     """
     try:
         return _decode_bytes(_read(path))
@@ -37,14 +38,14 @@ def decode(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 ``[height, width, 3]``: sides that shrink are averaged over areas, sides that grow are cubic."""
+    """The image as uint8 ``[height, width, 3]``; area averaging shrinks a side, cubic interpolation enlarges it."""
     shrunk = min(image.shape[1], width), min(image.shape[0], height)
     image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
-    """The file's bytes in fewer system calls than open() makes: threads pass the interpreter on at each."""
+    """The file's bytes, read with fewer system calls than open() makes, because threads switch at each call."""
     file = os.open(path, os.O_RDONLY)
     try:
         pieces = [os.read(file, PIECE)]
@@ -56,7 +57,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 
 
 def _decode_bytes(data: bytes) -> np.ndarray:
-    """cv2 where it is right, at up to four times Pillow's speed; Pillow for the rest."""
+    """Decode with cv2, up to four times as fast as Pillow, if it is correct for the format; otherwise with Pillow."""
     if data.startswith(JPEG_START):
         _check_jpeg(data)
         return _decode_with_cv2(data)
@@ -66,13 +67,13 @@ def _decode_bytes(data: bytes) -> np.ndarray:
 
 
 def _check_jpeg(data: bytes) -> None:
-    """Refuse a JPEG that is cut short: decoders fill what is missing with grey."""
+    """Raises UnreadableImage if a JPEG is cut short; decoders would fill its missing part with grey."""
     if not data.endswith(JPEG_END) and data.rfind(JPEG_END, _first_scan(data)) < 0:
         raise UnreadableImage("the JPEG is cut short")
 
 
 def _first_scan(data: bytes) -> int:
-    """Where the header ends: a thumbnail in it has an end marker of its own."""
+    """The position where the header ends; the search starts there, as a thumbnail in it has its own end marker."""
     position = 2
     while data[position : position + 2] not in (JPEG_SCAN, b""):
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
@@ -80,9 +81,9 @@ def _first_scan(data: bytes) -> int:
 
 
 def _check_png(data: bytes) -> bool:
-    """Whether a PNG has transparency, which cv2 drops; refuse one that is cut short or damaged.
+    """Whether a PNG has transparency, which cv2 drops. Raises UnreadableImage if it is cut short or damaged.
 
-    Damage is looked for here because libpng would complain on stderr.
+    Damage is checked here because libpng would print a message on stderr.
     """
     view = memoryview(data)
     position, kind, transparent = len(PNG_START), b"", False
@@ -115,7 +116,7 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
             return np.array(_as_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
         raise UnreadableImage("not an image") from None
-    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them into
+    except Exception as error:  # Pillow's readers raise many types for damaged files
         raise UnreadableImage(str(error)) from error
 
 

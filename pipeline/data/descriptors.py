@@ -1,4 +1,4 @@
-"""Descriptors of images: what is computed of each image alone, once, and kept beside the images' cache."""
+"""Descriptors: features computed once for each image on its own, and saved in the folder of the image cache."""
 
 import hashlib
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from pipeline.data.decode import resize
 
 Images = np.ndarray | ImageCache
 
-SIDE = 32  # pixels a side that every image is brought to first
-CELLS, ORIENTATIONS = 8, 9  # cells a side, and directions that the gradients of a cell are counted in
-TILES = 4  # a side, whose colours are measured
-SMALL = 16  # pixels a side of the small image
-FAINT = 10.0  # the length below which a block of cells counts as all but flat, in grey levels
+SIDE = 32  # height and width in pixels that every image is resized to first
+CELLS, ORIENTATIONS = 8, 9  # cells on each side, and directions in the gradient histogram of a cell
+TILES = 4  # tiles on each side for the colours
+SMALL = 16  # height and width of the small image in pixels
+FAINT = 10.0  # length in grey levels below which a block of cells counts as nearly flat
 IMAGES_AT_ONCE = 500
 
 HISTOGRAMS = slice(0, CELLS * CELLS * ORIENTATIONS)
@@ -28,9 +28,9 @@ PIXELS = slice(COLOURS.stop, COLOURS.stop + SMALL * SMALL * 3)
 
 
 def descriptors(images: Images) -> np.ndarray:
-    """Histograms of gradients, colours and small pixels, float16 ``[N, 1440]``, of uint8 ``[N, H, W, 3]``.
+    """Gradient histograms, colours and small pixels, float16 ``[N, 1440]``, of uint8 ``[N, H, W, 3]``.
 
-    The parts lie at ``HISTOGRAMS``, ``COLOURS`` and ``PIXELS``, all of them in [0, 1].
+    The parts are the columns ``HISTOGRAMS``, ``COLOURS`` and ``PIXELS``. All values are in [0, 1].
     """
     found = np.empty((len(images), PIXELS.stop), np.float16)
     with tqdm(total=len(images), desc="descriptors", unit="image", leave=False) as bar:
@@ -47,9 +47,9 @@ def descriptors(images: Images) -> np.ndarray:
 def gradient_histograms(images: np.ndarray) -> np.ndarray:
     """Histograms of oriented gradients of uint8 ``[n, S, S, 3]``, float32 ``[n, CELLS * CELLS * ORIENTATIONS]``.
 
-    Unsigned directions, each gradient shared by the two nearest of them, and every block of 2x2 cells scaled to
-    length 1, no block overlapping another. Dalal and Triggs, Histograms of Oriented Gradients for Human
-    Detection, 2005.
+    Directions are unsigned. Each gradient is divided between the two nearest directions. Every block of 2x2 cells is
+    scaled to length 1; blocks do not overlap. Dalal and Triggs, Histograms of Oriented Gradients for Human Detection,
+    2005.
     """
     count, side = images.shape[:2]
     grey = cv2.cvtColor(images.reshape(-1, side, 3), cv2.COLOR_RGB2GRAY).reshape(count, side, side)
@@ -65,7 +65,7 @@ def gradient_histograms(images: np.ndarray) -> np.ndarray:
 
 
 def _gradients(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Magnitude, and direction in [0, ORIENTATIONS], of float32 ``[n, S, S]``; none at the border."""
+    """Magnitude, and direction in [0, ORIENTATIONS], of float32 ``[n, S, S]``; the magnitude is 0 at the border."""
     across, down = np.zeros_like(grey), np.zeros_like(grey)
     across[:, :, 1:-1] = grey[:, :, 2:] - grey[:, :, :-2]
     down[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
@@ -73,7 +73,10 @@ def _gradients(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scaled_blocks(cells: np.ndarray) -> np.ndarray:
-    """``[n, CELLS, CELLS, ORIENTATIONS]`` with each block of 2x2 cells at length 1, less where it is faint."""
+    """The cells with each block of 2x2 scaled to length 1, or less if it is nearly flat.
+
+    ``[n, CELLS, CELLS, ORIENTATIONS]`` to ``[n, CELLS * CELLS * ORIENTATIONS]``, in the same order.
+    """
     count, half = len(cells), CELLS // 2
     blocks = cells.reshape(count, half, 2, half, 2, ORIENTATIONS)
     length = np.sqrt(np.square(blocks).sum(axis=(2, 4, 5), keepdims=True) + FAINT**2)
@@ -81,33 +84,34 @@ def _scaled_blocks(cells: np.ndarray) -> np.ndarray:
 
 
 def colours(images: np.ndarray) -> np.ndarray:
-    """Mean and deviation of each channel in each tile of uint8 ``[n, S, S, 3]``, float32 ``[n, TILES² * 3 * 2]``."""
+    """Mean and standard deviation of each channel of each tile: uint8 ``[n, S, S, 3]`` to float32 ``[n, TILES²*6]``."""
     tiles = _tiles(images, TILES)
     return np.stack([tiles.mean(axis=(2, 4)), tiles.std(axis=(2, 4))], axis=-1).reshape(len(images), -1)
 
 
 def small_pixels(images: np.ndarray) -> np.ndarray:
-    """Uint8 ``[n, S, S, 3]`` shrunk to SMALL pixels a side, float32 ``[n, SMALL² * 3]``."""
+    """The images shrunk to SMALL x SMALL pixels: uint8 ``[n, S, S, 3]`` to float32 ``[n, SMALL² * 3]`` in [0, 1]."""
     return _tiles(images, SMALL).mean(axis=(2, 4)).reshape(len(images), -1)
 
 
 def _tiles(images: np.ndarray, count: int) -> np.ndarray:
-    """Float32 ``[n, count, pixels, count, pixels, 3]`` in [0, 1]."""
+    """The images cut into count x count tiles: float32 ``[n, count, pixels, count, pixels, 3]`` in [0, 1]."""
     side = images.shape[1] // count
     return images.reshape(len(images), count, side, count, side, 3) / np.float32(255)
 
 
 def descriptors_name() -> str:
-    """What the file with the descriptors is called: by the hash of the code that makes them."""
+    """The name of the descriptors' file, with a hash of the code that computes them."""
     code = Path(__file__).read_bytes() + cv2.__version__.encode()
     return f"descriptors-{hashlib.sha256(code).hexdigest()[:16]}"
 
 
 def computed_once(images: Images, name: str, compute: Callable[[Images], np.ndarray]) -> np.ndarray:
-    """What ``compute`` makes of the images, ``[N, D]``.
+    """The result of ``compute`` for the images, ``[N, D]``.
 
-    Of a cache it is computed for all its rows, and kept in its folder under that name, which has to tell what
-    shaped it beside the images. Raises UserError where the folder cannot be written or the disk is full.
+    If the images are in a cache, the result is computed for all rows of the cache and saved as ``name`` in its folder.
+    The name must identify everything besides the images that the result depends on.
+    Raises UserError if the folder cannot be written or the disk is full.
     """
     if not isinstance(images, ImageCache) or images.folder is None:
         return compute(images)
