@@ -75,7 +75,7 @@ def gradient_of_filters(
 
 
 def learn_in_float32(network: nn.Module) -> None:
-    """Make a network's depthwise convolutions on the CPU train in float32, in place; weights and names stay the same."""
+    """Make a network's depthwise convolutions on the CPU train in float32, in place; weights and names stay."""
     for layer in network.modules():
         if type(layer) is nn.Conv2d and layer.groups == layer.in_channels > 1 and layer.weight.device.type == "cpu":
             layer.__class__ = Float32Convolution

@@ -38,7 +38,7 @@ class _Tracer(fx.Tracer):
 
 
 def _parts(traced: fx.GraphModule) -> dict[fx.Node, int]:
-    """The part of each node: REST for nodes whose value changes during training and all that follow them, else START."""
+    """The part of each node: REST if its value changes during training or follows from one that does, else START."""
     parts: dict[fx.Node, int] = {}
     for node in traced.graph.nodes:  # in the order of computation, so the parts of a node's inputs are known
         follows_rest = any(parts[before] == REST for before in node.all_input_nodes)

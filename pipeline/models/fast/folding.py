@@ -30,7 +30,7 @@ def folded(network: nn.Module) -> fx.GraphModule:
     ``_layer_after``). Each layer must be used only once per forward pass.
     """
     copied = as_built(copy.deepcopy(network)).eval()
-    traced = cast(fx.GraphModule, fuse(copied, inplace=True, no_trace=True))  # no_trace: do not trace a traced network again
+    traced = cast(fx.GraphModule, fuse(copied, inplace=True, no_trace=True))  # no_trace: unless traced already
     for node in list(traced.graph.nodes):
         if isinstance(norm := layer_of(traced, node), _BatchNorm):
             scale, shift = _scale_and_shift(norm)

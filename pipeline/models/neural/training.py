@@ -173,7 +173,7 @@ class Training:
         return batches.of_steps(range(first, first + segment.batches), size, len(self.segments))
 
     def step(self, batch: Batch, progress: float, segment: Segment) -> Tensor:
-        """Take one optimiser step. Returns float32 ``[2]``: summed loss and correct predictions of this rank's images."""
+        """Take one optimiser step. Returns float32 ``[2]``: this rank's summed loss and correct predictions."""
         targets = torch.from_numpy(batch.labels).to(self.device, non_blocking=True)
         self.learning_rate.before_step(self.stage_spans[self.stage].local(progress))
         with mixed_precision(self.device):
