@@ -23,7 +23,7 @@ PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
 FROZEN_FEATURES = "lite0-logreg"  # added if its weights are available
 FINE_TUNED = "efficientnet-lite0"  # replaces it if the budget is long
 LONG = 1800.0  # seconds; fine-tuning needs half of it to become better than sprint
-CAUTION = 1.3  # safety factor for the estimated cost of a classical model, which on most machines is at most this far off
+CAUTION = 1.3  # safety factor for the estimated cost of a classical model, which is rarely further off
 FEWEST_IMAGES = 10  # per class; with fewer, a classical model is not worth its time
 TOO_SHORT = "fitting it to ten images of each class takes longer than its share of the budget"
 

@@ -29,7 +29,7 @@ from pipeline.settings import Settings
 IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn class by class
 SIDE, WIDTH, BATCH = 32, 16, 64
 STEPS = 250  # of the training: enough to distinguish shapes, in a few seconds
-# The least accuracy above chance on mirrored images (MIRROR) or on every kind (ALL), as a fraction of that on upright ones
+# Least accuracy above chance, as a fraction of that on upright images: on mirrored images, and on every kind of image.
 MIRROR, ALL = 0.6, 0.9
 TELLING = 0.1  # the least accuracy above chance for the trial network's result to be used
 

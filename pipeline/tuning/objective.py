@@ -58,7 +58,7 @@ class Objective:
 
     @property
     def pruner(self) -> MedianPruner:
-        """Ends a trial that is worse than the median of the others at the same point, after a quarter of its training."""
+        """Ends a trial that is worse than the others' median at the same point, after a quarter of it at the earliest."""
         return MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=self.steps // 4)
 
     @property
@@ -77,7 +77,8 @@ class Objective:
             reported.add(step)
             trial.report(self.metric.rank(value), step)
             if progress < 1 and trial.should_prune():
-                print(f"trial {trial.number}: ended early, after {progress:.0%} of its training, at {self.metric.title} {value:.4f}")
+                reached = f"{self.metric.title} {value:.4f} on validation"
+                print(f"trial {trial.number}: ended early, after {progress:.0%} of its training, with {reached}")
                 raise TrialPruned
 
         return report

@@ -18,7 +18,7 @@ from pipeline.models.recipe import AnyRecipe
 
 Value = float | int | str
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
-Rule = Callable[[Sequence[Any]], Distribution]  # from the recipe's own values (several if it has a grid) to what is tried
+Rule = Callable[[Sequence[Any]], Distribution]  # from the recipe's own values, several for a grid, to what is tried
 
 
 def rate(own: Sequence[float]) -> Distribution:
@@ -135,7 +135,7 @@ def _searched(recipe: AnyRecipe) -> Iterator[tuple[str, tuple[Any, Rule]]]:
 
 
 def _leaves(node: Any, place: str = "", label: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Yield the place, label (the place with table names) and value of everything in a table, including nested tables."""
+    """Yield the place, label (the place with table names) and value of each entry of a table and its subtables."""
     if isinstance(node, dict):
         label += f":{node['name']}" if "name" in node else ""
         inner: Iterable[tuple[Any, Any]] = node.items()

@@ -52,8 +52,8 @@ def open_storage(address: str) -> BaseStorage:
 def open_study(storage: BaseStorage, name: str, pruner: BasePruner, own: Sequence[dict[str, Any]]) -> Study:
     """Create or join the study of that name.
 
-    own: the recipe's own values. The process that creates the study queues them as its first trials; a process that joins
-        queues again those whose trials were interrupted.
+    own: the recipe's own values. The process that creates the study queues them as the first trials. A process that
+        joins it queues those again whose trials were interrupted.
     """
     try:
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", pruner=pruner)
@@ -185,7 +185,7 @@ def finished(study: Study) -> list[FrozenTrial]:
 
 
 def importances(study: Study) -> dict[str, float]:
-    """The share of the results' variance, in [0, 1], that each tuned value explains; empty if it cannot be estimated."""
+    """The share of the results' variance, in [0, 1], that each tuned value explains; empty if it is unknown."""
     if len(finished(study)) >= FEWEST:
         # if all results are equal, or a value never varied, Optuna raises an error or warns
         with suppress(ValueError, RuntimeError, UserWarning), warnings.catch_warnings():

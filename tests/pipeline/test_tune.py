@@ -196,7 +196,7 @@ def test_no_recipe_but_a_tuned_one_is_ever_overwritten(tmp_path, insects):
     [
         (("--model", "sprimt"), "no recipe is called 'sprimt'; did you mean sprint"),
         (("--model", "fashion-*"), "--model fashion-*: that is several"),
-        (("--model", "dhc-gaussian-nb"), "dhc-gaussian-nb has no value to search over"),
+        (("--model", "dhc-gaussian-nb"), "dhc-gaussian-nb has no value that can be tuned"),
         (("--model", "dhc-svm", "--trials", "4"), "--trials 4: the first 4 go to the values that dhc-svm has itself"),
         (("--model", "sprint", "--name", "../sprint"), "--name ../sprint: a recipe's name has letters"),
         (("--model", "sprint", "--epochs", "2", "--budget", "5m"), "--budget: not allowed with argument --epochs"),
