@@ -74,7 +74,7 @@ class Trainer:
         begun = time.monotonic()
         fitted = self._fit_splits(model, plan, folder)
         run = distributed.from_main(lambda: self._write_run(model, options, key, folder, fitted, begun))
-        print(f"{name}: {run.score} on validation, trained in {run.seconds:.0f} s")
+        print(f"{name}: {run.score} on validation, trained and validated in {run.seconds:.0f} s")
         return run.plan
 
     def _begin_run(self, model: ModelPlan, key: str) -> tuple[RunFolder, Options, Run | None]:

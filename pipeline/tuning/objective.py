@@ -49,7 +49,8 @@ class Objective:
             agreed(trial.study, TIER, model.tier.model_dump)
         value = self.metric(model.predict_proba(seen), labels[validation])
         seconds = time.monotonic() - begun
-        print(f"trial {trial.number}: {self.metric.title} {value:.4f} on validation, trained in {seconds:.0f} s")
+        reached = f"{self.metric.title} {value:.4f} on validation"
+        print(f"trial {trial.number}: {reached}, trained and validated in {seconds:.0f} s")
         return self.metric.rank(value)
 
     @property
@@ -58,7 +59,7 @@ class Objective:
 
     @property
     def pruner(self) -> MedianPruner:
-        """Ends a trial that is worse than the others' median at the same point, after a quarter of it at the earliest."""
+        """Ends a trial that is worse than the others' median at the same point, but not in its first quarter."""
         return MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=self.steps // 4)
 
     @property
