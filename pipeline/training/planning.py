@@ -1,4 +1,4 @@
-"""The plan: which models a time budget holds, and what each of them gets."""
+"""The plan: which models fit in the time budget, and how much time and how many images each gets."""
 
 import time
 from collections.abc import Sequence
@@ -20,26 +20,26 @@ from pipeline.models.recipe import AnyRecipe, Tier
 from pipeline.settings import Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
-FROZEN_FEATURES = "lite0-logreg"  # joins them where its weights are at hand
-FINE_TUNED = "efficientnet-lite0"  # takes its place where the budget is a long one
-LONG = 1800.0  # seconds: half of it is what fine-tuning takes to get better than sprint
-CAUTION = 1.3  # estimates of the classical models' work are that far off, at most, on most machines
-FEWEST_IMAGES = 10  # a class, below which a classical model is not worth its time
+FROZEN_FEATURES = "lite0-logreg"  # added if its weights are available
+FINE_TUNED = "efficientnet-lite0"  # replaces it if the budget is long
+LONG = 1800.0  # seconds; fine-tuning needs half of it to become better than sprint
+CAUTION = 1.3  # safety factor for the estimated cost of a classical model, which is rarely further off
+FEWEST_IMAGES = 10  # per class; with fewer, a classical model is not worth its time
 TOO_SHORT = "fitting it to ten images of each class takes longer than its share of the budget"
 
 
 def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
-    """The models that are trained where none are named.
+    """The models to train if none are named.
 
-    Where a long run could gain by ImageNet weights that are not at hand, it is told how to come by them.
+    If a long run could use ImageNet weights that are missing, print how to get them.
 
-    weights: where they are looked for first. budget: seconds; None for as long as it takes.
+    weights: file or folder to search first for ImageNet weights. budget: seconds; None for no limit.
     """
     long = budget is None or budget >= LONG
     if at_hand(LITE0, weights):
         return (*PORTFOLIO, FINE_TUNED if long else FROZEN_FEATURES)
     if long:
-        print(f"no ImageNet weights at hand; for a model that starts from them, {weights_file(LITE0).remedy}")
+        print(f"no ImageNet weights found; to also fine-tune {FINE_TUNED}, {weights_file(LITE0).remedy}")
     return PORTFOLIO
 
 
@@ -51,7 +51,7 @@ def _checked(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
 
 
 def _first_fault(error: ValidationError) -> str:
-    """The first key that is wrong, and what is wrong with it."""
+    """The first invalid key and its error message."""
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
     words = fault["msg"].removeprefix("Value error, ")
@@ -60,7 +60,7 @@ def _first_fault(error: ValidationError) -> str:
 
 @dataclass(frozen=True)
 class Fit:
-    """How one model was trained: the tier that a budget chose, if any, and the segments of a network's training."""
+    """How one model was trained: the tier chosen for the budget, if any, and the segments of a network's training."""
 
     tier: Tier | None
     segments: Annotated[tuple[Segment, ...], AfterValidator(_checked)]
@@ -68,12 +68,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """What one model gets.
+    """What one model is given.
 
-    recipe: the recipe itself, so that a plan repeats a run even if the recipe's file has been changed since.
-    images: training images, drawn by class; None for all.
-    seconds: wall clock, where a budget is shared; None for as long as it takes.
-    fits: filled in once the model is trained, one a fold; what is there is repeated to the letter.
+    recipe: the whole recipe, so that a plan repeats a run even if the recipe's file has changed since.
+    images: number of training images, drawn class by class; None for all.
+    seconds: its share of the budget, in wall-clock time; None for no limit.
+    fits: one per fold, filled in after the training; a repetition follows them exactly.
     """
 
     recipe: AnyRecipe
@@ -88,7 +88,7 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a repetition of a run has to know, as plan.json keeps it."""
+    """Everything needed to repeat a run, as stored in plan.json."""
 
     competition: str
     symmetries: Symmetries | None
@@ -106,7 +106,7 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> "Plan":
-        """Raises UserError where the file is not a plan."""
+        """Read a plan.json. Raises UserError if the file is not a plan."""
         try:
             return TypeAdapter(Plan).validate_json(path.read_bytes())
         except OSError as error:
@@ -115,7 +115,7 @@ class Plan:
             raise UserError(f"{path}: not a plan.json of train.py ({_first_fault(error)}); give another file") from None
 
     def applied_to(self, settings: Settings) -> Settings:
-        """The settings with all that the plan fixes."""
+        """The settings with the values that the plan sets; a metric in the settings takes precedence."""
         return replace(
             settings,
             metric=settings.metric or self.metric,
@@ -126,12 +126,12 @@ class Plan:
         )
 
     def with_model(self, model: ModelPlan) -> "Plan":
-        """The plan with what became of one model written into it."""
+        """The plan with its entry for this model replaced."""
         models = tuple(model if each.name == model.name else each for each in self.models)
         return replace(self, models=models)
 
     def seconds_after(self, model: ModelPlan) -> float:
-        """What the models that come after ``model`` get of the budget, together."""
+        """The total seconds of the models that come after ``model``."""
         names = [each.name for each in self.models]
         return sum(each.seconds or 0.0 for each in self.models[names.index(model.name) + 1 :])
 
@@ -143,14 +143,17 @@ def make_plan(
     workload: Workload,
     seconds: float | None,
 ) -> Plan:
-    """Share out the ``seconds`` that are left; None gives every model all that its recipe asks for."""
+    """Share the remaining ``seconds`` among the models and print the result; None trains each recipe in full.
+
+    Raises UserError if no model fits in the time.
+    """
     models = [ModelPlan(recipe) for recipe in recipes]
     left_out: dict[str, str] = {}
     if seconds is not None:
         models, left_out = _share_out(recipes, workload, seconds)
         print(_described(models, left_out, workload, seconds))
         if not models:
-            raise UserError("the budget holds none of the models; give more time with --budget, or other --models")
+            raise UserError("no model fits in the budget; give more time with --budget, or choose other --models")
     return Plan(
         competition=competition.name,
         symmetries=competition.symmetries,
@@ -167,9 +170,9 @@ def make_plan(
 def _share_out(
     recipes: Sequence[AnyRecipe], workload: Workload, seconds: float
 ) -> tuple[list[ModelPlan], dict[str, str]]:
-    """Each classical model gets at most its share; what they leave is the networks', shared by weight.
+    """Give each classical model at most its share; the networks share the remaining time by weight.
 
-    The quick ones come first, so that something valid is on disk soon.
+    Returns the models, fastest first so that a valid result is on disk soon, and the reasons for those left out.
     """
     networks = [recipe for recipe in recipes if recipe.is_network]
     classical = [recipe for recipe in recipes if not recipe.is_network]
@@ -185,7 +188,10 @@ def _share_out(
 
 
 def classical_plan(recipe: AnyRecipe, workload: Workload, seconds: float, rate: float) -> ModelPlan | None:
-    """As many training images as ``seconds`` hold; None where these would be too few to be worth it."""
+    """The plan with the most training images that fit in ``seconds``; None if these are too few to be worth it.
+
+    rate: floating-point operations per second.
+    """
 
     def estimate(images: int) -> float:
         return CAUTION * recipe.cost(workload, images) / rate
@@ -199,7 +205,7 @@ def classical_plan(recipe: AnyRecipe, workload: Workload, seconds: float, rate: 
 
 
 def products_a_second() -> float:
-    """Floating-point operations a second of a large float32 matrix product, the best of three."""
+    """Floating-point operations per second in a large float32 matrix product, the best of three runs."""
     matrix = np.ones((2048, 2048), np.float32)
     times = []
     for _ in range(3):
@@ -210,8 +216,8 @@ def products_a_second() -> float:
 
 
 def _described(models: list[ModelPlan], left_out: dict[str, str], workload: Workload, seconds: float) -> str:
-    """The plan for the terminal, a line a model."""
-    lines = [f"plan for the {clock(seconds)} that are left; what a model does not use goes to the next ones:"]
+    """The plan for the terminal, one line per model."""
+    lines = [f"plan for the remaining {clock(seconds)} (time that a model does not use goes to those below it):"]
     for model in models:
         images = f"{model.images:,} of the {workload.train_images:,} images" if model.images else "all images"
         lines.append(f"  {model.name:<18} {clock(model.seconds or 0.0):>7}  {images}")
@@ -220,6 +226,6 @@ def _described(models: list[ModelPlan], left_out: dict[str, str], workload: Work
 
 
 def clock(seconds: float) -> str:
-    """``4m 05s``, ``12s``."""
+    """A duration such as ``4m 05s`` or ``12s``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

@@ -1,4 +1,4 @@
-"""What lies under runs/: one folder a trained model, with all that a later command has to know."""
+"""The folder runs/: one folder per trained model, with everything that later commands need."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ from pipeline.training.scores import ModelScore, Score, score_by
 
 Options = dict[str, str]
 
-# the options that shape a model, in the order of a run's name
+# the options that affect a model, in the order in which they appear in a run's name
 SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
@@ -33,18 +33,18 @@ RECORD = "run.json"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run, and what lies in it."""
+    """The folder of one run, and the files in it."""
 
     path: Path
 
     @property
     def record(self) -> Path:
-        """The ``Run``; written last, so that a folder without it holds nothing finished."""
+        """The ``Run``; written last, so a folder without it holds no finished run."""
         return self.path / RECORD
 
     @property
     def fingerprint(self) -> Path:
-        """Of all that shapes the run, written first."""
+        """The fingerprint of everything that the run depends on; written first."""
         return self.path / "fingerprint"
 
     @property
@@ -53,38 +53,38 @@ class RunFolder:
 
     @property
     def validation(self) -> Path:
-        """The predictions for the validation images, with their targets."""
+        """The predictions for the validation images, with their labels."""
         return self.path / "validation.npz"
 
     @property
     def test(self) -> Path:
-        """The predictions for the test images, written by predict.py where the run is in the blend."""
+        """The predictions for the test images, written by predict.py if the run is in the blend."""
         return self.path / "test.npz"
 
     def fold(self, name: str) -> "FoldFolder":
-        """One of the run's ``fold_folders``."""
+        """The folder of one of the run's ``fold_folders``."""
         return FoldFolder(self.path / name)
 
     def remove_checkpoints(self) -> None:
-        """Remove what an interrupted training would have gone on from."""
+        """Delete the checkpoints, from which an interrupted training would resume."""
         for checkpoint in self.path.rglob(CHECKPOINT_FILE):
             checkpoint.unlink()
 
     def finished(self) -> "Run | None":
-        """None where nothing was finished, or another version of the pipeline wrote it."""
+        """The run; None if it is not finished, or if another version of the pipeline wrote it."""
         try:
             return TypeAdapter(Run).validate_json(self.record.read_bytes())
         except (OSError, ValidationError):
             return None
 
     def finished_at(self) -> int:
-        """When it was finished, or last asked for, in nanoseconds."""
+        """When it was finished, or last requested again, in nanoseconds since 1970."""
         return self.record.stat().st_mtime_ns
 
 
 @dataclass(frozen=True)
 class FoldFolder:
-    """The folder of one fitted model, and what lies in it."""
+    """The folder of one fitted model, and the files in it."""
 
     path: Path
 
@@ -94,26 +94,28 @@ class FoldFolder:
 
     @property
     def history(self) -> Path:
-        """Of a network: a row an epoch."""
+        """Of a network: one row per epoch."""
         return self.path / HISTORY_FILE
 
     @property
     def grid(self) -> Path:
-        """Of a network whose recipe has a grid: a row a point."""
+        """Of a network whose recipe has a grid: one row per point."""
         return self.path / GRID_FILE
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model, as run.json keeps it.
+    """A trained model, as stored in run.json.
 
-    options: train.py's that shaped it and were not the defaults; together with the recipe they name the run.
-    fingerprint: of all that shaped it; the same command finds it and does not train again.
+    options: the train.py options that affect the model and differ from the defaults; with the recipe's name they form
+        the run's name.
+    fingerprint: of everything that the run depends on; by it the same command finds the run instead of training again.
     validation: fingerprint of the images that it was scored on, and of their labels.
-    image_shape: (height, width) of the images it was trained on.
-    fold_folders: the folders below this one that hold a fitted model each: one, or one a fold.
+    image_shape: (height, width) in pixels of the images that it was trained on.
+    fold_folders: the subfolders with one fitted model each: a single one, or one per fold.
     seconds: of training and validation.
-    plan: the recipe, and what it got, for a repetition.
+    parameters: number of weights of one fitted model.
+    plan: the recipe, with the images and time it was given; enough to repeat the run.
     """
 
     options: Options
@@ -137,7 +139,7 @@ class Run:
         return run_name(self.recipe.name, self.options)
 
     def row(self, folder: RunFolder, metric: Metric) -> ModelScore:
-        """Its row of scores.csv, by that metric whatever the run was trained by. folder: the run's own."""
+        """Its row of scores.csv, by the given metric even if the run was scored by another. folder: the run's own."""
         predictions = Predictions.load(folder.validation)
         found = score_by(metric, self.score, predictions.probabilities, predictions.known_targets)
         return ModelScore(self.recipe.name, found, self.seconds, self.parameters, options_text(self.options))
@@ -147,12 +149,12 @@ class Run:
             path.write_bytes(TypeAdapter(Run).dump_json(self, indent=1))
 
     def models(self, folder: RunFolder, device: torch.device) -> list[Model]:
-        """The fitted models, to be averaged. folder: the run's own."""
+        """The fitted models, whose predictions are to be averaged. folder: the run's own."""
         return [self.recipe.load(folder.fold(name).path, device) for name in self.fold_folders]
 
 
 def fold_folder(number: int, splits: int) -> str:
-    """Where a fitted model lies below its run's folder: right there or, of several folds, in one each."""
+    """The subfolder of a fitted model in its run's folder: ``.``, or ``fold-1``, ``fold-2``, ... if there are folds."""
     return f"fold-{number + 1}" if splits > 1 else "."
 
 
@@ -167,13 +169,13 @@ def run_name(recipe: str, options: Options) -> str:
 
 
 def options_of(settings: Settings, repeated: str | None = None) -> Options:
-    """The options that shape a model and are not train.py's defaults, safe for the name of a folder.
+    """The options that affect a model and differ from train.py's defaults, with values that are safe in a folder name.
 
-    repeated: of a model that a plan repeats, the fingerprint of what it says.
+    repeated: if a plan is repeated, the fingerprint of what it sets for the model.
     """
     given = {name: getattr(settings, name) for name in SHAPING if getattr(settings, name) != DEFAULTS[name]}
     if settings.epochs is not None or repeated is not None:
-        given.pop("budget", None)  # None because the others were given
+        given.pop("budget", None)  # it is None only because --epochs or --plan was given
     options = {name: _safe(value) for name, value in given.items()}
     return options if repeated is None else {"plan": repeated[:8]} | options
 
@@ -184,11 +186,13 @@ def _safe(value: object) -> str:
 
 
 def begin_run(runs: Path, recipe: str, options: Options, key: str, fresh: bool) -> tuple[RunFolder, Options]:
-    """Make a folder ready for the training of that fingerprint. Returns it, and the options that it is named by.
+    """Prepare the folder of a training. Returns the folder and the options in its name.
 
-    Where a run of the same name has another fingerprint, as the images or the recipe were changed since, this one gets
-    a number among its options: no run replaces another. fresh: what the same training left there is removed.
-    runs: the folder ``runs/<competition>``.
+    If a run of the same name has another fingerprint, as its images or its recipe were different, the new run gets a
+    number in its options. No run replaces another.
+
+    runs: the folder ``runs/<competition>``. key: fingerprint of the training.
+    fresh: delete what the same training has written there before.
     """
     numbered = ({} if number == 1 else {"run": str(number)} for number in count(1))
     for more in numbered:
@@ -204,10 +208,10 @@ def begin_run(runs: Path, recipe: str, options: Options, key: str, fresh: bool) 
 
 
 def finished_runs(folder: Path, patterns: Sequence[str] = ()) -> dict[str, Run]:
-    """All finished runs in ``runs/<competition>`` by name, or those that patterns match by recipe or by name.
+    """The finished runs in ``runs/<competition>`` by name; with patterns, those whose recipe or name matches one.
 
-    patterns: as ``choose_recipes`` takes them; a TOML file stands for the recipe of its name.
-    Raises UserError where there is none, or none for one of the patterns.
+    patterns: as for ``choose_recipes``; a TOML file stands for the recipe of the same name.
+    Raises UserError if there is no run, or none that matches one of the patterns.
     """
     found = ((place.name, RunFolder(place).finished()) for place in sorted(folder.glob("*/")))
     runs = {name: run for name, run in found if run is not None}
@@ -232,15 +236,15 @@ def _matching(runs: dict[str, Run], pattern: str, folder: Path) -> dict[str, Run
 
 
 def holds_runs(folder: Path) -> bool:
-    """Whether a folder is one competition's, with a finished run in it."""
+    """Whether the folder of a competition has a finished run in it."""
     return any(folder.glob(f"*/{RECORD}"))
 
 
 def transfer_source(recipe: AnyRecipe, runs: Path, competition: str) -> FoldFolder:
-    """Where the network lies that a recipe with ``transfer_from`` starts from.
+    """The folder of the network that a recipe with ``transfer_from`` starts from.
 
-    It is the newest that the named recipe has trained on another competition, with whatever options; of several folds,
-    the first. runs: the folder runs/. Raises UserError where there is none.
+    It is the newest network that the named recipe trained on another competition, with any options; if that run has
+    folds, the first one's. runs: the folder runs/. Raises UserError if there is no such network.
     """
     named = (f"*/{recipe.transfer_from}", f"*/{recipe.transfer_from}~*")
     folders = [
@@ -249,8 +253,8 @@ def transfer_source(recipe: AnyRecipe, runs: Path, competition: str) -> FoldFold
     finished = [(folder, run) for folder in folders if (run := folder.finished())]
     if not finished:
         raise UserError(
-            f"{recipe.name} starts from a network that {recipe.transfer_from} has trained on another competition, and "
-            f"{runs}/*/{recipe.transfer_from} holds none; train one first: "
+            f"{recipe.name} starts from a network that {recipe.transfer_from} trained on another competition, but "
+            f"there is none in {runs}/*/{recipe.transfer_from}; train one first: "
             f"train.py --competition OTHER --models {recipe.transfer_from}"
         )
     folder, run = max(finished, key=lambda each: each[0].finished_at())
@@ -258,20 +262,20 @@ def transfer_source(recipe: AnyRecipe, runs: Path, competition: str) -> FoldFold
 
 
 def parted(runs: dict[str, Run], belongs: Callable[[str, Run], bool]) -> tuple[dict[str, Run], list[str]]:
-    """The runs that belong, and the names of the others."""
+    """Split the runs. Returns those for which ``belongs(name, run)`` is true, and the names of the others."""
     kept = {name: run for name, run in runs.items() if belongs(name, run)}
     return kept, [name for name in runs if name not in kept]
 
 
 def newest_run(folder: Path, runs: dict[str, Run]) -> Run:
-    """The one that a command finished, or found finished, last. folder: where the runs lie."""
+    """The run that a command last finished, or last found finished. folder: ``runs/<competition>``."""
     return runs[max(runs, key=lambda name: RunFolder(folder / name).finished_at())]
 
 
 def same_validation(folder: Path, runs: dict[str, Run]) -> tuple[dict[str, Run], list[str]]:
-    """The runs validated on the same images and labels as the newest one, and the names of the others.
+    """The runs validated on the same images and labels as the newest run, and the names of the others.
 
-    folder: ``runs/<competition>``, where the runs lie.
+    folder: ``runs/<competition>``.
     """
     newest = newest_run(folder, runs)
     return parted(runs, lambda _, run: run.validation == newest.validation)

@@ -1,4 +1,4 @@
-"""How good predictions are: the competition's metric with its interval, and others; as a table and as scores.csv."""
+"""Scores of predictions: the competition's metric with its interval, and others; as a table and as scores.csv."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from competition.errors import UserError
 from competition.metrics import ACCURACY, F1_MACRO, LOG_LOSS, METRICS, Metric
 from competition.storage import atomic_write
 
-ALWAYS = (ACCURACY, F1_MACRO, LOG_LOSS)  # measured whatever the competition's metric is
+ALWAYS = (ACCURACY, F1_MACRO, LOG_LOSS)  # measured for every competition
 
 
 @dataclass(frozen=True)
 class Score:
-    """What predictions are worth.
+    """The scores of predictions.
 
-    metric: the name of the metric that chooses and orders; low, high: its 95 % interval.
-    values: of that metric and of those measured ``ALWAYS``, by name.
+    metric: name of the metric by which models are chosen and sorted. low, high: its 95 % interval.
+    values: of that metric and of those in ``ALWAYS``, by name.
     """
 
     metric: str
@@ -29,6 +29,7 @@ class Score:
 
     @property
     def value(self) -> float:
+        """The value of ``metric``."""
         return self.values[self.metric]
 
     @property
@@ -37,7 +38,7 @@ class Score:
 
     @property
     def rank(self) -> float:
-        """Higher for a better score by the same metric."""
+        """Higher for a better score; comparable between scores by the same metric."""
         return METRICS[self.metric].rank(self.value)
 
     def __str__(self) -> str:
@@ -47,9 +48,9 @@ class Score:
 
 @dataclass(frozen=True)
 class ModelScore:
-    """One row of scores.csv: a recipe, its validation score, seconds of training, trained parameters.
+    """One row of scores.csv: a recipe, its validation score, seconds of training, number of parameters.
 
-    options: train.py's, where they are not the defaults: ``epochs=30,seed=1``.
+    options: train.py options that differ from the defaults, e.g. ``epochs=30,seed=1``.
     """
 
     model: str
@@ -60,9 +61,9 @@ class ModelScore:
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Score:
-    """Measure float ``[N, C]`` probabilities, rows summing to 1, against int ``[N]`` labels in ``range(C)``.
+    """Score probabilities, float ``[N, C]`` with rows that sum to 1, against labels, int ``[N]`` in ``range(C)``.
 
-    Raises UserError where there is no image to measure on.
+    Raises UserError if there is no image.
     """
     if len(labels) == 0:
         raise UserError("no labelled image to measure on; give a validation table with at least one row")
@@ -71,17 +72,17 @@ def score(probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Scor
 
 
 def score_by(metric: Metric, known: Score, probabilities: np.ndarray, labels: np.ndarray) -> Score:
-    """The known score of these predictions or, where it is by another metric, the one by that metric."""
+    """The score of these predictions by ``metric``: ``known`` if it is by that metric, else computed."""
     return known if known.metric == metric.name else score(probabilities, labels, metric)
 
 
 def other_metrics(metric: Metric) -> list[Metric]:
-    """What is measured besides that metric."""
+    """The metrics that are measured in addition to this one."""
     return [each for each in ALWAYS if each != metric]
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Aligned columns for the terminal: the first to the left, the others to the right."""
+    """A table for the terminal: the first column aligned left, the others right."""
     lines = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     layout = f"{{:{widths[0]}}}" + "".join(f"  {{:>{width}}}" for width in widths[1:])
@@ -89,7 +90,7 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def scores_table(rows: Iterable[ModelScore], metric: Metric) -> str:
-    """The models' validation scores for the terminal, in the order given, all by that metric."""
+    """A table of the models' validation scores for the terminal, in the given order. All scores are by ``metric``."""
     others = other_metrics(metric)
     header = ("model", metric.title, "95 % interval", *(each.title for each in others), "seconds", "parameters")
     return text_table(
@@ -109,7 +110,7 @@ def scores_table(rows: Iterable[ModelScore], metric: Metric) -> str:
 
 
 def write_scores(path: Path, rows: Iterable[ModelScore], metric: Metric) -> None:
-    """Write scores.csv, one row a run, in the order given; the metric and its interval first, then the others."""
+    """Write scores.csv, one row per run, in the given order; first the metric and its interval, then the others."""
     table = pd.DataFrame([_cells(row, metric) for row in rows])
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

@@ -1,8 +1,9 @@
-"""Which flips and turns leave a class what it is: found from the images themselves by a short training.
+"""Finds out which flips and rotations preserve the class, by training a small trial network.
 
-A small network that has never seen an image turned is shown validation images that are. Where it recognises them
-nearly as well as the upright ones, turned images look like images of the same class, so that training on them adds
-to what it learns; where it does not (digits, most photographs upside down), it would learn what never occurs.
+The trial network is trained on upright images only, and then predicts flipped and rotated validation images. If it
+recognises them nearly as well as the upright ones, they look like other images of the same class, and training on
+them helps. If it does not (digits, or most photographs upside down), a network would be trained on images that never
+occur.
 """
 
 import tempfile
@@ -25,11 +26,12 @@ from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
 from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.settings import Settings
 
-IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn by class
+IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn class by class
 SIDE, WIDTH, BATCH = 32, 16, 64
-STEPS = 250  # of the training: enough to tell shapes, a few seconds' work
-MIRROR, ALL = 0.6, 0.9  # of what the network knows of upright images: what it must know of mirrored, of turned ones
-TELLING = 0.1  # accuracy above chance, below which the network knows too little to be asked
+STEPS = 250  # of the training: enough to distinguish shapes, in a few seconds
+# Least accuracy above chance, as a fraction of that on upright images: on mirrored images, and on every kind of image.
+MIRROR, ALL = 0.6, 0.9
+TELLING = 0.1  # the least accuracy above chance for the trial network's result to be used
 
 TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mirrored": lambda images: images[:, :, ::-1],
@@ -40,10 +42,11 @@ TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class SymmetryCheck:
-    """What a small network has right of the validation images.
+    """The trial network's accuracy on validation images, each in [0, 1].
 
-    upright: accuracy on them as they are. turned: accuracy by the kind of turn. chance: of the most frequent class.
-    fingerprint: of all that shaped this check.
+    upright: on the images as they are. turned: on transformed images, by the kind of flip or rotation.
+    chance: the share of the most frequent class.
+    fingerprint: of everything that the result depends on.
     """
 
     upright: float
@@ -53,10 +56,11 @@ class SymmetryCheck:
 
     @property
     def symmetries(self) -> Symmetries:
-        """All eight views where every turn is recognised, mirroring where most mirror images are, else none.
+        """All eight views if every kind is recognised, mirroring if most mirrored images are, else none.
 
-        Mirroring too where nothing can be told. It need not be recognised as well as turns: shoes that all point to
-        the left are shoes when they point to the right, but one that has never seen such will miss many.
+        Mirroring is also the choice if the trial network has learnt too little to decide. Mirrored images need a lower
+        accuracy than the others: if all shoes in the data point left, a network misses many that point right, although
+        they are still shoes.
         """
         known = self.upright - self.chance
         if known < TELLING:
@@ -68,7 +72,8 @@ class SymmetryCheck:
 
     def __str__(self) -> str:
         turned = ", ".join(f"{kind} {accuracy:.3f}" for kind, accuracy in self.turned.items())
-        return f"flips and turns: {self.symmetries} (a small network's accuracy: upright {self.upright:.3f}, {turned})"
+        accuracies = f"upright {self.upright:.3f}, {turned}"
+        return f"flips and rotations: {self.symmetries} (a trial network's accuracy: {accuracies})"
 
 
 def settle_symmetries(
@@ -78,9 +83,9 @@ def settle_symmetries(
     settings: Settings,
     device: torch.device,
 ) -> Competition:
-    """The competition with its symmetries, found by a check where a recipe wants them and nobody has said.
+    """The competition with its symmetries; if a recipe needs them and they are not set, a trial network finds them.
 
-    Its outcome is kept in the folder of the competition's runs, for the next command on the same images.
+    The result is kept in the folder of the competition's runs, for the next command on the same images.
     """
     if competition.symmetries is not None or not any(map(_wants_symmetries, recipes)):
         return competition
@@ -121,9 +126,10 @@ def check_symmetries(
     device: torch.device,
     fingerprint: str = "",
 ) -> SymmetryCheck:
-    """Train the small network on upright images alone, and look at turned ones with it.
+    """Train the trial network on upright images only, and measure its accuracy on flipped and rotated ones.
 
     train, validation: images uint8 ``[N, H, W, 3]`` and labels int64 ``[N]``.
+    classes: number of classes. fingerprint: stored with the result.
     """
     images, labels = _small(*train, IMAGES, seed)
     seen, truth = _small(*validation, VALIDATION_IMAGES, seed)
@@ -140,19 +146,19 @@ def check_symmetries(
 
 
 def _small(images: ImageCache, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``most`` of the images, square and at most SIDE pixels a side."""
+    """At most ``most`` of the images and their labels, resized to a square of at most SIDE pixels a side."""
     rows = stratified_rows(labels, min(most, len(labels)), seed)
     side = min(SIDE, *images.shape[1:3])
     return resized(images[rows], side, side), labels[rows]
 
 
 def _upright_recipe() -> NeuralRecipe:
-    """Sprint's, small, at one image size, and upright."""
+    """The sprint recipe with a small network, one image size, and no flips or rotations."""
     sprint = load_recipe(RECIPES / "sprint.toml")
     assert isinstance(sprint, NeuralRecipe)
     network = sprint.network.model_copy(update={"width": WIDTH})
     upright = tuple(step for step in sprint.augment if step.name != "Symmetries")
-    changes = {"name": "flips and turns", "network": network, "augment": upright, "batch_size": BATCH}
+    changes = {"name": "flips and rotations", "network": network, "augment": upright, "batch_size": BATCH}
     return sprint.model_copy(update=changes | {"growing": (1.0,), "tiers": (), "views": "one"})
 
 

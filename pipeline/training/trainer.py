@@ -1,4 +1,4 @@
-"""The trainer: one recipe's models fitted, scored on validation, and written down under runs/."""
+"""The trainer: fits a recipe's models, scores them on the validation set, and stores them under runs/."""
 
 import hashlib
 import time
@@ -34,14 +34,14 @@ from pipeline.training.runs import (
 )
 from pipeline.training.scores import score
 
-REMARK = "the recipe that this model was trained by"
+REMARK = "the recipe that this model was trained with"
 
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """Trains models on one competition, all with the same images and settings.
+    """Trains models for one competition, all with the same images and settings.
 
-    deadline: when the last model must be trained, on the clock of ``time.monotonic``; None for no budget.
+    deadline: when all models must be trained, on the clock of ``time.monotonic``; None if there is no budget.
     """
 
     settings: Settings
@@ -55,10 +55,10 @@ class Trainer:
         return self.settings.runs_folder(self.competition.name)
 
     def train(self, model: ModelPlan, plan: Plan) -> ModelPlan:
-        """Train what ``model`` says, unless that was done before. Returns it with what became of it.
+        """Train the model, unless the same training was finished before. Returns the plan completed with its ``fits``.
 
-        The run's folder then holds the fitted models, and what ``RunFolder`` names.
-        Networks are trained by all ranks together, the rest by the main one.
+        Afterwards the run's folder holds the fitted models and the files of ``RunFolder``.
+        All ranks train a network together; the main rank alone trains any other model.
         """
         if model.recipe.is_network:
             return self._train(model, plan)
@@ -69,16 +69,16 @@ class Trainer:
         folder, options, run = distributed.from_main(lambda: self._begin_run(model, key))
         name = run_name(model.name, options)
         if run is not None:
-            print(f"{name}: trained before by the same command ({run.score}); --fresh repeats it")
+            print(f"{name}: trained before ({run.score} on validation); to train it again, add --fresh")
             return run.plan
         begun = time.monotonic()
         fitted = self._fit_splits(model, plan, folder)
         run = distributed.from_main(lambda: self._write_run(model, options, key, folder, fitted, begun))
-        print(f"{name}: {run.score} on validation after {run.seconds:.0f} s")
+        print(f"{name}: {run.score} on validation, trained and validated in {run.seconds:.0f} s")
         return run.plan
 
     def _begin_run(self, model: ModelPlan, key: str) -> tuple[RunFolder, Options, Run | None]:
-        """The run if it was finished before; else its folder is ready for it."""
+        """Prepare the run's folder. Returns it, the options in its name, and the run if it was finished before."""
         asked = options_of(self.settings, fingerprint(*self._repeated(model)) if self.settings.plan else None)
         folder, options = begin_run(self.folder, model.name, asked, key, self.settings.fresh)
         run = folder.finished()
@@ -102,11 +102,11 @@ class Trainer:
         )
 
     def _repeated(self, model: ModelPlan) -> list[object]:
-        """What a plan has repeated of a model's training."""
+        """What a repeated plan sets for a model's training."""
         return [model.images, model.fits]
 
     def _start(self, recipe: AnyRecipe) -> list[str]:
-        """Identifies the weights that a model starts from or sees with."""
+        """Identifies the pretrained weights that a model starts from or extracts features with."""
         if source := self._source(recipe):
             return [hashlib.sha256(source.weights.read_bytes()).hexdigest()]
         return [path.name for path in recipe_weights(recipe, self.settings.weights)]
@@ -117,7 +117,7 @@ class Trainer:
         return transfer_source(recipe, self.settings.work / "runs", self.competition.name)
 
     def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder) -> list[Model]:
-        """One fitted and saved model for each split; their predictions for the validation images are saved, too."""
+        """Fit and save one model per split, and save their predictions for the validation images."""
         images, labels, splits = self.training_data.images, self.training_data.labels, self.training_data.splits
         fitted, probabilities = [], []
         for number, (train, validation) in enumerate(splits):
@@ -136,7 +136,7 @@ class Trainer:
         return fitted
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
-        """So many of the training rows, drawn by class; None for all."""
+        """``images`` of the training rows, drawn class by class; all rows if None."""
         if images is None:
             return train
         labels = self.training_data.labels[train]
@@ -150,15 +150,15 @@ class Trainer:
         folder: Path,
         on_epoch: OnEpoch | None = None,
     ) -> Model:
-        """The recipe's model for one of the splits, not yet fitted.
+        """The recipe's model for one split, not yet fitted.
 
-        plan, folder, on_epoch: see ``ModelContext``.
+        split: index of the split; it is added to the seed. plan, folder, on_epoch: see ``ModelContext``.
         """
         source = self._source(recipe)
         context = ModelContext(
             classes=len(self.competition.classes),
             folder=folder,
-            symmetries=self.competition.symmetries or "none",  # where nobody asked, no recipe wants to know
+            symmetries=self.competition.symmetries or "none",  # if they are not set, no recipe uses them
             plan=plan,
             seed=self.settings.seed + split,
             device=self.device,
@@ -171,7 +171,7 @@ class Trainer:
         return recipe.build(context)
 
     def _network_plan(self, model: ModelPlan, plan: Plan, split: int) -> NetworkPlan | None:
-        """How long a network trains; None for the recipe's own epochs, and for what is no network."""
+        """How long a network trains; None for the recipe's own epochs, and for models that are not networks."""
         if not model.recipe.is_network:
             return None
         if self.settings.plan is not None:
@@ -185,11 +185,11 @@ class Trainer:
         return NetworkPlan(deadline=now + share * (self.deadline - now), predictions_after=1)
 
     def _replay(self, model: ModelPlan, split: int) -> NetworkPlan:
-        """Raises UserError where the plan says nothing of that split."""
+        """The training of that split in the repeated plan. Raises UserError if the plan does not contain it."""
         if split >= len(model.fits):
             raise UserError(
-                f"{self.settings.plan} comes from a run that ended before {model.name} was trained; "
-                "finish that run first, with the command that began it"
+                f"{self.settings.plan} comes from a run that stopped before {model.name} was trained; "
+                "finish that run first, with the command that started it"
             )
         return NetworkPlan(replay=model.fits[split].segments, tier=model.fits[split].tier)
 

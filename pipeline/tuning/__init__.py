@@ -1,1 +1,1 @@
-"""The search for better values of a recipe: search space, objective, study."""
+"""Tuning: the search for better values of a recipe, with search space, objective and study."""

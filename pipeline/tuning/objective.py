@@ -1,4 +1,4 @@
-"""What a trial is: a training as in train.py with other values, and what it reaches on validation by the metric."""
+"""The objective: train a recipe with a trial's values, as train.py does, and return its validation score."""
 
 import time
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from pipeline.training.trainer import Trainer
 from pipeline.tuning.search_space import SearchSpace
 from pipeline.tuning.study import agreed
 
-IMAGES, TIER = "images", "tier"  # attributes of a study: how many images its trials see, at which size and width
-FIRST_TRIALS = 4  # which nothing is compared with
+IMAGES, TIER = "images", "tier"  # attributes of a study: how many images its trials use, and their image size and width
+FIRST_TRIALS = 4  # finished trials before the first one can be ended early
 
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """What a recipe is worth with the values of a trial, as the metric ranks it: higher is better.
+    """The validation score of a recipe with a trial's values, as the metric ranks it: higher is better.
 
-    seconds: of one trial; None where epochs say how long it takes.
+    seconds: time for one trial; None if the number of epochs determines it.
     """
 
     space: SearchSpace
@@ -35,10 +35,10 @@ class Objective:
     seconds: float | None
 
     def __call__(self, trial: Trial) -> float:
-        """The rank of the metric's value on validation. Raises TrialPruned where it is hopeless."""
+        """Run the trial and return the rank of its validation score. Raises TrialPruned if the trial is ended early."""
         begun = time.monotonic()
         recipe = self.space.recipe_with(self.space.suggest(trial))
-        recipe = recipe.model_copy(update={"name": f"{recipe.name}, trial {trial.number}"})  # what the bar shows
+        recipe = recipe.model_copy(update={"name": f"{recipe.name}, trial {trial.number}"})  # shown in the progress bar
         labels, (train, validation) = self.trainer.training_data.labels, self.trainer.training_data.splits[0]
         train = self.trainer.drawn(train, trial.study.user_attrs.get(IMAGES))
         seen = self.trainer.training_data.images.subset(validation)
@@ -49,7 +49,8 @@ class Objective:
             agreed(trial.study, TIER, model.tier.model_dump)
         value = self.metric(model.predict_proba(seen), labels[validation])
         seconds = time.monotonic() - begun
-        print(f"trial {trial.number}: {self.metric.title} {value:.4f} on validation after {seconds:.0f} s")
+        reached = f"{self.metric.title} {value:.4f} on validation"
+        print(f"trial {trial.number}: {reached}, trained and validated in {seconds:.0f} s")
         return self.metric.rank(value)
 
     @property
@@ -58,12 +59,12 @@ class Objective:
 
     @property
     def pruner(self) -> MedianPruner:
-        """Ends a training that is worse than half of the others were at the same point, a quarter at the earliest."""
+        """Ends a trial that is worse than the others' median at the same point, but not in its first quarter."""
         return MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=self.steps // 4)
 
     @property
     def steps(self) -> int:
-        """How many points of a training are compared: its epochs, where all trials have as many."""
+        """The number of points at which trials are compared: their epochs, if all trials have the same number."""
         if self.seconds is not None or self.space.recipe.epochs is None:
             return MIN_SEGMENTS
         return self.trainer.settings.epochs or self.space.recipe.epochs
@@ -77,7 +78,8 @@ class Objective:
             reported.add(step)
             trial.report(self.metric.rank(value), step)
             if progress < 1 and trial.should_prune():
-                print(f"trial {trial.number}: ended after {progress:.0%} of its training, at {value:.4f}")
+                reached = f"{self.metric.title} {value:.4f} on validation"
+                print(f"trial {trial.number}: ended early, after {progress:.0%} of its training, with {reached}")
                 raise TrialPruned
 
         return report
@@ -91,9 +93,9 @@ class Objective:
         return NetworkPlan(deadline=time.monotonic() + self.seconds, predictions_after=1, tier=tier and Tier(**tier))
 
     def settle_images(self, study: Study, workload: Workload) -> None:
-        """Have all trials of a classical recipe see as many training images as the seconds of one hold.
+        """Set how many training images all trials of a classical recipe use, so that one fits in its ``seconds``.
 
-        Raises UserError where these would be too few.
+        Raises UserError if these would be too few.
         """
         if self.seconds is not None and not self.space.recipe.is_network:
             seconds = self.seconds
@@ -102,5 +104,5 @@ class Objective:
     def _images_that_fit(self, workload: Workload, seconds: float) -> int | None:
         plan = classical_plan(self.space.recipe, workload, seconds, products_a_second())
         if plan is None:
-            raise UserError(f"{self.space.recipe.name}: {TOO_SHORT}; give more with --budget, or fewer --trials")
+            raise UserError(f"{self.space.recipe.name}: {TOO_SHORT}; give more time with --budget, or fewer --trials")
         return plan.images

@@ -1,4 +1,4 @@
-"""A study: the trials of one search, shared by any number of processes through optuna's storage."""
+"""A study: the trials of one search, shared by any number of processes through Optuna's storage."""
 
 import threading
 import time
@@ -19,22 +19,24 @@ from optuna.trial import FrozenTrial, TrialState
 from competition.errors import UserError
 from competition.wording import printable
 
-OWN, BEAT = "own", "beat"  # attributes of a trial: which of the recipe's own values it has; its sign of life
+OWN, BEAT = "own", "beat"  # attributes of a trial: which of the recipe's own values it uses; its heartbeat
 BEAT_EVERY = 10.0  # seconds
-DEAD_AFTER = 120.0  # seconds without a sign of life
+DEAD_AFTER = 120.0  # seconds without a heartbeat
 LOOK_EVERY = 1.0  # seconds
 PAUSES = (0.0, 1.0, 2.0)  # seconds before each attempt to open a storage
-FEWEST = 4  # finished trials that importances are told from
+FEWEST = 4  # finished trials needed to estimate importances
 TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def open_storage(address: str) -> BaseStorage:
-    """Where studies are kept: a database by its address, or a journal by its path.
+    """Open the storage of studies.
 
-    It is tried several times, as processes that make the tables of a new database at the same moment trip over each
-    other. Raises UserError where it cannot be opened.
+    It is tried several times, as processes that create the tables of a new database at the same time get in each
+    other's way. Raises UserError if it cannot be opened.
+
+    address: URL of a database, or path of a journal file.
     """
     for pause in PAUSES:
         time.sleep(pause)
@@ -42,13 +44,17 @@ def open_storage(address: str) -> BaseStorage:
             if "://" in address:
                 return RDBStorage(address)
             return JournalStorage(JournalFileBackend(str(Path(address).expanduser())))
-        except Exception as error:  # SQLAlchemy, each database and a damaged journal have their own
+        except Exception as error:  # SQLAlchemy, each database and a damaged journal raise errors of their own
             reason = printable(str(error).split("\n")[0] or type(error).__name__, most=200)
-    raise UserError(f"--storage cannot be opened ({reason}); give another address, or another file")
+    raise UserError(f"--storage cannot be opened ({reason}); give another address or file")
 
 
 def open_study(storage: BaseStorage, name: str, pruner: BasePruner, own: Sequence[dict[str, Any]]) -> Study:
-    """The study of that name, begun here or joined; whoever begins it puts the ``own`` values first."""
+    """Create or join the study of that name.
+
+    own: the recipe's own values. The process that creates the study queues them as the first trials. A process that
+        joins it queues those again whose trials were interrupted.
+    """
     try:
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", pruner=pruner)
         missing = set(range(len(own)))
@@ -61,7 +67,7 @@ def open_study(storage: BaseStorage, name: str, pruner: BasePruner, own: Sequenc
 
 
 def _lost(trials: Sequence[FrozenTrial]) -> set[int]:
-    """Which of the recipe's own values only trials had that were interrupted."""
+    """The indices of the recipe's own values whose trials were all interrupted."""
     own = [(trial.user_attrs[OWN], trial.state) for trial in trials if OWN in trial.user_attrs]
     return {number for number, _ in own} - {number for number, state in own if state != TrialState.FAIL}
 
@@ -69,11 +75,13 @@ def _lost(trials: Sequence[FrozenTrial]) -> set[int]:
 def run_trials(
     study: Study, objective: Callable[[Trial], float], trials: int, seed: int, time_left: Callable[[], bool]
 ) -> None:
-    """Run trials until the study has that many, other processes' included, finished or pruned.
+    """Run trials until the study has ``trials`` finished or pruned ones, including those of other processes.
 
-    objective: maximised; may raise TrialPruned. What else it raises fails the trial, and ends the search.
-    time_left: asked before each trial. The last trials of other processes are waited for; one that shows no sign
-    of life for two minutes is given up, and another one takes its place.
+    At the end this waits for trials that other processes are running. A trial without a heartbeat for two minutes
+    counts as failed, and a new one takes its place.
+
+    objective: to be maximised; may raise TrialPruned. Any other exception fails the trial and ends the search.
+    time_left: called before each trial; the search ends if it returns False.
     """
     signs: dict[int, tuple[int, float]] = {}
     while time_left():
@@ -87,10 +95,10 @@ def run_trials(
 
 
 def _next_trial(study: Study, most: int, seed: int) -> Trial | None:
-    """A trial for this process; None where ``most`` are taken.
+    """A new trial for this process; None if ``most`` trials are finished, pruned or running.
 
-    Its values are drawn by the seed and its number, so that no two processes draw the same ones. Where several
-    began one at the same moment, whose number is beyond ``most`` lets go of it.
+    Its values depend on the seed and the trial's number, so no two processes draw the same ones. If several processes
+    start a trial at the same time, those beyond ``most`` are dropped.
     """
     if _taken(study) >= most:
         return None
@@ -103,7 +111,7 @@ def _next_trial(study: Study, most: int, seed: int) -> Trial | None:
 
 
 def _taken(study: Study, before: float = float("inf")) -> int:
-    """How many trials with a number below ``before`` are finished, pruned or running."""
+    """The number of trials numbered below ``before`` that are finished, pruned or running."""
     return sum(trial.number < before for trial in study.get_trials(deepcopy=False, states=TAKEN))
 
 
@@ -116,21 +124,21 @@ def _run(study: Study, trial: Trial, objective: Callable[[Trial], float]) -> Non
         state = TrialState.PRUNED
     except RuntimeError:
         if study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
-            raise  # else another process took the trial for dead, and optuna would hear no more of it
+            raise  # otherwise another process failed the trial as dead, and Optuna refused further reports
     finally:
         study.tell(trial, value, state, skip_if_finished=True)
 
 
 @contextmanager
 def _beating(trial: Trial) -> Iterator[None]:
-    """Leave a sign of life in the storage every few seconds, as not all storages have one of their own."""
+    """Write a heartbeat to the storage every few seconds, as not all storages have their own."""
     ended = threading.Event()
 
     def beat() -> None:
         count = 0
         while not ended.wait(BEAT_EVERY):
             count += 1
-            with suppress(Exception):  # the next one may come through
+            with suppress(Exception):  # the next one may succeed
                 trial.set_user_attr(BEAT, count)
 
     thread = threading.Thread(target=beat, daemon=True)
@@ -143,9 +151,9 @@ def _beating(trial: Trial) -> Iterator[None]:
 
 
 def _give_up_dead(study: Study, running: Sequence[FrozenTrial], signs: dict[int, tuple[int, float]]) -> None:
-    """Fail the trials that have given no sign of life for long, by this process's own clock.
+    """Fail the trials that have sent no heartbeat for DEAD_AFTER seconds, by this process's own clock.
 
-    signs: the last sign of each trial and when it was first seen.
+    signs: the last heartbeat of each trial and when it was first seen; updated in place.
     """
     now = time.monotonic()
     for trial in running:
@@ -158,28 +166,28 @@ def _give_up_dead(study: Study, running: Sequence[FrozenTrial], signs: dict[int,
 
 
 def agreed(study: Study, key: str, make: Callable[[], Any]) -> Any:
-    """What all trials of a study have in common, as the first process that asked for it has made it."""
+    """A value that all trials of a study share; the first process to need it makes it with ``make``."""
     if key not in study.user_attrs:
         study.set_user_attr(key, make())
     return study.user_attrs[key]
 
 
 def value_of(trial: FrozenTrial) -> float:
-    """What a finished trial reached."""
+    """The value of a finished trial, as the metric ranks it."""
     assert trial.value is not None
     return trial.value
 
 
 def finished(study: Study) -> list[FrozenTrial]:
-    """The trials that were not ended early, the best first; of equals the earliest."""
+    """The trials that were completed, best first; in a tie, the earlier one first."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(trials, key=lambda trial: -value_of(trial))
 
 
 def importances(study: Study) -> dict[str, float]:
-    """How much of the results' variation each value explains, in 0-1; empty where that cannot be told."""
+    """The share of the results' variance, in [0, 1], that each tuned value explains; empty if it is unknown."""
     if len(finished(study)) >= FEWEST:
-        # of equal results, or values that never varied, optuna can tell nothing, and complains
+        # if all results are equal, or a value never varied, Optuna raises an error or warns
         with suppress(ValueError, RuntimeError, UserWarning), warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             return optuna.importance.get_param_importances(study)

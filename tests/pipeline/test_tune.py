@@ -196,7 +196,7 @@ def test_no_recipe_but_a_tuned_one_is_ever_overwritten(tmp_path, insects):
     [
         (("--model", "sprimt"), "no recipe is called 'sprimt'; did you mean sprint"),
         (("--model", "fashion-*"), "--model fashion-*: matches several recipes"),
-        (("--model", "dhc-gaussian-nb"), "dhc-gaussian-nb has no value to search over"),
+        (("--model", "dhc-gaussian-nb"), "dhc-gaussian-nb has no value that can be tuned"),
         (("--model", "dhc-svm", "--trials", "4"), "--trials 4: the first 4 trials use the recipe's own values"),
         (("--model", "sprint", "--name", "../sprint"), "--name ../sprint: a recipe's name has letters"),
         (("--model", "sprint", "--epochs", "2", "--budget", "5m"), "--budget: not allowed with argument --epochs"),

@@ -1,1 +1,1 @@
-"""Passes through a network at full speed: in prediction, and where nothing learns."""
+"""Fast forward passes: for prediction, and for the frozen start of a network in training."""

@@ -1,8 +1,8 @@
-"""Depthwise convolutions, each filter over one channel, that learn in float32 on a CPU, and faster than PyTorch's own.
+"""Depthwise convolutions (one filter per channel) that train in float32 on a CPU, faster than PyTorch's own.
 
-PyTorch's backward pass of these in bfloat16 is slow where they stride or are 5 pixels wide, up to twenty times as
-slow as in float32 (2.14, AVX-512 BF16); all other layers, and prediction, are the faster for bfloat16. In float32,
-too, it takes up to four times as long for filters of 5 pixels as ``gradient_of_filters``.
+In bfloat16, PyTorch's backward pass of a depthwise convolution is slow if the filter is strided or 5 pixels wide: up
+to twenty times slower than in float32 (PyTorch 2.14, AVX-512 BF16). All other layers, and prediction, are faster in
+bfloat16. Even in float32, for filters 5 pixels wide, it takes up to four times as long as ``gradient_of_filters``.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-FAST = 3  # pixels: how wide a filter may be for oneDNN to compute its gradient in vectors
+FAST = 3  # pixels: the widest filter whose gradient oneDNN vectorises
 
 
 class Float32Convolution(nn.Conv2d):
-    """A convolution in float32 whatever autocast says, whose output is in the precision of its input."""
+    """A convolution that computes in float32 even under autocast, and returns the dtype of its input."""
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
@@ -31,7 +31,7 @@ class Float32Convolution(nn.Conv2d):
 
 
 class _WideFilters(torch.autograd.Function):
-    """A depthwise convolution, undilated, its images padded with zeros."""
+    """A depthwise convolution with zero padding and without dilation."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, filters: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
@@ -54,20 +54,20 @@ class _WideFilters(torch.autograd.Function):
 def gradient_of_filters(
     images: Tensor, filters: Tensor, gradient: Tensor, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
-    """The gradient of filters ``[C, 1, h, w]``, w at least 3, that were moved over images ``[N, C, H, W]``.
+    """The gradient of depthwise filters ``[C, 1, h, w]``, w at least 3, applied to images ``[N, C, H, W]``.
 
-    It is put together from the gradients of filters of 3 columns, the last of which may overlap: columns from ``left``
-    on see the images moved by ``left`` pixels.
+    It is assembled from the gradients of filters that are 3 columns wide; the last two may overlap. Columns from
+    ``left`` on correspond to the images shifted by ``left`` pixels.
 
-    gradient: of what the filters gave, ``[N, C, ...]``.
+    gradient: of the convolution's output, ``[N, C, H', W']``.
     """
     result = torch.empty_like(filters)
     height, width = filters.shape[2:]
-    seen = (gradient.shape[3] - 1) * stride[1] + FAST  # pixels across that three columns meet on their way
+    covered = (gradient.shape[3] - 1) * stride[1] + FAST  # image columns that a filter of three columns passes over
     for left in (*range(0, width - FAST, FAST), width - FAST):
-        before = padding[1] - left  # columns of padding, or to be cut off where negative
-        after = seen - before - images.shape[3]
-        # Padded here, as oneDNN is slow, too, where it has to pad images that are lower than the filters.
+        before = padding[1] - left  # columns of padding; if negative, columns to crop
+        after = covered - before - images.shape[3]
+        # Pad here, as oneDNN is also slow at padding images that are lower than the filters.
         moved = F.pad(images, (before, after, padding[0], padding[0]))
         columns = (len(filters), 1, height, FAST)
         result[..., left : left + FAST] = conv2d_weight(moved, columns, gradient, stride, groups=len(filters))
@@ -75,14 +75,14 @@ def gradient_of_filters(
 
 
 def learn_in_float32(network: nn.Module) -> None:
-    """Have the depthwise convolutions of a network on the CPU learn in float32; weights and names stay."""
+    """Make a network's depthwise convolutions on the CPU train in float32, in place; weights and names stay."""
     for layer in network.modules():
         if type(layer) is nn.Conv2d and layer.groups == layer.in_channels > 1 and layer.weight.device.type == "cpu":
             layer.__class__ = Float32Convolution
 
 
 def as_built(network: nn.Module) -> nn.Module:
-    """The network itself, its convolutions the ordinary ones again."""
+    """Undo ``learn_in_float32`` in place. Returns the network itself."""
     for layer in network.modules():
         if isinstance(layer, Float32Convolution):
             layer.__class__ = nn.Conv2d  # type: ignore[assignment]  # its base class, with the same attributes

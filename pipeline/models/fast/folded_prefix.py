@@ -1,4 +1,4 @@
-"""The start of a network that does not learn: computed as in prediction, while the rest learns from what it gives."""
+"""Folds the frozen start of a network as for prediction, while the rest is trained on the start's output."""
 
 from operator import attrgetter
 
@@ -16,10 +16,10 @@ START, REST = 0, 1
 
 
 def with_folded_prefix(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network in training mode, sharing all that learns; it answers the same but for rounding.
+    """The network for training, with a fast start: equal output except for rounding, and the same trainable weights.
 
-    The start reaches to the first layer that learns, or that is random in training. The network itself is returned
-    where there is no batch norm before that, as then little is gained.
+    The start ends before the first layer that is trained or that is random in training. If it contains no batch norm,
+    little would be gained, and the network itself is returned.
     """
     traced = fx.GraphModule(network, _Tracer().trace(network))
     parts = _parts(traced)
@@ -33,21 +33,21 @@ def with_folded_prefix(network: nn.Module, device: torch.device) -> nn.Module:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        """Convolutions of our own are layers, too."""
+        """Treat this project's own convolutions as single layers too."""
         return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)
 
 
 def _parts(traced: fx.GraphModule) -> dict[fx.Node, int]:
-    """The part that each node belongs to: REST from the first node on whose value changes in training, else START."""
+    """The part of each node: REST if its value changes during training or follows from one that does, else START."""
     parts: dict[fx.Node, int] = {}
-    for node in traced.graph.nodes:  # in the order of computation, so that a node's inputs have their parts already
+    for node in traced.graph.nodes:  # in the order of computation, so the parts of a node's inputs are known
         follows_rest = any(parts[before] == REST for before in node.all_input_nodes)
         parts[node] = REST if follows_rest or _changes(traced, node) else START
     return parts
 
 
 def _changes(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether what the node computes from its input differs from one step of the training to the next."""
+    """Whether the node's output for the same input changes from one training step to the next."""
     if node.op == "get_attr":
         return attrgetter(str(node.target))(traced).requires_grad
     layer = layer_of(traced, node)
@@ -58,6 +58,6 @@ def _changes(traced: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _is_stochastic_depth(function: object) -> bool:
-    """Whether it is torchvision's: known by its name, as importing torchvision takes a third of a command's start."""
+    """Whether it is torchvision's; compared by name, as importing torchvision takes a third of a command's start-up."""
     names = getattr(function, "__module__", ""), getattr(function, "__name__", "")
     return names == ("torchvision.ops.stochastic_depth", "stochastic_depth")

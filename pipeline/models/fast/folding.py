@@ -1,4 +1,4 @@
-"""A trained network with fewer passes over memory: the same answers in less time."""
+"""Folds a trained network so that it passes over memory less often: the same predictions in less time."""
 
 import copy
 from typing import cast
@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.models.fast.depthwise import as_built
 
-# The operator is an inner one of PyTorch, the same from 2.10 to 2.14: where it is missing, networks are only folded.
+# A private operator of PyTorch, unchanged from 2.10 to 2.14. If it is missing, networks are folded but not fused.
 FUSES = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-ACTIVATIONS = {  # what oneDNN calls them, and their arguments
+ACTIVATIONS = {  # oneDNN's names and arguments
     nn.ReLU: ("relu", []),
     F.relu: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
@@ -24,13 +24,13 @@ CHANNEL_BY_CHANNEL = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Dropout, nn.Flatten
 
 
 def folded(network: nn.Module) -> fx.GraphModule:
-    """A copy in evaluation mode, its batch norms worked into the layers beside them wherever that is exact.
+    """A copy in evaluation mode whose batch norms are folded into neighbouring layers wherever that is exact.
 
-    Into the convolution or dense layer before them, else into the one after them (see ``_layer_after``). Each layer
-    must be used once in a pass.
+    A batch norm is folded into the convolution or dense layer before it, otherwise into the one after it (see
+    ``_layer_after``). Each layer must be used only once per forward pass.
     """
     copied = as_built(copy.deepcopy(network)).eval()
-    traced = cast(fx.GraphModule, fuse(copied, inplace=True, no_trace=True))  # no_trace: unless it is traced already
+    traced = cast(fx.GraphModule, fuse(copied, inplace=True, no_trace=True))  # no_trace: unless traced already
     for node in list(traced.graph.nodes):
         if isinstance(norm := layer_of(traced, node), _BatchNorm):
             scale, shift = _scale_and_shift(norm)
@@ -43,15 +43,16 @@ def folded(network: nn.Module) -> fx.GraphModule:
 
 
 def _scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """``[channels]`` each: the batch norm answers ``scale * x + shift`` in evaluation mode."""
+    """``[channels]`` each: in evaluation mode the batch norm computes ``scale * x + shift``."""
     scale = norm.weight * torch.rsqrt(norm.get_buffer("running_var") + norm.eps)
     return scale, norm.bias - norm.get_buffer("running_mean") * scale
 
 
 def _layer_after(traced: fx.GraphModule, node: fx.Node, keeps_order: bool) -> nn.Conv2d | nn.Linear | None:
-    """The convolution or dense layer that alone sees what the batch norm ``node`` gives; None if it cannot take it in.
+    """The convolution or dense layer to fold the following batch norm ``node`` into; None if there is none.
 
-    keeps_order: whether the largest of several values still is the largest after the batch norm.
+    It must be the only consumer of the batch norm's output.
+    keeps_order: whether the largest of several values is still the largest after the batch norm.
     """
     while len(node.users) == 1:
         (node,) = node.users
@@ -64,20 +65,23 @@ def _layer_after(traced: fx.GraphModule, node: fx.Node, keeps_order: bool) -> nn
 
 
 def _can_take_in(layer: nn.Conv2d | nn.Linear) -> bool:
-    """A convolution that pads cannot: what it pads with has not been through the batch norm."""
+    """Whether a batch norm can be folded into the layer; not if it pads, as the norm does not apply to padding."""
     return isinstance(layer, nn.Linear) or (layer.padding in ("valid", (0, 0)) and layer.groups == 1)
 
 
 def _commutes(layer: nn.Module | None, keeps_order: bool) -> bool:
-    """Whether the layer answers the same before the batch norm as after it; max-pooling does where order is kept."""
+    """Whether the layer and the batch norm can be swapped; max-pooling allows it only if order is kept."""
     return isinstance(layer, CHANNEL_BY_CHANNEL) and (keeps_order or not isinstance(layer, nn.MaxPool2d))
 
 
 @torch.no_grad()
 def _work_in(layer: nn.Conv2d | nn.Linear, scale: Tensor, shift: Tensor) -> None:
-    """Have the layer see ``scale * x + shift`` where it saw x. scale, shift: ``[channels]``."""
+    """Change the layer, in place, to compute from x what it computed from ``scale * x + shift``.
+
+    scale, shift: ``[channels]``.
+    """
     weight = layer.weight.view(*layer.weight.shape[:2], -1)  # outputs, inputs, pixels of the kernel
-    values = weight.shape[1] // len(scale)  # of each channel, where a dense layer sees a flattened map
+    values = weight.shape[1] // len(scale)  # per channel; more than one if a dense layer takes a flattened feature map
     scale, shift = scale.repeat_interleave(values), shift.repeat_interleave(values)
     offset = weight.sum(2) @ shift
     layer.bias = nn.Parameter(offset if layer.bias is None else layer.bias + offset)
@@ -85,7 +89,7 @@ def _work_in(layer: nn.Conv2d | nn.Linear, scale: Tensor, shift: Tensor) -> None
 
 
 def activations_fused(traced: fx.GraphModule) -> fx.GraphModule:
-    """The same network for the CPU, each activation right after a convolution computed along with it."""
+    """The network for the CPU, with each activation that follows a convolution fused into it."""
     for node in list(traced.graph.nodes):
         activation = ACTIVATIONS.get(type(layer_of(traced, node)), ACTIVATIONS.get(node.target))
         if activation is None or len((before := _input(node)).users) > 1:
@@ -99,7 +103,7 @@ def activations_fused(traced: fx.GraphModule) -> fx.GraphModule:
 
 
 class ActivatedConv2d(nn.Module):
-    """A convolution and its activation in one pass over memory, by the operator that torch.compile uses on a CPU."""
+    """A convolution and its activation in one pass over memory, with the operator that torch.compile uses on CPUs."""
 
     def __init__(self, convolution: nn.Conv2d, activation: str, arguments: list[float]) -> None:
         super().__init__()
@@ -109,7 +113,7 @@ class ActivatedConv2d(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         layer = self.convolution
         return torch.ops.mkldnn._convolution_pointwise(
-            images.to(layer.weight.dtype),  # autocast does not know this operator
+            images.to(layer.weight.dtype),  # autocast does not handle this operator
             layer.weight,
             layer.bias,
             self.padding,
@@ -123,7 +127,7 @@ class ActivatedConv2d(nn.Module):
 
 
 def _pixels_padded(convolution: nn.Conv2d) -> list[int]:
-    """Above and below, left and right."""
+    """Pixels of padding on each side: [above and below, left and right]."""
     if not isinstance(convolution.padding, str):
         return list(convolution.padding)
     return [0, 0] if convolution.padding == "valid" else [side // 2 for side in convolution.kernel_size]
@@ -135,10 +139,11 @@ def layer_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def _input(node: fx.Node) -> fx.Node:
-    """The node that the layer or function of this one is called on."""
+    """The node's first input."""
     return cast(fx.Node, node.args[0])
 
 
 def _leave_out(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Remove the node; its users take its input instead."""
     node.replace_all_uses_with(_input(node))
     traced.graph.erase_node(node)

@@ -1,4 +1,4 @@
-"""What a network sees of an image's bytes."""
+"""Normalisation: turns an image's bytes into a network's input."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are (ITU-R BT.601)
+LUMA = (0.299, 0.587, 0.114)  # brightness of red, green and blue (ITU-R BT.601)
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What the network sees is ``(pixel - mean) / std``, channel by channel, pixels in [0, 255].
+    """Computes ``(pixel - mean) / std`` per channel, with pixels in [0, 255].
 
-    One mean and one std, instead of three, make one channel of grey.
+    With one mean and one std instead of three, images are first converted to one grey channel.
     """
 
     mean: tuple[float, ...]
@@ -27,11 +27,11 @@ class Normalisation:
         """uint8 ``[N, H, W, 3]`` to float32 ``[N, channels, H, W]`` on the device, channels last in memory."""
         pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
         pixels = pixels.to(device, non_blocking=True)
-        pixels = pixels.to(torch.float32, copy=True)  # features are float32 already, and not to be changed
+        pixels = pixels.to(torch.float32, copy=True)  # a copy, as features that are already float32 must not be changed
         if self.channels == 1 and pixels.shape[-1] == 3:
             pixels = (pixels @ torch.tensor(LUMA, device=device)).unsqueeze(-1)
         width = pixels.shape[2]
         mean = torch.tensor(self.mean, device=device).repeat(width)
         std = torch.tensor(self.std, device=device).repeat(width)
-        pixels.flatten(2).sub_(mean).div_(std)  # whole rows at once: three values are too few for a vector
+        pixels.flatten(2).sub_(mean).div_(std)  # whole rows at once, as three values are too few to vectorise
         return pixels.permute(0, 3, 1, 2)

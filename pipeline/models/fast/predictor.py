@@ -1,4 +1,4 @@
-"""Predictor: what a trained network answers, the one way for validation, test images and features."""
+"""Predictor: computes a network's output, in one way for validation, test images and features."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,15 +16,15 @@ from pipeline.models.fast.prefetch import prefetched
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import mixed_precision, product_precision
 
-PIXELS_AT_ONCE = 2**19  # in a batch: what a layer leaves for the next one then fits a large cache
+PIXELS_AT_ONCE = 2**19  # per batch, so that a layer's output fits a large cache
 AS_IT_IS: tuple[View, ...] = (np.asarray,)
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A network with all that it takes to predict; predicting leaves the network as it is.
+    """A network with everything needed to predict; predicting does not change the network.
 
-    normalise: makes of an image's bytes what the network sees.
+    normalise: turns an image's bytes into the network's input.
     input_size: (height, width) in pixels that the network takes.
     """
 
@@ -38,45 +38,45 @@ class Predictor:
     ) -> np.ndarray:
         """Probabilities float32 ``[N, classes]``, averaged over the views.
 
-        images: uint8 ``[N, H, W, 3]``. title: shows a progress bar. Of several ranks each predicts a part.
+        images: uint8 ``[N, H, W, 3]``. title: of a progress bar; None shows no bar. Each rank predicts a part.
         """
 
         def compute(rows: slice) -> np.ndarray:
-            answers = self.prepared().outputs(rows_of(images, rows), views, title)
-            return torch.cat([logits.softmax(2).mean(0).cpu() for logits in answers]).numpy()
+            outputs = self.prepared().outputs(rows_of(images, rows), views, title)
+            return torch.cat([logits.softmax(2).mean(0).cpu() for logits in outputs]).numpy()
 
         return distributed.shared_out(compute, len(images))
 
     def prepared(self) -> "Predictor":
-        """The same with a copy of the network as ``prepared`` makes it; it no longer follows the network's weights."""
+        """This predictor with a prepared copy of the network, which later changes of the weights do not affect."""
         return replace(self, network=prepared(self.network, self.device))
 
     def outputs(
         self, images: np.ndarray | ImageCache, views: Sequence[View] = AS_IT_IS, title: str | None = None
     ) -> Iterator[Tensor]:
-        """What the network gives, to be called once it is prepared: float32 ``[views, n, D]``, batch by batch."""
+        """Yield the network's output batch by batch, float32 ``[views, n, D]``. Call ``prepared`` first."""
         batches = ([np.ascontiguousarray(view(batch)) for view in views] for batch in self.batches(images))
         count = -(-len(images) // self.batch_size)
         bar = tqdm(prefetched(batches), title, count, unit="batch", leave=False, disable=title is None)
         for batch in bar:
             with torch.inference_mode(), mixed_precision(self.device):
-                answers = torch.stack([self.network(self.normalise(view, self.device)).float() for view in batch])
-            yield answers
+                outputs = torch.stack([self.network(self.normalise(view, self.device)).float() for view in batch])
+            yield outputs
 
     def batches(self, images: np.ndarray | ImageCache) -> Iterator[np.ndarray]:
-        """The images, uint8 ``[N, H, W, 3]``, at the size that the network takes, ``batch_size`` of them at a time."""
+        """Yield the images, uint8 ``[N, H, W, 3]``, resized to the input size, ``batch_size`` at a time."""
         starts = range(0, len(images), self.batch_size)
         return (resized(images[start : start + starts.step], *self.input_size) for start in starts)
 
     @property
     def batch_size(self) -> int:
-        """How many images are predicted at once."""
+        """The number of images predicted at once."""
         height, width = self.input_size
         return max(1, PIXELS_AT_ONCE // (height * width))
 
 
 def prepared(network: nn.Module, device: torch.device) -> nn.Module:
-    """A copy for prediction alone: fewer passes over memory, weights in the precision that products are computed in."""
+    """A copy for prediction only: folded, and with weights in the precision that the device computes in."""
     ready = folded(network)
     if device.type == "cpu" and FUSES:
         ready = activations_fused(ready)

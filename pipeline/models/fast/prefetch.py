@@ -1,11 +1,11 @@
-"""Batches prepared by a thread."""
+"""Batches prepared in a background thread."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 
 def prefetched(batches: Iterator) -> Iterator:
-    """The same items in the same order, the next one prepared by a thread while this one is used."""
+    """Yield the same items in the same order; a thread prepares the next one while the current one is used."""
     with ThreadPoolExecutor(1) as pool:
         ready = pool.submit(next, batches, None)
         while (item := ready.result()) is not None:

@@ -1,1 +1,1 @@
-"""The one training loop and all that decides its course: stages, schedules, optimisers, time budget."""
+"""The one training loop and everything that controls it: stages, schedules, optimisers, time budget."""

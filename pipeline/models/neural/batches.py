@@ -1,4 +1,4 @@
-"""Batches: labelled images, and in which order a training is shown them."""
+"""Batches: labelled images, and the order in which they are used for training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ class LabelledImages:
         return len(self.labels)
 
     def take(self, rows: np.ndarray | slice) -> "LabelledImages":
-        """The given rows; of a cache without a copy."""
+        """The given rows; a cache is not copied."""
         return LabelledImages(rows_of(self.images, rows), self.labels[rows])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's part of the images of one optimiser step.
+    """This rank's share of the images of one optimiser step.
 
-    images: uint8 ``[n, H, W, 3]``. labels: int64 ``[n]``. total: images in the parts of all ranks.
+    images: uint8 ``[n, H, W, 3]``. labels: int64 ``[n]``. total: number of images in the shares of all ranks.
     """
 
     images: np.ndarray | Tensor
@@ -42,7 +42,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of a training: every image is seen once before any is seen again; a remainder is left out."""
+    """The batches of a training: each image is used at most once per epoch; an incomplete last batch is dropped."""
 
     images: ResizedImages
     labels: np.ndarray
@@ -51,9 +51,9 @@ class Batches:
     seed: int
 
     def of_steps(self, steps: range, size: Size, segment: int) -> Iterator[Batch]:
-        """One resized and augmented batch a step, steps being counted from the beginning of the training.
+        """Yield one resized and augmented batch per step; steps are counted from the start of the training.
 
-        size: (height, width). segment: its number, which the augmentation is drawn by.
+        size: (height, width) in pixels. segment: the segment's number; it seeds the augmentation.
         """
         rng = np.random.default_rng((self.seed, segment, distributed.rank()))
         for rows in self._rows(steps):
@@ -61,7 +61,7 @@ class Batches:
             yield Batch(self.augment(self.images.batch(mine, *size), rng), self.labels[mine], len(rows))
 
     def _rows(self, steps: range) -> Iterator[np.ndarray]:
-        """The rows of each step's images, in an order that is drawn anew for each epoch."""
+        """Yield the image rows of each step, in a new random order in each epoch."""
         steps_per_epoch = max(1, len(self.labels) // self.batch_size)
         for epoch, steps_of_epoch in groupby(steps, lambda step: step // steps_per_epoch):
             order = np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.labels))
@@ -70,6 +70,6 @@ class Batches:
 
 
 def scaled(input_size: Size, longer_side: int) -> Size:
-    """(height, width) in the proportions of ``input_size`` with that longer side, none scaled below 8."""
+    """Scale ``input_size``, (height, width), to the given longer side; no side is scaled below 8 pixels."""
     height, width = (max(min(8, side), round(side * longer_side / max(input_size))) for side in input_size)
     return height, width

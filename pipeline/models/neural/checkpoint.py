@@ -1,4 +1,4 @@
-"""Checkpoint: the state that an interrupted training goes on from."""
+"""Checkpoint: the state from which an interrupted training resumes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipeline.runtime import distributed
 
 
 class Resumable(Protocol):
-    """What has a state of tensors and plain values; loading that of something else raises one of ``MISFITS``."""
+    """An object whose state is tensors and plain values; loading a state that does not fit raises a ``MISFITS``."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -33,9 +33,9 @@ class Checkpoint:
             torch.save(training.state_dict(), path)
 
     def resume(self, training: Resumable) -> None:
-        """Load what an interrupted training left, if it left anything: the main rank's state, on all ranks.
+        """Load the main rank's saved state on all ranks; without a checkpoint file, do nothing.
 
-        Raises UserError where that was of another network.
+        Raises UserError if the state is that of another network.
         """
         state = distributed.from_main(self._read)
         if state is None:
@@ -50,5 +50,5 @@ class Checkpoint:
 
 
 def of_another_version(path: Path) -> UserError:
-    """The error for what was left by a pipeline whose networks had another shape."""
-    return UserError(f"{path}: another version of the pipeline wrote it; train again with --fresh")
+    """The error for a file whose weights do not fit the network that this version of the pipeline builds."""
+    return UserError(f"{path}: another version of the pipeline wrote this file; train again with --fresh")

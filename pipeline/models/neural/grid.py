@@ -1,4 +1,4 @@
-"""A grid of recipes: every point trained, the best on validation kept."""
+"""Grid search over a recipe: train every point and keep the one with the best validation score."""
 
 import shutil
 import time
@@ -16,9 +16,10 @@ from pipeline.runtime import distributed
 
 
 class NetworkGrid(NeuralNetwork):
-    """The best network of a recipe with a grid. Its points lie in ``grid-1`` and so on below ``folder``.
+    """The best network of a recipe with a grid. The points are stored in ``grid-1``, ``grid-2``, ... below ``folder``.
 
-    A deadline is shared equally; ``trained`` and a replay hold the segments of all points, one after the other.
+    All points get an equal share of the time until a deadline. ``trained`` and a replay hold the segments of all
+    points, one point after the other.
     """
 
     def fit(
@@ -28,7 +29,7 @@ class NetworkGrid(NeuralNetwork):
         validation_images: np.ndarray | ImageCache,
         validation_labels: np.ndarray,
     ) -> Self:
-        """Train each point, keep the one with the best score on validation (the first of equals), write grid.csv."""
+        """Train each point, keep the one with the best validation score (the first in a tie), and write grid.csv."""
         points = self._points()
         for number, point in enumerate(points):
             point.plan = self._plan_of(number, len(points))
@@ -62,11 +63,11 @@ class NetworkGrid(NeuralNetwork):
             for values, point in zip(self.recipe.grid, points, strict=True)
         ]
         with atomic_write(self.folder / "grid.csv") as path:
-            pd.DataFrame(rows, dtype=object).to_csv(path, index=False, lineterminator="\n")  # object: 4 stays 4
+            pd.DataFrame(rows, dtype=object).to_csv(path, index=False, lineterminator="\n")  # keeps 4 as 4
 
 
 def _flat(table: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """``{"optimiser": {"lr": 1}}`` as ``{"optimiser.lr": 1}``."""
+    """Flatten nested tables: ``{"optimiser": {"lr": 1}}`` becomes ``{"optimiser.lr": 1}``."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}

@@ -1,4 +1,4 @@
-"""History: how the training of a network went, segment by segment, as history.csv keeps it."""
+"""History: one record per segment of a network's training, written to history.csv."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,14 +8,19 @@ import pandas as pd
 
 from competition.storage import atomic_write
 
-DIGITS = 6  # after the point
+DIGITS = 6  # decimal places
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of history.csv: a segment of the training, and the validation after it.
+    """One row of history.csv: a segment of the training and the validation after it.
 
-    validation_score: by the competition's metric.
+    epoch: number of the segment, from 1.
+    size: longer side of the training images in pixels.
+    batches: optimiser steps.
+    loss, accuracy: means over the augmented training images.
+    validation_score: value of the competition's metric.
+    seconds: of training and validation; images_per_second is of training alone.
     """
 
     epoch: int
@@ -33,13 +38,13 @@ class EpochRecord:
 
 @dataclass
 class History:
-    """The records of a training, and the file that holds them."""
+    """The records of a training and the file they are written to."""
 
     path: Path
     records: list[EpochRecord] = field(default_factory=list)
 
     def write(self) -> None:
-        """Write history.csv anew, a row a record."""
+        """Write the whole of history.csv again, one row per record."""
         rows = [{key: _rounded(value) for key, value in row.items()} for row in self.state()]
         with atomic_write(self.path) as path:
             pd.DataFrame(rows).to_csv(path, index=False, na_rep="nan", lineterminator="\n")

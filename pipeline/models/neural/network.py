@@ -1,4 +1,4 @@
-"""NeuralNetwork: any network of a recipe behind the contract that all models share."""
+"""NeuralNetwork: any network of a recipe, with the interface that all models share."""
 
 import json
 import time
@@ -34,21 +34,22 @@ from pipeline.models.neural.training import Training
 from pipeline.models.recipe import NeuralRecipe, Tier
 from pipeline.runtime import distributed
 
-IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of its pixels
-SAMPLE = 2000  # images that the normalisation and the whitening are computed from
+IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of ImageNet's pixels
+SAMPLE = 2000  # images from which the normalisation and the whitening are computed
 
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """How long one network trains: exactly one of epochs, deadline and replay says so.
+    """How long one network trains: exactly one of epochs, deadline and replay is set.
 
-    epochs: whole passes.
-    deadline: on the clock of ``time.monotonic``; as many passes as fit, at most the recipe's.
-    predictions_after: how often the caller predicts the validation images, with all views, before the deadline; the
-        training leaves the time for it.
-    replay: the segments of an earlier run, repeated to the letter.
-    tier: of the recipe's tiers; None leaves the recipe's network or, with a deadline, what the speed allows.
-    seed_number: which of the tier's seeds it is, from 0; the deadline is for this one and all after it.
+    epochs: number of epochs.
+    deadline: on the clock of ``time.monotonic``; train as many epochs as fit, at most the recipe's.
+    predictions_after: how many times the caller predicts the validation images, with all views, between the training
+        and the deadline; the training leaves enough time for that.
+    replay: the segments of an earlier run, to be repeated exactly.
+    tier: one of the recipe's tiers; None means the recipe's own network or, with a deadline, a tier chosen by the
+        measured speed.
+    seed_number: index of this network among the tier's seeds, from 0; the deadline covers it and all after it.
     """
 
     epochs: int | None = None
@@ -61,30 +62,30 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class Steps:
-    """batch_size: images a step; steps_per_epoch: steps that see every image once."""
+    """batch_size: images per step; steps_per_epoch: steps that use every image once."""
 
     batch_size: int
     steps_per_epoch: int
 
     @classmethod
     def of(cls, images: int, batch_size: int) -> Self:
-        """Few images are parted into at least eight batches, so that there is something to average."""
+        """Split a small training set into at least eight batches, so that there are steps to average over."""
         batch_size = min(batch_size, max(8, images // 8))
         return cls(batch_size, max(1, images // batch_size))
 
 
 class NeuralNetwork:
-    """A network with scikit-learn's contract, ``fit`` and ``predict_proba``, plus ``save`` and ``load``.
+    """A network with scikit-learn's interface, ``fit`` and ``predict_proba``, plus ``save`` and ``load``.
 
-    symmetries: the flips and turns that leave a class what it is.
-    folder: where the training leaves its checkpoint and history.csv.
-    weights: a file or folder where ImageNet weights are looked for first, if the recipe starts from them.
+    symmetries: the flips and rotations that preserve the class.
+    folder: where the training writes its checkpoint and history.csv.
+    weights: a file or folder to search first for ImageNet weights, if the recipe starts from them.
     source: folder of the saved network that a recipe with ``transfer_from`` starts from.
     on_epoch, metric: see ``Training``.
-    compile: the network is compiled for its training.
+    compile: whether to compile the network for training.
 
-    Once it is fitted, input_size is the (height, width) that the network takes, trained are the segments of its
-    training, and best_score is that of its checkpoint on validation, by the metric.
+    After ``fit``, input_size is the (height, width) in pixels that the network takes, trained holds the segments of
+    its training, and best_score is the validation score of the weights that were kept.
     """
 
     input_size: Size
@@ -122,7 +123,11 @@ class NeuralNetwork:
         validation_images: np.ndarray | ImageCache,
         validation_labels: np.ndarray,
     ) -> Self:
-        """Train on uint8 ``[N, H, W, 3]`` with labels int64 ``[N]``; validation chooses the checkpoint."""
+        """Train on uint8 ``[N, H, W, 3]`` with labels int64 ``[N]``; keep the weights with the best validation score.
+
+        A recipe with a holdout chooses the weights on a part of the training images instead. Raises UserError if a
+        batch is too small for the number of processes, or if the starting weights do not fit the network.
+        """
         train = LabelledImages(images, labels)
         validation = LabelledImages(validation_images, validation_labels)
         if self.recipe.holdout is not None:
@@ -144,14 +149,17 @@ class NeuralNetwork:
         return self
 
     def clone(self, folder: Path, **changes: Any) -> "NeuralNetwork":
-        """A network that differs from this one in what is given, yet to be fitted."""
+        """A network like this one, with the given arguments changed; it is not fitted yet."""
         names = "recipe", "classes", "symmetries", "seed", "device", "weights", "source", "compile", "metric"
         return NeuralNetwork(**({name: getattr(self, name) for name in names} | {"folder": folder} | changes))
 
     def predict_proba(
         self, images: np.ndarray | ImageCache, test_time_views: bool = True, title: str | None = None
     ) -> np.ndarray:
-        """float32 ``[N, classes]``, averaged over the recipe's views of each image."""
+        """Class probabilities, float32 ``[N, classes]``, averaged over the recipe's views of each image.
+
+        test_time_views: if False, only the image as it is. title: of a progress bar; None shows no bar.
+        """
         return self.predictor.predict_proba(images, self._views(test_time_views), title)
 
     @property
@@ -165,11 +173,11 @@ class NeuralNetwork:
 
     @property
     def parameters(self) -> int:
-        """Number of weights, the frozen ones included."""
+        """Number of weights, including frozen ones."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def save(self, folder: Path) -> None:
-        """Write model.safetensors and model.json, which says all that ``load`` has to know."""
+        """Write model.safetensors and model.json, the two files that ``load`` reads."""
         weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
         with atomic_write(folder / "model.safetensors") as path:
             save_file(weights, path)
@@ -187,6 +195,7 @@ class NeuralNetwork:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | None = None) -> Self:
+        """The network saved in ``folder``. Raises UserError if another version of the pipeline saved it."""
         description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         recipe = NeuralRecipe(**description["recipe"])
         model = cls(recipe, description["classes"], folder, description["symmetries"], device=device)
@@ -206,7 +215,7 @@ class NeuralNetwork:
         return build_network(self.recipe.network.name, self.classes, self.input_size, channels, **arguments)
 
     def _start_from_trained(self, sample: np.ndarray) -> None:
-        """Take over what the recipe starts from: ImageNet weights, or a network trained on other images."""
+        """Load the weights that the recipe starts from: ImageNet's, or those of a network trained on other images."""
         if self.recipe.pretrained:
             start_from_imagenet(self.network, self.recipe.network.name, self.weights)
         if self.source is not None:
@@ -214,14 +223,14 @@ class NeuralNetwork:
             self._adapt_to(sample)
 
     def _start_from_source(self, folder: Path) -> None:
-        """All but the output layer, as its classes are others, and how its images were normalised."""
+        """Copy its normalisation and all its weights except the output layer, which belongs to other classes."""
         source, output = NeuralNetwork.load(folder), output_layer(self.network)
         self.normalisation = source.normalisation
         state = {k: v for k, v in source.network.state_dict().items() if not k.startswith(f"{output}.")}
         start_from(self.network, state, f"weights in {folder}", head=output)
 
     def _adapt_to(self, sample: np.ndarray) -> None:
-        """Give batch norms the averages of the images that the network is now for, so that its filters fit these.
+        """Recompute the batch norm statistics on the new images, so that the copied filters fit them.
 
         Li et al. 2016, Revisiting Batch Normalization for Practical Domain Adaptation (arXiv:1603.04779).
         """
@@ -230,20 +239,20 @@ class NeuralNetwork:
         update_bn((self.normalisation(batch, self.device) for batch in batches), self.network)
 
     def _take(self, tier: Tier | None) -> None:
-        """Settle width and input size; without a tier they are the recipe's."""
+        """Set the width and the input size; without a tier they are the recipe's."""
         self.tier = tier
         if tier is not None:
             self.input_size = scaled(self.input_size, round(tier.size * max(self.input_size)))
 
     def _initialise_from(self, sample: np.ndarray, planner: Planner) -> None:
-        """Run data-dependent initialisation, if the network has one, on images of the size it begins with."""
+        """Run the network's data-dependent initialisation, if it has one, on images of the first training size."""
         initialise_from = getattr(self.network, "initialise_from", None)
         if initialise_from is not None:
             few = resized(sample[::4], *scaled(self.input_size, planner.size_at(0.0)))
             initialise_from(self.normalisation(few, torch.device("cpu")))
 
     def _planner(self, images: int) -> Planner:
-        """images: that the network is trained on."""
+        """images: number of training images."""
         steps = Steps.of(images, self.recipe.batch_size)
         recipe = self.recipe.model_copy(update={"batch_size": steps.batch_size})
         return Planner(recipe, steps.steps_per_epoch, max(self.input_size))
@@ -266,7 +275,7 @@ class NeuralNetwork:
 
     @property
     def seeds(self) -> int:
-        """How many networks its tier asks for."""
+        """The number of networks in the tier's seed ensemble; 1 without a tier."""
         return self.tier.seeds if self.tier is not None else 1
 
     def _title(self) -> str:
@@ -274,7 +283,7 @@ class NeuralNetwork:
         return f"{self.recipe.name}{number}"
 
     def _choose_tier(self, images: int) -> Tier | None:
-        """The plan's, the one that an interrupted run chose or, with a deadline, the best that there is time for."""
+        """The plan's tier, else an interrupted run's; else, with a deadline, the best tier that fits in the time."""
         tier = self.plan.tier or distributed.from_main(self._interrupted_tier)
         if tier is not None or not self.recipe.tiers or self.plan.deadline is None:
             return tier
@@ -296,7 +305,7 @@ class NeuralNetwork:
         return StepTimer(lambda network: self._training(network, planner))
 
     def _segments(self, training: Training, planner: Planner, validation: LabelledImages) -> Iterator[Segment]:
-        """What is left to be trained."""
+        """The segments that are still to be trained."""
         done = list(training.segments)
         if self.plan.replay is not None:
             return iter(self.plan.replay[len(done) :])
@@ -309,7 +318,7 @@ class NeuralNetwork:
         return budgeted(planner, training.stage_spans, seconds, deadline.end, done)
 
     def _deadline(self, deadline: float, validation: LabelledImages) -> Deadline:
-        """When this network's training has to end, so that those of the seeds after it get as long."""
+        """When this network's training has to end, so that the networks of the remaining seeds get as much time."""
         return Deadline(
             begun=time.monotonic(),
             deadline=deadline,
@@ -320,7 +329,7 @@ class NeuralNetwork:
 
 
 def _fill(network: nn.Module, path: Path) -> None:
-    """Raises UserError where the weights at ``path`` are not those of the network."""
+    """Load the weights at ``path``. Raises UserError if they do not fit the network."""
     try:
         network.load_state_dict(load_file(path))
     except RuntimeError:
@@ -328,23 +337,23 @@ def _fill(network: nn.Module, path: Path) -> None:
 
 
 def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:
-    """Part ``train`` into the rest and a stratified ``share``, by the seed 42 that the reports used."""
+    """Hold out a stratified ``share``, in (0, 1), with the seed 42 of the reports. Returns (rest, held-out images)."""
     rest, held = stratified_holdout(train.labels, share, seed=42)
     return train.take(rest), train.take(held)
 
 
 def _check_parts(batch: int) -> None:
-    """Raises UserError where a batch of that many images has not two for each rank, as batch norm needs."""
+    """Raises UserError if a batch has fewer than two images per rank, the least that batch norm can train on."""
     ranks = distributed.world_size()
     if ranks > 1 and batch < 2 * ranks:
         raise UserError(
-            f"batches of {batch} images are too small to be shared by {ranks} processes; "
-            "start fewer with torchrun's --nproc_per_node and --nnodes"
+            f"batches of {batch} images are too small for {ranks} processes, which need two images each; "
+            "start fewer processes with torchrun's --nproc_per_node and --nnodes"
         )
 
 
 def _sample(images: np.ndarray | ImageCache) -> np.ndarray:
-    """At most SAMPLE images, evenly spread."""
+    """At most SAMPLE images, evenly spaced over all of them."""
     return images[np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(np.int64)]
 
 

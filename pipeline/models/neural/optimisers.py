@@ -1,4 +1,4 @@
-"""Optimisers by name, as the recipes call them."""
+"""Optimisers, by the names that recipes use."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -14,22 +14,22 @@ OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
     "adam": Adam,
     "rmsprop": partial(RMSprop, alpha=0.9),
     "sgd": SGD,
-}  # alpha: Keras has it so
+}  # alpha: Keras's default
 
 
 class Muon(Optimizer):
     """Momentum SGD whose update of each filter bank is orthogonalised (K. Jordan et al., 2024).
 
-    Takes convolution kernels ``[out, in, h, w]``, read as matrices ``[out, in * h * w]``; ``torch.optim.Muon``
-    takes matrices alone, and works in bfloat16, which most CPUs only emulate. Before each step a kernel is scaled
-    to the norm ``sqrt(out)``: batch norm follows, so only its direction matters.
+    It optimises convolution kernels ``[out, in, h, w]``, treated as matrices ``[out, in * h * w]``.
+    ``torch.optim.Muon`` accepts only matrices and works in bfloat16, which most CPUs merely emulate. Before each step
+    a kernel is scaled to the norm ``sqrt(out)``; batch norm follows it, so only its direction matters.
     """
 
     def __init__(self, kernels: Iterable[nn.Parameter], lr: float, momentum: float) -> None:
         super().__init__(kernels, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # which no caller here gives
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no caller here passes a closure
         for group in self.param_groups:
             for kernel in group["params"]:
                 buffer = self.state[kernel].setdefault("momentum_buffer", torch.zeros_like(kernel))
@@ -42,9 +42,9 @@ class Muon(Optimizer):
 
 
 def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly, by a quintic Newton-Schulz iteration.
+    """An approximation of the nearest semi-orthogonal matrix, by a quintic Newton-Schulz iteration.
 
-    The coefficients are Jordan's: steepest at zero, singular values end between 0.7 and 1.2.
+    The coefficients are Jordan's: they maximise the slope at zero, and singular values end between 0.7 and 1.2.
     """
     x = matrix / (matrix.norm() + 1e-7)
     if tall := x.shape[0] > x.shape[1]:
@@ -56,9 +56,9 @@ def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
 
 
 def build_optimisers(network: nn.Module, settings: recipe.Optimiser) -> list[Optimizer]:
-    """One optimiser over all parameters or, for ``muon``, two: Muon on kernels, Nesterov SGD on the rest.
+    """One optimiser for all parameters or, for ``muon``, two: Muon for kernels, Nesterov SGD for the rest.
 
-    Weight decay is the L2 kind, added to the gradient, as the reports use it. Frozen parameters are left out.
+    Weight decay is an L2 penalty added to the gradient, as in the reports. Frozen parameters are excluded.
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
     momentum = {"momentum": settings.momentum} if settings.name == "sgd" else {}
@@ -72,7 +72,7 @@ def build_optimisers(network: nn.Module, settings: recipe.Optimiser) -> list[Opt
 
 
 def _groups(network: nn.Module, parameters: list[nn.Parameter], settings: recipe.Optimiser) -> list[dict]:
-    """One group or, with ``dense_l2``, two: the weights of the hidden dense layers have one of their own."""
+    """One parameter group; with ``dense_l2`` a second one, for the weights of the hidden dense layers."""
     dense = [module.weight for module in network.modules() if isinstance(module, nn.Linear)][:-1]
     penalised = {id(weight) for weight in dense} if settings.dense_l2 else set()
     decay = settings.weight_decay + 2 * settings.dense_l2  # the gradient of the penalty is 2 w

@@ -1,4 +1,4 @@
-"""Learning-rate schedules by name, over one or several optimisers at once."""
+"""Learning-rate schedules by name, for one or more optimisers at once."""
 
 import math
 
@@ -9,9 +9,9 @@ from pipeline.models.recipe import Schedule
 
 
 class LearningRate:
-    """Sets the rate of every parameter group: before each step by progress, after each epoch by validation.
+    """Sets the learning rate of every parameter group, by progress before each step or by validation after each epoch.
 
-    epochs: of the recipe that the schedule covers; what ``every`` is measured by.
+    epochs: number of the recipe's epochs that the schedule covers; ``every`` is measured in them.
     """
 
     def __init__(self, schedule: Schedule, optimisers: list[Optimizer], epochs: float = 1.0) -> None:
@@ -23,17 +23,17 @@ class LearningRate:
 
     @property
     def _groups(self) -> list[dict]:
-        """Looked up anew each time: an optimiser that loads a state puts new ones in place of the old."""
+        """Looked up each time, as an optimiser replaces its groups when it loads a state."""
         return [group for optimiser in self._optimisers for group in optimiser.param_groups]
 
     def before_step(self, progress: float) -> None:
-        """progress: how much of the schedule lies behind, in [0, 1)."""
+        """Set the rate of the next step. progress: the part of the schedule already completed, in [0, 1)."""
         if self._schedule.name not in ("constant", "plateau"):
             for group in self._groups:
                 group["lr"] = group["peak_lr"] * self._share(progress)
 
     def _share(self, progress: float) -> float:
-        """Of the peak rate."""
+        """The learning rate as a multiple of the peak rate."""
         schedule = self._schedule
         if schedule.name == "one-cycle":
             return triangle(progress, schedule.warmup)
@@ -43,13 +43,14 @@ class LearningRate:
         return progress / warmup if progress < warmup else schedule.final ** ((progress - warmup) / (1 - warmup))
 
     def after_epoch(self, rank: float, loss: float) -> None:
-        """rank, loss: on validation. rank: ``Metric.rank`` of the score, of which more is better."""
+        """Let a plateau schedule react to validation. rank: ``Metric.rank`` of the score, higher is better."""
         if self._schedule.name == "plateau":
             for plateau in self._plateaus:
                 plateau.step(rank if self._schedule.monitor == "metric" else loss)
 
     @property
     def rate(self) -> float:
+        """The current learning rate of the first parameter group."""
         return self._groups[0]["lr"]
 
     def state_dict(self) -> list[dict]:
@@ -65,12 +66,12 @@ def _plateau(schedule: Schedule, optimiser: Optimizer) -> ReduceLROnPlateau:
         optimiser,
         mode="max" if schedule.monitor == "metric" else "min",
         factor=schedule.factor,
-        patience=schedule.patience - 1,  # PyTorch waits for one more
+        patience=schedule.patience - 1,  # PyTorch waits one epoch longer
         threshold=0.0,
         min_lr=schedule.floor,
     )
 
 
 def triangle(progress: float, warmup: float) -> float:
-    """Linearly from 0 to 1 over the first ``warmup`` of the training, then linearly back to 0."""
+    """Rise linearly from 0 to 1 over the first ``warmup``, a fraction of the training, then fall linearly to 0."""
     return progress / warmup if progress < warmup else (1 - progress) / (1 - warmup)

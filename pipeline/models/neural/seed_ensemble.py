@@ -1,4 +1,4 @@
-"""A seed ensemble: networks that differ in their seed alone, as many as their tier says."""
+"""A seed ensemble: networks that differ only in their seed; the tier sets their number."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +11,14 @@ from pipeline.data.cache import ImageCache
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
 
-SEEDS_APART = 1000  # so that no other seed of the command line, and no fold, has the same networks
+SEEDS_APART = 1000  # so that no fold and no other --seed trains the same networks
 
 
 class SeedEnsemble(NeuralNetwork):
-    """The network that lies in ``folder``, and the others of its tier in ``seed-2`` and so on below it.
+    """The network stored in ``folder``, and the others of its tier in ``seed-2``, ``seed-3``, ... below it.
 
-    The first one chooses the tier; the deadline is shared equally. Predictions are the mean of all.
-    ``trained`` and a replay hold the segments of all, one after the other.
+    The first network chooses the tier. All get an equal share of the time until the deadline, and predictions are
+    the mean over all. ``trained`` and a replay hold the segments of all networks, one network after the other.
     """
 
     others: tuple[NeuralNetwork, ...] = ()
@@ -30,7 +30,7 @@ class SeedEnsemble(NeuralNetwork):
         validation_images: np.ndarray | ImageCache,
         validation_labels: np.ndarray,
     ) -> Self:
-        """Train one network after the other."""
+        """Train the networks one after the other."""
         sample = images, labels, validation_images, validation_labels
         whole = self.plan
         self.plan = _plan_of(0, whole)
@@ -46,7 +46,7 @@ class SeedEnsemble(NeuralNetwork):
     def predict_proba(
         self, images: np.ndarray | ImageCache, test_time_views: bool = True, title: str | None = None
     ) -> np.ndarray:
-        """float32 ``[N, classes]``, the mean over the seeds."""
+        """Class probabilities, float32 ``[N, classes]``, the mean over the seeds."""
         total = super().predict_proba(images, test_time_views, title)
         for other in self.others:
             total += other.predict_proba(images, test_time_views, title)

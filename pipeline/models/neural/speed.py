@@ -1,4 +1,4 @@
-"""Speed: how long steps and predictions take on this machine, as measured, and what there is time for by that."""
+"""Speed: measures steps and predictions on this machine, and works out what fits in the available time."""
 
 import copy
 import time
@@ -19,47 +19,47 @@ from pipeline.models.neural.training import Training
 from pipeline.models.recipe import Tier
 from pipeline.runtime import distributed
 
-SMALLEST_SIDE = 32  # no time budget makes images smaller than that, unless they are
+SMALLEST_SIDE = 32  # pixels; a time budget never scales images below this
 
 
 @dataclass(frozen=True)
 class StepTimer:
-    """Measures how long a step of the optimiser takes: all ranks step, and the main one measures.
+    """Measures the time of an optimiser step: all ranks take the step, and the main rank measures it.
 
-    begin: makes a training of a network, of which nothing but its time is kept.
+    begin: creates a trial training of a network; only its timing is used.
     """
 
     begin: Callable[[nn.Module], Training]
 
     def seconds(self, network: nn.Module, sizes: Iterable[int], stage: int = 0) -> dict[int, float]:
-        """Of one step in that stage, for images of each size. The network stays as it is."""
+        """Seconds per step in the given stage, by image size. The network is not changed."""
         trial = self.begin(copy.deepcopy(network))
         trial.enter(stage)
         trial.join_ranks()
         return {size: distributed.broadcast(_seconds_a_step(trial, size)) for size in sizes}
 
     def seconds_by_stage(self, training: Training, sizes: Iterable[int], overhead: float) -> list[dict[int, float]]:
-        """Of one step in each stage of the training, for images of each size. overhead: seconds added to each."""
+        """Seconds per step, by stage and image size. overhead: seconds added to each step."""
         network = copy.deepcopy(training.network)
-        freeze(network, "all", training.frozen)  # a trial takes what is frozen from the start for frozen in all stages
+        freeze(network, "all", training.frozen)  # a trial treats what is frozen at its start as frozen in all stages
         stages = (self.seconds(network, sizes, stage) for stage in range(len(training.stage_spans)))
         return [{size: seconds + overhead for size, seconds in of_sizes.items()} for of_sizes in stages]
 
     def mean_seconds(self, network: nn.Module, planner: Planner) -> float:
-        """Of one step over the whole training: measured at one of its sizes, estimated by area for the others."""
+        """Mean seconds per step of the whole training, measured at the median image size and scaled by area."""
         sizes = np.array([planner.size_at(progress) for progress in np.arange(0.05, 1, 0.1)])
         middle = round(np.median(sizes))
         return self.seconds(network, [middle])[middle] * float(np.mean((sizes / middle) ** 2))
 
 
 def _seconds_a_step(trial: Training, size: int) -> float:
-    """The best of three: the first one warms up."""
+    """The fastest of three steps; the first one warms up."""
     batch = _blank_batch(trial.recipe.batch_size, scaled(trial.predictor.input_size, size))
     start = trial.stage_spans[trial.stage].start
     seconds = []
     for _ in range(3):
         begun = time.monotonic()
-        trial.step(batch, start, Segment(size, 1, 0.0, 1.0)).sum().item()  # item waits for a GPU
+        trial.step(batch, start, Segment(size, 1, 0.0, 1.0)).sum().item()  # item() waits for the GPU
         seconds.append(time.monotonic() - begun)
     return min(seconds)
 
@@ -70,16 +70,17 @@ def _blank_batch(total: int, size: tuple[int, int]) -> Batch:
 
 
 def affordable_tier(planner: Planner, timer: StepTimer, build: Callable[[int], nn.Module], deadline: float) -> Tier:
-    """The most expensive of the recipe's tiers whose networks see enough images in time, else the cheapest.
+    """The most expensive tier of the recipe that can train on enough images before the deadline, else the cheapest.
 
-    planner: of a training without a tier. build: the network of that width.
+    planner: of a training without a tier. build: builds the network of a given width.
+    deadline: on the clock of ``time.monotonic``.
     """
     recipe = planner.recipe
     large_enough = [tier for tier in recipe.tiers if tier.size == 1 or tier.size * planner.input_size >= SMALLEST_SIDE]
     cheapest, *others = large_enough or recipe.tiers[-1:]
     min_epochs = max(recipe.min_epochs, recipe.min_images / (planner.steps_per_epoch * recipe.batch_size))
 
-    @cache  # tiers may differ in their seeds alone
+    @cache  # tiers may differ only in their number of seeds
     def seconds_a_step(width: int, size: float) -> float:
         return timer.mean_seconds(build(width), replace(planner, input_size=round(size * planner.input_size)))
 
@@ -95,7 +96,8 @@ def affordable_tier(planner: Planner, timer: StepTimer, build: Callable[[int], n
 class PredictionTimer:
     """Measures how long it takes to predict the images.
 
-    ranks: that share them; told, as it is the main one alone that measures while a training goes on.
+    ranks: number of ranks that share the images. It is an argument because only the main rank measures during a
+        training.
     """
 
     predictor: Predictor
@@ -103,27 +105,28 @@ class PredictionTimer:
     ranks: int
 
     def seconds(self) -> float:
-        """Of one view of all images, by the measure of a few of them.
+        """Seconds for one view of all images, extrapolated from one batch.
 
-        The prepared network sees these twice: the first time warms it up.
+        The batch is predicted twice, as the first time warms up the prepared network.
         """
         few, begun = self.images[: self.predictor.batch_size], time.monotonic()
         ready = self.predictor.prepared()
         preparing = time.monotonic() - begun
         for _ in range(2):
             begun = time.monotonic()
-            for answers in ready.outputs(few):
-                answers.cpu()  # waits for a GPU
+            for outputs in ready.outputs(few):
+                outputs.cpu()  # waits for the GPU
         return preparing + (time.monotonic() - begun) * len(self.images) / len(few) / self.ranks
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """When a training has to end that shares its deadline with others.
+    """When a training has to end if it shares its deadline with later ones.
 
     begun, deadline: on the clock of ``time.monotonic``.
-    trainings_left: this one and those after it, which get as long.
-    predictions: views of the images that are to be predicted after all of them, before the deadline.
+    trainings_left: this training and those after it, which get as much time each.
+    predictions: how many times the images are predicted, counting each view, after all trainings and before the
+        deadline.
     """
 
     begun: float
@@ -133,6 +136,6 @@ class Deadline:
     prediction: PredictionTimer
 
     def end(self) -> float:
-        """Measured anew each time, as a machine that others use, too, may be slow for a while."""
+        """On the clock of ``time.monotonic``; measured at each call, as a shared machine may be slow for a while."""
         kept = self.predictions * self.prediction.seconds() if self.predictions else 0.0
         return self.begun + (self.deadline - kept - self.begun) / self.trainings_left

@@ -1,4 +1,4 @@
-"""The stages of a training: what of the network learns in each, and which part of the training it covers."""
+"""The stages of a training: which weights each stage trains, and which part of the training it covers."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,12 +12,12 @@ from pipeline.models.networks.pretrained import last_child
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, Planner, Segment
 from pipeline.models.recipe import NeuralRecipe, Stage, Trained
 
-SLIVER = 1e-9  # of the training; what is shorter comes from rounding
+SLIVER = 1e-9  # of the training; shorter differences are rounding errors
 
 
 @dataclass(frozen=True)
 class StageSpan:
-    """A stage and the part of the training, in [0, 1], that it covers. epochs: of the recipe, in that part."""
+    """A stage and the part of the training, within [0, 1], that it covers. epochs: the recipe's epochs in that part."""
 
     stage: Stage
     start: float
@@ -25,23 +25,24 @@ class StageSpan:
     epochs: int
 
     def local(self, progress: float) -> float:
-        """Progress in the training as progress in the stage."""
+        """Convert progress in the training to progress in the stage."""
         return (progress - self.start) / (self.end - self.start)
 
     def overall(self, progress: float) -> float:
-        """Progress in the stage as progress in the training."""
+        """Convert progress in the stage to progress in the training."""
         return self.end if progress == 1 else self.start + (self.end - self.start) * progress
 
     def inside(self, segment: Segment) -> Segment:
-        """A segment of the training as one of the stage."""
+        """Convert a segment of the training to one of the stage."""
         return replace(segment, start=self.local(segment.start), end=self.local(segment.end))
 
     def outside(self, segment: Segment) -> Segment:
-        """A segment of the stage as one of the training."""
+        """Convert a segment of the stage to one of the training."""
         return replace(segment, start=self.overall(segment.start), end=self.overall(segment.end))
 
 
 def stage_spans(recipe: NeuralRecipe) -> list[StageSpan]:
+    """The recipe's stages with the parts of the training that they cover, in order."""
     ends = [stage.after for stage in recipe.stages] + [recipe.epochs]
     return [
         StageSpan(stage, stage.after / recipe.epochs, end / recipe.epochs, end - stage.after)
@@ -50,12 +51,12 @@ def stage_spans(recipe: NeuralRecipe) -> list[StageSpan]:
 
 
 def span_at(stage_spans: Sequence[StageSpan], progress: float) -> int:
-    """The number of the stage that a training is in after ``progress``."""
+    """The index of the stage that a training is in at ``progress``, from 0."""
     return max(number for number, span in enumerate(stage_spans) if span.start <= progress + SLIVER)
 
 
 def cut(segments: Iterable[Segment], stage_spans: Sequence[StageSpan]) -> Iterator[Segment]:
-    """The same segments, parted where a stage begins within one, so that each belongs to one stage."""
+    """Split segments where a stage begins inside them, so that each belongs to one stage."""
     for segment in segments:
         inside = [s.start for s in stage_spans if segment.start + SLIVER < s.start < segment.end - SLIVER]
         for start, end in pairwise([segment.start, *inside, segment.end]):
@@ -70,10 +71,11 @@ def budgeted(
     end: Callable[[], float],
     done: Sequence[Segment],
 ) -> Iterator[Segment]:
-    """Segments of all stages within a time budget, each stage with its share by its epochs and measured speed.
+    """Yield the segments of all stages within a time budget, shared out by the stages' epochs and measured speed.
 
-    seconds_a_step: for each image size, stage by stage. end: when the training has to end (``time.monotonic``), asked
-    anew as each stage begins. done: segments of an earlier, interrupted run.
+    seconds_a_step: by image size, one dictionary per stage.
+    end: returns when the training has to end (``time.monotonic``); called as each stage begins.
+    done: segments of an earlier, interrupted run.
     """
     work = [span.epochs * s[planner.input_size] for span, s in zip(stage_spans, seconds_a_step, strict=True)]
     for number, span in enumerate(stage_spans):
@@ -86,14 +88,14 @@ def budgeted(
 
 
 def freeze(network: nn.Module, train: Trained, frozen: frozenset[str] = frozenset()) -> None:
-    """Let learn what ``train`` says (see ``Stage``), but never what is ``frozen`` for good."""
+    """Make the weights that ``train`` names (see ``Stage``) trainable, except those in ``frozen``; freeze the rest."""
     learning = _learning(network, train)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in learning and name not in frozen)
 
 
 def _learning(network: nn.Module, train: Trained) -> set[str]:
-    """The names of the parameters that learn."""
+    """The names of the parameters that ``train`` stands for."""
     names = [name for name, _ in network.named_parameters()]
     if train == "all":
         return set(names)
@@ -107,7 +109,7 @@ def _learning(network: nn.Module, train: Trained) -> set[str]:
 
 
 def train_mode(network: nn.Module) -> None:
-    """Training mode, except for batch norms that are frozen: these keep the averages they have."""
+    """Set training mode, except for frozen batch norms, which keep their running statistics."""
     network.train()
     for module in network.modules():
         if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):

@@ -1,4 +1,4 @@
-"""Time budget: how many steps, at which image size, over which part of the schedule, segment by segment."""
+"""Time budget: plans the steps, the image size and the part of the schedule of each segment of a training."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,20 +7,20 @@ from itertools import pairwise
 
 from pipeline.models.recipe import NeuralRecipe
 
-SMALLEST_SIZE = 24  # pixels a side; what is learnt on smaller images is of little use later
-MIN_SEGMENTS = 8  # of a training within a budget
-LATEST = 0.7  # weight of the latest segment in the estimate of how slow the machine is
+SMALLEST_SIZE = 24  # pixels per side; training on smaller images helps little later
+MIN_SEGMENTS = 8  # per training within a budget
+LATEST = 0.7  # weight of the latest segment in the estimate of the machine's slowness
 
-OnEpoch = Callable[[float, float], None]  # of the progress in (0, 1] and the best score on validation so far
+OnEpoch = Callable[[float, float], None]  # takes the progress in (0, 1] and the best validation score so far
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What is trained between two validations: an epoch or, within a time budget, a part of one.
+    """The training between two validations: an epoch or, within a time budget, part of one.
 
-    size: pixels of the longer side.
+    size: longer side of the images in pixels.
     batches: optimiser steps.
-    start, end: the part of the schedule it covers, in [0, 1].
+    start, end: the part of the schedule that it covers, within [0, 1].
     """
 
     size: int
@@ -30,7 +30,7 @@ class Segment:
 
 
 def trainings(segments: tuple[Segment, ...]) -> list[tuple[Segment, ...]]:
-    """Several trainings' segments, parted where one begins."""
+    """Split the segments of several trainings into one tuple per training; each begins at ``start == 0``."""
     begins = [number for number, segment in enumerate(segments) if segment.start == 0] + [len(segments)]
     return [segments[first:last] for first, last in pairwise(begins)]
 
@@ -39,8 +39,8 @@ def trainings(segments: tuple[Segment, ...]) -> list[tuple[Segment, ...]]:
 class Planner:
     """Plans the segments of a training.
 
-    steps_per_epoch: optimiser steps that see every image once.
-    input_size: pixels of the longer side of the images that the network takes in the end.
+    steps_per_epoch: optimiser steps that use every image once.
+    input_size: longer side, in pixels, of the images that the finished network takes.
     """
 
     recipe: NeuralRecipe
@@ -48,13 +48,13 @@ class Planner:
     input_size: int
 
     def size_at(self, progress: float) -> int:
-        """The image size at ``progress`` in [0, 1): equal shares of the schedule for each growing size."""
+        """The image size in pixels at ``progress`` in [0, 1); each growing size gets an equal part of the schedule."""
         growing = self.recipe.growing
         return self._size(growing[min(int(progress * len(growing)), len(growing) - 1)])
 
     @property
     def sizes(self) -> list[int]:
-        """All image sizes of the training and, whether it gets there or not, the input size."""
+        """All image sizes of the training, and the input size even if the training does not reach it."""
         return sorted({*map(self._size, self.recipe.growing), self.input_size})
 
     def _size(self, share: float) -> int:
@@ -63,7 +63,7 @@ class Planner:
         return min(self.input_size, max(SMALLEST_SIZE, 4 * round(self.input_size * share / 4)))
 
     def fixed(self, epochs: int) -> Iterator[Segment]:
-        """Segments of a whole epoch each."""
+        """Yield one segment per epoch."""
         for number in range(epochs):
             start = number / epochs
             yield Segment(self.size_at(start), self.steps_per_epoch, start, (number + 1) / epochs)
@@ -75,14 +75,14 @@ class Planner:
         done: list[Segment],
         min_segments: int = MIN_SEGMENTS,
     ) -> Iterator[Segment]:
-        """As many epochs as the time until ``deadline`` (``time.monotonic``) holds, at most the recipe's.
+        """Yield segments for as many epochs as fit before ``deadline`` (``time.monotonic``), at most the recipe's.
 
-        A segment is an epoch or, where few fit, one of ``min_segments`` equal parts of them all: often enough to see
-        that time runs short.
+        A segment is one epoch or, if only a few epochs fit, one of ``min_segments`` equal parts of the training, so
+        that the remaining time is checked often enough.
 
-        seconds_a_step: measured, for each image size; corrected after every segment by what it took, so that a
-        machine which slows down gets a shorter rest of the schedule instead of a schedule cut off.
-        done: segments of an earlier, interrupted run, whose schedule is carried on.
+        seconds_a_step: measured, by image size. It is corrected after each segment by the time the segment took. If
+        the machine slows down, the rest of the schedule is compressed rather than cut off.
+        done: segments of an earlier, interrupted run, whose schedule is continued.
         """
         progress = done[-1].end if done else 0.0
         epochs_left = self.recipe.epochs - sum(segment.batches for segment in done) / self.steps_per_epoch
@@ -101,17 +101,17 @@ class Planner:
             progress, epochs_left = segment.end, epochs_left - length
 
     def _epochs_within(self, seconds: float, progress: float, seconds_a_step: dict[int, float]) -> float:
-        """The number of epochs, whole or broken, that cover the rest of the schedule in that time: a step at least."""
+        """How many epochs, possibly a fraction, fit in that time over the rest of the schedule; at least one step."""
         points = [progress + (1 - progress) * (number + 0.5) / 60 for number in range(60)]
         mean = sum(seconds_a_step[self.size_at(point)] for point in points) / len(points)
         return max(1 / self.steps_per_epoch, seconds / (mean * self.steps_per_epoch))
 
     def _segment(self, progress: float, length: float, epochs: float) -> Segment:
-        """The next one, of ``length`` epochs, where ``epochs`` are to cover the rest of the schedule."""
+        """The next segment, of ``length`` epochs, if ``epochs`` are left for the rest of the schedule."""
         end = 1.0 if epochs <= length else progress + (1 - progress) * length / epochs
         return Segment(self.size_at(progress), max(1, round(length * self.steps_per_epoch)), progress, end)
 
 
 def _length(epochs: float, longest: float) -> float:
-    """Of the next segment, in epochs: one epoch as long as there are, or an equal part of about ``longest``."""
+    """Length of the next segment in epochs: one epoch if enough are left, or an equal part of about ``longest``."""
     return min(1.0, epochs) if longest == 1 else epochs / max(1, round(epochs / longest))

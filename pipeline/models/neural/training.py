@@ -1,4 +1,4 @@
-"""The training loop: one for all networks."""
+"""The training loop that all networks share."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"
 
 @dataclass(frozen=True)
 class Validation:
-    """What a network is worth on the validation images; the names are those of ``EpochRecord``."""
+    """A network's results on the validation images, named as in ``EpochRecord``."""
 
     validation_loss: float
     validation_accuracy: float
@@ -44,14 +44,16 @@ class Validation:
 
 
 class Training:
-    """Trains one network; after every segment its state lies in ``folder`` and an interrupted run goes on there.
+    """Trains one network; saves its state in ``folder`` after every segment, so that an interrupted run can resume.
 
-    predictor: the network, which is trained in its place, with what it takes in the end and in validation.
-    augment: uint8 batch and generator to uint8 batch.
-    on_epoch: called after every segment; what it raises ends the training.
-    compile: the network is compiled.
-    metric: what the best weights are chosen by; of equals the later ones.
-    All randomness of a segment comes from (seed, its number), so resumed equals uninterrupted.
+    predictor: the network, which is trained in place, with its normalisation and its final input size.
+    augment: maps a uint8 batch and a random generator to a uint8 batch.
+    on_epoch: called after every segment; an exception that it raises ends the training.
+    compile: whether to compile the network.
+    metric: chooses the best weights; the later ones in a tie.
+
+    All randomness of a segment comes from the seed and the segment's number, so a resumed training gives the same
+    result as an uninterrupted one.
     """
 
     def __init__(
@@ -83,11 +85,11 @@ class Training:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network that validation and the checkpoint see: the averaged one where there is one."""
+        """The network to validate and keep: the averaged one if the recipe averages weights."""
         return self.averaged.module if self.averaged is not None else self.network
 
     def enter(self, stage: int) -> None:
-        """Begin the stage of that number, with a new optimiser, on the weights as they are."""
+        """Begin the stage with this index, with a new optimiser, from the current weights."""
         self.stage, span = stage, self.stage_spans[stage]
         freeze(self.network, span.stage.train, self.frozen)
         train_mode(self.network)
@@ -95,19 +97,19 @@ class Training:
         self.learning_rate = LearningRate(span.stage.schedule, self.optimisers, span.epochs)
 
     def join_ranks(self) -> None:
-        """Begin with the main rank's weights, and learn what this stage lets learn from all ranks' images.
+        """Copy the main rank's weights to all ranks, and train this stage's weights on the images of all ranks.
 
-        Anew in each segment, so that a resumed training sums gradients in the same order as an uninterrupted one.
+        Called in each segment, so that a resumed training sums gradients in the same order as an uninterrupted one.
         """
         learner = self.compiled or with_folded_prefix(self.network, self.device)
         self.learner = distributed.wrap_ddp(learner)
 
     def resume(self) -> None:
-        """Go on where an interrupted run in the folder stopped. Raises UserError where that was of another network."""
+        """Resume from the checkpoint in the folder, if any. Raises UserError if it is that of another network."""
         self.checkpoint.resume(self)
 
     def run(self, train: LabelledImages, validation: LabelledImages, segments: Iterable[Segment], title: str) -> None:
-        """Train over ``segments`` and leave the best-on-validation weights in the network."""
+        """Train over ``segments``, then load the weights with the best validation score into the network."""
         images = ResizedImages(train.images, self.device, room_for_images(self.device))
         batches = Batches(images, train.labels, self.augment, self.recipe.batch_size, self.seed)
         done = self.segments[-1].end if self.segments else 0.0
@@ -123,7 +125,7 @@ class Training:
         self.network.load_state_dict(self.best_weights)
 
     def _run_segment(self, batches: Batches, segment: Segment, validation: LabelledImages, bar: tqdm) -> EpochRecord:
-        """Train, validate, and keep the weights if they are the best so far."""
+        """Train and validate one segment; keep the weights if they are the best so far."""
         begun = time.monotonic()
         if (stage := span_at(self.stage_spans, segment.start)) != self.stage:
             self.enter(stage)
@@ -145,7 +147,7 @@ class Training:
         )
 
     def _train(self, batches: Batches, segment: Segment, bar: tqdm) -> tuple[float, float]:
-        """Mean loss and accuracy on the augmented training images."""
+        """Train one segment. Returns the mean loss and accuracy on the augmented training images."""
         number = len(self.segments)
         torch.manual_seed(self.seed * 100_003 + number + 1_000_000_007 * distributed.rank())
         train_mode(self.network)
@@ -165,19 +167,19 @@ class Training:
         return loss, accuracy
 
     def _batches_of(self, batches: Batches, segment: Segment) -> Iterator[Batch]:
-        """Those of a segment, which begins where the one before it left off."""
+        """The batches of a segment; they continue where the previous segment stopped."""
         first = sum(before.batches for before in self.segments)
         size = scaled(self.predictor.input_size, segment.size)
         return batches.of_steps(range(first, first + segment.batches), size, len(self.segments))
 
     def step(self, batch: Batch, progress: float, segment: Segment) -> Tensor:
-        """One optimiser step. Returns the summed loss and the number of right answers of this rank's images."""
+        """Take one optimiser step. Returns float32 ``[2]``: this rank's summed loss and correct predictions."""
         targets = torch.from_numpy(batch.labels).to(self.device, non_blocking=True)
         self.learning_rate.before_step(self.stage_spans[self.stage].local(progress))
         with mixed_precision(self.device):
             logits = self.learner(self.predictor.normalise(batch.images, self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
-        # The mean over the images of all ranks: DDP takes the mean over the ranks, whose parts may differ in size.
+        # The mean over the images of all ranks: DDP averages over the ranks, whose shares may differ in size.
         self._descend(loss * (len(targets) * distributed.world_size() / batch.total))
         if self.averaged is not None:
             self._average(self.averaged, segment)
@@ -193,13 +195,13 @@ class Training:
         self.scaler.update()
 
     def _average(self, averaged: AveragedModel, segment: Segment) -> None:
-        steps = segment.batches / (segment.end - segment.start)  # of a training at this segment's pace
+        steps = segment.batches / (segment.end - segment.start)  # of a whole training at this segment's pace
         decay = 1 - 1 / max(2.0, self.recipe.averaging * steps)
         averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)
         averaged.update_parameters(self.network)
 
     def _validate(self, validation: LabelledImages) -> Validation:
-        """A score that is not a number, as of a network that has diverged, counts as the worst."""
+        """Score the validation images. NaN, the score of a diverged network, counts as the worst score."""
         distributed.share_state(self.evaluated)
         probabilities = replace(self.predictor, network=self.evaluated).predict_proba(validation.images)
         truth = probabilities[np.arange(len(validation)), validation.labels]
@@ -217,7 +219,7 @@ class Training:
         return f"epoch {number}, {segment.size} px, loss {loss:.3f}, acc {accuracy:.3f}{best}, {speed:,.0f} img/s"
 
     def state_dict(self) -> dict[str, Any]:
-        """All that an interrupted training needs to go on."""
+        """Everything that an interrupted training needs to resume."""
         return {
             "stage": self.stage,
             "network": self.network.state_dict(),

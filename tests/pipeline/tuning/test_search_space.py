@@ -74,7 +74,7 @@ def test_every_row_of_the_table_is_for_a_recipe_that_is_there():
 
 @pytest.mark.parametrize("name", sorted(NAIVE))
 def test_a_recipe_without_anything_to_search_over_is_refused(name):
-    with pytest.raises(UserError, match=f"{name} has no value to search over; tune another recipe"):
+    with pytest.raises(UserError, match=f"{name} has no value that can be tuned; choose another recipe"):
         SearchSpace.of(recipe(name))
 
 
