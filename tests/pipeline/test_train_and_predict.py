@@ -194,7 +194,7 @@ def test_another_metric_chooses_orders_blends_and_reports(tmp_path, make_competi
     models = ("--models", "dhc-gaussian-nb", "dhc-knn-sweep")
     succeed("train", *options, *models, "--epochs", 1)
     said = succeed("train", *options, *models, "--epochs", 1, "--metric", metric)
-    assert "trained before" not in said and f"dhc-knn-sweep: {title} " in said
+    assert "trained before" not in said and f"dhc-knn-sweep~epochs=1,metric={metric}: {title} " in said
     first, *scored = rows(tmp_path / "runs" / "insects" / "scores.csv")
     assert first[:6] == header
     values = [float(row[1]) for row in scored]
