@@ -70,9 +70,12 @@ def distributed_main(main: Callable[[Given], None]) -> Callable[[Given], None]:
             try:
                 main(given)
             except (Exception, KeyboardInterrupt):
-                if not _is_first_to_fail(store):
-                    sys.exit(2)
-                raise
+                is_first = _is_first_to_fail(store)
+                if not torch.cuda.is_available():  # NCCL would wait for the other ranks
+                    dist.destroy_process_group()  # Gloo's threads would abort a process that leaves without
+                if is_first:
+                    raise
+                sys.exit(2)
         dist.destroy_process_group()
 
     return on_this_rank

@@ -10,6 +10,7 @@ import pandas as pd
 
 from competition.storage import atomic_write
 from pipeline.data.cache import ImageCache
+from pipeline.models.base import GRID_FILE, HISTORY_FILE
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
 from pipeline.runtime import distributed
@@ -37,7 +38,7 @@ class NetworkGrid(NeuralNetwork):
         best = max(points, key=lambda point: self.metric.rank(point.best_score))
         if distributed.is_main():
             self._write_table(points, best)
-            shutil.copyfile(best.folder / "history.csv", self.folder / "history.csv")
+            shutil.copyfile(best.folder / HISTORY_FILE, self.folder / HISTORY_FILE)
         self.recipe, self.network, self.tier = best.recipe, best.network, best.tier
         self.input_size, self.normalisation, self.best_score = best.input_size, best.normalisation, best.best_score
         self.trained = tuple(segment for point in points for segment in point.trained)
@@ -62,7 +63,7 @@ class NetworkGrid(NeuralNetwork):
             _flat(values) | {"validation_score": round(point.best_score, 6), "kept": int(point is best)}
             for values, point in zip(self.recipe.grid, points, strict=True)
         ]
-        with atomic_write(self.folder / "grid.csv") as path:
+        with atomic_write(self.folder / GRID_FILE) as path:
             pd.DataFrame(rows, dtype=object).to_csv(path, index=False, lineterminator="\n")  # keeps 4 as 4
 
 

@@ -21,6 +21,7 @@ from competition.splits import stratified_holdout
 from competition.storage import atomic_write
 from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import ImageCache, Size
+from pipeline.models.base import DESCRIPTION_FILE, TIER_FILE, WEIGHTS_FILE
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
@@ -179,7 +180,7 @@ class NeuralNetwork:
     def save(self, folder: Path) -> None:
         """Write model.safetensors and model.json, the two files that ``load`` reads."""
         weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        with atomic_write(folder / "model.safetensors") as path:
+        with atomic_write(folder / WEIGHTS_FILE) as path:
             save_file(weights, path)
         description = {
             "recipe": self.recipe.model_dump(),
@@ -190,20 +191,20 @@ class NeuralNetwork:
             "normalisation": asdict(self.normalisation),
             "torch": torch.__version__,
         }
-        with atomic_write(folder / "model.json") as path:
+        with atomic_write(folder / DESCRIPTION_FILE) as path:
             path.write_text(json.dumps(description, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | None = None) -> Self:
         """The network saved in ``folder``. Raises UserError if another version of the pipeline saved it."""
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
         recipe = NeuralRecipe(**description["recipe"])
         model = cls(recipe, description["classes"], folder, description["symmetries"], device=device)
         model.input_size = tuple(description["input_size"])
         model.tier = Tier(**description["tier"]) if description["tier"] else None
         model.normalisation = Normalisation(**description["normalisation"])
         network = model._build_network()
-        _fill(network, folder / "model.safetensors")
+        _fill(network, folder / WEIGHTS_FILE)
         model.network = network.to(model.device).to(memory_format=torch.channels_last)
         return model
 
@@ -299,7 +300,7 @@ class NeuralNetwork:
 
     @property
     def _tier_file(self) -> Path:
-        return self.folder / "tier.json"
+        return self.folder / TIER_FILE
 
     def _step_timer(self, planner: Planner) -> StepTimer:
         return StepTimer(lambda network: self._training(network, planner))

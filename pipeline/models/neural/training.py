@@ -16,6 +16,7 @@ from tqdm import tqdm
 from competition.metrics import ACCURACY, Metric
 from pipeline.data.augment import Augmentation
 from pipeline.data.resized_images import ResizedImages
+from pipeline.models.base import CHECKPOINT_FILE, HISTORY_FILE
 from pipeline.models.fast.depthwise import learn_in_float32
 from pipeline.models.fast.folded_prefix import with_folded_prefix
 from pipeline.models.fast.predictor import Predictor
@@ -78,7 +79,7 @@ class Training:
         self.frozen = frozenset(name for name, weights in self.network.named_parameters() if not weights.requires_grad)
         self.enter(0)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
-        self.history, self.checkpoint = History(folder / "history.csv"), Checkpoint(folder / "checkpoint.pt")
+        self.history, self.checkpoint = History(folder / HISTORY_FILE), Checkpoint(folder / CHECKPOINT_FILE)
         self.segments: list[Segment] = []
         self.best_score = metric.worst
         self.best_weights: dict[str, Tensor] = {}
