@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from competition.errors import UserError
 from competition.images_on_disk import IMAGE_SUFFIXES
 from competition.spec import Competition
 from competition.storage import atomic_write
 from competition.tables import Table, read_table
 from competition.task import Label
-from competition.wording import did_you_mean, listed, printable
+from competition.wording import did_you_mean, fault_in, listed, printable
 
 INDEX_HEADERS = ("", "Unnamed: 0")
 UNSAFE = frozenset(',"\r\n')  # a cell with one of these needs quotes
@@ -86,12 +85,13 @@ def _check_header(competition: Competition, table: Table) -> None:
     expected = _header(competition)
     if table.columns == expected:
         return
-    path, got, right = printable(table.path), _joined(table.columns), _joined(expected)
+    got, right = _joined(table.columns), _joined(expected)
     if table.columns[1:] == expected or (table.columns[0] in INDEX_HEADERS and len(table.columns) > 2):
-        raise UserError(f"{path}: extra index column in front ({got}); write it with to_csv(index=False): {right}")
+        fault = f"extra index column in front ({got})"
+        raise fault_in(table.path, fault, f"write it with to_csv(index=False): {right}")
     if table.columns[0] in set(competition.submission_ids):
-        raise UserError(f"{path}: no header row, the first row is {got}; add the header {right}")
-    raise UserError(f"{path}: the header is {got} but must be {right}; rename, drop or add columns")
+        raise fault_in(table.path, f"no header row, the first row is {got}", f"add the header {right}")
+    raise fault_in(table.path, f"the header is {got} but must be {right}", "rename, drop or add columns")
 
 
 def _check_ids(competition: Competition, table: Table, ids: Sequence[str]) -> None:
@@ -105,10 +105,8 @@ def _check_ids(competition: Competition, table: Table, ids: Sequence[str]) -> No
     table.refuse([counts[name] > 1 for name in ids], f"duplicate id ({listed(twice)})", "keep one row of each")
     missing = [name for name in competition.submission_ids if name not in counts]
     if missing:
-        raise UserError(
-            f"{printable(table.path)}: {len(missing):,} of {len(known):,} ids missing: {listed(missing)}; "
-            "add a row for each"
-        )
+        fault = f"{len(missing):,} of {len(known):,} ids missing: {listed(missing)}"
+        raise fault_in(table.path, fault, "add a row for each")
 
 
 def _check_labels(competition: Competition, table: Table, labels: Sequence[str]) -> None:
@@ -125,11 +123,9 @@ def _check_order(competition: Competition, table: Table, ids: Sequence[str]) -> 
     expected, source = competition.submission_ids, _order_source(competition)
     astray = next((row for row, name in enumerate(ids) if name != expected[row]), None)
     if astray is not None:
-        raise UserError(
-            f"{printable(table.path)}: the rows are not in the order of {source}: row {table.numbers[astray]:,} is "
-            f"{printable(ids[astray])} but must be {printable(expected[astray])}; "
-            f"sort the rows as in {source}"
-        )
+        names = f"{printable(ids[astray])} but must be {printable(expected[astray])}"
+        fault = f"the rows are not in the order of {source}: row {table.numbers[astray]:,} is {names}"
+        raise fault_in(table.path, fault, f"sort the rows as in {source}")
 
 
 def _same_spelled(name: str, known: Iterable[str]) -> str:

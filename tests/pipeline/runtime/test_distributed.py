@@ -232,7 +232,7 @@ def test_a_budget_is_kept_by_the_main_ranks_clock(insects, tmp_path):
     (fit,) = model["fits"]
     assert fit["tier"] is not None
     assert fit["segments"][-1]["end"] == 1
-    assert len(fit["segments"]) == len(rows(tmp_path / "runs" / "insects" / "sprint~budget=20s" / "history.csv"))
+    assert len(fit["segments"]) == len(rows(tmp_path / "runs" / "insects" / "sprint~budget=10s" / "history.csv"))
 
 
 def test_folds_grids_and_features_are_trained_by_all_ranks(insects, tmp_path):
