@@ -270,7 +270,7 @@ def test_a_blend_by_log_loss_has_no_greater_one_than_that_by_accuracy(models, la
 
 
 @given(blending(), st.sampled_from(list(METRICS.values())))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_blend_is_never_worse_on_validation_than_any_model(case, metric):
     models, labels = case
     ids = some_ids(len(labels))
