@@ -36,11 +36,10 @@ def cnn(
     An argument that accepts a list takes one entry per convolution (``dense_dropout``: per hidden dense layer); a
     single value applies to all.
 
-    filters: output channels of each convolution. dense: widths of the hidden dense layers.
+    filters: output channels of each convolution. dense: widths of the hidden dense layers. A dropout of 0 is none.
     norm: batch norm ``before`` or ``after`` the ReLU; ``after`` matches Keras convolutions with a built-in activation.
     pool: side of the max-pooling window (1 for none), [side, stride], or ``global`` for the mean over the whole image.
     norm_after_pool: add a batch norm between pooling and dropout.
-    conv_dropout, dense_dropout: dropout rates, 0 for none.
     global_pool: take the mean over the whole image after the last convolution.
     dense_norm: batch norm after the last hidden dense layer, before its dropout.
     Raises UserError for a list of the wrong length, RuntimeError if the images are too small.
@@ -52,9 +51,7 @@ def cnn(
     )
     features = nn.Sequential()
     for (before, after), side, step, pad, pooling, dropout in each:
-        features.extend(_convolution(before, after, side, step, pad))
-        features.extend(_activation(after, norm))
-        features.extend(_pooling(pooling))
+        features.extend([*_convolution(before, after, side, step, pad), *_activation(after, norm), *_pooling(pooling)])
         features.extend([nn.BatchNorm2d(after)] if norm_after_pool else [])
         features.extend(_dropout(dropout))
     features.extend([nn.AdaptiveAvgPool2d(1)] if global_pool else [])
