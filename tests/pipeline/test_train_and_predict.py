@@ -273,7 +273,7 @@ def test_folds_validate_every_labelled_image_once(tmp_path, make_competition):
     run_folder = tmp_path / "runs" / "insects" / "sprint~epochs=2,folds=3"
     assert {path.name for path in run_folder.glob("fold-*")} == {"fold-1", "fold-2", "fold-3"}
     page = (tmp_path / "submissions" / "insects" / "report.html").read_text(encoding="utf-8")
-    assert "measured on 90 labelled images, each answered by models that were not trained on it" in page
+    assert "measured on 90 labelled images. Each of them is predicted by models that were not trained on it" in page
     assert len(rows(tmp_path / "submissions" / "insects" / "submission.csv")) == 1 + 12
 
 
