@@ -1,11 +1,28 @@
 """What the tests of the pipeline share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
 from pipeline.runtime import devices
+from pipeline.training import symmetries
+
+STEPS = symmetries.STEPS
+
+
+@pytest.fixture(autouse=True, scope="session")
+def short_check() -> Iterator[None]:
+    """A few steps of the check of symmetries are enough for tests that do not look at its outcome."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(symmetries, "STEPS", 16)
+        yield
+
+
+@pytest.fixture
+def full_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check as a command runs it."""
+    monkeypatch.setattr(symmetries, "STEPS", STEPS)
 
 
 @pytest.fixture

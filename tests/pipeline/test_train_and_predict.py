@@ -222,6 +222,7 @@ def test_one_view_alone_can_be_asked_for(trained, copied, tmp_path):
     assert accuracy(tmp_path / "submissions" / "insects" / "submission.csv", trained["folder"]) > 0.8
 
 
+@pytest.mark.usefixtures("full_check")
 def test_same_seed_same_bytes(tmp_path, make_competition):
     """Typed in this process, after whatever ran in it before, and as scripts that begin anew."""
     folder = make_competition(tmp_path / "insects", train=60)

@@ -18,6 +18,8 @@ from pipeline.training.symmetries import SymmetryCheck, check_symmetries, settle
 CPU = torch.device("cpu")
 SIDE = 20
 
+pytestmark = pytest.mark.usefixtures("full_check")
+
 
 def spots(count: int, seed: int, places: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Noisy images with a bright spot; where it lies, in quarters of the image (down, right), is the class."""
