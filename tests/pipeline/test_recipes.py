@@ -37,7 +37,7 @@ COMPETITIONS = {
 SOURCE = "animals-cnn-regularised"
 NETWORKS = [recipe.name for recipe in choose_recipes(recipe_names()) if recipe.is_network]
 EPOCHS = (12, 40)  # of eight steps; the longer training only if the shorter one is not enough
-QUICK = {"alexnet": (5, *EPOCHS)}  # learns soon, and its 57 million weights make every step slow
+QUICK = {"alexnet": (5, *EPOCHS), "vgg": (8, *EPOCHS)}  # learn soon, and have so many weights that a step is slow
 
 
 def is_large(recipe: AnyRecipe) -> bool:
