@@ -29,6 +29,14 @@ from tests.stand_in import client_environment, hosted, kaggle
 torch.set_num_threads(1)
 torch.set_num_interop_threads(1)
 
+LONG = ("test_recipes.py", "test_distributed.py", "test_kaggle_day.py", "test_train_and_predict.py", "test_tune.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the long tests first, so that no test process waits for the other one at the end."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 IMAGE_FOLDERS = {
     "split_images": {"train": "train_images", "val": "val_images", "test": "test_images"},
     "split": {"train": "train", "val": "validation", "test": "test"},
