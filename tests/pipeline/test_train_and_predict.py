@@ -238,7 +238,7 @@ def test_a_budgeted_run_is_repeated_to_the_byte_by_its_plan(tmp_path, make_compe
     folder = make_competition(tmp_path / "insects", train=60)
     first, second = tmp_path / "first", tmp_path / "second"
     models = ("--models", "sprint", "dhc-gaussian-nb")
-    said = succeed("train", "--competition", folder, "--work", first, "--budget", "20s", *models)
+    said = succeed("train", "--competition", folder, "--work", first, "--budget", "12s", *models)
     assert "plan for the" in said
     plan = first / "runs" / "insects" / "plan.json"
     succeed("train", "--competition", folder, "--work", second, "--plan", plan)
