@@ -108,12 +108,12 @@ def has_labels(predictions: Predictions, labels: dict[str, int]) -> bool:
 def train_and_validation(competition: Competition, validated: dict[str, Predictions]) -> tuple[Split, Split]:
     """The labelled images as (train, validation).
 
-    validation: the images that the runs were validated on, in their order, with the saved targets. train: all others.
+    validation: the images that the runs were validated on, in their order. train: all others.
     """
     split, predictions = labelled_images(competition), next(iter(validated.values()))
     places = {name: row for row, name in enumerate(split.ids)}  # if an id is in both tables, the row of val counts
     rows = np.array([places[name] for name in predictions.ids])
-    return split.take(np.setdiff1d(np.arange(len(split)), rows)), replace(split.take(rows), labels=predictions.targets)
+    return split.take(np.setdiff1d(np.arange(len(split)), rows)), split.take(rows)
 
 
 def test_images(competition: Competition, runs: Sequence[Run], settings: Settings) -> dict[tuple[int, int], ImageCache]:

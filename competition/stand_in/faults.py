@@ -40,7 +40,7 @@ class Faults:
             self._left[name] = [fault] * fault.times
 
     def take(self, name: str) -> Fault | None:
-        """The fault for this request, or None. Uses up one of its ``times``."""
+        """The fault to inject into this request, or None. Each request that gets it reduces its ``times`` by one."""
         with self._lock:
             left = self._left.get(name)
             return left.pop() if left else None

@@ -96,7 +96,10 @@ class ImageCache:
         return ImageCache(self._images, self._unreadable, self.rows[rows], self.folder)
 
 
-def rows_of(images: np.ndarray | ImageCache, rows: slice | np.ndarray) -> np.ndarray | ImageCache:
+Images = np.ndarray | ImageCache  # uint8 [N, H, W, 3]; features are float32 [N, 1, D, 1] arrays
+
+
+def rows_of(images: Images, rows: slice | np.ndarray) -> Images:
     """The given rows of an array or of a cache; the rows of a cache are not copied."""
     return images.subset(rows) if isinstance(images, ImageCache) else images[rows]
 

@@ -10,10 +10,8 @@ from tqdm import tqdm
 
 from competition.errors import UserError
 from competition.storage import atomic_write
-from pipeline.data.cache import ImageCache
+from pipeline.data.cache import ImageCache, Images
 from pipeline.data.decode import resize
-
-Images = np.ndarray | ImageCache
 
 SIDE = 32  # height and width in pixels that every image is resized to first
 CELLS, ORIENTATIONS = 8, 9  # cells on each side, and directions in the gradient histogram of a cell

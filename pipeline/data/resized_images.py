@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.augment import resized
-from pipeline.data.cache import ImageCache
+from pipeline.data.cache import Images
 
 IMAGES_AT_ONCE = 1000
 
@@ -17,7 +17,7 @@ class ResizedImages:
     batch is resized when it is needed.
     """
 
-    def __init__(self, images: np.ndarray | ImageCache, device: torch.device, room: int) -> None:
+    def __init__(self, images: Images, device: torch.device, room: int) -> None:
         self.images, self.device, self.room = images, device, room
         self._size: tuple[int, int] | None = None
         self._held: Tensor | None = None

@@ -9,7 +9,7 @@ import torch
 
 from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
-from pipeline.data.descriptors import Images
+from pipeline.data.cache import Images
 
 if TYPE_CHECKING:  # these modules import this one
     from pipeline.models.neural.network import NetworkPlan

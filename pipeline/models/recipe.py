@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -140,12 +141,13 @@ class Recipe(CheckedModel):
 
         return OnFeatures.load(folder, device)
 
+    @abstractmethod
     def _build_on_images(self, context: "ModelContext") -> "Model":
-        raise NotImplementedError
+        """The model without the features."""
 
+    @abstractmethod
     def _model_class(self) -> "type[Model]":
         """The class that loads the saved model; for a recipe with features, the model on them."""
-        raise NotImplementedError
 
 
 class ClassicalRecipe(Recipe):

@@ -11,9 +11,9 @@ from scipy.special import log_softmax, softmax
 
 from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
+from pipeline.data.cache import Images
 from pipeline.models.base import WEIGHTS_FILE
 from pipeline.models.classical.pixels import (
-    Images,
     chunks,
     flat_chunks,
     is_grey,

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from competition.errors import UserError
-from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, Images, computed_once, descriptors, descriptors_name
+from pipeline.data.cache import Images
+from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, computed_once, descriptors, descriptors_name
 from pipeline.models.base import CPU, DESCRIPTION_FILE, FEATURES_FILE, WEIGHTS_FILE, Model
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.lite0 import POOLED, Lite0

@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from competition.errors import UserError
+from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.components import (
     COMPONENTS,
@@ -16,7 +17,7 @@ from pipeline.models.classical.components import (
     sample_size,
 )
 from pipeline.models.classical.nearest import NearestRows
-from pipeline.models.classical.pixels import Images, flat_chunks, sample_by_class
+from pipeline.models.classical.pixels import flat_chunks, sample_by_class
 from pipeline.runtime.memory import total_memory
 
 DISTANCES = ("euclidean", "manhattan", "cosine")

@@ -7,8 +7,9 @@ from typing import Self
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
-from pipeline.models.classical.pixels import Images, flat_chunks
+from pipeline.models.classical.pixels import flat_chunks
 
 MOST_ITERATIONS = 300
 

@@ -5,8 +5,9 @@ from typing import Self
 
 import numpy as np
 
+from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
-from pipeline.models.classical.pixels import Images, flat_chunks, is_grey, mean_and_variance, pixel_sums
+from pipeline.models.classical.pixels import flat_chunks, is_grey, mean_and_variance, pixel_sums
 
 VARIANCE_SMOOTHING = 1e-9
 COUNT_SMOOTHING = 1.0  # Laplace smoothing: 1 is added to every count

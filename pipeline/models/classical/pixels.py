@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.data.cache import ImageCache
-
-Images = np.ndarray | ImageCache
+from pipeline.data.cache import Images
 
 CHUNK_VALUES = 2**23
 

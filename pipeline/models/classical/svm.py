@@ -11,11 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from competition.errors import UserError
+from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.components import components_cost, principal_components, sample_size
 from pipeline.models.classical.discriminant import LANDMARKS, ClassSums, DiscriminantMachine, KernelMap
 from pipeline.models.classical.one_vs_one import Machine, Products
-from pipeline.models.classical.pixels import Images, chunks, flat_chunks, sample_by_class
+from pipeline.models.classical.pixels import chunks, flat_chunks, sample_by_class
 from pipeline.runtime.memory import total_memory
 
 KERNELS = ("linear", "rbf")

@@ -8,9 +8,10 @@ from typing import Self
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.linear import both_sides
-from pipeline.models.classical.pixels import Images, flat_chunks, is_grey
+from pipeline.models.classical.pixels import flat_chunks, is_grey
 
 LEAF = -1
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pipeline.data.augment import View, resized
-from pipeline.data.cache import ImageCache, Size, rows_of
+from pipeline.data.cache import Images, Size, rows_of
 from pipeline.models.fast.folding import FUSES, activations_fused, folded
 from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.prefetch import prefetched
@@ -33,9 +33,7 @@ class Predictor:
     input_size: Size
     device: torch.device
 
-    def predict_proba(
-        self, images: np.ndarray | ImageCache, views: Sequence[View] = AS_IT_IS, title: str | None = None
-    ) -> np.ndarray:
+    def predict_proba(self, images: Images, views: Sequence[View] = AS_IT_IS, title: str | None = None) -> np.ndarray:
         """Probabilities float32 ``[N, classes]``, averaged over the views.
 
         images: uint8 ``[N, H, W, 3]``. title: of a progress bar; None shows no bar. Each rank predicts a part.
@@ -51,9 +49,7 @@ class Predictor:
         """This predictor with a prepared copy of the network, which later changes of the weights do not affect."""
         return replace(self, network=prepared(self.network, self.device))
 
-    def outputs(
-        self, images: np.ndarray | ImageCache, views: Sequence[View] = AS_IT_IS, title: str | None = None
-    ) -> Iterator[Tensor]:
+    def outputs(self, images: Images, views: Sequence[View] = AS_IT_IS, title: str | None = None) -> Iterator[Tensor]:
         """Yield the network's output batch by batch, float32 ``[views, n, D]``. Call ``prepared`` first."""
         batches = ([np.ascontiguousarray(view(batch)) for view in views] for batch in self.batches(images))
         count = -(-len(images) // self.batch_size)
@@ -63,7 +59,7 @@ class Predictor:
                 outputs = torch.stack([self.network(self.normalise(view, self.device)).float() for view in batch])
             yield outputs
 
-    def batches(self, images: np.ndarray | ImageCache) -> Iterator[np.ndarray]:
+    def batches(self, images: Images) -> Iterator[np.ndarray]:
         """Yield the images, uint8 ``[N, H, W, 3]``, resized to the input size, ``batch_size`` at a time."""
         starts = range(0, len(images), self.batch_size)
         return (resized(images[start : start + starts.step], *self.input_size) for start in starts)

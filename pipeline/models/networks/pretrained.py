@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from competition.errors import UserError
-from pipeline.data.cache import ImageCache
+from pipeline.data.cache import Images
 from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.cnn import dense_head
@@ -113,7 +113,7 @@ def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head:
     network.load_state_dict(fitting, strict=False)
 
 
-def lite0_features(network: Lite0, images: np.ndarray | ImageCache, device: torch.device, title: str) -> np.ndarray:
+def lite0_features(network: Lite0, images: Images, device: torch.device, title: str) -> np.ndarray:
     """The features ``Lite0.pooled`` of uint8 images ``[N, H, W, 3]``: float32 ``[N, 2024]``.
 
     images: an array or a cache; they are resized to 128 pixels a side. title: of the progress bar.

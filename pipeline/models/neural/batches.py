@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from pipeline.data.augment import Augmentation
-from pipeline.data.cache import ImageCache, Size, rows_of
+from pipeline.data.cache import Images, Size, rows_of
 from pipeline.data.resized_images import ResizedImages
 from pipeline.runtime import distributed
 
@@ -17,7 +17,7 @@ from pipeline.runtime import distributed
 class LabelledImages:
     """images: uint8 ``[N, H, W, 3]``, an array or a cache; labels: int64 ``[N]``."""
 
-    images: np.ndarray | ImageCache
+    images: Images
     labels: np.ndarray
 
     def __len__(self) -> int:

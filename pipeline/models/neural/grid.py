@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from competition.storage import atomic_write
-from pipeline.data.cache import ImageCache
+from pipeline.data.cache import Images
 from pipeline.models.base import GRID_FILE, HISTORY_FILE
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
@@ -23,13 +23,7 @@ class NetworkGrid(NeuralNetwork):
     points, one point after the other.
     """
 
-    def fit(
-        self,
-        images: np.ndarray | ImageCache,
-        labels: np.ndarray,
-        validation_images: np.ndarray | ImageCache,
-        validation_labels: np.ndarray,
-    ) -> Self:
+    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Train each point, keep the one with the best validation score (the first in a tie), and write grid.csv."""
         points = self._points()
         for number, point in enumerate(points):

@@ -20,7 +20,7 @@ from competition.spec import Symmetries
 from competition.splits import stratified_holdout
 from competition.storage import atomic_write
 from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
-from pipeline.data.cache import ImageCache, Size
+from pipeline.data.cache import Images, Size
 from pipeline.models.base import DESCRIPTION_FILE, TIER_FILE, WEIGHTS_FILE
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
@@ -117,13 +117,7 @@ class NeuralNetwork:
         self.tier: Tier | None = None
         self.trained: tuple[Segment, ...] = ()
 
-    def fit(
-        self,
-        images: np.ndarray | ImageCache,
-        labels: np.ndarray,
-        validation_images: np.ndarray | ImageCache,
-        validation_labels: np.ndarray,
-    ) -> Self:
+    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Train on uint8 ``[N, H, W, 3]`` with labels int64 ``[N]``; keep the weights with the best validation score.
 
         A recipe with a holdout chooses the weights on a part of the training images instead. Raises UserError if a
@@ -154,9 +148,7 @@ class NeuralNetwork:
         names = "recipe", "classes", "symmetries", "seed", "device", "weights", "source", "compile", "metric"
         return NeuralNetwork(**({name: getattr(self, name) for name in names} | {"folder": folder} | changes))
 
-    def predict_proba(
-        self, images: np.ndarray | ImageCache, test_time_views: bool = True, title: str | None = None
-    ) -> np.ndarray:
+    def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, classes]``, averaged over the recipe's views of each image.
 
         test_time_views: if False, only the image as it is. title: of a progress bar; None shows no bar.
@@ -353,7 +345,7 @@ def _check_parts(batch: int) -> None:
         )
 
 
-def _sample(images: np.ndarray | ImageCache) -> np.ndarray:
+def _sample(images: Images) -> np.ndarray:
     """At most SAMPLE images, evenly spaced over all of them."""
     return images[np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(np.int64)]
 

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from pipeline.data.cache import ImageCache
+from pipeline.data.cache import Images
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
 
@@ -23,13 +23,7 @@ class SeedEnsemble(NeuralNetwork):
 
     others: tuple[NeuralNetwork, ...] = ()
 
-    def fit(
-        self,
-        images: np.ndarray | ImageCache,
-        labels: np.ndarray,
-        validation_images: np.ndarray | ImageCache,
-        validation_labels: np.ndarray,
-    ) -> Self:
+    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Train the networks one after the other."""
         sample = images, labels, validation_images, validation_labels
         whole = self.plan
@@ -43,9 +37,7 @@ class SeedEnsemble(NeuralNetwork):
         plan = replace(_plan_of(number, whole), tier=self.tier)
         return self.clone(_place(self.folder, number), plan=plan, seed=self.seed + number * SEEDS_APART)
 
-    def predict_proba(
-        self, images: np.ndarray | ImageCache, test_time_views: bool = True, title: str | None = None
-    ) -> np.ndarray:
+    def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, classes]``, the mean over the seeds."""
         total = super().predict_proba(images, test_time_views, title)
         for other in self.others:

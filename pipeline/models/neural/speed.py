@@ -10,7 +10,7 @@ from itertools import takewhile
 import numpy as np
 from torch import nn
 
-from pipeline.data.cache import ImageCache
+from pipeline.data.cache import Images
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.neural.batches import Batch, scaled
 from pipeline.models.neural.stages import freeze
@@ -101,7 +101,7 @@ class PredictionTimer:
     """
 
     predictor: Predictor
-    images: np.ndarray | ImageCache
+    images: Images
     ranks: int
 
     def seconds(self) -> float:
