@@ -37,7 +37,7 @@ COMPETITIONS = {
 SOURCE = "animals-cnn-regularised"
 NETWORKS = [recipe.name for recipe in choose_recipes(recipe_names()) if recipe.is_network]
 EPOCHS = (5, 12, 40)  # of eight steps; a longer training only if the shorter one is not enough
-EPOCHS_OF = {"vgg": (8, 40)}  # so many weights that a step is slow; five epochs are not enough
+EPOCHS_OF = {"vgg": (8, 40), "lite0": (12, 40)}  # five epochs are not enough for these
 
 
 def is_large(recipe: AnyRecipe) -> bool:

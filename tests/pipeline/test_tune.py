@@ -155,7 +155,7 @@ def test_a_budget_is_shared_by_the_trials(tmp_path, insects):
 
 def test_all_trials_train_at_one_size_and_width(tmp_path, insects):
     journal = tmp_path / "sprint.journal"
-    options = ("--work", tmp_path, "--model", "sprint", "--trials", 2, "--budget", "36s", "--storage", journal)
+    options = ("--work", tmp_path, "--model", "sprint", "--trials", 2, "--budget", "20s", "--storage", journal)
     succeed("tune", *insects, *options)
     attributes = study_of(journal).user_attrs
     assert attributes.keys() == {"tier"}
