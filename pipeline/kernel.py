@@ -128,7 +128,8 @@ def train(options: list[str], runs: Path, answer: Callable[[], bool]) -> bool:
 
 def watch(runs: Path, answer: Callable[[], bool], is_over: Event) -> bool:
     """Answer whenever another model is trained, until it is over. Returns whether there is an answer."""
-    known, is_answered = finished(runs), False
+    known: set[Path] = set()
+    is_answered = False
     while not is_over.wait(GLANCE):
         if (trained := finished(runs)) != known:
             known, is_answered = trained, answer() or is_answered

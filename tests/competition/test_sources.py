@@ -265,7 +265,7 @@ def test_the_competition_itself_comes_before_a_dataset_of_its_name(zoo, data_fol
 def test_of_two_datasets_of_one_name_none_is_chosen(zoo, data_folder, tmp_path):
     for mount in ("datasets/ann/zoo", "datasets/bob/zoo"):
         shutil.copytree(zoo, tmp_path / "input" / mount)
-    with pytest.raises(UserError, match="2 inputs are called 'zoo'.*give the right one with --data"):
+    with pytest.raises(UserError, match=r"2 inputs are called 'zoo'.*give the right one with --data"):
         sources.open_competition("zoo", None, data_folder, kaggle_input=tmp_path / "input")
 
 
