@@ -26,7 +26,7 @@ from pipeline.settings import train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")
 DEEPEST = 6  # levels of folders to search below the inputs: notebooks/USER/SLUG/runs/NAME, and one to spare
-GLANCE = 5.0  # seconds between two looks at what is trained
+GLANCE, MOMENT = 5.0, 0.1  # seconds between two looks at what is trained, and at whether a script has ended
 OVERTIME = 1.1, 120.0  # training is stopped after this multiple of the budget plus this many seconds
 
 
@@ -40,17 +40,21 @@ def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
         trained = input_of(given.input, name, "a folder with trained models", holds_runs)
         shutil.copytree(trained, runs, dirs_exist_ok=True)
     else:
-        is_answered = train([*source, *options], runs, lambda: answer([*source, "--no-report"], work, name))
-    is_complete = answer([*source, *(options if given.predict_only else [])], work, name)
+        quick = [*source, "--no-report"]
+        is_answered = train(
+            [*source, *options], runs, lambda is_over: answer(run_until(is_over, "predict", quick), work, name)
+        )
+    status = run("predict", [*source, *(options if given.predict_only else [])])
+    is_complete = answer(status, work, name)
     if is_answered and not is_complete:
         print("warning: the last prediction failed; the submission is the one before", flush=True)
     shutil.rmtree(work / "competition", ignore_errors=True)  # data that the notebook need not keep
     sys.exit(0 if is_answered or is_complete else 2)
 
 
-def answer(options: list[str], work: Path, name: str) -> bool:
-    """Predict, and copy the outputs to where Kaggle looks for them. Returns whether that went well."""
-    if run("predict", options) != 0:
+def answer(status: int, work: Path, name: str) -> bool:
+    """Copy what predict.py wrote to where Kaggle looks for it. Returns whether ``status``, that of predict.py, is 0."""
+    if status != 0:
         return False
     for path in (work / "submissions" / name / output for output in OUTPUTS):
         if path.is_file():
@@ -104,11 +108,12 @@ def finished(folder: Path) -> set[Path]:
     return set(folder.glob(f"*/{runs.RECORD}"))
 
 
-def train(options: list[str], runs: Path, answer: Callable[[], bool]) -> bool:
+def train(options: list[str], runs: Path, answer: Callable[[Event], bool]) -> bool:
     """Run train.py, and answer anew whenever it has trained another model. Returns whether there is an answer.
 
     A session that is cut off then leaves a submission. If train.py fails or takes too long, the models that it has
     finished count. Exits with its status if there are none.
+    answer: predicts until its argument is set, as training is over; returns whether it has got that far.
     """
     budget = train_settings(options).budget
     share, more = OVERTIME
@@ -126,22 +131,36 @@ def train(options: list[str], runs: Path, answer: Callable[[], bool]) -> bool:
     return is_answered.result()
 
 
-def watch(runs: Path, answer: Callable[[], bool], is_over: Event) -> bool:
+def watch(runs: Path, answer: Callable[[Event], bool], is_over: Event) -> bool:
     """Answer whenever another model is trained, until it is over. Returns whether there is an answer."""
     known: set[Path] = set()
     is_answered = False
     while not is_over.wait(GLANCE):
         if (trained := finished(runs)) != known:
-            known, is_answered = trained, answer() or is_answered
+            known, is_answered = trained, answer(is_over) or is_answered
     return is_answered
 
 
 def run(script: str, options: list[str], seconds: float | None = None) -> int:
     """Run one of the pipeline's scripts. Returns its exit status; 124, as ``timeout`` does, if it took too long."""
-    command = [sys.executable, str(ROOT / "pipeline" / f"{script}.py"), *options]
-    print(f"{script}.py {' '.join(options)}", flush=True)
     try:
-        return subprocess.run(command, timeout=seconds).returncode
+        return subprocess.run(command_line(script, options), timeout=seconds).returncode
     except subprocess.TimeoutExpired:
         print(f"error: {script}.py did not finish within {seconds:.0f} s and was stopped", file=sys.stderr, flush=True)
         return 124
+
+
+def run_until(is_over: Event, script: str, options: list[str]) -> int:
+    """Run one of the pipeline's scripts, and end it when ``is_over`` is set. Returns its exit status."""
+    with subprocess.Popen(command_line(script, options)) as process:
+        while process.poll() is None:
+            if is_over.wait(MOMENT):
+                process.terminate()
+                break
+    return process.returncode
+
+
+def command_line(script: str, options: list[str]) -> list[str]:
+    """The command that runs a script, which is also printed."""
+    print(f"{script}.py {' '.join(options)}", flush=True)
+    return [sys.executable, str(ROOT / "pipeline" / f"{script}.py"), *options]

@@ -258,7 +258,7 @@ class Steps:
         (self.runs / name).mkdir(parents=True)
         (self.runs / name / "run.json").touch()
 
-    def answer(self) -> bool:
+    def answer(self, is_over: Event) -> bool:
         self.seen.append(sorted(place.name for place in self.runs.iterdir()))
         self.is_answered.set()
         return True
@@ -282,24 +282,29 @@ def test_a_kernel_answers_with_the_first_model_while_the_others_train(tmp_path, 
 def test_a_training_that_leaves_nothing_ends_the_kernel(tmp_path, monkeypatch):
     monkeypatch.setattr(kernel, "run", lambda script, options, seconds: 124)
     with pytest.raises(SystemExit):
-        kernel.train(["--budget", "100s"], tmp_path, lambda: True)
+        kernel.train(["--budget", "100s"], tmp_path, lambda is_over: True)
 
 
 @pytest.mark.usefixtures("quick_glances")
 def test_a_last_prediction_that_fails_leaves_the_answer_before(notebook, monkeypatch):
     runs = notebook / "working" / "runs" / "insects"
-    steps, statuses = Steps(runs, 0), iter((0, 1))
-    written = notebook / "working" / "submissions" / "insects"
+    steps, written = Steps(runs, 0), notebook / "working" / "submissions" / "insects"
 
-    def predict() -> int:
-        written.mkdir(parents=True, exist_ok=True)
+    def predict(is_over: Event, script: str, options: list[str]) -> int:
+        written.mkdir(parents=True)
         (written / "submission.csv").write_text("first")
         steps.is_answered.set()
-        return next(statuses)
+        return 0
 
-    monkeypatch.setattr(
-        kernel, "run", lambda script, *rest: predict() if script == "predict" else steps.run(script, *rest)
-    )
+    monkeypatch.setattr(kernel, "run_until", predict)
+    monkeypatch.setattr(kernel, "run", lambda script, *rest: 1 if script == "predict" else steps.run(script, *rest))
     done = run("kernel", *kernel_arguments(notebook))
     assert (done.status, "the submission is the one before" in done.out) == (0, True)
     assert (notebook / "working" / "submission.csv").read_text() == "first"
+
+
+def test_a_prediction_that_training_overtakes_is_ended(monkeypatch):
+    monkeypatch.setattr(kernel, "command_line", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
+    is_over = Event()
+    is_over.set()
+    assert kernel.run_until(is_over, "predict", []) != 0
