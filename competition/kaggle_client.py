@@ -126,7 +126,7 @@ def submit_kernel(competition: str, kernel: str, version: int, file: str, descri
 
     kernel: ``user/slug``. version: 1 or more.
     """
-    what = {"kernel": kernel, "version": version, "file": file, "description": description}
+    what: dict[str, Any] = {"kernel": kernel, "version": version, "file": file, "description": description}
     return _ref(competition, _call("submit_kernel", competition, competition=competition, **what))
 
 
