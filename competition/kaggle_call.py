@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _LISTED = 100  # submissions, the newest first
+_LONGEST_LOG = 20_000  # characters, from its end
 
 
 def main() -> None:
@@ -57,7 +58,9 @@ def _described(error: Exception) -> dict:
     for each in (error, error.__context__):  # the client wraps some HTTP errors in its own
         response = getattr(each, "response", None)
         if response is not None:
-            return {"kind": response.status_code, "says": _reason(response)}
+            # Calls are POSTs; a GET fetches a file from an address that Kaggle gave, which is valid for some time only.
+            is_storage = response.request.method == "GET" and response.status_code in (400, 401, 403, 404, 410)
+            return {"kind": "expired" if is_storage else response.status_code, "says": _reason(response)}
     if isinstance(error, OSError) and type(error).__module__.startswith("requests"):
         return {"kind": "connection", "says": type(error).__name__}
     kind = "missing" if isinstance(error, ImportError) else "fault"
@@ -65,10 +68,12 @@ def _described(error: Exception) -> dict:
 
 
 def _reason(response: Any) -> str:
-    """The server's message, else the name of the HTTP status."""
+    """The server's message, which may lie in ``error``; else the name of the HTTP status."""
     try:
-        return str(response.json()["message"])
-    except (ValueError, KeyError, TypeError):
+        body = response.json()
+        error = body.get("error", body)
+        return error if isinstance(error, str) else str(error["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return response.reason or ""
 
 
@@ -105,25 +110,40 @@ def submit(api: Any, competition: str, file: str, description: str) -> dict:
     return {"ref": str(response.ref or ""), "says": response.message or "", "arrived": arrived}
 
 
-def kernel_status(api: Any, kernel: str) -> dict:
-    session = api.kernels_status(kernel)
+def submit_kernel(api: Any, competition: str, kernel: str, version: int, file: str, description: str) -> dict:
+    response = api.competition_submit_code(file, description, competition, kernel, version, quiet=True)
+    return {"ref": str(response.ref or ""), "says": response.message or "", "arrived": True}
+
+
+def kernel_version(api: Any, kernel: str) -> int:
+    from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
+
+    request = ApiGetKernelRequest()
+    request.user_name, request.kernel_slug = kernel.split("/")
+    with api.build_kaggle_client() as client:
+        return client.kernels.kernels_api_client.get_kernel(request).metadata.current_version_number
+
+
+def kernel_status(api: Any, kernel: str, version: int) -> dict:
+    session = api.kernels_status(f"{kernel}/{version}" if version else kernel)
     return {"status": session.status.name, "reason": session.failure_message or ""}
 
 
-def kernel_log(api: Any, kernel: str) -> str:
-    """What the kernel printed; stdout and stderr as one text."""
-    parts = json.loads(_output_page(api, kernel, "").log or "[]")
-    return "".join(part["data"] for part in parts)
+def kernel_log(api: Any, kernel: str, version: int) -> str:
+    """The end of what the kernel printed; stdout and stderr as one text, from the beginning of a line."""
+    parts = json.loads(_output_page(api, kernel, version, "").log or "[]")
+    text = "".join(part["data"] for part in parts)
+    return text if len(text) <= _LONGEST_LOG else text[-_LONGEST_LOG:].partition("\n")[2]
 
 
-def kernel_output(api: Any, kernel: str, names: list[str], folder: str) -> list[str]:
+def kernel_output(api: Any, kernel: str, version: int, names: list[str], folder: str) -> list[str]:
     """Download the named files. Returns the names of those that exist."""
     import requests
 
     token: str | None = ""
     fetched = []
     while token is not None:
-        page = _output_page(api, kernel, token)
+        page = _output_page(api, kernel, version, token)
         for file in page.files or []:
             if file.file_name in names:
                 response = requests.get(file.url)
@@ -134,11 +154,13 @@ def kernel_output(api: Any, kernel: str, names: list[str], folder: str) -> list[
     return fetched
 
 
-def _output_page(api: Any, kernel: str, token: str) -> Any:
+def _output_page(api: Any, kernel: str, version: int, token: str) -> Any:
     from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
 
     request = ApiListKernelSessionOutputRequest()
     request.user_name, request.kernel_slug = kernel.split("/")
+    if version:
+        request.version_label = f"v{version}"
     if token:
         request.page_token = token
     with api.build_kaggle_client() as client:
@@ -147,7 +169,10 @@ def _output_page(api: Any, kernel: str, token: str) -> Any:
 
 CALLS = {
     each.__name__: each
-    for each in (username, download, submissions, limits, submit, kernel_status, kernel_log, kernel_output)
+    for each in (
+        *(username, download, submissions, limits, submit, submit_kernel),
+        *(kernel_version, kernel_status, kernel_log, kernel_output),
+    )
 }
 
 if __name__ == "__main__":

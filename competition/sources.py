@@ -20,7 +20,9 @@ from competition.wording import did_you_mean, fault_in, listed, printable
 
 REHEARSAL = "rehearsal"
 _NAME = re.compile(r"(?!answers$)[A-Za-z0-9][\w .()-]*")
-_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # how Kaggle spells a competition's name in URLs
+_ADDRESS = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)  # what can be the last part of an address on Kaggle
+# where Kaggle mounts a notebook's inputs, besides <slug>/ as in older images: a folder for each kind, and what it holds
+_MOUNTS = {"competitions": "*", "datasets": "*/*", "notebooks": "*/*"}
 
 
 def open_competition(
@@ -34,7 +36,7 @@ def open_competition(
 ) -> Competition:
     """Find a competition's files (unpack, download or draw them if necessary) and read them.
 
-    competition: a name, a folder or a ZIP. None means the only competition among a notebook's inputs, or else
+    competition: a name, a folder or a ZIP. None means in a notebook the only competition among its inputs, elsewhere
         the rehearsal.
     data: a folder or ZIP to read under that name.
     data_folder: holds ``<name>/`` with what was unpacked, downloaded or drawn, and ``answers/<name>.csv`` with the
@@ -59,7 +61,9 @@ def _locate(competition: str | None, data: Path | None, data_folder: Path, kaggl
     if data is not None:
         return _from_path(data, data_folder, competition)
     if competition is None:
-        return _only_input(kaggle_input) or _by_name(REHEARSAL, data_folder, kaggle_input)
+        if _is_notebook(kaggle_input):
+            return _only_input(kaggle_input)
+        return _by_name(REHEARSAL, data_folder, kaggle_input)
     path = Path(competition).expanduser()
     if _is_path(competition, path):
         return _from_path(path, data_folder)
@@ -91,7 +95,7 @@ def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Pat
     if kept.is_dir():
         return name, kept
     if name in inputs:
-        return name, inputs[name]
+        return _input(name, inputs[name])
     if name in DATASETS:
         fetched = data_folder / ".fetched"
         return name, build_folder(kept, lambda folder: write_dataset(name, folder, answers, fetched))
@@ -102,15 +106,19 @@ def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Pat
     if Path(name).is_dir():
         return name, Path(name)
     places = [*_entries(data_folder), *inputs, *DATASETS, REHEARSAL]
-    return name, unpacked(_downloaded(name, data_folder, places), kept, competition_folder)
+    remedy = _attach(inputs) if _is_notebook(kaggle_input) else ""
+    return name, unpacked(_downloaded(name, data_folder, places, remedy), kept, competition_folder)
 
 
-def _downloaded(name: str, data_folder: Path, places: list[str]) -> Path:
-    """The ZIP that Kaggle offers under that name, downloaded unless it is already there."""
+def _downloaded(name: str, data_folder: Path, places: list[str], remedy: str) -> Path:
+    """The ZIP that Kaggle offers under that name, downloaded unless it is already there.
+
+    remedy: what to do if it cannot be downloaded; empty for what the error itself says.
+    """
     archive = data_folder / f"{name}.zip"
     if zipfile.is_zipfile(archive):
         return archive
-    if not _SLUG.fullmatch(name):
+    if not _ADDRESS.fullmatch(name):
         raise _unknown(name, "neither", places)
     try:
         return kaggle_client.download(name, data_folder)
@@ -119,7 +127,7 @@ def _downloaded(name: str, data_folder: Path, places: list[str]) -> Path:
             raise _unknown(name, f"neither on Kaggle ({error.kind}) nor", places) from error
         if error.kind in ("credentials", "connection", "missing"):
             fault = f"no competition '{name}' here{did_you_mean(name, places)}"
-            raise UserError(f"{fault}; to download it: {error}") from error
+            raise UserError(f"{fault}; {remedy or f'to download it: {error}'}") from error
         raise
 
 
@@ -145,18 +153,34 @@ def _holds_tables(folder: Path) -> bool:
     return (folder / "train.csv").is_file() and (folder / "test.csv").is_file()
 
 
-def _inputs(kaggle_input: Path) -> dict[str, Path]:
-    """The competitions among a notebook's inputs, by slug; their files lie in the slug's folder or one level below.
+def _is_notebook(kaggle_input: Path) -> bool:
+    return kaggle_input.is_dir() or "KAGGLE_KERNEL_RUN_TYPE" in os.environ
 
-    Kaggle mounts a competition as ``<slug>/``, in newer images as ``competitions/<slug>/``.
-    """
-    newer = kaggle_input / "competitions"
-    found: dict[str, Path] = {}
-    for folder in (*subfolders(newer), *subfolders(kaggle_input)):
-        place = next(filter(_holds_tables, chain((folder,), subfolders(folder))), None)
-        if place and folder != newer:
-            found.setdefault(folder.name, place)
+
+def _attach(inputs: dict[str, list[Path]]) -> str:
+    """What to do in a notebook that lacks a competition."""
+    there = f" (attached are {listed(inputs)})" if inputs else ""
+    return f"attach it to the notebook as an input{there}, or give its folder with --data"
+
+
+def _inputs(kaggle_input: Path) -> dict[str, list[Path]]:
+    """The inputs of a notebook that hold a competition, by slug; files lie in the slug's folder or one level below."""
+    mounted = [folder for kind, pattern in _MOUNTS.items() for folder in sorted((kaggle_input / kind).glob(pattern))]
+    found: dict[str, list[Path]] = {}
+    for folder in (*mounted, *(each for each in subfolders(kaggle_input) if each.name not in _MOUNTS)):
+        if place := next(filter(_holds_tables, chain((folder,), subfolders(folder))), None):
+            found.setdefault(folder.name, []).append(place)
     return found
+
+
+def _input(name: str, places: list[Path]) -> tuple[str, Path]:
+    """The input of that name: the competition itself before a dataset or another notebook's output.
+
+    Raises UserError if several of the others have the name.
+    """
+    if len(places) > 1 and "competitions" not in places[0].parts:
+        raise UserError(f"{len(places)} inputs are called '{name}': {listed(places)}; give the right one with --data")
+    return name, places[0]
 
 
 def subfolders(folder: Path) -> Iterator[Path]:
@@ -166,8 +190,11 @@ def subfolders(folder: Path) -> Iterator[Path]:
             yield from sorted(Path(entry.path) for entry in entries if entry.is_dir())
 
 
-def _only_input(kaggle_input: Path) -> tuple[str, Path] | None:
+def _only_input(kaggle_input: Path) -> tuple[str, Path]:
     inputs = _inputs(kaggle_input)
     if len(inputs) > 1:
         raise UserError(f"{len(inputs)} inputs hold a competition: {listed(inputs)}; name one with --competition")
-    return next(iter(inputs.items()), None)
+    if not inputs:
+        fault = f"{kaggle_input}: no input of this notebook holds a competition (train.csv and test.csv)"
+        raise UserError(f"{fault}; attach one to the notebook, or name another with --competition")
+    return _input(*next(iter(inputs.items())))

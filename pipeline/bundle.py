@@ -28,7 +28,7 @@ from pipeline.models.recipe import choose_recipes, recipe_names
 
 ROOMS = ("competition", "pipeline")
 LEFT_OUT = ("competition/data/", "competition/stand_in/")
-GPU = "NvidiaTeslaT4"  # Kaggle's other GPU, the P100, is too old for the PyTorch of Kaggle's own image
+GPU = "NvidiaTeslaT4"
 LONGEST_TITLE = 50
 
 SCRIPT = '''\
@@ -75,7 +75,7 @@ def main(given: argparse.Namespace) -> None:
     command = ["pipeline/kernel.py", "--competition", given.competition]
     command += ["--predict-only"] * given.predict_only + given.options
     text = script(files, command, version(ROOT, files))
-    metadata = kernel_metadata(given, needs_gpu(given.models))
+    metadata = kernel_metadata(given, given.accelerator or (GPU if needs_gpu(given.models) else ""))
     target = given.output
     for path, content in ((target, text), (target.with_name("kernel-metadata.json"), json.dumps(metadata, indent=2))):
         with atomic_write(path) as temporary:
@@ -128,8 +128,11 @@ def script(files: dict[str, str], command: list[str], version: str) -> str:
     )
 
 
-def kernel_metadata(given: argparse.Namespace, gpu: bool) -> dict[str, object]:
-    """The metadata that ``kaggle kernels push`` reads. Kaggle derives the kernel's address from the title."""
+def kernel_metadata(given: argparse.Namespace, gpu: str) -> dict[str, object]:
+    """The metadata that ``kaggle kernels push`` reads. Kaggle derives the kernel's address from the title.
+
+    gpu: its name on Kaggle; empty for none.
+    """
     title = kernel_title(given.competition, "predict" if given.predict_only else "pipeline")
     kernels = list(given.kernel_sources)
     if given.predict_only and not (kernels or given.dataset_sources):
@@ -141,10 +144,10 @@ def kernel_metadata(given: argparse.Namespace, gpu: bool) -> dict[str, object]:
         "language": "python",
         "kernel_type": "script",
         "is_private": True,
-        "enable_gpu": gpu,
+        "enable_gpu": bool(gpu),
         "enable_tpu": False,
         "enable_internet": False,
-        "machine_shape": GPU if gpu else "",
+        "machine_shape": gpu,
         "competition_sources": [given.competition],
         "dataset_sources": given.dataset_sources,
         "kernel_sources": kernels,

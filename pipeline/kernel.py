@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 if __name__ == "__main__":  # run as a script: check the options before importing what follows
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -23,7 +25,8 @@ from competition.storage import ROOT, atomic_write
 from pipeline.settings import train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")
-DEEPEST = 4  # levels of folders to search below the inputs
+DEEPEST = 6  # levels of folders to search below the inputs: notebooks/USER/SLUG/runs/NAME, and one to spare
+GLANCE, MOMENT = 5.0, 0.1  # seconds between two looks at what is trained, and at whether a script has ended
 OVERTIME = 1.1, 120.0  # training is stopped after this multiple of the budget plus this many seconds
 
 
@@ -32,25 +35,45 @@ def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
     name, work = given.competition, given.work
     data = input_of(given.input, name, "a folder with train.csv and test.csv", holds_tables)
     source = ["--competition", name, "--data", str(data), "--work", str(work)]
-    runs = work / "runs" / name
+    runs, is_answered = work / "runs" / name, False
     if given.predict_only:
         trained = input_of(given.input, name, "a folder with trained models", holds_runs)
         shutil.copytree(trained, runs, dirs_exist_ok=True)
     else:
-        train([*source, *options], runs)
+        quick = [*source, "--no-report"]
+        is_answered = train(
+            [*source, *options], runs, lambda is_over: answer(run_until(is_over, "predict", quick), work, name)
+        )
     status = run("predict", [*source, *(options if given.predict_only else [])])
-    leave(work, name)
-    sys.exit(status)
+    is_complete = answer(status, work, name)
+    if is_answered and not is_complete:
+        print("warning: the last prediction failed; the submission is the one before", flush=True)
+    shutil.rmtree(work / "competition", ignore_errors=True)  # data that the notebook need not keep
+    sys.exit(0 if is_answered or is_complete else 2)
+
+
+def answer(status: int, work: Path, name: str) -> bool:
+    """Copy what predict.py wrote to where Kaggle looks for it. Returns whether ``status``, that of predict.py, is 0."""
+    if status != 0:
+        return False
+    for path in (work / "submissions" / name / output for output in OUTPUTS):
+        if path.is_file():
+            with atomic_write(work / path.name) as copy:
+                shutil.copyfile(path, copy)
+    return True
 
 
 def input_of(inputs: Path, name: str, what: str, holds: Callable[[Path], bool]) -> Path:
-    """The folder below ``inputs`` for which ``holds`` is true; if there are several, the one with ``name`` in its path.
+    """The folder below ``inputs`` for which ``holds`` is true.
 
+    Of several, that of the competition ``name`` itself counts first, then one with ``name`` in its path.
     what: what the folder holds, for the error message.
     Raises UserError if there is no such folder, or if several remain.
     """
-    found = [folder for folder in folders(inputs, DEEPEST) if holds(folder)]
-    found = [folder for folder in found if name in folder.relative_to(inputs).parts] or found
+    found = list(folders(inputs, DEEPEST, holds))
+    named = [folder for folder in found if name in folder.relative_to(inputs).parts]
+    own = [folder for folder in named if folder.relative_to(inputs).parts[:2] == ("competitions", name)]
+    found = own or named or found
     if len(found) == 1:
         return found[0]
     if not found:
@@ -60,11 +83,13 @@ def input_of(inputs: Path, name: str, what: str, holds: Callable[[Path], bool]) 
     )
 
 
-def folders(folder: Path, depth: int) -> Iterator[Path]:
-    """The folders below ``folder``, down to ``depth`` levels, parents first."""
+def folders(folder: Path, depth: int, holds: Callable[[Path], bool]) -> Iterator[Path]:
+    """The folders for which ``holds`` is true, down to ``depth`` levels below ``folder``; none within another."""
     for inner in subfolders(folder) if depth else ():
-        yield inner
-        yield from folders(inner, depth - 1)
+        if holds(inner):
+            yield inner
+        else:
+            yield from folders(inner, depth - 1, holds)
 
 
 def holds_tables(folder: Path) -> bool:
@@ -73,40 +98,69 @@ def holds_tables(folder: Path) -> bool:
 
 def holds_runs(folder: Path) -> bool:
     """Whether a folder holds finished runs of one competition."""
+    return bool(finished(folder))
+
+
+def finished(folder: Path) -> set[Path]:
+    """The records of the finished runs in a competition's folder of runs."""
     from pipeline.training import runs  # here, because it imports torch, which is slow
 
-    return runs.holds_runs(folder)
+    return set(folder.glob(f"*/{runs.RECORD}"))
 
 
-def train(options: list[str], runs: Path) -> None:
-    """Run train.py. If it fails or takes too long, go on with the models that it has finished.
+def train(options: list[str], runs: Path, answer: Callable[[Event], bool]) -> bool:
+    """Run train.py, and answer anew whenever it has trained another model. Returns whether there is an answer.
 
-    Exits with the status of train.py if there are none.
+    A session that is cut off then leaves a submission. If train.py fails or takes too long, the models that it has
+    finished count. Exits with its status if there are none.
+    answer: predicts until its argument is set, as training is over; returns whether it has got that far.
     """
     budget = train_settings(options).budget
     share, more = OVERTIME
-    status = run("train", options, None if budget is None else share * budget + more)
+    is_over = Event()
+    with ThreadPoolExecutor(1) as beside:
+        is_answered = beside.submit(watch, runs, answer, is_over)
+        try:
+            status = run("train", options, None if budget is None else share * budget + more)
+        finally:
+            is_over.set()
     if status != 0 and not holds_runs(runs):
         sys.exit(status)
     if status != 0:
         print("warning: training did not finish; predicting with the models trained so far", flush=True)
+    return is_answered.result()
+
+
+def watch(runs: Path, answer: Callable[[Event], bool], is_over: Event) -> bool:
+    """Answer whenever another model is trained, until it is over. Returns whether there is an answer."""
+    known: set[Path] = set()
+    is_answered = False
+    while not is_over.wait(GLANCE):
+        if (trained := finished(runs)) != known:
+            known, is_answered = trained, answer(is_over) or is_answered
+    return is_answered
 
 
 def run(script: str, options: list[str], seconds: float | None = None) -> int:
     """Run one of the pipeline's scripts. Returns its exit status; 124, as ``timeout`` does, if it took too long."""
-    command = [sys.executable, str(ROOT / "pipeline" / f"{script}.py"), *options]
-    print(f"{script}.py {' '.join(options)}", flush=True)
     try:
-        return subprocess.run(command, timeout=seconds).returncode
+        return subprocess.run(command_line(script, options), timeout=seconds).returncode
     except subprocess.TimeoutExpired:
         print(f"error: {script}.py did not finish within {seconds:.0f} s and was stopped", file=sys.stderr, flush=True)
         return 124
 
 
-def leave(work: Path, name: str) -> None:
-    """Copy the outputs to where Kaggle looks for them, and delete the data that the notebook need not keep."""
-    for path in (work / "submissions" / name / output for output in OUTPUTS):
-        if path.is_file():
-            with atomic_write(work / path.name) as copy:
-                shutil.copyfile(path, copy)
-    shutil.rmtree(work / "competition", ignore_errors=True)
+def run_until(is_over: Event, script: str, options: list[str]) -> int:
+    """Run one of the pipeline's scripts, and end it when ``is_over`` is set. Returns its exit status."""
+    with subprocess.Popen(command_line(script, options)) as process:
+        while process.poll() is None:
+            if is_over.wait(MOMENT):
+                process.terminate()
+                break
+    return process.returncode
+
+
+def command_line(script: str, options: list[str]) -> list[str]:
+    """The command that runs a script, which is also printed."""
+    print(f"{script}.py {' '.join(options)}", flush=True)
+    return [sys.executable, str(ROOT / "pipeline" / f"{script}.py"), *options]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NoReturn, TypedDict
 
 from competition.errors import UserError
@@ -18,6 +18,7 @@ from competition.storage import KAGGLE_INPUT, KAGGLE_WORKING, default_work_folde
 DEFAULT_BUDGET = 300.0
 TUNING_BUDGET, TRIALS = 1800.0, 20
 KERNEL_BUDGET = "8h"  # the rest of a notebook session is for predicting
+SESSION = 12 * 3600.0  # seconds after which Kaggle ends a notebook
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 
@@ -344,12 +345,7 @@ def submit_options(arguments: list[str]) -> argparse.Namespace:
     return given
 
 
-def bundle_options(arguments: list[str]) -> argparse.Namespace:
-    """Parse bundle.py's command line. The result's ``options`` and ``models`` are for train.py in the notebook.
-
-    With --predict-only, they are for predict.py.
-    Raises UserError if the command line is wrong, or if train.py or predict.py would reject its options there.
-    """
+def _bundle_parser() -> Parser:
     parser = Parser("Pack the pipeline into one script for Kaggle. All other options are passed to train.py there.")
     parser.add_argument(
         "--competition", metavar="NAME", required=True, help="last part of the competition's address on Kaggle"
@@ -361,23 +357,70 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="predict with the models of an earlier kernel, without training",
     )
+    parser.add_argument(
+        "--accelerator",
+        type=accelerator,
+        metavar="NAME",
+        help="GPU of the notebook, as for `kaggle kernels push`; default: NvidiaTeslaT4 if a recipe is a network",
+    )
+    parser.add_argument(
+        "--weights",
+        type=in_notebook,
+        metavar="FOLDER|FILE",
+        help="where train.py looks for ImageNet weights first in the notebook: a path below /kaggle/input",
+    )
     for kind in ("dataset", "kernel", "model"):
         parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
+    return parser
+
+
+def bundle_options(arguments: list[str]) -> argparse.Namespace:
+    """Parse bundle.py's command line. The result's ``options`` and ``models`` are for train.py in the notebook.
+
+    With --predict-only, they are for predict.py.
+    Raises UserError if the command line is wrong, or if train.py or predict.py would reject its options there.
+    """
+    parser = _bundle_parser()
     given, options = parser.parse_known_args(arguments)
     if local := [option for option in options if option.split("=")[0] in LOCAL_OPTIONS]:
         parser.error(f"{local[0]} names a file of this machine, which the notebook cannot see; leave it out")
-    if not re.fullmatch(r"[a-z0-9-]+", given.competition):
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", given.competition, re.ASCII):
         parser.error(
             f"argument --competition: {given.competition!r} is not a competition's name; use the last part of its "
             "address"
         )
     timed = any(option.split("=")[0] in ("--budget", "--epochs") for option in options)
     given.options = options if given.predict_only or timed else [*options, "--budget", KERNEL_BUDGET]
-    given.models = (predict_settings if given.predict_only else train_settings)(given.options).models
+    settings = (predict_settings if given.predict_only else train_settings)(given.options)
+    if settings.budget is not None and settings.budget >= SESSION:
+        parser.error(
+            f"argument --budget: a notebook ends after {SESSION / 3600:.0f} hours, and predicting takes some of them; "
+            f"give less, e.g. {KERNEL_BUDGET}"
+        )
+    given.models = settings.models
     if own := [model for model in given.models if model.endswith(".toml")]:
         parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a built-in recipe")
+    if given.weights and given.predict_only:
+        parser.error("argument --weights: trained models need none; leave it out")
+    given.options += ["--weights", given.weights] if given.weights else []
     given.output = (given.output or work_folder(None) / "kernel" / "kernel.py").expanduser().resolve()
     return given
+
+
+def accelerator(text: str) -> str:
+    """The name of a GPU on Kaggle. Kaggle would give a session that asks for a retired one something else."""
+    if text.casefold() == "nvidiateslap100":
+        raise argparse.ArgumentTypeError(f"{text} is retired; give NvidiaTeslaT4")
+    if not text.casefold().startswith("nvidia"):
+        raise argparse.ArgumentTypeError(f"{text} is not a GPU, which is all that networks can use; give NvidiaTeslaT4")
+    return text
+
+
+def in_notebook(text: str) -> str:
+    if not PurePosixPath(text).is_relative_to(KAGGLE_INPUT.as_posix()):
+        place = "give the path that it will have there, e.g. /kaggle/input/datasets/USER/NAME"
+        raise argparse.ArgumentTypeError(f"the notebook cannot see {text}; {place}")
+    return text
 
 
 def kernel_options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

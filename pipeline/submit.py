@@ -5,7 +5,10 @@ python pipeline/submit.py [FILE] [--competition NAME|FOLDER|ZIP] [--message TEXT
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a script: check the options before importing what follows
@@ -26,6 +29,18 @@ from pipeline.kaggle.submitter import Submitter, wait_for
 from pipeline.settings import data_folder, work_folder
 
 SESSION = 13 * 3600.0  # seconds to wait for a kernel, which queues and then runs
+SUBMISSION, NOTE = "submission.csv", "submission.json"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a kernel. kernel: ``user/slug``; number: 0 if the server does not say which is the newest."""
+
+    kernel: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.kernel}/{self.number}"
 
 
 def main(given: argparse.Namespace) -> None:
@@ -33,30 +48,34 @@ def main(given: argparse.Namespace) -> None:
         given.competition, given.data, data_folder(given.work), given.image_column, given.label_column
     )
     folder = work_folder(given.work) / "submissions"
-    file = chosen_file(given, folder / competition.name)
+    version = ended_version(given.kernel) if given.kernel else None
+    file = chosen_file(given, folder / competition.name, version)
     if given.check:
         print(f"ok: {check_submission(competition, file)}")
         return
     submitter = Submitter(competition.name, Ledger(folder / "ledger.csv"))
-    entry = submitter.follow(hand_in(competition, file, submitter, given))
+    with submitter.alone():
+        entry = hand_in(competition, file, version, submitter, given)
+    entry = submitter.follow(entry)
     print(outcome(entry))
     print(submitter.ledger.path)
 
 
-def chosen_file(given: argparse.Namespace, folder: Path) -> Path:
+def chosen_file(given: argparse.Namespace, folder: Path, version: Version | None) -> Path:
     """The path of the CSV to check or send. folder: submissions/<competition>."""
-    if given.kernel:
-        return kernel_csv(given.kernel, folder / "kernel")
-    return given.file or folder / "submission.csv"
+    if version:
+        return kernel_csv(version, folder / "kernel")
+    return given.file or folder / SUBMISSION
 
 
-def kernel_csv(kernel: str, folder: Path) -> Path:
-    """Wait for a kernel to finish and download its submission.csv into a folder. Returns the path of the CSV.
+def ended_version(kernel: str) -> Version:
+    """Wait for the newest version of a kernel to finish.
 
-    Raises UserError if the kernel fails, takes longer than SESSION or writes no submission.csv.
+    Raises UserError if it fails or takes longer than SESSION.
     """
+    version = Version(kernel, kaggle_client.kernel_version(kernel))
     ended = wait_for(
-        lambda: kaggle_client.kernel_status(kernel),
+        lambda: kaggle_client.kernel_status(kernel, version.number),
         lambda answer: answer[0] not in ("QUEUED", "RUNNING", "NEW_SCRIPT"),
         SESSION,
         f"waiting for the kernel {kernel}",
@@ -67,54 +86,78 @@ def kernel_csv(kernel: str, folder: Path) -> Path:
         )
     status, reason = ended
     if status != "COMPLETE":
-        fault = f"kernel {kernel} ended as {status}: {one_line(reason)}{log_end(kernel)}"
+        fault = f"kernel {kernel} ended as {status}: {one_line(reason)}{log_end(version)}"
         raise UserError(f"{fault}; fix it and push it again")
-    csv, note = folder / "submission.csv", folder / "submission.json"
+    return version
+
+
+def kernel_csv(version: Version, folder: Path) -> Path:
+    """Download a version's submission.csv into a folder. Returns its path. Raises UserError if there is none."""
+    csv, note = folder / SUBMISSION, folder / NOTE
     for outdated in (csv, note):
         outdated.unlink(missing_ok=True)
-    if csv.name not in kaggle_client.kernel_output(kernel, [csv.name, note.name], folder):
-        raise UserError(f"kernel {kernel} wrote no {csv.name}{log_end(kernel)}; fix it and push it again")
+    if csv.name not in kaggle_client.kernel_output(version.kernel, [csv.name, note.name], folder, version.number):
+        raise UserError(f"kernel {version.kernel} wrote no {csv.name}{log_end(version)}; fix it and push it again")
     return csv
 
 
-def log_end(kernel: str) -> str:
+def log_end(version: Version) -> str:
     """The last error that a kernel printed, or its last line, in brackets; empty if its log is not available."""
     with suppress(KaggleError):
-        if lines := kaggle_client.kernel_log(kernel).strip().splitlines():
+        if lines := kaggle_client.kernel_log(version.kernel, version.number).strip().splitlines():
             last = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
             return f" (its log ends with: {printable(last, most=300)})"
     return ""
 
 
-def hand_in(competition: Competition, file: Path, submitter: Submitter, given: argparse.Namespace) -> Entry:
-    """Send the CSV, unless an interrupted command has sent it already. Returns its entry in the ledger.
+def hand_in(
+    competition: Competition, file: Path, version: Version | None, submitter: Submitter, given: argparse.Namespace
+) -> Entry:
+    """Send the CSV or, where only notebooks may submit, the kernel's version that wrote it. Returns its entry.
 
     Raises UserError if the CSV is wrong, or if it was submitted before and --again is not given.
     """
     sent = put_in_order(competition, file, submitter.ledger.path.parent / competition.name / "in-order.csv")
-    if sent != file:
-        print(f"{file}: the rows are in the wrong order; sending {sent}, a copy in the right order")
     note = note_of(file, sha256_of(file))
     message = one_line(given.message or (", ".join(note.recipes) if note else sent.name))
-    entry = new_entry(competition.name, sent, sha256_of(sent), message, note)
+    if version is None or not submitter.takes_versions:
+        if sent != file:
+            print(f"{file}: the rows are in the wrong order; sending {sent}, a copy in the right order")
+        entry = new_entry(competition.name, sent, sha256_of(sent), message, note)
+        try:
+            return send_once(entry, partial(kaggle_client.submit, competition.name, sent), submitter, given.again)
+        except KaggleError as error:
+            if error.kind != 400:
+                raise
+            if version is None:
+                raise UserError(f"{error}; if the contest takes only notebooks, give --kernel USER/NAME") from error
+            print(f"{error}\nsubmitting version {version.number} of {version.kernel} instead")
+    entry = new_entry(competition.name, str(version), "", message, note)
+    submit = partial(kaggle_client.submit_kernel, competition.name, version.kernel, version.number, SUBMISSION)
+    return send_once(entry, submit, submitter, given.again)
+
+
+def send_once(entry: Entry, hand_over: Callable[[str], str], submitter: Submitter, again: bool) -> Entry:
+    """Send what the entry is about, unless an interrupted command has sent it already. Returns its entry.
+
+    hand_over: see ``Submitter.send``. Raises UserError if it was submitted before and ``again`` is false.
+    """
     interrupted = {each.time for each in submitter.ledger.entries() if each.is_open}
-    if (earlier := submitter.taken_before(entry)) and not given.again:
+    if (earlier := submitter.taken_before(entry)) and not again:
         if earlier.time in interrupted:
             print(f"{earlier.file}: already sent at {earlier.time} by an interrupted command; checking that submission")
             return earlier
-        fault = f"{file}: this file was submitted before ({earlier.ref}, {earlier.time}, {earlier.status})"
+        fault = f"{entry.file}: submitted before ({earlier.ref}, {earlier.time}, {earlier.status})"
         raise UserError(f"{fault}; use --again to submit it once more")
     left = submitter.left_today()
     print(f"submissions left: {'unknown' if left is None else left}")
-    return submitter.send(entry, sent)
+    return submitter.send(entry, hand_over)
 
 
 def outcome(entry: Entry) -> str:
     """The public score and the validation score in one line. Raises UserError if the submission was rejected."""
     if entry.status != SCORED:
-        raise UserError(
-            f"{entry.file}: rejected as submission {entry.ref}: {entry.reason}; fix the file and submit it again"
-        )
+        raise UserError(f"{entry.file}: rejected as submission {entry.ref}: {entry.reason}; fix it and submit it again")
     value = f"{entry.metric} {entry.validation} ({entry.low}-{entry.high})"
     validation = f", validation {value}" if entry.validation else ""
     return f"public score {entry.public or 'not shown'}{validation}, submission {entry.ref}"

@@ -32,6 +32,7 @@ from competition.stand_in.wire import (
 from competition.wording import fault_in, printable
 
 _TEAM = 1  # the account is the only team
+_SUBMITTED = "submissions/"
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ class Board:
 
     daily_limit: submissions per UTC day, including those that cannot be scored.
     scoring_seconds: how long a submission stays PENDING.
+    only_kernels: whether it takes kernels' versions only, no CSVs.
     """
 
     def __init__(self, hosted: Hosted, state: State, username: str, daily_limit: int) -> None:
         self.hosted, self.username, self.daily_limit = hosted, username, daily_limit
-        self.scoring_seconds = 0.0
+        self.scoring_seconds, self.only_kernels = 0.0, False
         self._state = state
         self._place = state.secret("addresses")
         self.names = hosted.names()
@@ -87,6 +89,7 @@ class Board:
     def methods(self) -> dict[str, Callable[[Message], Message | Redirect | Content]]:
         of_competition: dict[str, Callable[[Message], Message | Redirect | Content]] = {
             "ListCompetitions": self._list_competitions,
+            "ListCompetitionPages": self._list_pages,
             "ListDataFiles": self._list_files,
             "DownloadDataFiles": self._download_all,
             "DownloadDataFile": self._download_one,
@@ -94,6 +97,8 @@ class Board:
             "CreateSubmission": self._submit,
             "GetSubmissionLimits": self._limits,
             "ListSubmissions": self._list_submissions,
+            "GetSubmission": self._get_submission,
+            "DownloadSubmission": self._download_submission,
             "GetLeaderboard": self._leaderboard,
             "DownloadLeaderboard": self._download_leaderboard,
         }
@@ -111,6 +116,8 @@ class Board:
             raise RefusedError(403, "this address is not valid here")
         if name == f"{self.hosted.slug}.zip":
             return self._archive
+        if name.startswith(_SUBMITTED):
+            return self._state.upload_path(self._submission(name.split("/")[1]).token)
         name = name.removeprefix("files/")
         if name not in self.names:
             raise RefusedError(404, f"the competition has no file {printable(name)}")
@@ -130,7 +137,19 @@ class Board:
     def _list_competitions(self, request: Message) -> Message:
         address = f"{ORIGIN}/competitions/{self.hosted.slug}"
         described = {"id": 1, "ref": address, "url": address, "title": self.hosted.slug, "userHasEntered": True}
-        return {"competitions": [described | {"teamCount": 1, "maxDailySubmissions": self.daily_limit}]}
+        limits = {"maxDailySubmissions": self.daily_limit, "isKernelsSubmissionsOnly": self.only_kernels}
+        return {"competitions": [described | {"teamCount": 1} | limits]}
+
+    def _list_pages(self, request: Message) -> Message:
+        self.check_name(request)
+        takes = "versions of kernels, no files" if self.only_kernels else "files and versions of kernels"
+        pages = {
+            "description": f"{self.hosted.slug}, served by a stand-in for Kaggle's server",
+            "evaluation": "the share of right labels; a public and a private score",
+            "rules": f"{self.daily_limit} submissions in a UTC day; it takes {takes}",
+        }
+        asked = request.get("pageName")
+        return {"pages": [{"name": name, "content": text} for name, text in pages.items() if asked in (None, "", name)]}
 
     def _list_files(self, request: Message) -> Message:
         self.check_name(request)
@@ -164,6 +183,8 @@ class Board:
 
     def _submit(self, request: Message) -> Message:
         self.check_name(request)
+        if self.only_kernels:
+            raise RefusedError(400, "this competition takes versions of kernels only", "FAILED_PRECONDITION")
         token = needed(request, "blobFileTokens")
         upload = self._state.upload(token)
         if upload is None or not self._state.upload_path(token).is_file():
@@ -200,6 +221,21 @@ class Board:
         self.check_name(request)
         shown, following = page_of(self._state.submissions(self.hosted.slug), request)
         return {"submissions": [self._described(submission) for submission in shown], "nextPageToken": following}
+
+    def _get_submission(self, request: Message) -> Message:
+        return self._described(self._submission(request.get("ref")))
+
+    def _download_submission(self, request: Message) -> Redirect:
+        submission = self._submission(request.get("submissionId"))
+        return self._address(f"{_SUBMITTED}{submission.ref}/{submission.file_name}")
+
+    def _submission(self, ref: object) -> Submission:
+        """Raises RefusedError if there is no such submission."""
+        listed = self._state.submissions(self.hosted.slug)
+        found = next((each for each in listed if str(each.ref) == str(ref)), None)
+        if found is None:
+            raise RefusedError(404, f"there is no submission {printable(ref)}")
+        return found
 
     def _described(self, submission: Submission) -> Message:
         described = {

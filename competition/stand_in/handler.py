@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from competition.stand_in.downloads import send_file
 from competition.stand_in.faults import Fault
@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         self.server.refused.append(self.path)
-        self._send_error(403, f"only the stand-in can be reached, not {printable(self.path)}")
+        self._refuse(RefusedError(403, f"only the stand-in can be reached, not {printable(self.path)}"))
 
     def _answer(self, name: str, work: Callable[[str], Answer]) -> None:
         """Do what the request asks for, or simulate the fault set for it, and send the result."""
@@ -70,12 +70,12 @@ class Handler(BaseHTTPRequestHandler):
                 raise _ordered(fault)
             self._send(answer, is_cut)
         except RefusedError as refusal:
-            self._send_error(refusal.status, str(refusal))
+            self._refuse(refusal)
         except (ConnectionError, TimeoutError):
             self.close_connection = True
         except Exception as error:
             self.server.report(traceback.format_exc())
-            self._send_error(500, f"the stand-in itself failed ({printable(error)})")
+            self._refuse(RefusedError(500, f"the stand-in itself failed ({printable(error)})"))
 
     def _local_path(self) -> str:
         """The address without its host. Raises RefusedError if the host is not this one."""
@@ -128,7 +128,8 @@ class Handler(BaseHTTPRequestHandler):
     def _find(self, path: str) -> Answer:
         if path.startswith(LOGS):
             self._check_account()
-            return Stream(self.server.kernels.events(path.removeprefix(LOGS)))
+            label = parse_qs(urlsplit(self.path).query).get("versionLabel", [""])[0]
+            return Stream(self.server.kernels.events(path.removeprefix(LOGS), label))
         kind, _, address = path.strip("/").partition("/")
         if kind not in self.server.files:
             raise RefusedError(404, "there is nothing at this address")
@@ -167,11 +168,11 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
         self.wfile.write(b"data: END_OF_LOG\n\n")
 
-    def _send_error(self, status: int, message: str) -> None:
+    def _refuse(self, refusal: RefusedError) -> None:
         with suppress(ConnectionError, TimeoutError):
             self._read_to(lambda chunk: None)  # a client that is still sending might not read the answer
-            body = json.dumps({"code": status, "message": message}).encode()
-            self._send_bytes(status, body, "application/json", {"Connection": "close"})
+            body = json.dumps(refusal.body).encode()
+            self._send_bytes(refusal.status, body, "application/json", {"Connection": "close"})
         self.close_connection = True
 
     def _send_bytes(

@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from competition.wording import counted, printable
 
 _SUBMISSION = "submission.csv"
 _UNFINISHED = ("QUEUED", "RUNNING")
+_SAVED = "NEW_SCRIPT"  # the status of a version that was saved and not run
 _MOMENT = 0.1  # seconds
 
 
@@ -56,10 +58,10 @@ class Kernels:
             raise RefusedError(403, "this address is not valid here")
         return in_folder(self._state.folder / "kernels", name)
 
-    def events(self, ref: str) -> Iterator[Message]:
-        """The entries of the newest log of ``owner/slug``, as they appear, until the session ends."""
+    def events(self, ref: str, label: str) -> Iterator[Message]:
+        """The entries of a log of ``owner/slug``, as they appear, until the session ends. label: see ``_version``."""
         owner, _, slug = ref.partition("/")
-        kernel, sent = self._found(owner, slug), 0
+        kernel, sent = self._found(owner, slug, _version(label)), 0
         is_running = True
         while is_running and not self._is_ended:
             is_running = self._found(owner, slug, kernel.version).status in _UNFINISHED
@@ -101,8 +103,10 @@ class Kernels:
         if error := self._objection(owner, slug, request):
             return {"error": error}
         _, unknown = self._inputs(request)
-        kernel = self._state.add_kernel(owner, slug, request)
-        self._waiting.put(kernel)
+        is_run = request.get("kernelExecutionType") != "QUICK_SAVE"
+        kernel = self._state.add_kernel(owner, slug, request, "QUEUED" if is_run else _SAVED)
+        if is_run:
+            self._waiting.put(kernel)
         url = f"{ORIGIN}/code/{kernel.ref}"
         saved = {"ref": kernel.ref, "url": url, "versionNumber": kernel.version, "kernelId": kernel.id}
         return saved | unknown
@@ -121,21 +125,25 @@ class Kernels:
         return None
 
     def _inputs(self, request: Message) -> tuple[dict[str, Path], dict[str, list[str]]]:
-        """Folders by their path below /kaggle/input, and unknown sources by the field of the answer that lists them."""
+        """Folders by their path below /kaggle/input, and unknown sources by the field of the answer that lists them.
+
+        A competition lies at ``competitions/SLUG``, a dataset at ``datasets/USER/SLUG``, a kernel's output at
+        ``notebooks/USER/SLUG``, a model without its owner.
+        """
         found: dict[str, Path] = {}
         unknown: dict[str, list[str]] = {}
-        for field, locate in (
-            ("competitionDataSources", self._competition_folder),
-            ("datasetDataSources", self._datasets.get),
-            ("modelDataSources", self._datasets.get),
-            ("kernelDataSources", self._output_folder),
+        for field, place, locate in (
+            ("competitionDataSources", "competitions/{}".format, self._competition_folder),
+            ("datasetDataSources", "datasets/{}".format, self._datasets.get),
+            ("modelDataSources", lambda name: name.partition("/")[2], self._datasets.get),
+            ("kernelDataSources", "notebooks/{}".format, self._output_folder),
         ):
             for source in request.get(field, ()):
                 folder = locate(source)
                 if folder is None:
                     unknown.setdefault("invalid" + field[0].upper() + field[1:].replace("Data", ""), []).append(source)
                 else:
-                    found[source.partition("/")[2] or source] = folder
+                    found[place(source)] = folder
         return found, unknown
 
     def _competition_folder(self, slug: str) -> Path | None:
@@ -158,8 +166,8 @@ class Kernels:
         return kernel
 
     def _asked(self, request: Message) -> Kernel:
-        slug, _, version = needed(request, "kernelSlug").partition("/")
-        return self._found(needed(request, "userName"), slug, int(version) if version.isdecimal() else None)
+        version = _version(str(request.get("versionLabel") or ""))
+        return self._found(needed(request, "userName"), needed(request, "kernelSlug"), version)
 
     def _status(self, request: Message) -> Message:
         kernel = self._asked(request)
@@ -215,3 +223,10 @@ class Kernels:
         description = request.get("submissionDescription", "")
         ref = self._board.accept(self._working(kernel) / name, Path(name).name, description)
         return {"message": f"The stand-in has accepted {printable(name)} as submission {ref}", "ref": ref}
+
+
+def _version(label: str) -> int | None:
+    """The version in ``v2``; None, the newest, if there is no label. Raises RefusedError for another label."""
+    if label and not re.fullmatch(r"v[1-9]\d{0,8}", label):
+        raise RefusedError(404, f"there is no version {printable(label)}; versions are called v1, v2")
+    return int(label[1:]) if label else None

@@ -178,6 +178,7 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--kernel-gigabytes", type=float, metavar="N", default=Limits.gigabytes, help="memory limit of a process"
     )
+    parser.add_argument("--only-kernels", action="store_true", help="take versions of kernels only, no CSVs")
     dataset = "a folder that kernels can use as a dataset or model source; may be given several times"
     parser.add_argument("--dataset", action="append", metavar="OWNER/SLUG=FOLDER", default=[], help=dataset)
     fault = "a fault to simulate, e.g. CreateSubmission=429x2, upload=drop, download=drop, GetKernel=hang"
@@ -236,6 +237,7 @@ def main(arguments: list[str]) -> int:
         return 2
     for name, fault in faults:
         server.faults[name] = fault
+    server.board.only_kernels = given.only_kernels
     print(_greeting(server), flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

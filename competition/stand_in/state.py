@@ -157,13 +157,13 @@ class State:
         """The folder that holds ``working/`` (what the kernel wrote) and ``log.json``."""
         return self.folder / "kernels" / str(kernel.id)
 
-    def add_kernel(self, owner: str, slug: str, request: Message) -> Kernel:
-        """Add a new version, queued."""
+    def add_kernel(self, owner: str, slug: str, request: Message, status: str = "QUEUED") -> Kernel:
+        """Add a new version."""
         with self._lock:
             newest = self.kernel(owner, slug)
             version = newest.version + 1 if newest else 1
-            columns = "INSERT INTO kernels (owner, slug, version, request, date) VALUES (?, ?, ?, ?, ?)"
-            self._run(columns, owner, slug, version, json.dumps(request), iso(self._now()))
+            columns = "INSERT INTO kernels (owner, slug, version, request, date, status) VALUES (?, ?, ?, ?, ?, ?)"
+            self._run(columns, owner, slug, version, json.dumps(request), iso(self._now()), status)
             added = self.kernel(owner, slug)
             assert added is not None  # it was inserted
             return added

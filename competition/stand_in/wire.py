@@ -37,11 +37,19 @@ class Stream:
 
 
 class RefusedError(Exception):
-    """A request is answered with an HTTP error; the message is the stand-in's own, not Kaggle's."""
+    """A request is answered with an HTTP error; the message is the stand-in's own, not Kaggle's.
 
-    def __init__(self, status: int, message: str) -> None:
+    state: a word such as ``FAILED_PRECONDITION``; with it the message lies in the answer's ``error``.
+    """
+
+    def __init__(self, status: int, message: str, state: str | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.state = status, state
+
+    @property
+    def body(self) -> Message:
+        described: Message = {"code": self.status, "message": str(self)}
+        return {"error": described | {"status": self.state}} if self.state else described
 
 
 def needed(request: Message, name: str) -> str:

@@ -1,20 +1,24 @@
 """The ledger: one line for every submission, and the note that predict.py writes beside a CSV for it."""
 
+import csv
 import hashlib
-from collections.abc import Callable, Iterable
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
 from competition.metrics import ACCURACY
 from competition.storage import atomic_write
-from competition.tables import read_table
+from competition.wording import fault_in, printable
 
-SENT, PENDING, SCORED, REJECTED, REFUSED = "sent", "pending", "scored", "rejected", "refused"
+SENT, PENDING, SCORED, REJECTED, REFUSED = STATES = "sent", "pending", "scored", "rejected", "refused"
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Entry:
     """One line of the ledger. Every field is text and empty if unknown.
 
     time: when the file was sent, UTC in ISO 8601; ``elsewhere`` if another machine sent it.
-    file: path of the CSV, as the user gave it.
+    file: path of the CSV, as the user gave it; of a kernel's version ``user/slug/version``.
+    sha256: hash of the CSV; empty for a kernel's version, which may answer other test images than it shows.
     recipes: ``name weight`` of each member of the blend, separated by semicolons.
     metric, validation, low, high: see ``Note``.
     public: public score, as the server writes it.
@@ -85,12 +90,28 @@ class Entry:
     def is_open(self) -> bool:
         return self.status in (SENT, PENDING)
 
+    @property
+    def is_version(self) -> bool:
+        """Whether it is a kernel's version, not a CSV."""
+        return not self.sha256
+
+    @property
+    def tag(self) -> str:
+        """What was sent, as the last word of its description on Kaggle: ``[0123456789ab]`` or ``[user/slug/3]``."""
+        return f"[{self.sha256[:12] or self.file}]"
+
+    def is_of(self, other: "Entry") -> bool:
+        """Whether it is a later state of the other one, although its line may have been changed by hand since."""
+        if self.competition != other.competition or self.tag != other.tag:
+            return False
+        return self.ref == other.ref if other.ref else self.is_open
+
 
 HEADER = tuple(column.name for column in fields(Entry))
 FORMER_HEADER = tuple(name for name in HEADER if name != "metric")
 
 
-def new_entry(competition: str, file: Path, sha256: str, message: str, note: Note | None) -> Entry:
+def new_entry(competition: str, file: str | Path, sha256: str, message: str, note: Note | None) -> Entry:
     recipes = "; ".join(f"{name} {weight:.2f}" for name, weight in note.recipes.items()) if note else ""
     metric = note.metric if note else ""
     validation, low, high = map("{:.4f}".format, (note.validation, note.low, note.high)) if note else ("", "", "")
@@ -104,33 +125,48 @@ def sha256_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which lies beside it. The lock is free as soon as its holder ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        yield
+
+
 @dataclass(frozen=True)
 class Ledger:
-    """The file submissions/ledger.csv. Every call reads it afresh; every change rewrites all of it."""
+    """The file submissions/ledger.csv. Every call reads it afresh; every change rewrites all of it, one at a time.
+
+    It is read as it was written, and as Excel saves it: with a byte-order mark, semicolons or in the Windows code page.
+    """
 
     path: Path
 
     def entries(self) -> list[Entry]:
-        """All entries, oldest first. Raises UserError if the file is not a ledger."""
-        if not self.path.is_file():
+        """All entries, oldest first. Raises UserError if the file is not a ledger, or damaged."""
+        if not self.path.exists():
             return []
-        fault = f"{self.path}: not a ledger written by submit.py; move it away"
-        try:
-            table = read_table(self.path)
-        except UserError as error:
-            raise UserError(fault) from error
-        if table.columns not in (HEADER, FORMER_HEADER):
-            raise UserError(fault)
-        return [_entry(dict(zip(table.columns, row, strict=True))) for row in table.rows]
+        header, *rows = _rows(self.path)
+        entries = [_entry(dict(zip(header, row, strict=True))) for row in rows]
+        if strange := [entry.status for entry in entries if entry.status not in STATES]:
+            states = ", ".join(STATES)
+            raise fault_in(self.path, f"no status is called '{printable(strange[0])}'", f"write one of {states}")
+        return entries
 
     def add(self, entry: Entry) -> Entry:
-        self._write([*self.entries(), entry])
+        with locked(self.path):
+            self._write([*self.entries(), entry])
         return entry
 
     def change(self, entry: Entry, **changes: str) -> Entry:
-        """Apply changes to an entry of the ledger. Returns the changed entry."""
-        changed = replace(entry, **changes)
-        self._write(changed if each == entry else each for each in self.entries())
+        """Apply changes to an entry of the ledger, or add it if its line is gone. Returns the changed entry."""
+        with locked(self.path):
+            entries = self.entries()
+            same = [row for row, each in enumerate(entries) if each == entry]
+            like = same or [row for row, each in enumerate(entries) if each.is_of(entry)]
+            row = like[-1] if like else len(entries)
+            changed = replace(entries[row] if like else entry, **changes)
+            self._write([*entries[:row], changed, *entries[row + 1 :]])
         return changed
 
     def find(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
@@ -139,7 +175,41 @@ class Ledger:
     def _write(self, entries: Iterable[Entry]) -> None:
         table = pd.DataFrame([asdict(entry) for entry in entries], columns=HEADER)
         with atomic_write(self.path) as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+            table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The cells of the header and of each line. Raises UserError if the header or the length of a line is wrong."""
+    text = _text(path)
+    separator = ";" if text.startswith(";".join(HEADER[:2])) else ","
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if any(row)]
+    except csv.Error as error:
+        raise _no_ledger(path, str(error)) from error
+    if not rows or tuple(rows[0]) not in (HEADER, FORMER_HEADER):
+        raise _no_ledger(path, "its header is another one")
+    if ragged := [number for number, row in enumerate(rows, 1) if len(row) != len(rows[0])]:
+        raise _no_ledger(path, f"row {ragged[0]} has {len(rows[ragged[0] - 1])} cells, not {len(rows[0])}")
+    return rows
+
+
+def _text(path: Path) -> str:
+    """The text of the file: UTF-8, or with the line ends of Windows its code page."""
+    if not path.is_file():
+        raise _no_ledger(path, "it is no file")
+    content = path.read_bytes()
+    encodings = ("utf-8-sig", "cp1252") if b"\r\n" in content else ("utf-8-sig",)
+    for encoding in encodings:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise _no_ledger(path, "it is not UTF-8 text")
+
+
+def _no_ledger(path: Path, fault: str) -> UserError:
+    remedy = "repair it, or move it away to begin a new one"
+    return fault_in(path, f"not a ledger written by submit.py, or damaged: {fault}", remedy)
 
 
 def _entry(cells: dict[str, str]) -> Entry:

@@ -1,10 +1,9 @@
-"""Submits CSVs to Kaggle: sends nothing twice and waits for the score of every submission."""
+"""Submits CSVs and kernels' versions to Kaggle: sends nothing twice and waits for the score of every submission."""
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -13,10 +12,11 @@ from competition import kaggle_client
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError, Submission
 from competition.wording import printable
-from pipeline.kaggle.ledger import PENDING, REFUSED, REJECTED, SCORED, SENT, Entry, Ledger
+from pipeline.kaggle.ledger import PENDING, REFUSED, REJECTED, SCORED, SENT, Entry, Ledger, locked
 
 POLL = 5.0  # seconds between two requests while waiting
-SCORING = 900.0  # seconds to wait for a score
+SCORING = 900.0  # seconds to wait for the score of a CSV
+RERUN = 13 * 3600.0  # seconds to wait for that of a kernel's version, which Kaggle may run again first
 TRIES = 10  # failed requests in a row before giving up
 STATUS = {"PENDING": PENDING, "COMPLETE": SCORED, "ERROR": REJECTED}
 
@@ -27,8 +27,8 @@ Answer = TypeVar("Answer")
 class Submitter:
     """Submits to one competition on Kaggle.
 
-    The entry is written to the ledger before the file is sent, and the description of the submission on Kaggle ends
-    with the file's hash. After a crash or a hang, Kaggle's list of submissions therefore shows whether it arrived.
+    The entry is written to the ledger before anything is sent, and the description of the submission on Kaggle ends
+    with the entry's tag. After a crash or a hang, Kaggle's list of submissions therefore shows whether it arrived.
 
     competition: name of the competition on Kaggle.
     """
@@ -36,15 +36,24 @@ class Submitter:
     competition: str
     ledger: Ledger
 
+    def alone(self) -> AbstractContextManager[None]:
+        """A lock from the look at what was sent to the end of sending, so that two commands never send the same."""
+        return locked(self.ledger.path.parent / self.competition / "sending")
+
+    @property
+    def takes_versions(self) -> bool:
+        """Whether a kernel's version was accepted here before, which happens only after its CSV was refused."""
+        return bool(self.ledger.find(lambda entry: self._is_mine(entry) and entry.is_version and entry.ref != ""))
+
     def taken_before(self, wanted: Entry) -> Entry | None:
-        """The newest submission of the same bytes that Kaggle accepted, or None.
+        """The newest submission of the same CSV or version that Kaggle accepted, or None.
 
         This first updates the ledger from Kaggle's list of submissions. A submission that another machine sent is added
         to the ledger, with what ``wanted`` contains about the file.
         """
         listed = kaggle_client.submissions(self.competition)
         self._settle(listed)
-        entries = self.ledger.find(lambda entry: self._is_mine(entry) and entry.sha256 == wanted.sha256)
+        entries = self.ledger.find(lambda entry: self._is_mine(entry) and entry.tag == wanted.tag)
         if taken := [entry for entry in entries if entry.ref]:
             return taken[-1]
         found = self._listed(wanted, listed)
@@ -64,36 +73,41 @@ class Submitter:
             raise UserError(f"{fault}; nothing was sent, try again tomorrow")
         return limits.left
 
-    def send(self, entry: Entry, file: Path) -> Entry:
-        """Send a file. Returns its entry, with the ref.
+    def send(self, entry: Entry, hand_over: Callable[[str], str]) -> Entry:
+        """Send what the entry is about. Returns the entry, with the ref.
 
-        Raises KaggleError if Kaggle refused the file, UserError if it is not known whether the file arrived.
+        hand_over: sends it to Kaggle under the given description and returns the ref.
+        Raises KaggleError if Kaggle refused it, UserError if it is not known whether it arrived.
         """
         self.ledger.add(entry)
         try:
-            ref = kaggle_client.submit(self.competition, file, f"{entry.message} {tag(entry.sha256)}")
+            ref = hand_over(f"{entry.message} {entry.tag}")
         except KaggleError as error:
             if error.is_final:
                 self.ledger.change(entry, status=REFUSED, reason=printable(error, most=300))
                 raise
             if (found := self._arrived(entry)) is None:
-                fault = f"{str(error).split(';')[0]} (the file may have arrived)"
+                fault = f"{str(error).split(';')[0]} (it may have arrived)"
                 raise UserError(f"{fault}; run the same command again, which checks before it sends") from error
             return found
         return self.ledger.change(entry, status=PENDING, ref=ref)
 
     def follow(self, entry: Entry) -> Entry:
-        """Wait until a submission is scored or rejected. Raises UserError if it takes longer than ``SCORING``."""
+        """Wait until a submission is scored or rejected.
+
+        Raises UserError if it takes longer than ``SCORING``, or ``RERUN`` for a kernel's version.
+        """
         if not entry.is_open:
             return entry
 
         def look() -> Submission | None:
             return next((each for each in kaggle_client.submissions(self.competition) if each.ref == entry.ref), None)
 
-        title = f"waiting for the score of {entry.ref}"
-        found = wait_for(look, lambda each: each is not None and each.status != "PENDING", SCORING, title)
+        title, patience = f"waiting for the score of {entry.ref}", RERUN if entry.is_version else SCORING
+        found = wait_for(look, lambda each: each is not None and each.status != "PENDING", patience, title)
         if found is None:
-            raise UserError(f"{entry.ref}: no score after {SCORING / 60:.0f} minutes; run the same command again later")
+            waited = f"{patience / 60:.0f} minutes"
+            raise UserError(f"{entry.ref}: no score after {waited}; run the same command again later")
         return self.ledger.change(entry, **_became(found))
 
     def _settle(self, listed: list[Submission]) -> None:
@@ -116,16 +130,10 @@ class Submitter:
         if entry.ref:
             return next((each for each in listed if each.ref == entry.ref), None)
         known = {each.ref for each in self.ledger.entries()}
-        mark = tag(entry.sha256)
-        return next((each for each in listed if mark in each.description and each.ref not in known), None)
+        return next((each for each in listed if entry.tag in each.description and each.ref not in known), None)
 
     def _is_mine(self, entry: Entry) -> bool:
         return entry.competition == self.competition
-
-
-def tag(sha256: str) -> str:
-    """Last word of a submission's description: the first 12 digits of the file's hash, in brackets."""
-    return f"[{sha256[:12]}]"
 
 
 def _became(found: Submission) -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
 import time
 import zipfile
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import numpy as np
 import pytest
@@ -99,6 +102,7 @@ def test_a_client_that_dies_without_a_word_is_no_success(driver):
         (404, "no competition 'zoo'"),
         (429, "wait some minutes"),
         (500, "later"),
+        ("expired", "not valid any more"),
     ],
 )
 def test_what_goes_wrong_is_said_with_what_to_do(driver, kind, words):
@@ -155,13 +159,83 @@ def test_credentials_are_masked(driver, words):
     assert "YW5u" not in message
 
 
+SECRET = 'a"b/c+d é.0123456789-_~=&?%;:<>'  # each of its characters is spelled in another way by some encoding
+
+
+def encoded() -> dict[str, str]:
+    """The secret as servers echo it."""
+    header = f"user:{SECRET}".encode()
+    return {
+        "plain": SECRET,
+        "URL": quote(SECRET, safe=""),
+        "form": quote_plus(SECRET),
+        "URL in a URL": quote(quote(SECRET, safe=""), safe=""),
+        "URL in lower case": quote(SECRET, safe="").lower(),
+        "JSON": json.dumps({"key": SECRET}),
+        "JSON in JSON": json.dumps(json.dumps({"key": SECRET})),
+        "JSON with slashes escaped": json.dumps(SECRET, ensure_ascii=False).replace("/", "\\/"),
+        "base64": b64encode(SECRET.encode()).decode(),
+        "base64 of a header": b64encode(header).decode(),
+        "base64 of a longer header": b64encode(b"x" + header).decode(),
+        "base64 for URLs": urlsafe_b64encode(b"xy" + header).decode(),
+        "base64 in a URL": quote(b64encode(header).decode(), safe=""),
+    }
+
+
+@pytest.mark.parametrize("name", encoded())
+def test_a_credential_is_masked_however_a_server_spells_it(driver, monkeypatch, name):
+    monkeypatch.setenv("KAGGLE_KEY", SECRET)
+    said = f"denied: {encoded()[name]}, go away"
+    driver(replies({"error": {"kind": 500, "says": said}}))
+    left = re.search("denied: (.*), go away", str(failure(kaggle_client.username)))[1]
+    assert re.fullmatch(r".{0,14}\*\*\*.{0,7}", left)  # besides the secret a name may stand there
+    driver(replies({"answer": said}))
+    assert kaggle_client.username() == f"denied: {left}, go away"
+
+
 @pytest.mark.parametrize(
-    ("name", "content"), [("kaggle.json", '{"username": "ann", "key": "%s"}'), ("access_token", "%s")]
+    ("variable", "file", "content"),
+    [
+        ("KAGGLE_KEY", None, "secretsecret"),
+        ("KAGGLE_API_TOKEN", None, "secretsecret"),
+        ("KAGGLE_API_TOKEN", "token", "secretsecret\n"),
+        ("KAGGLE_CONFIG_DIR", "kaggle.json", '{"username": "ann", "key": "secretsecret"}'),
+        ("KAGGLE_CONFIG_DIR", "access_token", "secretsecret\n"),
+        ("HOME", ".kaggle/kaggle.json", '{"username": "ann", "key": "secretsecret"}'),
+        ("HOME", ".kaggle/access_token", "secretsecret\n"),
+        ("HOME", ".kaggle/access_token.txt", "secretsecret\n"),
+        ("HOME", ".kaggle/credentials.json", '{"refresh_token": "secretsecret", "username": "ann"}'),
+        ("HOME", ".kaggle/credentials.json", '{"access_token": "secretsecret", "scopes": []}'),
+        ("HOME", ".config/kaggle/kaggle.json", '{"username": "ann", "key": "secretsecret"}'),
+        ("XDG_CONFIG_HOME", "kaggle/kaggle.json", '{"username": "ann", "key": "secretsecret"}'),
+    ],
 )
-def test_credentials_in_files_are_masked_too(tmp_path, monkeypatch, name, content):
-    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
-    (tmp_path / name).write_text(content % "secretsecret")
+def test_a_credential_is_masked_wherever_it_came_from(tmp_path, monkeypatch, variable, file, content):
+    for name in (*CREDENTIALS, "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert kaggle_client.masked("it is secretsecret.") == "it is secretsecret."
+    if file is None:
+        monkeypatch.setenv(variable, content)
+    else:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(content)
+        monkeypatch.setenv(variable, str(tmp_path / file if variable == "KAGGLE_API_TOKEN" else tmp_path))
     assert kaggle_client.masked("it is secretsecret.") == "it is ***."
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]", b'{"key": 5}', b"null"])
+def test_a_damaged_file_of_credentials_hides_no_answer(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    for name in ("kaggle.json", "credentials.json", "access_token"):
+        (tmp_path / name).write_bytes(content)
+    assert kaggle_client.masked("it is here") == "it is here"
+
+
+def test_words_that_look_like_a_header_are_left_in_what_is_compared(driver):
+    entry = {"ref": "1", "status": "PENDING", "description": "basic [0123]", "public": "", "reason": ""}
+    driver(replies({"answer": [entry]}))
+    assert kaggle_client.submissions("zoo")[0].description == "basic [0123]"
 
 
 # --- downloads
@@ -255,6 +329,22 @@ def test_rules_that_were_not_accepted_are_named(server, tmp_path):
     server.faults["DownloadDataFiles"] = Fault(403)
     assert "https://www.kaggle.com/competitions/insects/rules" in refusal("insects", tmp_path)
     assert not (tmp_path / "data" / "insects").exists()
+
+
+def test_an_address_of_the_storage_that_has_expired_is_not_taken_for_the_rules(server, tmp_path):
+    server.faults["download"] = Fault(403)
+    message = refusal("insects", tmp_path)
+    assert "the address of a file is not valid any more" in message
+    assert "rules" not in message
+    assert len(opened("insects", tmp_path).train) == 30
+
+
+@pytest.mark.parametrize("name", ["Insects.2", "INSECTS", "in_sects"])
+def test_a_name_is_asked_of_kaggle_as_it_is(make_competition, tmp_path, monkeypatch, name):
+    folder = make_competition(tmp_path / "hosted" / name, size=(4, 4))
+    with StandIn(hosted(folder), tmp_path / "state") as server:
+        set_environment(server, tmp_path, monkeypatch)
+        assert opened(name, tmp_path).name == name
 
 
 def test_a_name_that_kaggle_does_not_know_is_refused_with_the_nearest(server, tmp_path):

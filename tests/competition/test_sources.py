@@ -225,8 +225,8 @@ def test_a_name_that_cannot_be_a_folders_is_refused(zoo, data_folder, tmp_path, 
 
 def test_an_unknown_name_is_refused_with_the_nearest_and_all_that_are_known(zoo, data_folder):
     shutil.copytree(zoo, data_folder / "zoo")
-    message = refusal("Eurosatt", None, data_folder)
-    assert "no competition 'Eurosatt' (did you mean 'eurosat'?), neither a folder here nor one of" in message
+    message = refusal("Euro Satt", None, data_folder)
+    assert "no competition 'Euro Satt' (did you mean 'eurosat'?), neither a folder here nor one of" in message
     assert "cifar10, eurosat, fashion-mnist, rehearsal, zoo; give its folder or ZIP with --data" in message
 
 
@@ -244,19 +244,29 @@ def test_a_data_set_that_is_written_is_not_fetched_again(zoo, data_folder):
 # --- inside a notebook
 
 
-@pytest.mark.parametrize("place", ["zoo", "zoo/files", "competitions/zoo", "competitions/zoo/files"])
-def test_a_notebooks_input_is_found_by_its_slug(zoo, data_folder, tmp_path, place):
-    shutil.copytree(zoo, tmp_path / "input" / place)
-    competition = sources.open_competition("zoo", None, data_folder, kaggle_input=tmp_path / "input")
-    assert competition.name == "zoo"
-    assert competition.train.paths[0].is_relative_to(tmp_path / "input" / place)
-
-
-def test_the_only_competition_among_the_inputs_needs_no_name(zoo, data_folder, tmp_path):
-    shutil.copytree(zoo, tmp_path / "input" / "zoo")
+@pytest.mark.parametrize("mount", ["zoo", "competitions/zoo", "datasets/ann/zoo", "notebooks/ann/zoo"])
+@pytest.mark.parametrize("inner", ["", "files"])
+@pytest.mark.parametrize("name", ["zoo", None])
+def test_a_notebooks_input_is_found_wherever_kaggle_mounts_it(zoo, data_folder, tmp_path, mount, inner, name):
+    shutil.copytree(zoo, tmp_path / "input" / mount / inner)
     (tmp_path / "input" / "weights").mkdir()
-    competition = sources.open_competition(None, None, data_folder, kaggle_input=tmp_path / "input")
+    competition = sources.open_competition(name, None, data_folder, kaggle_input=tmp_path / "input")
     assert competition.name == "zoo"
+    assert competition.train.paths[0].is_relative_to(tmp_path / "input" / mount / inner)
+
+
+def test_the_competition_itself_comes_before_a_dataset_of_its_name(zoo, data_folder, tmp_path):
+    for mount in ("datasets/ann/zoo", "competitions/zoo"):
+        shutil.copytree(zoo, tmp_path / "input" / mount)
+    competition = sources.open_competition("zoo", None, data_folder, kaggle_input=tmp_path / "input")
+    assert competition.train.paths[0].is_relative_to(tmp_path / "input" / "competitions")
+
+
+def test_of_two_datasets_of_one_name_none_is_chosen(zoo, data_folder, tmp_path):
+    for mount in ("datasets/ann/zoo", "datasets/bob/zoo"):
+        shutil.copytree(zoo, tmp_path / "input" / mount)
+    with pytest.raises(UserError, match=r"2 inputs are called 'zoo'.*give the right one with --data"):
+        sources.open_competition("zoo", None, data_folder, kaggle_input=tmp_path / "input")
 
 
 def test_two_competitions_among_the_inputs_need_a_name(zoo, data_folder, tmp_path):
@@ -264,6 +274,25 @@ def test_two_competitions_among_the_inputs_need_a_name(zoo, data_folder, tmp_pat
         shutil.copytree(zoo, tmp_path / "input" / slug)
     with pytest.raises(UserError, match="2 inputs hold a competition: farm, zoo; name one with --competition"):
         sources.open_competition(None, None, data_folder, kaggle_input=tmp_path / "input")
+
+
+def test_a_notebook_never_answers_with_the_rehearsal_of_its_own_accord(zoo, data_folder, tmp_path, monkeypatch):
+    shutil.copytree(zoo, data_folder / "rehearsal")
+    (tmp_path / "input" / "weights").mkdir(parents=True)
+    lacks = "no input of this notebook holds a competition.*attach one to the notebook, or name another"
+    with pytest.raises(UserError, match=lacks):
+        sources.open_competition(None, None, data_folder, kaggle_input=tmp_path / "input")
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")  # a notebook without any input
+    with pytest.raises(UserError, match=lacks):
+        open_competition(None, None, data_folder)
+
+
+def test_a_notebook_that_lacks_the_named_competition_is_told_to_attach_it(zoo, data_folder, tmp_path, monkeypatch):
+    shutil.copytree(zoo, tmp_path / "input" / "competitions" / "zoo")
+    refused = sources.KaggleError("connection", "Kaggle cannot be reached")
+    monkeypatch.setattr(sources.kaggle_client, "download", lambda *_: (_ for _ in ()).throw(refused))
+    with pytest.raises(UserError, match=r"no competition 'farm' here; attach it .* \(attached are zoo\)"):
+        sources.open_competition("farm", None, data_folder, kaggle_input=tmp_path / "input")
 
 
 # --- whole or not at all

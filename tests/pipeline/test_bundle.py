@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -121,8 +122,25 @@ def test_predicting_alone_takes_the_runs_of_the_training_kernel(pack):
     assert metadata(pack("--user", "ann", "--predict-only", "--dataset-sources", "ann/runs"))["kernel_sources"] == []
 
 
+def test_the_gpu_is_the_one_that_is_asked_for(pack):
+    found = metadata(pack("--user", "ann", "--models", "dhc-gaussian-nb", "--accelerator", "NvidiaL4"))
+    assert (found["enable_gpu"], found["machine_shape"]) == (True, "NvidiaL4")
+
+
+def test_weights_are_named_as_they_will_be_in_the_notebook(pack):
+    place = "/kaggle/input/datasets/ann/weights"
+    assert f"--budget 8h --weights {place}" in (pack("--user", "ann", "--weights", place) / "kernel.py").read_text()
+
+
+@pytest.mark.parametrize("name", ["My.Zoo-2", "INSECTS"])
+def test_the_name_of_a_competition_stays_as_it_is(pack, name):
+    found = metadata(pack("--user", "ann", "--competition", name))
+    assert found["competition_sources"] == [name]
+    assert found["id"] == f"ann/{bundle.slug(name)}-pipeline"
+
+
 @pytest.mark.parametrize(
-    "competition", ["a", "unibuc-dhc-2023", "a-very-long-name-of-a-competition-about-many-kinds-of-moths"]
+    "competition", ["a", "My.Zoo_2", "unibuc-dhc-2023", "a-very-long-name-of-a-competition-about-many-kinds-of-moths"]
 )
 def test_a_title_resolves_to_the_address_and_is_not_too_long(competition):
     from slugify import slugify  # what the client compares them with
@@ -138,6 +156,12 @@ def test_a_title_resolves_to_the_address_and_is_not_too_long(competition):
         (("--models", "sprnt"), "did you mean sprint"),
         (("--budget", "soon"), "90s, 5m, 1h"),
         (("--modles", "sprint"), "--models"),
+        (("--budget", "20h"), "a notebook ends after 12 hours"),
+        (("--budget", "12h"), "give less, e.g. 8h"),
+        (("--accelerator", "NvidiaTeslaP100"), "NvidiaTeslaP100 is retired; give NvidiaTeslaT4"),
+        (("--accelerator", "TpuV5E8"), "not a GPU"),
+        (("--weights", "/tmp/weights"), "/kaggle/input/datasets/USER/NAME"),
+        (("--predict-only", "--weights", "/kaggle/input/weights"), "trained models need none"),
         (("--data", "insects.zip"), "--data names a file of this machine"),
         (("--competition", "My Zoo"), "'My Zoo' is not a competition's name"),
     ],
@@ -177,8 +201,9 @@ def test_the_bundled_kernel_leaves_its_answer_and_the_runs_that_a_later_one_answ
     outputs = {"submission.csv", "submission.json", "report.html"}
     assert {path.name for path in working.iterdir()} == {"runs", "submissions"} | outputs
     answer = (working / "submission.csv").read_bytes()
-    (working / "runs").rename(notebook / "input" / "weights" / "runs")
-    (working / "submission.csv").unlink()
+    (notebook / "input" / "notebooks" / "ann").mkdir(parents=True)
+    working.rename(notebook / "input" / "notebooks" / "ann" / "insects-pipeline")
+    working.mkdir()
     succeed("kernel", *kernel_arguments(notebook, "--predict-only"))
     assert (working / "submission.csv").read_bytes() == answer
 
@@ -191,20 +216,95 @@ def test_a_kernel_without_its_input_ends_with_one_line(notebook):
     assert len(done.err.splitlines()) == 1
 
 
-def test_of_two_inputs_the_one_with_the_competitions_name_counts(make_competition, notebook):
-    make_competition(notebook / "input" / "insects")
+@pytest.mark.parametrize("mount", ["insects", "competitions/insects", "datasets/ann/insects", "notebooks/ann/insects"])
+def test_of_two_inputs_the_one_with_the_competitions_name_counts(make_competition, notebook, mount):
+    make_competition(notebook / "input" / mount)
     found = kernel.input_of(notebook / "input", "insects", "tables", kernel.holds_tables)
-    assert found == notebook / "input" / "insects"
+    assert found == notebook / "input" / mount
 
 
-def test_a_training_that_does_not_end_leaves_the_answer_to_what_was_trained(notebook, monkeypatch):
-    runs = notebook / "working" / "runs" / "insects"
-    (runs / "dhc-svm").mkdir(parents=True)
-    (runs / "dhc-svm" / "run.json").touch()
-    waited = []
-    monkeypatch.setattr(kernel, "run", lambda script, options, seconds: waited.append(seconds) or 124)
-    kernel.train(["--budget", "100s"], runs)
-    assert waited[0] > 100
-    (runs / "dhc-svm" / "run.json").unlink()
+def test_the_competition_itself_counts_before_a_dataset_of_its_name(make_competition, notebook):
+    for mount in ("competitions/insects", "datasets/ann/insects"):
+        make_competition(notebook / "input" / mount)
+    found = kernel.input_of(notebook / "input", "insects", "tables", kernel.holds_tables)
+    assert found == notebook / "input" / "competitions" / "insects"
+
+
+@pytest.mark.parametrize(
+    "mount", ["birds", "datasets/ann/birds", "notebooks/ann/birds-pipeline", "notebooks/ann/a/deep"]
+)
+def test_runs_are_found_wherever_kaggle_mounts_them(tmp_path, mount):
+    trained = tmp_path / mount / "runs" / "insects"
+    for competition in ("insects", "farm"):
+        (tmp_path / mount / "runs" / competition / "dhc-svm").mkdir(parents=True)
+        (tmp_path / mount / "runs" / competition / "dhc-svm" / "run.json").touch()
+    assert kernel.input_of(tmp_path, "insects", "runs", kernel.holds_runs) == trained
+
+
+class Steps:
+    """Stands for the scripts that a kernel runs: training finishes a model, waits for what it is told to, and ends."""
+
+    def __init__(self, runs: Path, status: int) -> None:
+        self.runs, self.status, self.seen, self.limit = runs, status, [], None
+        self.is_answered = Event()
+
+    def run(self, script: str, options: list[str], seconds: float | None = None) -> int:
+        self.limit = seconds
+        self.finish("dhc-gaussian-nb")
+        assert self.is_answered.wait(30)
+        return self.status
+
+    def finish(self, name: str) -> None:
+        (self.runs / name).mkdir(parents=True)
+        (self.runs / name / "run.json").touch()
+
+    def answer(self, is_over: Event) -> bool:
+        self.seen.append(sorted(place.name for place in self.runs.iterdir()))
+        self.is_answered.set()
+        return True
+
+
+@pytest.fixture
+def quick_glances(monkeypatch) -> None:
+    monkeypatch.setattr(kernel, "GLANCE", 0.02)
+
+
+@pytest.mark.parametrize("status", [0, 124])
+@pytest.mark.usefixtures("quick_glances")
+def test_a_kernel_answers_with_the_first_model_while_the_others_train(tmp_path, monkeypatch, status):
+    steps = Steps(tmp_path / "runs", status)
+    monkeypatch.setattr(kernel, "run", steps.run)
+    assert kernel.train(["--budget", "100s"], steps.runs, steps.answer) is True
+    assert steps.seen == [["dhc-gaussian-nb"]]
+    assert steps.limit > 100
+
+
+def test_a_training_that_leaves_nothing_ends_the_kernel(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel, "run", lambda script, options, seconds: 124)
     with pytest.raises(SystemExit):
-        kernel.train(["--budget", "100s"], runs)
+        kernel.train(["--budget", "100s"], tmp_path, lambda is_over: True)
+
+
+@pytest.mark.usefixtures("quick_glances")
+def test_a_last_prediction_that_fails_leaves_the_answer_before(notebook, monkeypatch):
+    runs = notebook / "working" / "runs" / "insects"
+    steps, written = Steps(runs, 0), notebook / "working" / "submissions" / "insects"
+
+    def predict(is_over: Event, script: str, options: list[str]) -> int:
+        written.mkdir(parents=True)
+        (written / "submission.csv").write_text("first")
+        steps.is_answered.set()
+        return 0
+
+    monkeypatch.setattr(kernel, "run_until", predict)
+    monkeypatch.setattr(kernel, "run", lambda script, *rest: 1 if script == "predict" else steps.run(script, *rest))
+    done = run("kernel", *kernel_arguments(notebook))
+    assert (done.status, "the submission is the one before" in done.out) == (0, True)
+    assert (notebook / "working" / "submission.csv").read_text() == "first"
+
+
+def test_a_prediction_that_training_overtakes_is_ended(monkeypatch):
+    monkeypatch.setattr(kernel, "command_line", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
+    is_over = Event()
+    is_over.set()
+    assert kernel.run_until(is_over, "predict", []) != 0

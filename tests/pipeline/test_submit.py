@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from competition.tables import load_competition
 from pipeline import submit
 from pipeline.kaggle import submitter
 from pipeline.kaggle.ledger import HEADER, Note, sha256_of
-from tests.commands import fail, run, start, succeed
+from tests.commands import fail, run, script, start, succeed
 from tests.stand_in import CREDENTIALS, client_environment, hosted, kaggle, write_submission
 
 RUN_DRIVER = kaggle_client.run_driver
@@ -388,7 +389,7 @@ def push(rehearsal, tmp_path) -> Callable[..., None]:
 
     def run(script: str, *options: str) -> None:
         folder = tmp_path / "push"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "kernel.py").write_text(script)
         fixed = {"title": "insects pipeline", "code_file": "kernel.py", "language": "python", "kernel_type": "script"}
         (folder / "kernel-metadata.json").write_text(json.dumps({"id": KERNEL, **fixed}))
@@ -435,10 +436,91 @@ def test_a_kernel_that_is_not_there_is_named(rehearsal):
 
 
 def test_a_kernel_is_not_waited_for_without_end(rehearsal, monkeypatch):
-    monkeypatch.setattr(kaggle_client, "kernel_status", lambda kernel: ("RUNNING", ""))
+    monkeypatch.setattr(kaggle_client, "kernel_version", lambda kernel: 1)
+    monkeypatch.setattr(kaggle_client, "kernel_status", lambda kernel, version: ("RUNNING", ""))
     monkeypatch.setattr(submit, "SESSION", 0.1)
     assert "has not finished" in rehearsal.fail("--kernel", KERNEL)
 
 
 def test_a_kernel_is_named_with_its_user(rehearsal):
     assert "USER/NAME" in rehearsal.fail("--kernel", "insects-pipeline")
+
+
+# --- a contest that takes only notebooks
+
+
+@pytest.fixture
+def only_kernels(rehearsal) -> Rehearsal:
+    rehearsal.server.board.only_kernels = True
+    return rehearsal
+
+
+def writes(rehearsal: Rehearsal, right: int = 8) -> str:
+    """A script that writes a submission with so many right rows."""
+    return f"open('submission.csv', 'w').write({rehearsal.csv(right=right).read_text()!r})"
+
+
+def test_a_csv_that_such_a_contest_refuses_is_kept_with_the_servers_reason(only_kernels):
+    error = only_kernels.fail(only_kernels.csv())
+    assert "this competition takes versions of kernels only" in error and "--kernel USER/NAME" in error
+    (entry,) = only_kernels.ledger
+    assert entry["status"] == "refused" and "takes versions of kernels only" in entry["reason"]
+
+
+def test_such_a_contest_gets_the_version_of_the_kernel(only_kernels, push):
+    push(writes(only_kernels))
+    assert "public score" in only_kernels.succeed("--kernel", KERNEL, "--message", "by a kernel")
+    refused, sent = only_kernels.ledger
+    assert (refused["status"], sent["status"]) == ("refused", "scored")
+    assert (sent["file"], sent["sha256"], sent["message"]) == (f"{KERNEL}/1", "", "by a kernel")
+    (listed,) = kaggle_client.submissions("insects")
+    assert (listed.ref, listed.description) == (sent["ref"], f"by a kernel [{KERNEL}/1]")
+
+
+def test_a_version_is_submitted_once_unless_again_is_given(only_kernels, push):
+    push(writes(only_kernels))
+    only_kernels.succeed("--kernel", KERNEL)
+    error = only_kernels.fail("--kernel", KERNEL)
+    assert f"{KERNEL}/1: submitted before" in error and "--again" in error
+    only_kernels.succeed("--kernel", KERNEL, "--again")
+    assert only_kernels.states() == ["refused", "scored", "scored"]
+    push(writes(only_kernels))  # the same bytes by another version, which may answer other test images
+    only_kernels.succeed("--kernel", KERNEL)
+    assert [entry["file"] for entry in only_kernels.ledger[1:]] == [f"{KERNEL}/{number}" for number in (1, 1, 2)]
+
+
+def test_a_version_that_arrived_without_an_answer_is_found_on_the_servers_list(only_kernels, push):
+    push(writes(only_kernels))
+    only_kernels.server.faults["CreateCodeSubmission"] = Fault(kind="lost")
+    assert "public score" in only_kernels.succeed("--kernel", KERNEL)
+    assert (only_kernels.received(), only_kernels.states()) == (1, ["refused", "scored"])
+
+
+def test_a_version_that_is_refused_too_gives_the_servers_reason(only_kernels, push):
+    push(writes(only_kernels))
+    only_kernels.server.faults["CreateCodeSubmission"] = Fault(400)
+    assert "told to answer 400 here" in only_kernels.fail("--kernel", KERNEL)
+    assert only_kernels.states() == ["refused", "refused"]
+    assert "told to answer 400 here" in only_kernels.ledger[1]["reason"]
+
+
+def test_the_version_that_was_waited_for_is_the_one_submitted(only_kernels, push, monkeypatch):
+    push(writes(only_kernels))
+    fetch = kaggle_client.kernel_output
+
+    def push_meanwhile(*arguments: object) -> list[str]:
+        push("raise SystemExit('a new attempt')")
+        return fetch(*arguments)
+
+    monkeypatch.setattr(kaggle_client, "kernel_output", push_meanwhile)
+    only_kernels.succeed("--kernel", KERNEL)
+    assert only_kernels.ledger[-1]["file"] == f"{KERNEL}/1"
+
+
+def test_two_commands_that_send_the_same_file_send_it_once(slow_rehearsal):
+    file = slow_rehearsal.csv()
+    command = script("submit", file, "--competition", slow_rehearsal.folder, "--work", slow_rehearsal.work)
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in "ab"]
+    printed = [process.communicate(timeout=100)[0] for process in processes]
+    assert (slow_rehearsal.received(), slow_rehearsal.states()) == (1, ["scored"]), printed
+    assert 0 in [process.returncode for process in processes]

@@ -131,3 +131,37 @@ def test_another_competition_is_not_there(stand_in, method):
 def test_only_the_competition_s_own_files_are_handed_out(stand_in, name):
     status, _ = call(stand_in, f"{COMPETITIONS}/DownloadDataFile", **INSECTS, fileName=name)
     assert status == 404
+
+
+def test_the_client_shows_one_submission_and_fetches_its_file(stand_in, client, tmp_path):
+    file = write_submission(stand_in, tmp_path / "six.csv", right=6)
+    done = client("competitions", "submit", "insects", "-f", file, "-m", "six of twelve", "--wait", "20")
+    assert (done.returncode, "Submission scored. Public score" in done.stdout) == (0, True), done.stdout + done.stderr
+    shown = client("competitions", "submission", "1").stdout
+    assert "COMPLETE" in shown and "six of twelve" in shown
+    assert client("competitions", "submission-download", "1", "-p", "fetched").returncode == 0
+    assert (tmp_path / "fetched" / "six.csv").read_bytes() == file.read_bytes()
+    assert client("competitions", "submission", "2").returncode == 1
+    assert not stand_in.refused
+
+
+def test_the_client_shows_the_reason_of_one_that_cannot_be_scored(stand_in, client, tmp_path):
+    (tmp_path / "wrong.csv").write_text("Picture,Class\na.png,bee\n")
+    submit(stand_in, tmp_path / "wrong.csv")
+    submissions(stand_in)
+    assert "the header is Picture,Class but must be Image,Class" in client("competitions", "submission", "1").stdout
+
+
+def test_the_client_lists_the_pages_of_the_competition(stand_in, client):
+    pages = table(client("competitions", "pages", "-c", "insects", "--csv", "-q").stdout)
+    assert {"description", "evaluation", "rules"} <= {page["name"] for page in pages}
+    (rules,) = call(stand_in, f"{COMPETITIONS}/ListCompetitionPages", **INSECTS, pageName="rules")[1]["pages"]
+    assert "5 submissions in a UTC day" in rules["content"]
+
+
+def test_a_competition_may_take_versions_of_kernels_only(stand_in, tmp_path):
+    stand_in.board.only_kernels = True
+    status, answer = submit(stand_in, write_submission(stand_in, tmp_path / "a.csv"))
+    assert status == 400
+    assert answer["error"]["message"] == "this competition takes versions of kernels only"
+    assert submissions(stand_in) == []

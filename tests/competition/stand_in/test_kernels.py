@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("needs_sandbox")
 
 ANSWERS = """
 from pathlib import Path
-tests = Path("/kaggle/input/insects/test.csv").read_text().split()[1:]
+tests = Path("/kaggle/input/competitions/insects/test.csv").read_text().split()[1:]
 Path("submission.csv").write_text("Image,Class\\n" + "".join(f"{name},bee\\n" for name in tests))
 Path("runs").mkdir()
 Path("runs/model.txt").write_text("weights")
@@ -132,7 +132,11 @@ def test_links_that_a_kernel_leaves_are_not_followed_on_this_side(stand_in):
 def test_a_later_kernel_reads_what_an_earlier_one_wrote(stand_in):
     push(stand_in, "open('weights', 'w').write('42')", "rehearser/trains")
     ended(stand_in, "trains")
-    push(stand_in, "print(open('/kaggle/input/trains/weights').read())", kernelDataSources=["rehearser/trains"])
+    push(
+        stand_in,
+        "print(open('/kaggle/input/notebooks/rehearser/trains/weights').read())",
+        kernelDataSources=["rehearser/trains"],
+    )
     assert (ended(stand_in)["status"], printed(stand_in)) == ("COMPLETE", "42\n")
 
 
@@ -141,9 +145,9 @@ def test_datasets_and_models_are_folders_given_to_the_server(stand_in, tmp_path)
         (tmp_path / name).mkdir()
         (tmp_path / name / "what").write_text(name)
     stand_in.datasets |= {"ada/set": tmp_path / "data", "ada/net/pytorch/small/2": tmp_path / "model"}
-    text = "print(open('/kaggle/input/set/what').read(), open('/kaggle/input/net/pytorch/small/2/what').read())"
+    text = "for name in ('datasets/ada/set', 'net/pytorch/small/2'): print(open(f'/kaggle/input/{name}/what').read())"
     push(stand_in, text, datasetDataSources=["ada/set"], modelDataSources=["ada/net/pytorch/small/2"])
-    assert (ended(stand_in)["status"], printed(stand_in)) == ("COMPLETE", "data model\n")
+    assert (ended(stand_in)["status"], printed(stand_in)) == ("COMPLETE", "data\nmodel\n")
 
 
 def test_sources_that_are_not_there_are_named(stand_in):
@@ -173,11 +177,24 @@ def test_what_cannot_be_run_is_refused_at_the_push(stand_in, change, words):
     assert status == 200 and list(saved) == ["error"] and words in saved["error"]
 
 
-def test_each_push_is_a_version_and_only_the_newest_is_shown(stand_in):
+def test_each_push_is_a_version_and_the_newest_is_shown_unless_another_is_named(stand_in, client):
     assert [push(stand_in, f"print({number})")["versionNumber"] for number in (1, 2)] == [1, 2]
     assert (ended(stand_in)["status"], printed(stand_in)) == ("COMPLETE", "2\n")
-    first = call(stand_in, f"{KERNELS}/GetKernel", userName="rehearser", kernelSlug="answers/1")[1]
+    (line,) = json.loads(client("kernels", "logs", "rehearser/answers/1").stdout)
+    assert line["data"] == "1\n"
+    assert client("kernels", "logs", "--follow", "rehearser/answers/1").stdout == "1\n"
+    assert client("kernels", "status", "rehearser/answers/3").returncode != 0
+    first = call(stand_in, f"{KERNELS}/GetKernel", userName="rehearser", kernelSlug="answers", versionLabel="v1")[1]
     assert first["blob"]["source"] == "print(1)"
+    for label in ("1", "v0", "newest"):
+        request = {"userName": "rehearser", "kernelSlug": "answers", "versionLabel": label}
+        assert call(stand_in, f"{KERNELS}/GetKernelSessionStatus", **request)[0] == 404
+
+
+def test_a_version_may_be_saved_without_a_run(stand_in, client, kernel):
+    assert "saved without running" in client("kernels", "push", "-p", kernel, "--no-run").stdout
+    assert asked(stand_in, "GetKernelSessionStatus") == {"status": "NEW_SCRIPT"}
+    assert asked(stand_in, "ListKernelSessionOutput")["files"] == []
 
 
 def test_a_kernel_that_the_server_s_end_interrupted_is_run_when_it_starts_again(stand_in):
