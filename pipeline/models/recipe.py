@@ -316,6 +316,7 @@ class NeuralRecipe(Recipe):
             on_epoch=context.on_epoch,
             compile=context.compile,
             metric=context.metric,
+            fingerprint=context.fingerprint,
         )
 
     def _model_class(self) -> "type[Model]":
