@@ -1,5 +1,6 @@
 """Damage a file in many ways: as killed processes, bad disks, other versions and strangers leave it."""
 
+import io
 import os
 import pickle
 import shutil
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 SPRUNG = "sprung"  # the folder that a pickle makes, beside the file, when it is executed
 
@@ -32,6 +34,12 @@ def array_of_objects(path: Path) -> bytes:
     return np.lib.format.magic(1, 0) + len(padded).to_bytes(2, "little") + padded + pickled(path)
 
 
+def pickled_by_torch(path: Path) -> bytes:
+    content = io.BytesIO()
+    torch.save(Trap(path.with_name(SPRUNG)), content)
+    return content.getvalue()
+
+
 def flipped(path: Path) -> bytes:
     """The content with one bit flipped in its middle."""
     content = bytearray(path.read_bytes())
@@ -47,6 +55,7 @@ CONTENTS: dict[str, Callable[[Path], bytes]] = {
     "zeros": lambda path: bytes(path.stat().st_size),
     "a pickle": pickled,
     "an array of objects": array_of_objects,
+    "a pickle of torch": pickled_by_torch,
     "not UTF-8": lambda path: b"\xff\xfe\x80 epoch,loss\n\xe4,1\n",
     "another text": lambda path: b'{"version": 0, "facts": [1, 2]}\n',
 }
