@@ -82,10 +82,14 @@ def draw_rehearsal(folder: Path, answers: Path, images: int = IMAGES, seed: int 
     if _is_filled(folder):
         raise fault_in(folder, "the folder is not empty", "remove it to draw the rehearsal again")
     splits, usages = plan_rehearsal(images, seed)
-    try:
-        build_folder(folder, lambda draft: _write_competition(draft, splits, seed), _is_filled)
-        test = splits[-1]
+    test = splits[-1]
+
+    def fill(draft: Path) -> None:
+        _write_competition(draft, splits, seed)
         write_table(answers, {"Image": test.names, "Class": test.labels, "Usage": usages})
+
+    try:
+        build_folder(folder, fill, _is_filled)
     except OSError as error:
         remedy = "check that there is free space and that the folder is writable"
         raise fault_in(folder, f"cannot be drawn ({printable(error)})", remedy) from error

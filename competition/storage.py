@@ -1,13 +1,32 @@
-"""Write folders and files atomically: they are complete or absent, even if several processes write them at once."""
+"""Write folders and files atomically: they are complete or absent, even if several processes write them at once.
 
+They are written as drafts, hidden beside their place, and then renamed. A draft's name says which process on which
+machine writes it, so that the next one to write there can remove what a killed process has left.
+
+A sealed file ends in a hash of its content, by which damage is noticed.
+"""
+
+import hashlib
+import os
+import platform
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+from competition.wording import fault_in
 
 ROOT = Path(__file__).resolve().parent.parent  # the folder with competition/ and pipeline/
 KAGGLE_INPUT, KAGGLE_WORKING = Path("/kaggle/input"), Path("/kaggle/working")
+
+MACHINE = re.sub(r"[^\w-]", "-", platform.node())[:40]
+_PIECE = 1 << 20  # bytes that are hashed at once
+SEAL_BYTES = hashlib.sha256().digest_size
+_DRAFT = re.compile(r"\..*\.(?P<machine>[^.]*)\.(?P<process>\d+)\.[0-9a-f]{8}\.draft")
+_own_drafts: set[str] = set()  # names of the drafts that this process writes
 
 
 def default_work_folder() -> Path:
@@ -28,21 +47,24 @@ def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callabl
     """
     if is_right(folder):
         return folder
-    draft = _hidden_sibling(folder)
-    draft.mkdir(parents=True)
-    try:
+    with _draft_of(folder) as draft:
+        draft.mkdir()
         fill(draft)
         if folder.exists() and not is_right(folder):
-            _set_aside(folder)
+            discard(folder)
         try:
             draft.rename(folder)
         except OSError:
             # Another process was faster: a folder cannot be renamed to one that exists and is not empty.
             if not is_right(folder):
                 raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def discard(path: Path) -> None:
+    """Remove a folder or file, if there is one. It is renamed first, so that half of a folder is never found there."""
+    with _draft_of(path) as outdated, suppress(FileNotFoundError):
+        path.rename(outdated)
 
 
 @contextmanager
@@ -50,14 +72,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path, which is renamed to ``path`` if the block ends without an error.
 
     Creates the folder of ``path`` if it is missing. After an error ``path`` is unchanged.
+    Raises UserError if ``path`` is a folder.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = _hidden_sibling(path)
-    try:
+    if path.is_dir():
+        raise fault_in(path, "a folder is in the place of this file", "move it away")
+    with _draft_of(path) as draft:
         yield draft
         draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: str) -> None:
@@ -66,12 +87,89 @@ def write_file(path: Path, content: str) -> None:
         draft.write_text(content, encoding="utf-8", newline="")
 
 
-def _hidden_sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def seal(path: Path, owner: str = "") -> None:
+    """Append the SHA-256 of the content of a file, and of the name of its owner: what the content belongs to."""
+    with path.open("r+b") as file:
+        digest = _digest(file, path.stat().st_size, owner)
+        file.write(digest)
 
 
-def _set_aside(folder: Path) -> None:
-    outdated = _hidden_sibling(folder)
-    with suppress(FileNotFoundError):
-        folder.rename(outdated)
-    shutil.rmtree(outdated, ignore_errors=True)
+def is_sealed(path: Path, owner: str = "") -> bool:
+    """Whether ``path`` is a file that is as it was when it was sealed, for the same owner."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size - SEAL_BYTES
+            return size >= 0 and _digest(file, size, owner) == file.read()
+    except OSError:
+        return False
+
+
+def sealed_content(path: Path, owner: str = "") -> bytes | None:
+    """The content of a file without its seal; None if ``is_sealed`` is not true of it."""
+    return path.read_bytes()[:-SEAL_BYTES] if is_sealed(path, owner) else None
+
+
+def _digest(file: BinaryIO, size: int, owner: str) -> bytes:
+    """The hash of the next ``size`` bytes of the file and of the owner."""
+    digest = hashlib.sha256()
+    for start in range(0, size, _PIECE):
+        digest.update(file.read(min(_PIECE, size - start)))
+    digest.update(owner.encode())
+    return digest.digest()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the drafts in a folder that processes of this machine were writing when they were killed."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        left = [Path(entry.path) for entry in entries if _is_left(entry.name)]
+        for draft in left:
+            _remove(draft)
+
+
+def sweep_all(folder: Path) -> None:
+    """``sweep`` a folder and all folders below it."""
+    for place, _, _ in os.walk(folder):
+        sweep(Path(place))
+
+
+@contextmanager
+def _draft_of(path: Path) -> Iterator[Path]:
+    """Yield the path of a draft; remove what is there when the block ends. Its folder is made and swept before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    # the name of a file has at most 255 bytes
+    draft = path.with_name(f".{path.name[:40]}.{MACHINE}.{os.getpid()}.{uuid.uuid4().hex[:8]}.draft")
+    _own_drafts.add(draft.name)
+    try:
+        yield draft
+    finally:
+        _remove(draft)
+        _own_drafts.discard(draft.name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_left(name: str) -> bool:
+    """Whether this is the name of a draft whose writer has ended."""
+    draft = _DRAFT.fullmatch(name)
+    if draft is None or draft["machine"] != MACHINE or name in _own_drafts:
+        return False
+    process = int(draft["process"])  # in a container that was started again, it may have been this process's number
+    return process == os.getpid() or not _is_running(process)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # to ask there is to end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is running, as another user
+        pass
+    return True

@@ -22,7 +22,7 @@ from competition.errors import UserError, first_few
 from competition.metrics import METRICS, Metric
 from competition.sources import lasting_name, open_competition
 from competition.spec import Competition, Split
-from competition.storage import KAGGLE_WORKING, atomic_write
+from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
 from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, open_cache
@@ -40,6 +40,7 @@ from pipeline.training.runs import Run, RunFolder, finished_runs, newest_run, pa
 def main(settings: Settings) -> None:
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
+    sweep_all(settings.runs_folder(competition.name))
     runs, validated = usable_runs(competition, settings)
     competition = replace(competition, metric=metric_to_use(competition, runs, settings))
     train, validation = train_and_validation(competition, validated)

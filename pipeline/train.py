@@ -20,6 +20,7 @@ from competition.errors import first_few
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
+from competition.storage import sweep_all
 from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.models.base import Workload
 from pipeline.models.networks.pretrained import recipe_weights
@@ -78,6 +79,7 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
     """
     with distributed.main_first():
         competition = open_competition(**settings.source)
+        sweep_all(settings.runs_folder(competition.name))
     if symmetries is not None:
         competition = replace(competition, symmetries=symmetries)
     if settings.limit is not None:

@@ -9,7 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from competition.errors import UserError
-from competition.storage import atomic_write
+from competition.storage import atomic_write, discard, is_sealed, seal
+from competition.wording import printable
 from pipeline.data.cache import ImageCache, Images
 from pipeline.data.decode import resize
 
@@ -109,19 +110,39 @@ def computed_once(images: Images, name: str, compute: Callable[[Images], np.ndar
 
     If the images are in a cache, the result is computed for all rows of the cache and saved as ``name`` in its folder.
     The name must identify everything besides the images that the result depends on.
+    A saved result that is damaged is computed again, and a line says so.
     Raises UserError if the folder cannot be written or the disk is full.
     """
     if not isinstance(images, ImageCache) or images.folder is None:
         return compute(images)
     place = images.folder / f"{name}.npy"
-    if not place.exists():
-        values = compute(images.whole)
-        try:
-            with atomic_write(place) as temporary, temporary.open("wb") as file:
-                np.save(file, values)
-        except OSError as error:
-            raise UserError(
-                f"cannot write the features to {place.parent}: {error.strerror or error}; "
-                "free some space there or choose another folder with --work"
-            ) from error
-    return np.load(place, mmap_mode="r")[images.rows]
+    try:
+        if not _is_intact(place):
+            _save(compute(images.whole), place)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the features to {place.parent}: {error.strerror or error}; "
+            "free some space there or choose another folder with --work"
+        ) from error
+    return np.load(place, mmap_mode="r", allow_pickle=False)[images.rows]
+
+
+def _is_intact(place: Path) -> bool:
+    """Whether the result is there as it was saved. A damaged one is removed."""
+    if not place.exists() or is_sealed(place, _owner(place)):
+        return place.exists()
+    print(f"{printable(place, most=200)}: damaged; it is computed again")
+    discard(place)
+    return False
+
+
+def _save(values: np.ndarray, place: Path) -> None:
+    with atomic_write(place) as temporary:
+        with temporary.open("wb") as file:
+            np.save(file, values)
+        seal(temporary, _owner(place))
+
+
+def _owner(place: Path) -> str:
+    """The cache and the name of the result."""
+    return f"{place.parent.name}/{place.name}"

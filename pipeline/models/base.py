@@ -20,12 +20,11 @@ CPU = torch.device("cpu")
 
 # the files of a fitted model, in the folder it is saved to
 WEIGHTS_FILE = "model.safetensors"
-DESCRIPTION_FILE = "model.json"  # of a network
 FEATURES_FILE = "features.safetensors"  # of a model on features
 # the files that training a network writes
 HISTORY_FILE = "history.csv"
 GRID_FILE = "grid.csv"
-TIER_FILE = "tier.json"
+TIER_FILE = "tier"
 CHECKPOINT_FILE = "checkpoint.pt"
 
 
@@ -80,6 +79,7 @@ class ModelContext:
     on_epoch: called after every epoch; an exception it raises ends the training.
     compile: whether networks are compiled for training.
     metric: the metric by which settings are chosen on the validation images.
+    fingerprint: of everything that the training depends on; an interrupted training with another one is not resumed.
     """
 
     classes: int
@@ -93,6 +93,7 @@ class ModelContext:
     on_epoch: "OnEpoch | None" = None
     compile: bool = False
     metric: Metric = ACCURACY
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)

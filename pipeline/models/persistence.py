@@ -1,40 +1,89 @@
-"""Save and load objects that hold only arrays and JSON types, each as one safetensors file."""
+"""Save and load objects that hold only arrays and JSON types: each is one safetensors file with its own hash."""
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from competition.errors import DamagedError
 from competition.storage import atomic_write
+from competition.wording import printable
 
 Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """The content of a file.
+
+    kind: name of the class of the object.
+    facts: JSON types by name.
+    """
+
+    kind: str
+    facts: dict[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+    def write(self, path: Path) -> None:
+        facts = json.dumps(self.facts)
+        about = {"facts": facts, "kind": self.kind, "sha256": _digest(self.kind, facts, self.arrays)}
+        with atomic_write(path) as temporary:
+            save_file(dict(self.arrays), temporary, metadata=about)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file that ``write`` wrote. Raises DamagedError if its content is not what was written."""
+        try:
+            with safe_open(path, framework="numpy") as file:
+                about = file.metadata()
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if about["sha256"] == _digest(about["kind"], about["facts"], arrays):
+                return cls(about["kind"], json.loads(about["facts"]), arrays)
+        except PermissionError:
+            raise
+        except Exception as error:  # a damaged file raises many types, from safetensors and numpy
+            raise damaged(path) from error
+        raise damaged(path)
+
+
+def damaged(path: Path) -> DamagedError:
+    """The error for a file of a fitted model that cannot be used."""
+    place = printable(path, most=200)
+    if not path.exists():
+        return DamagedError(f"{place}: this file of a trained model is missing; train the model again with --fresh")
+    fault = "damaged, or written by another version of the pipeline"
+    return DamagedError(f"{place}: {fault}; train the model again with --fresh")
 
 
 def save_state(thing: object, path: Path) -> None:
     """Write the class name of ``thing`` and its attributes, except those that begin with an underscore."""
     arrays = {name: np.ascontiguousarray(value) for name, value in _arrays(thing).items()}
     facts = {name: value for name, value in vars(thing).items() if name not in arrays and not name.startswith("_")}
-    with atomic_write(path) as temporary:
-        save_file(arrays, temporary, metadata={"facts": json.dumps(facts), "kind": type(thing).__name__})
+    Saved(type(thing).__name__, facts, arrays).write(path)
 
 
 def load_state(kind: type[Thing], path: Path) -> Thing:
-    """The object of class ``kind`` that ``save_state`` wrote; its arrays are bit-identical."""
+    """The object of class ``kind`` that ``save_state`` wrote; its arrays are bit-identical.
+
+    Raises DamagedError if the file does not hold such an object.
+    """
+    saved = Saved.read(path)
+    if saved.kind != kind.__name__:
+        raise damaged(path)
     thing = kind.__new__(kind)
-    with safe_open(path, framework="numpy") as file:
-        vars(thing).update(json.loads(file.metadata()["facts"]))
-        vars(thing).update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    vars(thing).update(saved.facts | dict(saved.arrays))
     return thing
 
 
-def kind_of_state(kinds: Iterable[type[Thing]], path: Path) -> type[Thing]:
-    """The one of ``kinds`` whose object ``save_state`` wrote to ``path``. Raises LookupError if it is none of them."""
-    with safe_open(path, framework="numpy") as file:
-        return {kind.__name__: kind for kind in kinds}[file.metadata()["kind"]]
+def kind_of_state(kinds: Iterable[type[Thing]], path: Path) -> type[Thing] | None:
+    """The one of ``kinds`` whose object ``save_state`` wrote to ``path``; None if it is none of them."""
+    return {kind.__name__: kind for kind in kinds}.get(Saved.read(path).kind)
 
 
 def size_of(thing: object) -> int:
@@ -44,3 +93,12 @@ def size_of(thing: object) -> int:
 
 def _arrays(thing: object) -> dict[str, np.ndarray]:
     return {k: v for k, v in vars(thing).items() if isinstance(v, np.ndarray) and not k.startswith("_")}
+
+
+def _digest(kind: str, facts: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the whole content, in hex digits."""
+    shapes = [(name, arrays[name].dtype.str, arrays[name].shape) for name in sorted(arrays)]
+    digest = hashlib.sha256(json.dumps([kind, facts, shapes]).encode())
+    for name in sorted(arrays):
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()

@@ -208,8 +208,8 @@ class Tier(CheckedModel):
     """
 
     size: Annotated[float, Field(gt=0, le=1)]
-    width: PositiveInt
-    seeds: PositiveInt = 1
+    width: Annotated[int, Field(gt=0, le=10_000)]
+    seeds: Annotated[int, Field(gt=0, le=1000)] = 1
     min_epochs: PositiveFloat = 1.0
 
 
@@ -235,7 +235,7 @@ class NeuralRecipe(Recipe):
 
     kind: Literal["neural"]
     network: Named
-    input_size: PositiveInt | None = None
+    input_size: Annotated[int, Field(gt=0, le=10_000)] | None = None
     grey: bool = False
     normalise: Literal["unit", "symmetric", "standard", "imagenet"] = "standard"
     pretrained: bool = False
@@ -316,6 +316,7 @@ class NeuralRecipe(Recipe):
             on_epoch=context.on_epoch,
             compile=context.compile,
             metric=context.metric,
+            fingerprint=context.fingerprint,
         )
 
     def _model_class(self) -> "type[Model]":

@@ -1,19 +1,24 @@
 """Read a run's folder for the report: summary of the recipe, training history, and results of grid searches."""
 
-import json
 from collections.abc import Hashable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from io import StringIO
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
+from competition.errors import UserError
 from competition.metrics import METRICS, Metric
+from competition.wording import printable
+from pipeline.models.neural.history import EpochRecord
+from pipeline.models.persistence import Saved
 from pipeline.training.runs import FoldFolder, Run, RunFolder
 
+Instead = TypeVar("Instead")
+UNREADABLE = (OSError, ValueError, LookupError)
 Value = int | float | str
 SCORE = "score"  # key of the validation score in a row of a grid
 FEWEST_POINTS = 4  # mean number of points that a curve needs
@@ -97,18 +102,29 @@ class RunRecord:
 
 
 def read_history(path: Path) -> dict[str, np.ndarray] | None:
-    """The columns of a history.csv, float64 ``[epochs]``; None if the file is missing or empty."""
+    """The columns of a history.csv, float64 ``[epochs]``; None if the file is missing, empty or damaged."""
     if not path.is_file():
         return None
-    table = _table(path)
-    return {str(name): table[name].to_numpy(np.float64) for name in table} if len(table) else None
+    try:
+        table = _table(path)
+        columns = {column.name: table[column.name].to_numpy(np.float64) for column in fields(EpochRecord)}
+    except UNREADABLE:
+        return _left_out(path, None)
+    return columns if len(table) else None
 
 
 def read_grid(folder: FoldFolder) -> list[dict[str, Value]]:
-    """The grid of a fitted model: a network's grid.csv or a classical model's ``grid_scores``; [] if there is none."""
-    if folder.grid.is_file():
-        return [_point(row) for row in _table(folder.grid).to_dict("records")]
-    return _saved_facts(folder.weights).get("grid_scores", [])
+    """The grid of a fitted model: a network's grid.csv or a classical model's ``grid_scores``.
+
+    [] if there is none, or if its file is damaged.
+    """
+    if not folder.grid.is_file():
+        return _saved_facts(folder.weights).get("grid_scores", [])
+    try:
+        table = _table(folder.grid)
+        return [_point(row) for row in table.astype({"validation_score": float}).to_dict("records")]
+    except UNREADABLE:
+        return _left_out(folder.grid, [])
 
 
 def _point(row: dict[Hashable, str]) -> dict[str, Value]:
@@ -117,16 +133,25 @@ def _point(row: dict[Hashable, str]) -> dict[str, Value]:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """Read a CSV with all cells as text."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    """Read a CSV with all cells as text. Raises ValueError if it is cut."""
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        raise ValueError("the last line has no end")
+    return pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)
 
 
 def _saved_facts(path: Path) -> dict:
-    """The metadata of a saved classical model; empty for a network or a missing file."""
-    if not path.is_file():
-        return {}
-    with safe_open(path, framework="numpy") as file:
-        return json.loads((file.metadata() or {}).get("facts", "{}"))
+    """The facts of a saved model; empty for a file that is missing or damaged."""
+    try:
+        return Saved.read(path).facts if path.is_file() else {}
+    except UserError:
+        return _left_out(path, {})
+
+
+def _left_out(path: Path, instead: Instead) -> Instead:
+    """Say that the report does without a damaged file. Returns ``instead``."""
+    print(f"warning: {printable(path, most=200)}: damaged; the report leaves out what it shows of this file")
+    return instead
 
 
 def _value(text: str) -> Value:

@@ -1,5 +1,6 @@
 """The plan: which models fit in the time budget, and how much time and how many images each gets."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -7,16 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from competition.errors import UserError
 from competition.metrics import ACCURACY
 from competition.spec import Competition, Symmetries
 from competition.storage import atomic_write
+from competition.wording import fault_in, printable
 from pipeline.models.base import Workload
 from pipeline.models.networks.weights import LITE0, at_hand, weights_file
-from pipeline.models.neural.time_budget import Segment
-from pipeline.models.recipe import AnyRecipe, Tier
+from pipeline.models.neural.stages import SLIVER
+from pipeline.models.neural.time_budget import Segment, trainings
+from pipeline.models.recipe import NAME, AnyRecipe, NeuralRecipe, Tier
 from pipeline.settings import Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
@@ -25,7 +28,13 @@ FINE_TUNED = "efficientnet-lite0"  # replaces it if the budget is long
 LONG = 1800.0  # seconds; fine-tuning needs half of it to become better than sprint
 CAUTION = 1.3  # safety factor for the estimated cost of a classical model, which is rarely further off
 FEWEST_IMAGES = 10  # per class; with fewer, a classical model is not worth its time
+# the largest numbers that a plan.json may hold; the first five are those of the options
+MOST_IMAGES, MOST_FOLDS, MOST_EPOCHS, MOST_PIXELS, MOST_SEED = 10**9, 10**6, 10**6, 10_000, 2**31 - 1
+MOST_BATCHES, MOST_SECONDS = 10**7, 10**9  # batches of a segment
 TOO_SHORT = "fitting it to ten images of each class takes longer than its share of the budget"
+
+
+Count = Annotated[int, Field(ge=1, le=MOST_IMAGES)]  # of images
 
 
 def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
@@ -44,10 +53,26 @@ def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
 
 
 def _checked(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """The segments of one or more trainings. Raises ValueError if they cannot be trained."""
+    end = 0.0
     for segment in segments:
-        if segment.size < 1 or segment.batches < 1 or not 0 <= segment.start < segment.end <= 1:
-            raise ValueError("a segment needs size and batches above 0, and 0 <= start < end <= 1")
+        if not (1 <= segment.size <= MOST_PIXELS and 1 <= segment.batches <= MOST_BATCHES):
+            raise ValueError(f"a segment needs a size of 1 to {MOST_PIXELS:,} and 1 to {MOST_BATCHES:,} batches")
+        if not 0 <= segment.start < segment.end <= 1:
+            raise ValueError("a segment needs 0 <= start < end <= 1")
+        if segment.start and abs(segment.start - end) > SLIVER:
+            raise ValueError("a segment must begin at 0 or where the one before it ends")
+        end = segment.end
     return segments
+
+
+def _bounded(recipe: AnyRecipe) -> AnyRecipe:
+    """The recipe. Raises ValueError if it cannot name a folder, or trains for ever."""
+    if not re.fullmatch(NAME, recipe.name):
+        raise ValueError("a name may have only letters, digits, _, . and -")
+    if recipe.epochs is not None and recipe.epochs > MOST_EPOCHS:
+        raise ValueError(f"at most {MOST_EPOCHS:,} epochs can be trained")
+    return recipe
 
 
 def _first_fault(error: ValidationError) -> str:
@@ -76,14 +101,30 @@ class ModelPlan:
     fits: one per fold, filled in after the training; a repetition follows them exactly.
     """
 
-    recipe: AnyRecipe
-    images: PositiveInt | None = None
-    seconds: float | None = None
+    recipe: Annotated[AnyRecipe, AfterValidator(_bounded)]
+    images: Count | None = None
+    seconds: Annotated[float, Field(le=MOST_SECONDS, allow_inf_nan=False)] | None = None
     fits: tuple[Fit, ...] = ()
 
     @property
     def name(self) -> str:
         return self.recipe.name
+
+    def trainings_of(self, fit: Fit) -> int:
+        """How many networks were trained for one of its ``fits``."""
+        if isinstance(self.recipe, NeuralRecipe):
+            return len(self.recipe.grid) or (fit.tier.seeds if fit.tier is not None else 1)
+        return 0
+
+
+def _repeatable(models: tuple[ModelPlan, ...]) -> tuple[ModelPlan, ...]:
+    """The models. Raises ValueError if there are none, two of one name, or trainings missing."""
+    if not models or len({model.name for model in models}) < len(models):
+        raise ValueError("a plan needs models, each of another name")
+    for model in models:
+        if any(len(trainings(fit.segments)) < model.trainings_of(fit) for fit in model.fits):
+            raise ValueError(f"segments of {model.name} are missing")
+    return models
 
 
 @dataclass(frozen=True)
@@ -92,11 +133,11 @@ class Plan:
 
     competition: str
     symmetries: Symmetries | None
-    seed: NonNegativeInt
-    limit: PositiveInt | None
-    folds: Annotated[int, Field(ge=2)] | None
-    size: PositiveInt | None
-    models: tuple[ModelPlan, ...]
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)]
+    limit: Count | None
+    folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None
+    size: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None
+    models: Annotated[tuple[ModelPlan, ...], AfterValidator(_repeatable)]
     left_out: dict[str, str] = field(default_factory=dict)
     metric: str = ACCURACY.name
 
@@ -110,9 +151,10 @@ class Plan:
         try:
             return TypeAdapter(Plan).validate_json(path.read_bytes())
         except OSError as error:
-            raise UserError(f"{path}: not a plan.json of train.py ({error}); give another file") from None
+            fault = printable(error, most=200)
         except ValidationError as error:
-            raise UserError(f"{path}: not a plan.json of train.py ({_first_fault(error)}); give another file") from None
+            fault = printable(_first_fault(error), most=200)
+        raise fault_in(path, f"not a plan.json of train.py ({fault})", "give another file")
 
     def applied_to(self, settings: Settings) -> Settings:
         """The settings with the values that the plan sets; a metric in the settings takes precedence."""

@@ -1,7 +1,6 @@
 """The folder runs/: one folder per trained model, with everything that later commands need."""
 
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
 from competition.metrics import Metric
-from competition.storage import atomic_write
+from competition.storage import atomic_write, discard
 from competition.task import Label
 from pipeline.data.predictions import Predictions
 from pipeline.models.base import CHECKPOINT_FILE, GRID_FILE, HISTORY_FILE, WEIGHTS_FILE, Model
@@ -201,7 +200,7 @@ def begin_run(runs: Path, recipe: str, options: Options, key: str, fresh: bool) 
         if mark in (None, key):
             break
     if fresh or mark is None:
-        shutil.rmtree(folder.path, ignore_errors=True)
+        discard(folder.path)
         with atomic_write(folder.fingerprint) as path:
             path.write_text(key)
     return folder, options | more

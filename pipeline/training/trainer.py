@@ -2,6 +2,8 @@
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import torch
 
 from competition.errors import UserError
+from competition.locks import locked
 from competition.spec import Competition
 from competition.splits import stratified_rows
 from pipeline.data.predictions import Predictions
@@ -65,6 +68,20 @@ class Trainer:
         return distributed.from_main(lambda: self._train(model, plan))
 
     def _train(self, model: ModelPlan, plan: Plan) -> ModelPlan:
+        with self._locked(model):
+            return self._train_alone(model, plan)
+
+    @contextmanager
+    def _locked(self, model: ModelPlan) -> Iterator[None]:
+        """Hold the lock of the model's run; the other ranks wait for the main rank, which does."""
+        options = options_of(self.settings, fingerprint(*self._repeated(model)) if self.settings.plan else None)
+        with ExitStack() as stack:
+            distributed.from_main(
+                lambda: stack.enter_context(locked(self.folder / run_name(model.name, options), "writes this run"))
+            )
+            yield
+
+    def _train_alone(self, model: ModelPlan, plan: Plan) -> ModelPlan:
         key = self._fingerprint(model)
         folder, options, run = distributed.from_main(lambda: self._begin_run(model, key))
         name = run_name(model.name, options)
@@ -72,7 +89,7 @@ class Trainer:
             print(f"{name}: trained before ({run.score} on validation); to train it again, add --fresh")
             return run.plan
         begun = time.monotonic()
-        fitted = self._fit_splits(model, plan, folder)
+        fitted = self._fit_splits(model, plan, folder, key)
         run = distributed.from_main(lambda: self._write_run(model, options, key, folder, fitted, begun))
         print(f"{name}: {run.score} on validation, trained and validated in {run.seconds:.0f} s")
         return run.plan
@@ -116,14 +133,14 @@ class Trainer:
             return None
         return transfer_source(recipe, self.settings.work / "runs", self.competition.name)
 
-    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder) -> list[Model]:
+    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> list[Model]:
         """Fit and save one model per split, and save their predictions for the validation images."""
         images, labels, splits = self.training_data.images, self.training_data.labels, self.training_data.splits
         fitted, probabilities = [], []
         for number, (train, validation) in enumerate(splits):
             train = self.drawn(train, model.images)
             place = folder.fold(fold_folder(number, len(splits))).path
-            estimator = self.estimator(model.recipe, self._network_plan(model, plan, number), number, place)
+            estimator = self.estimator(model.recipe, self._network_plan(model, plan, number), number, place, key=key)
             seen = images.subset(validation)
             estimator.fit(images.subset(train), labels[train], seen, labels[validation])
             if distributed.is_main():
@@ -149,10 +166,12 @@ class Trainer:
         split: int,
         folder: Path,
         on_epoch: OnEpoch | None = None,
+        key: str = "",
     ) -> Model:
         """The recipe's model for one split, not yet fitted.
 
         split: index of the split; it is added to the seed. plan, folder, on_epoch: see ``ModelContext``.
+        key: fingerprint of the run.
         """
         source = self._source(recipe)
         context = ModelContext(
@@ -167,6 +186,7 @@ class Trainer:
             on_epoch=on_epoch,
             compile=self.settings.compile,
             metric=self.competition.metric,
+            fingerprint=key,
         )
         return recipe.build(context)
 

@@ -1,8 +1,25 @@
 """Files: whole or not there."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from competition.storage import atomic_write
+from competition.errors import UserError
+from competition.storage import (
+    MACHINE,
+    atomic_write,
+    build_folder,
+    discard,
+    is_sealed,
+    seal,
+    sealed_content,
+    sweep,
+    sweep_all,
+)
+from tests.commands import ROOT
+from tests.damage import WAYS, damage
 
 
 def test_a_file_appears_under_its_name_once_it_is_whole(tmp_path):
@@ -39,3 +56,88 @@ def test_the_former_file_is_replaced(tmp_path):
         with atomic_write(path) as temporary:
             temporary.write_text(text)
     assert path.read_text() == "latter"
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_in_one_line(tmp_path):
+    (tmp_path / "plan.json").mkdir()
+    words = r"plan\.json: a folder is in the place of this file; move it away"
+    with pytest.raises(UserError, match=words), atomic_write(tmp_path / "plan.json"):
+        pass
+
+
+def killed_while(writing: str, folder: Path) -> None:
+    """Run code in a process that is killed by it; ``folder`` is its first argument."""
+    imports = "import os, sys; from pathlib import Path; from competition.storage import *; folder = Path(sys.argv[1])"
+    kill = "os.kill(os.getpid(), 9)"
+    code = "\n".join(
+        [imports, f"def die(draft, **_): draft.mkdir(exist_ok=True); (draft / 'half').touch(); {kill}", writing]
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder], cwd=ROOT, check=False)
+    assert done.returncode == -9
+    assert [path.name for path in folder.rglob("*.draft")]
+
+
+@pytest.mark.parametrize(
+    "writing",
+    [
+        "with atomic_write(folder / 'a') as draft: draft.write_text('half'); os.kill(os.getpid(), 9)",
+        "build_folder(folder / 'a', die)",
+        "(folder / 'a').mkdir(); import shutil; shutil.rmtree = die; discard(folder / 'a')",
+    ],
+    ids=["a file", "a folder", "a folder that is removed"],
+)
+def test_what_a_killed_process_leaves_is_swept_by_the_next_that_writes_there(tmp_path, writing):
+    killed_while(writing, tmp_path)
+    with atomic_write(tmp_path / "other") as draft:
+        draft.touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_the_folders_below_are_swept_too(tmp_path):
+    below = tmp_path / "runs" / "sprint"
+    below.mkdir(parents=True)
+    killed_while("with atomic_write(folder / 'a') as draft: draft.touch(); os.kill(os.getpid(), 9)", below)
+    sweep_all(tmp_path)
+    assert list(below.iterdir()) == []
+    sweep_all(tmp_path / "missing")
+
+
+def test_drafts_of_living_processes_and_of_other_machines_stay(tmp_path):
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        names = [f".a.{MACHINE}.{living.pid}.01234567.draft", ".a.elsewhere.1.01234567.draft", ".mine.draft", "a.draft"]
+        for name in names:
+            (tmp_path / name).touch()
+        with atomic_write(tmp_path / "b") as draft:
+            draft.touch()
+            sweep(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {*names, "b"}
+    finally:
+        living.communicate()
+
+
+def test_a_name_of_any_length_can_be_written(tmp_path):
+    path = tmp_path / ("ä" * 120)
+    build_folder(path, lambda draft: (draft / "in it").touch())
+    discard(path)
+    with atomic_write(path) as draft:
+        draft.touch()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sealed_content_comes_back_for_its_owner_alone(tmp_path):
+    path = tmp_path / "state"
+    path.write_bytes(b"state of a training")
+    seal(path, "this run")
+    assert sealed_content(path, "this run") == b"state of a training"
+    assert sealed_content(path, "another run") is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_damage_breaks_a_seal(tmp_path, way):
+    path = tmp_path / "state"
+    path.write_bytes(b"state of a training" * 100)
+    seal(path)
+    assert is_sealed(path)
+    damage(path, way)
+    assert not is_sealed(path)

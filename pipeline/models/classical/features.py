@@ -13,14 +13,14 @@ import torch
 from competition.errors import UserError
 from pipeline.data.cache import Images
 from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, computed_once, descriptors, descriptors_name
-from pipeline.models.base import CPU, DESCRIPTION_FILE, FEATURES_FILE, WEIGHTS_FILE, Model
+from pipeline.models.base import CPU, FEATURES_FILE, WEIGHTS_FILE, Model
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.lite0 import POOLED, Lite0
 from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, start_from
 from pipeline.models.networks.weights import LITE0, load_weights
 from pipeline.models.neural.seed_ensemble import SeedEnsemble
 from pipeline.models.neural.time_budget import Segment
-from pipeline.models.persistence import kind_of_state, load_state, save_state, size_of
+from pipeline.models.persistence import damaged, kind_of_state, load_state, save_state, size_of
 from pipeline.models.recipe import Tier
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import product_precision
@@ -221,12 +221,13 @@ class OnFeatures:
     def load(cls, folder: Path, device: torch.device | None = None) -> Self:
         """The model and its features from ``folder``. device: default CPU."""
         path = folder / FEATURES_FILE
-        features = load_state(kind_of_state(FEATURES.values(), path), path)
-        return cls(features, _load_on_images(folder, device), device or CPU)
+        kind = kind_of_state(FEATURES.values(), path)
+        if kind is None:
+            raise damaged(path)
+        return cls(load_state(kind, path), _load_on_images(folder, device), device or CPU)
 
 
 def _load_on_images(folder: Path, device: torch.device | None) -> Model:
-    """The network in ``folder`` if there is a description of one; otherwise the saved classifier."""
-    if (folder / DESCRIPTION_FILE).is_file():
-        return SeedEnsemble.load(folder, device)
-    return kind_of_state(CLASSIFIERS.values(), folder / WEIGHTS_FILE).load(folder, device)
+    """The saved classifier in ``folder``; if it is none, the network."""
+    classifier = kind_of_state(CLASSIFIERS.values(), folder / WEIGHTS_FILE)
+    return (classifier or SeedEnsemble).load(folder, device)

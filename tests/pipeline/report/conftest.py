@@ -1,16 +1,15 @@
 """A report on a small competition whose classes have awkward names, with made-up runs of two models."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from competition.metrics import ACCURACY
 from competition.tables import load_competition
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend
+from pipeline.models.persistence import Saved
 from pipeline.models.recipe import RECIPES, load_recipe
 from pipeline.report.context import ReportContext
 from pipeline.report.page import write_report
@@ -20,9 +19,10 @@ from pipeline.training.scores import score
 
 CLASSES = ("<script>alert('x')</script>", "$x^", 'a & "b"', "猫", "long " * 40)
 HISTORY = (
-    "epoch,size,batches,learning_rate,loss,accuracy,validation_loss,validation_accuracy,images_per_second,seconds\n"
-    "1,16,4,0.1,1.5,0.25,1.25,0.5,100,2.0\n"
-    "2,16,4,0.05,1.0,0.5,1.0,0.625,100,4.0\n"
+    "epoch,size,batches,learning_rate,loss,accuracy,"
+    "validation_loss,validation_accuracy,validation_score,images_per_second,seconds\n"
+    "1,16,4,0.1,1.5,0.25,1.25,0.5,0.5,100,2.0\n"
+    "2,16,4,0.05,1.0,0.5,1.0,0.625,0.625,100,4.0\n"
 )
 CURVE = [{"metric": "cosine", "neighbours": k, "score": 0.1 * k} for k in (1, 2, 3, 4, 5)]
 
@@ -68,8 +68,8 @@ def context(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Repor
         "network": _run(runs_folder, "network", "sprint", validated["network"], val.labels),
     }
     (runs_folder / "network" / "history.csv").write_text(HISTORY)
-    facts = {"facts": json.dumps({"grid_scores": CURVE})}
-    save_file({"mean": np.zeros(1)}, runs_folder / "neighbours" / "model.safetensors", facts)
+    saved = Saved("NearestNeighbours", {"grid_scores": CURVE}, {"mean": np.zeros(1)})
+    saved.write(runs_folder / "neighbours" / "model.safetensors")
     (place / "submission" / "report").mkdir(parents=True)
     (place / "submission" / "report" / "forgotten.png").touch()
     return ReportContext(

@@ -1,6 +1,7 @@
 """The plan: it comes back as it was written, and shares out no more than there is."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -99,6 +100,24 @@ def test_every_recipe_is_the_same_after_the_way_through_a_plan(tmp_path, name):
         (("models", 1, "recipe", "neural", "epochs"), 2, "models.1.recipe.neural.neural: "),
         (("models", 1, "fits", 0, "segments", 0, "batches"), 0, "models.1.fits.0.segments: "),
         (("models", 1, "fits", 0, "segments", 0, "end"), 1.5, "models.1.fits.0.segments: "),
+        (("models", 1, "fits", 0, "segments", 0, "end"), 0.0, "models.1.fits.0.segments: "),
+        (("models", 1, "fits", 0, "segments", 0, "end"), 0.25, "models.1.fits.0.segments: "),
+        (("models", 1, "fits", 0, "segments", 0, "start"), math.nan, "models.1.fits.0.segments: "),
+        (("models", 1, "fits", 0, "segments", 0, "batches"), 10**12, "models.1.fits.0.segments: "),
+        (("models", 1, "fits", 0, "segments", 0, "size"), 10**9, "models.1.fits.0.segments: "),
+        (("models", 1, "fits", 0, "segments"), [], "models: "),
+        (("models", 1, "fits", 0, "tier", "seeds"), 3, "models: "),
+        (("models", 1, "fits", 0, "tier", "width"), 10**9, "models.1.fits.0.tier.width: "),
+        (("models", 1, "recipe", "epochs"), 10**12, "models.1.recipe: "),
+        (("models", 1, "recipe", "input_size"), 10**9, "models.1.recipe.neural.input_size: "),
+        (("models", 1, "recipe", "name"), "../../photos", "models.1.recipe: "),
+        (("models", 1, "recipe", "name"), "dhc-svm", "models: "),
+        (("models",), [], "models: "),
+        (("models", 0, "seconds"), math.inf, "models.0.seconds: "),
+        (("models", 0, "seconds"), math.nan, "models.0.seconds: "),
+        (("seed",), 10**30, "seed: "),
+        (("size",), 10**9, "size: "),
+        (("limit",), 10**12, "limit: "),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_its_place(tmp_path, place, value, words):
@@ -118,8 +137,17 @@ def test_a_value_out_of_bounds_is_refused_with_its_place(tmp_path, place, value,
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b'{"competition": "cars"}', b"\xff\xfe", json.dumps({"models": "sprint"}).encode()],
-    ids=["empty", "cut short", "a list", "keys missing", "no text", "a wrong type"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"competition": "cars"}',
+        b"\xff\xfe",
+        json.dumps({"models": "sprint"}).encode(),
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"models":' * 100_000 + b"1" + b"}" * 100_000,
+    ],
+    ids=["empty", "cut short", "a list", "keys missing", "no text", "a wrong type", "deep lists", "deep tables"],
 )
 def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "plan.json"

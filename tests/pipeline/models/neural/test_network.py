@@ -1,6 +1,5 @@
 """NeuralNetwork: the contract of all models, kept by networks."""
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from competition.errors import UserError
+from competition.errors import DamagedError, UserError
 from pipeline.data.cache import ImageCache
 from pipeline.models.neural import network as neural
 from pipeline.models.neural.batches import LabelledImages
@@ -18,7 +17,9 @@ from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, held_out
 from pipeline.models.neural.speed import PredictionTimer, StepTimer
 from pipeline.models.neural.stages import stage_spans
 from pipeline.models.neural.time_budget import Segment
+from pipeline.models.persistence import Saved
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
+from tests.damage import WAYS, damage
 from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
 
 
@@ -69,7 +70,7 @@ def test_a_recipe_of_one_view_never_averages(tmp_path):
 
 def test_a_saved_network_predicts_the_same_bits_and_needs_nothing_but_its_folder(fitted, tmp_path):
     fitted.save(tmp_path / "saved")
-    assert {path.name for path in (tmp_path / "saved").iterdir()} == {"model.safetensors", "model.json"}
+    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["model.safetensors"]
     loaded = NeuralNetwork.load(tmp_path / "saved")
     for views in (True, False):
         np.testing.assert_array_equal(
@@ -82,7 +83,7 @@ def test_a_saved_network_predicts_the_same_bits_and_needs_nothing_but_its_folder
 
 def test_a_saved_network_describes_itself(fitted, tmp_path):
     fitted.save(tmp_path)
-    description = json.loads((tmp_path / "model.json").read_text())
+    description = Saved.read(tmp_path / "model.safetensors").facts
     assert description["recipe"]["name"] == "sprint"
     assert (description["classes"], description["input_size"]) == (CLASSES, [16, 16])
     assert description["tier"] == {"size": 1.0, "width": 8, "seeds": 1, "min_epochs": 1.0}
@@ -94,10 +95,39 @@ def test_a_saved_network_describes_itself(fitted, tmp_path):
 
 def test_weights_of_another_network_are_refused_in_one_line(fitted, tmp_path):
     fitted.save(tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
-    save_file(weights | {"whiten.bias": np.zeros(24, np.float32)}, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match=r"model\.safetensors: another version .*--fresh"):
+    path = tmp_path / "model.safetensors"
+    saved = Saved.read(path)
+    replace(saved, arrays=saved.arrays | {"whiten.bias": np.zeros(24, np.float32)}).write(path)
+    with pytest.raises(DamagedError, match=r"model\.safetensors: .* another version .*--fresh"):
         NeuralNetwork.load(tmp_path)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_damaged_network_is_refused_in_one_line(fitted, tmp_path, way):
+    fitted.save(tmp_path)
+    damage(tmp_path / "model.safetensors", way)
+    with pytest.raises(DamagedError, match=r"model\.safetensors: .*; train the model again with --fresh") as refusal:
+        NeuralNetwork.load(tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_interrupted_training_of_another_run_is_begun_anew(tmp_path, capsys):
+    whole = network(tmp_path / "whole").fit(*SAMPLE)
+    part = NetworkPlan(replay=whole.trained[:1], tier=NARROW)
+    network(tmp_path / "parts", seed=7, plan=part, fingerprint="other").fit(*SAMPLE)
+    anew = network(tmp_path / "parts", fingerprint="this").fit(*SAMPLE)
+    assert "checkpoint.pt: damaged or of another training" in capsys.readouterr().out
+    np.testing.assert_array_equal(anew.predict_proba(SAMPLE[2]), whole.predict_proba(SAMPLE[2]))
+
+
+@pytest.mark.parametrize("way", [None, *WAYS])
+def test_the_size_that_a_budget_chose_is_kept_unless_its_file_is_damaged(tmp_path, capsys, way):
+    recipe = sprint(tiers=LADDER, epochs=1, min_epochs=1, min_images=0)
+    plan = NetworkPlan(deadline=time.monotonic() + 3600)
+    chosen = network(tmp_path, recipe, plan=plan).fit(*SAMPLE).tier
+    damage(tmp_path / "tier", way)
+    assert network(tmp_path, recipe, plan=plan).fit(*SAMPLE).tier == chosen
+    assert ("tier: damaged" in capsys.readouterr().out) == (way not in (None, "missing"))
 
 
 def test_images_of_another_size_than_trained_on_are_resized(fitted):

@@ -43,7 +43,7 @@ def test_views_can_be_left_out_of_all_members(fitted):
 
 def test_a_saved_ensemble_predicts_the_same_bits_and_its_folder_is_that_of_the_first_member(fitted, tmp_path):
     fitted.save(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "model.json", "seed-2"}
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "seed-2"}
     loaded = SeedEnsemble.load(tmp_path)
     np.testing.assert_array_equal(loaded.predict_proba(SAMPLE[2]), fitted.predict_proba(SAMPLE[2]))
     first = NeuralNetwork.load(tmp_path).predict_proba(SAMPLE[2])

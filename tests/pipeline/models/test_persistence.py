@@ -1,0 +1,65 @@
+"""Saved models: what comes back is what was saved, or an error of one line."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from competition.errors import DamagedError
+from pipeline.models.persistence import Saved, kind_of_state, load_state, save_state
+from tests.damage import SPRUNG, WAYS, damage
+
+
+class Thing:
+    def __init__(self) -> None:
+        self.mean, self.count, self.empty = np.array([0.1, 0.2]), np.array(3), np.zeros((0, 2), np.float32)
+        self.name, self.rows, self._hidden = "thing", [{"C": 0.1}], "not saved"
+
+
+class Other:
+    pass
+
+
+@pytest.fixture
+def path(tmp_path):
+    save_state(Thing(), tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def test_a_thing_comes_back_to_the_bit_without_what_it_hides(path):
+    thing = load_state(Thing, path)
+    assert set(vars(thing)) == {"mean", "count", "empty", "name", "rows"}
+    assert (thing.name, thing.rows) == ("thing", [{"C": 0.1}])
+    assert thing.mean.tolist() == [0.1, 0.2] and thing.empty.shape == (0, 2)
+
+
+def test_the_kind_of_a_file_is_told_and_another_kind_is_refused(path):
+    assert kind_of_state([Thing, Other], path) is Thing
+    assert kind_of_state([Other], path) is None
+    with pytest.raises(DamagedError):
+        load_state(Other, path)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_damage_is_told_in_one_line_with_the_file_and_the_remedy(path, way):
+    damage(path, way)
+    with pytest.raises(DamagedError, match=r"model\.safetensors: .*; train the model again with --fresh") as refusal:
+        load_state(Thing, path)
+    assert "\n" not in str(refusal.value)
+    assert ("missing" in str(refusal.value)) == (way == "missing")
+    assert not path.with_name(SPRUNG).exists()
+
+
+def test_no_flipped_bit_goes_unnoticed(path):
+    content = path.read_bytes()
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(DamagedError):
+            load_state(Thing, path)
+
+
+def test_a_file_of_an_older_version_is_refused_in_one_line(path):
+    save_file(load_file(path), path, {"kind": "Thing", "facts": "{}"})
+    with pytest.raises(DamagedError, match="another version"):
+        Saved.read(path)
