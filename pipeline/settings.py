@@ -130,7 +130,7 @@ def data_folder(work: Path | None) -> Path:
 
 
 class Store(argparse.Action):
-    """Store the value of an option: a list that is given twice adds up, a single value that is given twice is refused."""
+    """Store an option's value: a list that is given twice adds up, a single value that is given twice is refused."""
 
     def __call__(
         self,

@@ -70,7 +70,7 @@ def weights_file(network: str) -> WeightsFile:
 def at_hand(network: str, given: Path | None = None) -> bool:
     """Whether there may be weights for ``network`` without a download: in ``given``, or where they usually are."""
     wanted = weights_file(network)
-    return given is not None and (given.is_file() or bool(_named(wanted, given))) or any(_candidates(wanted))
+    return (given is not None and (given.is_file() or bool(_named(wanted, given)))) or any(_candidates(wanted))
 
 
 def check_given(networks: Sequence[str], given: Path) -> None:
