@@ -80,7 +80,7 @@ def check_given(networks: Sequence[str], given: Path) -> None:
     """
     if not networks:
         raise UserError(f"--weights {given}: no chosen model starts from ImageNet weights; leave the option out")
-    if any([_in_given(network, given) for network in networks]):  # a list, as all are to be checked
+    if any(_in_given(network, given) for network in networks):
         return
     if given.is_file():
         reasons = first_few(f"{network}: {_misfit(network, given)}" for network in dict.fromkeys(networks))
