@@ -16,6 +16,7 @@ from optuna.storages.journal import BaseJournalBackend
 from competition.wording import fault_in
 
 LINE, CHECKSUM = "line", "crc"  # keys that are added to each log: the number of its line, and its checksum
+POLL = 0.005  # seconds between attempts to get the lock, which is held for a few milliseconds
 START = b'{"op_code":'  # of each line
 
 Log = dict[str, Any]
@@ -59,7 +60,7 @@ class Journal(BaseJournalBackend):
 
     def _append(self, logs: list[Log]) -> None:
         number = len(self._ends) - 1
-        with self._lock, self.path.open("r+b") as file:
+        with self._lock.acquire(poll_interval=POLL), self.path.open("r+b") as file:
             file.seek(self._ends[number])
             whole, ending, _ = file.read().rpartition(b"\n")  # what other processes have written since
             before = number + (whole + ending).count(b"\n")
