@@ -214,9 +214,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_training_options(self) -> None:
         """Add the options of the commands that train."""
-        self.add_argument(
-            "--limit", type=whole_number(1, MOST_IMAGES), metavar="N", help="train on N images, stratified by class"
-        )
+        self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
         self.add_argument(
             "--size", type=whole_number(1, MOST_PIXELS), metavar="PX", help="resize all images to PX x PX pixels"
         )
@@ -259,6 +257,9 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+positive = whole_number(1, MOST_IMAGES)
 
 
 def seconds(text: str) -> float:

@@ -284,11 +284,11 @@ class NeuralNetwork:
         tier = affordable_tier(planner, self._step_timer(planner), self._build_network, self.plan.deadline)
         if distributed.is_main():
             with atomic_write(self._tier_file) as path:
-                path.write_text(tier.model_dump_json())
+                path.write_text(tier.model_dump_json(), encoding="utf-8")
         return tier
 
     def _interrupted_tier(self) -> Tier | None:
-        return Tier(**json.loads(self._tier_file.read_text())) if self._tier_file.is_file() else None
+        return Tier(**json.loads(self._tier_file.read_bytes())) if self._tier_file.is_file() else None
 
     @property
     def _tier_file(self) -> Path:
