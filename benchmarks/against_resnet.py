@@ -130,7 +130,7 @@ def validation_accuracies(history: Path) -> list[float]:
     """One for each epoch so far; none before the first has ended."""
     if not history.exists():
         return []
-    with history.open(newline="") as file:
+    with history.open(newline="", encoding="utf-8") as file:
         return [float(row["validation_accuracy"]) for row in csv.DictReader(file)]
 
 

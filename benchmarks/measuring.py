@@ -1,11 +1,13 @@
 """What the benchmarks share: a clock, a process' memory, options, and images with classes in them."""
 
 import re
-import resource
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
@@ -25,11 +27,23 @@ def peak_memory() -> int:
     """The most megabytes that this process has held.
 
     On Linux ``ru_maxrss`` also counts what the starting process held, so the process's own peak is read from /proc.
+    0 on a system that tells neither.
     """
     status = Path("/proc/self/status")
     if status.exists():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) // 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))[1]) // 1024
+    resource = posix_resource()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20 if resource else 0
+
+
+def limit_memory(most: int) -> None:
+    """Let this process hold at most that many bytes, on a system that can."""
+    if resource := posix_resource():
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def posix_resource() -> ModuleType | None:
+    return import_module("resource") if find_spec("resource") else None
 
 
 def competition_arguments(options: Namespace) -> list[str]:

@@ -13,7 +13,6 @@ growth, and fixed costs make it less. A fit includes the prediction of its valid
 well: nearest neighbours, which search all images for each, should be near 2.
 """
 
-import resource
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +32,7 @@ import numpy as np
 import torch._dynamo  # noqa: F401 - here, or the first optimiser would import it while it is measured
 from tqdm import tqdm
 
-from benchmarks.measuring import draw_images, peak_memory, timed
+from benchmarks.measuring import draw_images, limit_memory, peak_memory, timed
 from competition.metrics import ACCURACY
 from pipeline.commands import run_main
 from pipeline.data.cache import ImageCache, open_cache
@@ -52,6 +51,7 @@ BLENDED = 5  # models
 DIMENSIONS = {"images": 1, "side": 2, "classes": 1}  # twice the side is four times the pixels
 MOST_MEMORY = 4 << 30  # bytes of one measure
 DRAWN_AT_ONCE = 500
+START_METHOD = "fork" if "fork" in get_all_start_methods() else "spawn"  # of a measure's process; a fork starts faster
 
 Result = TypeVar("Result")
 Work = Callable[[], object]
@@ -204,14 +204,14 @@ def measure_all(sizes: Sequence[Size]) -> dict[Size, dict[str, Cost | None]]:
 
 
 def in_own_process(work: Callable[..., Result], *arguments: object) -> Result:
-    """What ``work`` returns in a fork of this process, which has imported everything and computed nothing."""
-    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+    """What ``work`` returns in a process that has imported everything and computed nothing."""
+    with ProcessPoolExecutor(1, get_context(START_METHOD)) as pool:
         return pool.submit(work, *arguments).result()
 
 
 def measure(name: str, sample: Sample) -> Cost | None:
     """None where it would hold more than ``MOST_MEMORY``."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+    limit_memory(MOST_MEMORY)
     try:
         with redirect_stderr(StringIO()):  # its bars would write over ours
             work = MEASURES[name](sample)

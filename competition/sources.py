@@ -14,7 +14,7 @@ from competition.errors import UserError
 from competition.kaggle_client import KaggleError
 from competition.metrics import find_metric
 from competition.spec import Competition
-from competition.storage import KAGGLE_INPUT, build_folder
+from competition.storage import KAGGLE_INPUT, build_folder, expanded
 from competition.tables import competition_folder, load_competition
 from competition.wording import did_you_mean, fault_in, listed, printable
 
@@ -52,7 +52,7 @@ def open_competition(
 
 def lasting_name(competition: str | None) -> str | None:
     """The same competition, named such that it is found from any folder."""
-    if competition is None or not _is_path(competition, path := Path(competition).expanduser()):
+    if competition is None or not _is_path(competition, path := expanded(competition)):
         return competition
     return str(path.resolve())
 
@@ -64,7 +64,7 @@ def _locate(competition: str | None, data: Path | None, data_folder: Path, kaggl
         if _is_notebook(kaggle_input):
             return _only_input(kaggle_input)
         return _by_name(REHEARSAL, data_folder, kaggle_input)
-    path = Path(competition).expanduser()
+    path = expanded(competition)
     if _is_path(competition, path):
         return _from_path(path, data_folder)
     return _by_name(competition, data_folder, kaggle_input)

@@ -19,6 +19,8 @@ from typing import BinaryIO
 
 from competition.wording import fault_in
 
+from competition.errors import UserError
+
 ROOT = Path(__file__).resolve().parent.parent  # the folder with competition/ and pipeline/
 KAGGLE_INPUT, KAGGLE_WORKING = Path("/kaggle/input"), Path("/kaggle/working")
 
@@ -37,6 +39,14 @@ def default_work_folder() -> Path:
     if KAGGLE_WORKING.is_dir():
         return KAGGLE_WORKING
     return ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with the home folder in place of ``~``. Raises UserError if that folder is not known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: the home folder is not known here; write the path without ~") from None
 
 
 def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callable[[Path], bool] = Path.is_dir) -> Path:

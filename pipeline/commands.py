@@ -59,7 +59,7 @@ def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
     """The parsed arguments. If torchrun started several processes, only the first one prints help and errors."""
     if os.environ.get("RANK", "0") == "0":
         return parse(arguments)
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         try:
             return parse(arguments)
         except UserError:

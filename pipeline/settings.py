@@ -6,19 +6,24 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import NoReturn, TypedDict
+from typing import Any, NoReturn, TypedDict
 
 from competition.errors import UserError
-from competition.storage import KAGGLE_INPUT, KAGGLE_WORKING, default_work_folder
+from competition.storage import KAGGLE_INPUT, KAGGLE_WORKING, default_work_folder, expanded
 
 DEFAULT_BUDGET = 300.0
 TUNING_BUDGET, TRIALS = 1800.0, 20
 KERNEL_BUDGET = "8h"  # the rest of a notebook session is for predicting
 SESSION = 12 * 3600.0  # seconds after which Kaggle ends a notebook
+MOST_IMAGES, MOST_FOLDS, MOST_EPOCHS, MOST_TRIALS = 10**9, 10**6, 10**6, 10**6
+MOST_PIXELS = 10_000  # a side
+MOST_SEED = 2**31 - 1  # scikit-learn takes seeds below 2**32, and folds add to the seed
+DIGITS = 20  # of a number; Python refuses to convert thousands
+SET_BY_PLAN = ("models", "limit", "folds", "size", "seed")  # options of train.py
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 
@@ -54,7 +59,8 @@ class Settings:
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
     storage: database address or path of the study; None: a journal file below runs/.
-    name: name of the recipe that tune.py writes.
+    name: name of the recipe that tune.py writes; None: that of the recipe it starts from, of the competition and, if
+        another study has written that, a number.
     """
 
     competition: str | None
@@ -116,7 +122,7 @@ class Settings:
 
 def work_folder(work: Path | None) -> Path:
     """The absolute path of the folder for runs/, submissions/ and competition/data/."""
-    return default_work_folder() if work is None else work.expanduser().resolve()
+    return default_work_folder() if work is None else expanded(work).resolve()
 
 
 def data_folder(work: Path | None) -> Path:
@@ -124,14 +130,40 @@ def data_folder(work: Path | None) -> Path:
     return work_folder(work) / "competition" / "data"
 
 
+class Store(argparse.Action):
+    """Store an option's value: a list that is given twice adds up, a single value that is given twice is refused."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(parser, Parser)
+        before = parser.given.get(self.dest)
+        if before is not None and not isinstance(values, list):
+            parser.error(f"{option_string} was given twice: {_shown(before)} and {_shown(values)}; give it once")
+        parser.given[self.dest] = values if before is None else [*before, *values]
+        setattr(namespace, self.dest, parser.given[self.dest])
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}s" if isinstance(value, float) else str(value)  # the only floats are times
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that rejects abbreviated options and reports every error in one line as a UserError.
 
     For an unknown option, the error suggests the most similar one.
+
+    given: the values of the options that the command line has, by their names in the result.
     """
 
     def __init__(self, description: str) -> None:
         super().__init__(description=description, allow_abbrev=False)
+        self.given: dict[str, Any] = {}
+        self.register("action", None, Store)  # of an option that is added without an action
         self.add_argument("--debug", action="store_true", help="show the traceback if an error occurs")
 
     def parse_args(  # type: ignore[override]  # argparse overloads it for the type of the namespace
@@ -184,8 +216,12 @@ class Parser(argparse.ArgumentParser):
     def add_training_options(self) -> None:
         """Add the options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
-        self.add_argument("--size", type=positive, metavar="PX", help="resize all images to PX x PX pixels")
-        self.add_argument("--seed", type=not_negative, default=0, metavar="N", help="seed of all randomness; default 0")
+        self.add_argument(
+            "--size", type=whole_number(1, MOST_PIXELS), metavar="PX", help="resize all images to PX x PX pixels"
+        )
+        self.add_argument(
+            "--seed", type=whole_number(0, MOST_SEED), default=0, metavar="N", help="seed of all randomness; default 0"
+        )
         self.add_argument("--compile", action="store_true", help="compile networks with torch.compile before training")
         self.add_device_option()
         self.add_argument(
@@ -207,22 +243,24 @@ class Parser(argparse.ArgumentParser):
 
 
 def existing(text: str) -> Path:
-    path = Path(text).expanduser()
+    path = expanded(text)
     if not path.exists():
         raise argparse.ArgumentTypeError(f"{text} does not exist; give the path of a file or folder that does")
     return path
 
 
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A function that reads a whole number from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or len(text) > DIGITS or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text[:DIGITS]!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read
 
 
-def not_negative(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or above")
-    return int(text)
+positive = whole_number(1, MOST_IMAGES)
 
 
 def seconds(text: str) -> float:
@@ -253,14 +291,18 @@ def train_settings(arguments: list[str]) -> Settings:
         metavar="TIME",
         help="wall clock of the whole run: 90s, 10m, 1h, or none for the recipes' own epochs; default 5m",
     )
-    length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every network, without a budget")
+    length.add_argument(
+        "--epochs", type=whole_number(1, MOST_EPOCHS), metavar="N", help="epochs of every network, without a budget"
+    )
     length.add_argument("--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json")
-    parser.add_argument("--folds", type=positive, metavar="K", help="train K models on K stratified folds")
+    parser.add_argument(
+        "--folds", type=whole_number(2, MOST_FOLDS), metavar="K", help="train K models on K stratified folds"
+    )
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
     parser.add_training_options()
     options = parser.parse_args(arguments)
-    if options.folds == 1:
-        parser.error("argument --folds: one fold leaves no images to validate on; give 2 or more")
+    if options.plan and (also := [name for name in SET_BY_PLAN if name in parser.given]):
+        parser.error(f"argument --{also[0]}: not allowed with argument --plan, which sets it")
     options.budget = _budget(options, None if options.plan else DEFAULT_BUDGET)
     return _settings(options, options.models or ())
 
@@ -271,10 +313,12 @@ def tune_settings(arguments: list[str]) -> Settings:
     parser.add_competition_options()
     parser.add_metric_option()
     parser.add_argument("--model", metavar="RECIPE|FILE", required=True, help="the recipe to start from")
-    parser.add_argument("--name", metavar="RECIPE", help="name of the recipe to write; default: RECIPE-tuned")
+    parser.add_argument(
+        "--name", metavar="RECIPE", help="name of the recipe to write; default: RECIPE-tuned-COMPETITION"
+    )
     parser.add_argument(
         "--trials",
-        type=positive,
+        type=whole_number(1, MOST_TRIALS),
         default=TRIALS,
         metavar="N",
         help=f"trials of the study, over all its processes; default {TRIALS}",
@@ -292,11 +336,12 @@ def tune_settings(arguments: list[str]) -> Settings:
         metavar="TIME",
         help="wall clock of the whole command, shared among the trials; default 30m; none: the recipe's epochs",
     )
-    length.add_argument("--epochs", type=positive, metavar="N", help="epochs of every trial, without a budget")
+    length.add_argument(
+        "--epochs", type=whole_number(1, MOST_EPOCHS), metavar="N", help="epochs of every trial, without a budget"
+    )
     parser.add_training_options()
     options = parser.parse_args(arguments)
     options.budget = _budget(options, TUNING_BUDGET)
-    options.name = options.name or f"{Path(options.model.removesuffix('.toml')).name}-tuned"
     return _settings(options, [vars(options).pop("model")])
 
 
@@ -403,7 +448,7 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     if given.weights and given.predict_only:
         parser.error("argument --weights: trained models need none; leave it out")
     given.options += ["--weights", given.weights] if given.weights else []
-    given.output = (given.output or work_folder(None) / "kernel" / "kernel.py").expanduser().resolve()
+    given.output = expanded(given.output or work_folder(None) / "kernel" / "kernel.py").resolve()
     return given
 
 

@@ -23,7 +23,8 @@ from competition.splits import limit_train
 from competition.storage import sweep_all
 from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.models.base import Workload
-from pipeline.models.networks.pretrained import recipe_weights
+from pipeline.models.networks.pretrained import imagenet_networks, recipe_weights
+from pipeline.models.networks.weights import check_given, described
 from pipeline.models.recipe import AnyRecipe, choose_recipes
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
@@ -42,6 +43,7 @@ def main(settings: Settings) -> None:
     settings, recorded = repeated(settings)
     recipes = [model.recipe for model in recorded.models] if recorded else asked_recipes(settings)
     device = choose_device(settings.device)
+    print_idle_options(recipes, settings)
     find_imagenet_weights(recipes, settings)
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     find_sources(recipes, settings, competition)
@@ -92,12 +94,22 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
 def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
     """Find or download the ImageNet weights of all recipes, before anything slow begins.
 
-    Raises UserError if weights are missing.
+    Raises UserError if weights are missing, or if those of --weights fit no recipe.
     """
     with distributed.main_first():
+        if settings.weights is not None:
+            check_given([network for recipe in recipes for network in imagenet_networks(recipe)], settings.weights)
         for recipe in recipes:
             for path in recipe_weights(recipe, settings.weights):
-                print(f"{recipe.name} starts from {path}")
+                print(f"{recipe.name} starts from {described(path)}")
+
+
+def print_idle_options(recipes: list[AnyRecipe], settings: Settings) -> None:
+    """Say which options have no effect, as they are about networks and no recipe trains one."""
+    if not any(recipe.is_network for recipe in recipes):
+        for option, given in {"--epochs": settings.epochs, "--compile": settings.compile}.items():
+            if given:
+                print(f"{option} has no effect: no chosen recipe trains a network")
 
 
 def find_sources(recipes: list[AnyRecipe], settings: Settings, competition: Competition) -> None:

@@ -3,14 +3,15 @@
 python pipeline/tune.py --model RECIPE [--competition NAME|FOLDER|ZIP] [--trials N] [--budget 30m] ...
 
 Each trial trains as train.py does, but with other values (tuning/search_space.py). It runs for its share of the budget,
-or for --epochs. The same command continues an interrupted study. Run in another process, or on another machine with the
-same --storage, it joins the study. The best recipe is written to ``DIR/recipes/`` (DIR: --work), where
-``train.py --models RECIPE-tuned`` finds it.
+or for --epochs. The same command continues an interrupted study; with more --trials it adds trials of the same length.
+Run in another process, or on another machine with the same --storage, it joins the study. The best recipe is written to
+``DIR/recipes/`` (DIR: --work), where ``train.py --models RECIPE-tuned-COMPETITION`` finds it. A tuned recipe is only
+replaced by one that the same study finds later; another study's gets a number.
 """
 
-import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a script: check the options before importing what follows
@@ -26,43 +27,72 @@ from optuna.trial import FrozenTrial, TrialState
 
 from competition.errors import UserError, first_few
 from pipeline.data.training_data import open_training_data
-from pipeline.models.recipe import NAME, RECIPES, AnyRecipe, choose_recipes, fingerprint, write_recipe
+from pipeline.models.networks.pretrained import recipe_weights
+from pipeline.models.networks.weights import sha256
+from pipeline.models.recipe import AnyRecipe, choose_recipes, fingerprint
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
-from pipeline.train import find_imagenet_weights, find_sources, read_competition, workload_of
+from pipeline.train import find_imagenet_weights, find_sources, print_idle_options, read_competition, workload_of
 from pipeline.training.planning import clock
 from pipeline.training.scores import text_table
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
 from pipeline.tuning.objective import Objective
 from pipeline.tuning.search_space import SearchSpace
-from pipeline.tuning.study import OWN, finished, importances, open_storage, open_study, run_trials, value_of
+from pipeline.tuning.study import (
+    OWN,
+    agreed,
+    database_errors,
+    finished,
+    importances,
+    last_fault,
+    open_storage,
+    open_study,
+    run_trials,
+    value_of,
+)
+from pipeline.tuning.tuned import TunedRecipes, check_name, check_writable
 
 TRIALS_SHARE = 0.9  # of the budget; the rest is for the preparations before the first trial
 CLOSING_SECONDS = 3.0  # for the table and the recipe after the last trial
 SHOWN = 5  # trials in the table
-REMARK = "written by pipeline/tune.py"
+NO_TRIAL = "the budget ended before a trial was finished; give more time with --budget"
+SECONDS = "seconds"  # attribute of a study: how long each of its trials lasts
 
 
 def main(settings: Settings) -> None:
     recipe = choose_recipe(settings)
     space = search_space(recipe, settings)
-    target = free_place(settings)
+    if settings.name is not None:
+        check_name(settings.name)
     storage = settings.storage and open_storage(settings.storage)
     device = choose_device(settings.device)
+    print_idle_options([recipe], settings)
     find_imagenet_weights([recipe], settings)
     competition = read_competition(settings)
+    check_writable(settings.recipes_folder)
     find_sources([recipe], settings, competition)
     training_data = open_training_data(competition, settings)
     competition = settle_symmetries(competition, [recipe], training_data, settings, device)
     objective = Objective(space, Trainer(settings, device, competition, training_data, None), trial_seconds(settings))
-    study = begin_study(recipe, objective, storage or journal(objective.trainer, recipe))
+    with database_errors(settings.storage):
+        search(recipe, objective, storage or journal(objective.trainer, recipe))
+
+
+def search(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> None:
+    """Run the study's trials and write the best as a recipe, also after Ctrl-C. Raises UserError if there is none."""
+    settings, key = objective.trainer.settings, study_key(recipe, objective)
+    tuned = TunedRecipes(settings.recipes_folder, objective.trainer.competition.name, key)
+    if settings.name is not None:
+        tuned.check_free(settings.name)
+    study, objective = begin_study(f"{tuned.competition}-{recipe.name}-{key}", objective, storage)
     try:
-        run_trials(study, objective, settings.trials, settings.seed, lambda: has_time(settings))
+        run_trials(study, objective, settings.trials, settings.seed, lambda: has_time(settings, objective))
     finally:  # also after Ctrl-C: finished trials count
-        conclude(study, recipe, objective, target)
+        conclude(study, recipe, objective, tuned)
     if not finished(study):
-        raise UserError("the budget ended before a trial was finished; give more time with --budget")
+        fault = last_fault(study)
+        raise UserError(f"no trial was finished; the last one failed: {fault}" if fault else NO_TRIAL)
 
 
 def choose_recipe(settings: Settings) -> AnyRecipe:
@@ -83,55 +113,45 @@ def search_space(recipe: AnyRecipe, settings: Settings) -> SearchSpace:
     return space
 
 
-def free_place(settings: Settings) -> Path:
-    """The path of the tuned recipe, in the work folder. Raises UserError if another recipe has its name."""
-    if not re.fullmatch(NAME, settings.name or ""):
-        raise UserError(f"--name {settings.name}: a recipe's name has letters, digits, dots and dashes; give another")
-    if (RECIPES / f"{settings.name}.toml").exists():
-        raise UserError(f"--name {settings.name}: a built-in recipe has this name; give another name")
-    path = settings.recipes_folder / f"{settings.name}.toml"
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {REMARK}"):
-        raise UserError(f"--name {settings.name}: {path} was not written by tune.py; give another name")
-    return path
-
-
 def trial_seconds(settings: Settings) -> float | None:
-    """The seconds of one trial; None: no limit. All trials of all processes get the same time."""
+    """The seconds of one trial if the study begins now; None: no limit."""
     return None if settings.budget is None else TRIALS_SHARE * settings.budget / settings.trials
 
 
-def has_time(settings: Settings) -> bool:
+def has_time(settings: Settings, objective: Objective) -> bool:
     """Whether a whole trial fits into the rest of the budget."""
     if settings.budget is None:
         return True
-    return time.monotonic() + (trial_seconds(settings) or 0.0) <= BEGUN + settings.budget - CLOSING_SECONDS
+    return time.monotonic() + (objective.seconds or 0.0) <= BEGUN + settings.budget - CLOSING_SECONDS
 
 
 def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
-    """The storage of a study without --storage: a journal file in the competition's runs folder."""
+    """The storage of a study without --storage: a journal in the competition's runs folder."""
     path = trainer.folder / "tuning" / f"{recipe.name}.journal"
     path.parent.mkdir(parents=True, exist_ok=True)
     return open_storage(str(path))
 
 
-def begin_study(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> Study:
-    """Start the study of this search, or join it if it exists.
-
-    Its name has a hash of everything that must be equal for the trials to be comparable.
-    """
-    trainer, space, settings = objective.trainer, objective.space, objective.trainer.settings
-    data = trainer.training_data
-    key = fingerprint(
+def study_key(recipe: AnyRecipe, objective: Objective) -> str:
+    """A hash of everything that must be equal for trials to be comparable."""
+    data, settings = objective.trainer.training_data, objective.trainer.settings
+    return fingerprint(
         recipe.model_dump(),
-        {place: repr(each) for place, each in space.distributions.items()},
+        {place: repr(each) for place, each in objective.space.distributions.items()},
         [data.split.ids, data.labels.tolist(), data.images.shape],
-        [settings.seed, settings.limit, settings.epochs, objective.seconds],
+        [settings.seed, settings.limit, settings.epochs, settings.budget],
         objective.metric.name,
+        [sha256(path) for path in recipe_weights(recipe, settings.weights)],
     )
-    study = open_study(storage, f"{trainer.competition.name}-{recipe.name}-{key}", objective.pruner, space.own)
-    objective.settle_images(study, workload_of(trainer.competition, trainer.training_data))
+
+
+def begin_study(name: str, objective: Objective, storage: BaseStorage) -> tuple[Study, Objective]:
+    """Start the study of that name, or join it if it exists. Returns it and the objective with its trials' seconds."""
+    study = open_study(storage, name, objective.pruner, objective.space.own)
+    objective = replace(objective, seconds=agreed(study, SECONDS, lambda: objective.seconds))
+    objective.settle_images(study, workload_of(objective.trainer.competition, objective.trainer.training_data))
     print(beginning(study, objective))
-    return study
+    return study, objective
 
 
 def beginning(study: Study, objective: Objective) -> str:
@@ -150,7 +170,7 @@ def length(objective: Objective) -> str:
     return f" of {objective.steps} epochs each" if objective.space.recipe.is_network else ""
 
 
-def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path) -> None:
+def conclude(study: Study, recipe: AnyRecipe, objective: Objective, tuned: TunedRecipes) -> None:
     """Print the best trials and write the best one as a recipe."""
     if not (trials := finished(study)):
         return
@@ -161,12 +181,13 @@ def conclude(study: Study, recipe: AnyRecipe, objective: Objective, target: Path
     print(f"these scores are optimistic: the best trial was chosen on the same {images:,} validation images")
     if OWN in trials[0].user_attrs:
         print(f"no trial was better than {recipe.name}'s own values")
-    competition, trials_in_all = objective.trainer.competition.name, len(trials) + pruned
-    value = f"{objective.metric.title} {objective.metric.rank(value_of(trials[0])):.4f} on validation"
-    summary = f"{recipe.name} tuned on {competition}: the best of {trials_in_all} trials, {value}"
-    changes = {"name": target.stem, "summary": summary, "reported": None}
-    write_recipe(objective.space.recipe_with(trials[0].params).model_copy(update=changes), target, REMARK)
-    print(f"wrote {target}; train it with train.py --models {target.stem} and the same --work")
+    best, trials_in_all = value_of(trials[0]), len(trials) + pruned
+    value = f"{objective.metric.title} {objective.metric.rank(best):.4f} on validation"
+    summary = f"{recipe.name} tuned on {tuned.competition}: the best of {trials_in_all} trials, {value}"
+    found = objective.space.recipe_with(trials[0].params).model_copy(update={"summary": summary, "reported": None})
+    name = objective.trainer.settings.name or tuned.default_name(recipe.name)
+    path = tuned.write(found, name, trials_in_all, best)
+    print(f"wrote {path}; train it with train.py --models {path.stem} and the same --work")
 
 
 def trials_table(trials: list[FrozenTrial], importance: dict[str, float], objective: Objective) -> str:

@@ -46,7 +46,7 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _read(path: str | os.PathLike[str]) -> bytes:
     """The file's bytes, read with fewer system calls than open() makes, because threads switch at each call."""
-    file = os.open(path, os.O_RDONLY)
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would change line ends
     try:
         pieces = [os.read(file, PIECE)]
         while len(pieces[-1]) == PIECE:

@@ -25,7 +25,7 @@ from pydantic import (
 
 from competition.checked_toml import CheckedModel, check_table, describe_fault, read_toml
 from competition.errors import UserError, first_few
-from competition.storage import atomic_write
+from competition.storage import atomic_write, expanded
 from competition.wording import did_you_mean
 
 if TYPE_CHECKING:
@@ -409,7 +409,7 @@ def choose_recipes(patterns: Iterable[str], *further: Path) -> list[AnyRecipe]:
 
 
 def _own_file(path: str) -> Path:
-    own = Path(path).expanduser().resolve()
+    own = expanded(path).resolve()
     if not re.fullmatch(NAME, own.stem):
         raise UserError(f"{path}: the name of a recipe may have only letters, digits, _, . and -; rename the file")
     return own

@@ -65,7 +65,10 @@ def distributed_main(main: Callable[[Given], None]) -> Callable[[Given], None]:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return main(given)
         store = _join()
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(sys.stdout if is_main() else nowhere):
+        with (
+            Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+            redirect_stdout(sys.stdout if is_main() else nowhere),
+        ):
             print(f"{world_size()} ranks train together; threads of each: {_take_cores()}")
             try:
                 main(given)

@@ -1,11 +1,18 @@
 """The memory of this machine."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+GUESS = 8 << 30  # bytes
 CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's, in version 2 and 1 of Linux control groups
+
+# of PyTorch on a CPU and on a GPU, of its libraries, and of OpenCV
+_EXHAUSTED = re.compile(
+    r"can.?t allocate memory|not enough memory|out of memory|alloc_failed|insufficient memory", re.I
+)
 
 
 def total_memory() -> int:
@@ -13,12 +20,26 @@ def total_memory() -> int:
 
     The free memory would vary, but the same command must make the same decisions each time.
     """
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([machine, *_container_limits()])
+    return min([_machine_memory(), *_container_limits()])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that there was not enough memory, of the machine or of a GPU.
+
+    Libraries raise a MemoryError or, like PyTorch, a RuntimeError that only its text tells from others.
+    """
+    return isinstance(error, MemoryError) or _EXHAUSTED.search(str(error)) is not None
+
+
+def _machine_memory() -> int:
+    """The memory of this machine; a guess where the system cannot be asked, as on Windows."""
+    if not hasattr(os, "sysconf"):
+        return GUESS
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _container_limits() -> Iterator[int]:
     for name in LIMITS:
         path = CGROUPS / name
-        if path.is_file() and (text := path.read_text().strip()).isdigit():
+        if path.is_file() and (text := path.read_text(encoding="utf-8").strip()).isdigit():
             yield int(text)

@@ -18,6 +18,7 @@ from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Model, ModelContext
 from pipeline.models.networks.pretrained import recipe_weights
+from pipeline.models.networks.weights import sha256
 from pipeline.models.neural.network import NetworkPlan
 from pipeline.models.neural.time_budget import OnEpoch
 from pipeline.models.recipe import AnyRecipe, fingerprint, write_recipe
@@ -126,7 +127,7 @@ class Trainer:
         """Identifies the pretrained weights that a model starts from or extracts features with."""
         if source := self._source(recipe):
             return [hashlib.sha256(source.weights.read_bytes()).hexdigest()]
-        return [path.name for path in recipe_weights(recipe, self.settings.weights)]
+        return [sha256(path) for path in recipe_weights(recipe, self.settings.weights)]
 
     def _source(self, recipe: AnyRecipe) -> FoldFolder | None:
         if recipe.transfer_from is None:

@@ -1,29 +1,36 @@
 """A study: the trials of one search, shared by any number of processes through Optuna's storage."""
 
+import math
+import sqlite3
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna import Study, Trial, TrialPruned
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from competition.errors import UserError
-from competition.wording import printable
+from competition.storage import expanded
+from competition.wording import listed, printable
+from pipeline.runtime.memory import is_out_of_memory
+from pipeline.tuning.journal import Journal
 
-OWN, BEAT = "own", "beat"  # attributes of a trial: which of the recipe's own values it uses; its heartbeat
+# attributes of a trial: which of the recipe's own values it uses; its heartbeat; what is at fault in its values
+OWN, BEAT, FAULT = "own", "beat", "fault"
 BEAT_EVERY = 10.0  # seconds
 DEAD_AFTER = 120.0  # seconds without a heartbeat
 LOOK_EVERY = 1.0  # seconds
-PAUSES = (0.0, 1.0, 2.0)  # seconds before each attempt to open a storage
+PAUSES = (1.0, 2.0)  # seconds after each failed attempt to open a database but the last
 FEWEST = 4  # finished trials needed to estimate importances
 TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
@@ -31,22 +38,55 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def open_storage(address: str) -> BaseStorage:
-    """Open the storage of studies.
+    """Open the storage of studies. Raises UserError if that is not possible; what is no storage stays as it is.
 
-    It is tried several times, as processes that create the tables of a new database at the same time get in each
-    other's way. Raises UserError if it cannot be opened.
-
-    address: URL of a database, or path of a journal file.
+    address: URL of a database, or path of a journal.
     """
+    try:
+        return _database(address) if "://" in address else JournalStorage(Journal(expanded(address)))
+    except UserError:
+        raise
+    except Exception as error:  # SQLAlchemy, each database and a damaged journal raise errors of their own
+        raise _unusable(address, error) from None
+
+
+def _database(address: str) -> RDBStorage:
+    """Try several times, as processes that create the tables of a new database get in each other's way."""
+    _check_sqlite(address)
     for pause in PAUSES:
-        time.sleep(pause)
         try:
-            if "://" in address:
-                return RDBStorage(address)
-            return JournalStorage(JournalFileBackend(str(Path(address).expanduser())))
-        except Exception as error:  # SQLAlchemy, each database and a damaged journal raise errors of their own
-            reason = printable(str(error).split("\n")[0] or type(error).__name__, most=200)
-    raise UserError(f"--storage cannot be opened ({reason}); give another address or file")
+            return RDBStorage(address)
+        except Exception:
+            time.sleep(pause)
+    return RDBStorage(address)
+
+
+def _check_sqlite(address: str) -> None:
+    """Raises UserError if the address is that of a file of SQLite with other tables than studies, or a damaged one."""
+    path = Path(address.partition(":///")[2])
+    if not address.startswith("sqlite") or not path.is_file():
+        return
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if state != "ok":
+        raise _unusable(address, f"it is damaged: {state}")
+    if tables and "studies" not in tables:
+        raise _unusable(address, f"it holds other tables: {listed(sorted(tables))}")
+
+
+def _unusable(address: str, reason: object) -> UserError:
+    text = printable(str(reason).partition("\n")[0] or type(reason).__name__, most=200)
+    return UserError(f"--storage {address} cannot be used ({text}); give another address or file")
+
+
+@contextmanager
+def database_errors(address: str | None) -> Iterator[None]:
+    """Raise the errors of the database at ``address`` as a UserError."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise _unusable(address or "", error.__cause__ or error) from None
 
 
 def open_study(storage: BaseStorage, name: str, pruner: BasePruner, own: Sequence[dict[str, Any]]) -> Study:
@@ -68,19 +108,21 @@ def open_study(storage: BaseStorage, name: str, pruner: BasePruner, own: Sequenc
 
 def _lost(trials: Sequence[FrozenTrial]) -> set[int]:
     """The indices of the recipe's own values whose trials were all interrupted."""
-    own = [(trial.user_attrs[OWN], trial.state) for trial in trials if OWN in trial.user_attrs]
-    return {number for number, _ in own} - {number for number, state in own if state != TrialState.FAIL}
+    own = [trial for trial in trials if OWN in trial.user_attrs]
+    done = {trial.user_attrs[OWN] for trial in own if trial.state != TrialState.FAIL or FAULT in trial.user_attrs}
+    return {trial.user_attrs[OWN] for trial in own} - done
 
 
 def run_trials(
     study: Study, objective: Callable[[Trial], float], trials: int, seed: int, time_left: Callable[[], bool]
 ) -> None:
-    """Run trials until the study has ``trials`` finished or pruned ones, including those of other processes.
+    """Run trials until the study has ``trials`` that came to an end, including those of other processes.
 
     At the end this waits for trials that other processes are running. A trial without a heartbeat for two minutes
     counts as failed, and a new one takes its place.
 
-    objective: to be maximised; may raise TrialPruned. Any other exception fails the trial and ends the search.
+    objective: to be maximised; may raise TrialPruned. A trial whose values are at fault, as memory runs out with them
+        or the objective refuses them, has failed, and the search goes on. Any other exception ends it.
     time_left: called before each trial; the search ends if it returns False.
     """
     signs: dict[int, tuple[int, float]] = {}
@@ -95,7 +137,7 @@ def run_trials(
 
 
 def _next_trial(study: Study, most: int, seed: int) -> Trial | None:
-    """A new trial for this process; None if ``most`` trials are finished, pruned or running.
+    """A new trial for this process; None if ``most`` trials came to an end or are running.
 
     Its values depend on the seed and the trial's number, so no two processes draw the same ones. If several processes
     start a trial at the same time, those beyond ``most`` are dropped.
@@ -111,22 +153,48 @@ def _next_trial(study: Study, most: int, seed: int) -> Trial | None:
 
 
 def _taken(study: Study, before: float = float("inf")) -> int:
-    """The number of trials numbered below ``before`` that are finished, pruned or running."""
-    return sum(trial.number < before for trial in study.get_trials(deepcopy=False, states=TAKEN))
+    """The number of trials numbered below ``before`` that are running or came to an end, of whatever kind."""
+    trials = study.get_trials(deepcopy=False)
+    taken = (trial for trial in trials if trial.state in TAKEN or FAULT in trial.user_attrs)
+    return sum(trial.number < before for trial in taken)
 
 
 def _run(study: Study, trial: Trial, objective: Callable[[Trial], float]) -> None:
     value, state = None, TrialState.FAIL
     try:
         with _beating(trial):
-            value, state = objective(trial), TrialState.COMPLETE
+            value = objective(trial)
+        if math.isfinite(value):
+            state = TrialState.COMPLETE
+        else:
+            _note_fault(trial, f"its score is {value}")
     except TrialPruned:
         state = TrialState.PRUNED
-    except RuntimeError:
+    except Exception as error:
         if study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
-            raise  # otherwise another process failed the trial as dead, and Optuna refused further reports
+            _forgive(trial, error)  # otherwise another process failed the trial as dead, and Optuna refused reports
     finally:
-        study.tell(trial, value, state, skip_if_finished=True)
+        study.tell(trial, value if state == TrialState.COMPLETE else None, state, skip_if_finished=True)
+
+
+def _forgive(trial: Trial, error: Exception) -> None:
+    """Note the error if the trial's values are at fault; otherwise raise it."""
+    if is_out_of_memory(error):
+        _note_fault(trial, f"memory ran out ({printable(error, most=100)})")
+    elif isinstance(error, UserError) and OWN not in trial.user_attrs:
+        _note_fault(trial, str(error))
+    else:
+        raise error
+
+
+def _note_fault(trial: Trial, fault: str) -> None:
+    print(f"trial {trial.number}: failed, {fault}")
+    trial.set_user_attr(FAULT, fault)
+
+
+def last_fault(study: Study) -> str | None:
+    """Why the last trial failed whose values were at fault; None if there is none."""
+    return next((trial.user_attrs[FAULT] for trial in study.get_trials()[::-1] if FAULT in trial.user_attrs), None)
 
 
 @contextmanager

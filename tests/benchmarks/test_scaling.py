@@ -52,10 +52,12 @@ def test_one_value_is_refused_as_it_shows_no_growth():
         scaling.parse(["--classes", "3"])
 
 
-def test_a_process_of_its_own_returns_its_result_and_its_error():
-    assert in_own_process(os.getppid) == os.getpid()
-    with pytest.raises(ZeroDivisionError):
-        in_own_process(partial(divmod, 1, 0))
+def test_a_process_of_its_own_returns_its_result_and_its_error_however_it_is_started(monkeypatch):
+    for method in ("spawn", scaling.START_METHOD):
+        monkeypatch.setattr(scaling, "START_METHOD", method)
+        assert in_own_process(os.getppid) == os.getpid()
+        with pytest.raises(ZeroDivisionError):
+            in_own_process(partial(divmod, 1, 0))
 
 
 def test_the_drawn_images_show_their_labels_and_a_tenth_of_them_validates(tmp_path):

@@ -46,7 +46,7 @@ def test_the_metric_asked_for_reaches_the_competition(parse, line):
 
 def test_tuning_takes_twenty_trials_of_one_recipe_and_half_an_hour():
     settings = tune_settings(["--model", "sprint"])
-    assert (settings.models, settings.name, settings.storage) == (("sprint",), "sprint-tuned", None)
+    assert (settings.models, settings.name, settings.storage) == (("sprint",), None, None)
     assert (settings.trials, settings.budget) == (TRIALS, TUNING_BUDGET) == (20, 1800)
 
 
@@ -156,13 +156,22 @@ def test_an_option_of_the_other_command_is_unknown():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--folds", "1"], "--folds: one fold leaves no images to validate on; give 2 or more"),
-        (["--folds", "0"], "--folds: '0' is not a whole number above 0"),
-        (["--epochs", "2.5"], "--epochs: '2.5' is not a whole number above 0"),
+        (["--folds", "1"], "--folds: '1' is not a whole number from 2 to"),
+        (["--folds", "9" * 5000], "--folds: '99999999999999999999' is not a whole number from 2 to"),
+        (["--epochs", "2.5"], "--epochs: '2.5' is not a whole number from 1 to"),
+        (["--epochs", "0"], "--epochs: '0' is not a whole number from 1 to"),
+        (["--epochs", "1000000000000"], "--epochs: '1000000000000' is not a whole number"),
         (["--limit", "-3"], "--limit"),
-        (["--size", "big"], "--size: 'big' is not a whole number above 0"),
+        (["--limit", "10000000000"], "--limit"),
+        (["--size", "big"], "--size: 'big' is not a whole number from 1 to 10000"),
+        (["--size", "65536"], "--size: '65536' is not a whole number from 1 to 10000"),
         (["--seed", "x"], "--seed"),
         (["--seed", "-1"], "--seed"),
+        *((["--seed", str(2**bits)], f"--seed: '{2**bits}' is not a whole number from 0") for bits in (31, 32, 63, 64)),
+        (["--seed", "1", "--seed=2"], "--seed was given twice: 1 and 2; give it once"),
+        (["--seed", "0", "--seed", "0"], "--seed was given twice"),
+        (["--budget", "5m", "--budget", "10m"], "--budget was given twice: 300s and 600s; give it once"),
+        (["--work", "here", "--work", "there"], "--work was given twice: here and there"),
         (["--device", "tpu"], "--device: .*'tpu'"),
         (["--data", "/no/such/folder"], "--data: /no/such/folder does not exist"),
         (["--plan", "/no/such/plan.json"], "--plan: /no/such/plan.json does not exist"),
@@ -174,6 +183,31 @@ def test_a_wrong_value_is_refused_in_one_line_naming_the_option(arguments, words
     with pytest.raises(UserError, match=words) as refusal:
         train_settings(arguments)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("parse", [train_settings, predict_settings])
+def test_models_that_are_named_in_two_places_add_up(parse):
+    assert parse(["--models", "sprint", "--device", "cpu", "--models", "dhc-*", "mine.toml"]).models == (
+        "sprint",
+        "dhc-*",
+        "mine.toml",
+    )
+
+
+def test_a_switch_may_be_given_twice():
+    assert train_settings(["--fresh", "--fresh"]).fresh
+
+
+@pytest.mark.parametrize("also", ["--models sprint", "--limit 5", "--folds 3", "--size 32", "--seed 0"])
+def test_what_a_plan_sets_is_not_given_beside_it(also):
+    with pytest.raises(UserError, match=f"{also.split()[0]}: not allowed with argument --plan, which sets it"):
+        train_settings(["--plan", __file__, *also.split()])
+
+
+@pytest.mark.parametrize("option", ["--work", "--data", "--weights"])
+def test_a_home_folder_that_is_not_known_is_said_in_one_line(option):
+    with pytest.raises(UserError, match="~nobody-of-that-name/x: the home folder is not known here"):
+        train_settings([option, "~nobody-of-that-name/x"])
 
 
 def test_help_names_every_option(capsys):

@@ -19,7 +19,7 @@ from pipeline.tuning.study import open_storage
 from tests.commands import fail, run, script, succeed
 
 SMALL = ("--model", "cifar-cnn-base", "--epochs", "2")
-TUNED = "cifar-cnn-base-tuned"
+TUNED = "cifar-cnn-base-tuned-insects"
 
 
 def study_of(journal: Path) -> optuna.Study:
@@ -88,14 +88,17 @@ def test_train_trains_the_tuned_recipe(tuned):
 def test_the_same_command_again_trains_nothing_and_more_trials_go_on(tuned):
     said = succeed("tune", *tuned["options"])
     assert "already finished" in said and "trial 6" not in said
-    said = succeed("tune", *tuned["options"], "--trials", 8)
+    said = succeed("tune", *tuned["options"][:-1], 8)
     assert "trial 5: " not in said
     assert all(f"trial {number}: " in said for number in (6, 7))
 
 
 def test_nothing_but_the_journal_stays_of_the_trials(tuned):
     folder = tuned["work"] / "runs" / "insects" / "tuning"
-    assert [path.name for path in folder.iterdir()] == ["cifar-cnn-base.journal"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".cifar-cnn-base.journal.lock",
+        "cifar-cnn-base.journal",
+    ]
 
 
 def test_two_processes_share_one_study(tmp_path, insects):
@@ -143,23 +146,30 @@ def test_a_hopeless_trial_is_ended_early(tmp_path, insects, monkeypatch):
     assert pruned and all(trial.params["optimiser.lr"] == 1e-9 for trial in pruned)
     assert all(max(trial.intermediate_values) < 8 for trial in pruned)
     assert f"{len(pruned)} ended early" in said
-    assert load_recipe(tmp_path / "recipes" / "cifar-cnn-base-tuned.toml").optimiser.lr == 0.001
+    assert load_recipe(tmp_path / "recipes" / f"{TUNED}.toml").optimiser.lr == 0.001
 
 
-def test_a_budget_is_shared_by_the_trials(tmp_path, insects):
-    options = ("--work", tmp_path, "--model", "cifar-cnn-base", "--trials", 3, "--budget", "60s")
-    assert "3 trials of 18s each" in succeed("tune", *insects, *options)
-    for trial in trials_of(tmp_path / "runs" / "insects" / "tuning" / "cifar-cnn-base.journal"):
-        assert list(trial.intermediate_values) == list(range(1, 9))
+def succeed_in_time(budget: str, *options: object) -> str:
+    """The stdout of tune.py with trials of a short budget, and a minute more for everything between them."""
+    done = run("tune", *options, "--budget", budget, seconds_ago=-60)
+    assert done.status == 0, done.out + done.err
+    return done.out
+
+
+def test_a_budget_is_shared_by_the_trials_and_more_of_them_are_as_long(tmp_path, insects):
+    options = (*insects, "--work", tmp_path, "--model", "cifar-cnn-base")
+    assert "2 trials of 2s each" in succeed_in_time("4s", *options, "--trials", 2)
+    assert "3 trials of 2s each, 2 of them already finished" in succeed_in_time("4s", *options, "--trials", 3)
+    trials = trials_of(tmp_path / "runs" / "insects" / "tuning" / "cifar-cnn-base.journal")
+    assert [max(trial.intermediate_values) for trial in trials] == [8] * 3
+    assert all(set(trial.intermediate_values) <= set(range(1, 9)) for trial in trials)
 
 
 def test_all_trials_train_at_one_size_and_width(tmp_path, insects):
     journal = tmp_path / "sprint.journal"
-    options = ("--work", tmp_path, "--model", "sprint", "--trials", 2, "--budget", "20s", "--storage", journal)
-    succeed("tune", *insects, *options)
-    attributes = study_of(journal).user_attrs
-    assert attributes.keys() == {"tier"}
-    assert Tier(**attributes["tier"]) in load_recipe(RECIPES / "sprint.toml").tiers
+    options = (*insects, "--work", tmp_path, "--model", "sprint", "--trials", 2, "--storage", journal)
+    succeed_in_time("5s", *options)
+    assert Tier(**study_of(journal).user_attrs["tier"]) in load_recipe(RECIPES / "sprint.toml").tiers
 
 
 def test_a_budget_that_holds_no_trial_is_said(tmp_path, insects):
@@ -172,10 +182,35 @@ def test_a_budget_that_holds_no_trial_is_said(tmp_path, insects):
 def test_a_classifier_is_tuned_on_what_a_trial_has_time_for(tmp_path, insects):
     options = (*insects, "--work", tmp_path, "--model", "dhc-svm")
     succeed("tune", *options, "--trials", 6, "--budget", "60s")
-    recipe = load_recipe(tmp_path / "recipes" / "dhc-svm-tuned.toml")
+    recipe = load_recipe(tmp_path / "recipes" / "dhc-svm-tuned-insects.toml")
     assert len(recipe.classifier.arguments["grid"]) == 1
     error = fail("tune", *options, "--trials", 6000, "--budget", "1s")
     assert "ten images of each class takes longer than its share of the budget" in error
+
+
+def test_what_another_competition_or_another_study_found_stays(tmp_path, insects, make_competition):
+    fish = make_competition(tmp_path / "sea" / "insects", train=40, val=15, seed=5, classes=("cod", "eel"))
+    tune = ("--work", tmp_path, "--model", "dhc-svm", "--epochs", 1)
+    succeed("tune", *insects, *tune, "--trials", 6)
+    first = (tmp_path / "recipes" / "dhc-svm-tuned-insects.toml").read_bytes()
+    others = (("--competition", fish, *tune), (*insects, *tune, "--seed", 1), (*insects, *tune, "--limit", 30))
+    for number, options in enumerate(others, start=2):
+        assert f"dhc-svm-tuned-insects-{number}.toml; train it with" in succeed("tune", *options, "--trials", 5)
+    assert (tmp_path / "recipes" / "dhc-svm-tuned-insects.toml").read_bytes() == first
+
+
+def test_options_that_have_no_effect_are_named(tmp_path, insects):
+    options = (*insects, "--work", tmp_path, "--model", "dhc-svm", "--trials", 5, "--epochs", 3, "--compile")
+    said = succeed("tune", *options)
+    for option in ("--epochs", "--compile"):
+        assert f"{option} has no effect: no chosen recipe trains a network" in said
+
+
+def test_where_no_recipe_can_be_written_nothing_is_tried(tmp_path, insects):
+    (tmp_path / "recipes").write_text("a file is in the place of the folder", encoding="utf-8")
+    error = fail("tune", *insects, "--work", tmp_path, *SMALL, "--trials", 2)
+    assert "recipes: the recipe cannot be written there" in error
+    assert not (tmp_path / "runs").exists()
 
 
 def test_no_recipe_but_a_tuned_one_is_ever_overwritten(tmp_path, insects):
@@ -198,10 +233,13 @@ def test_no_recipe_but_a_tuned_one_is_ever_overwritten(tmp_path, insects):
         (("--model", "fashion-*"), "--model fashion-*: matches several recipes"),
         (("--model", "dhc-gaussian-nb"), "dhc-gaussian-nb has no value that can be tuned"),
         (("--model", "dhc-svm", "--trials", "4"), "--trials 4: the first 4 trials use the recipe's own values"),
-        (("--model", "sprint", "--name", "../sprint"), "--name ../sprint: a recipe's name has letters"),
+        (("--model", "sprint", "--name", "../sprint"), "--name ../sprint: a recipe's name has up to 100 letters"),
         (("--model", "sprint", "--epochs", "2", "--budget", "5m"), "--budget: not allowed with argument --epochs"),
-        (("--model", "sprint", "--storage", "sqlite:////no/such/x.db"), "--storage cannot be opened"),
-        (("--model", "sprint", "--storage", "/no/such/journal"), "--storage cannot be opened"),
+        (("--model", "sprint", "--name", "x" * 101), "xx: a recipe's name has up to 100 letters"),
+        (("--model", "sprint", "--storage", "sqlite:////no/such/x.db"), "--storage sqlite:////no/such/x.db cannot be"),
+        (("--model", "sprint", "--storage", "/no/such/journal"), "--storage /no/such/journal cannot be used"),
+        (("--model", "sprint", "--storage", __file__), "test_tune.py: not a journal of tune.py"),
+        (("--model", "sprint", "--weights", __file__), "no chosen model starts from ImageNet weights"),
         (("--model", "sprint", "--folds", "3"), "unknown option --folds"),
         ((), "--model"),
     ],

@@ -124,7 +124,9 @@ class Lite0Features(Features):
         Raises UserError if they are missing or damaged.
         """
         network = Lite0(1000)
-        start_from(network, load_weights(LITE0, weights), "ImageNet weights of lite0", head="")
+        for parameter in network.fc.parameters():  # no part of the features; other weights have other classes
+            torch.nn.init.zeros_(parameter)
+        start_from(network, load_weights(LITE0, weights), "ImageNet weights of lite0", head="fc")
         self.values = torch.cat([tensor.flatten() for tensor in _floats(network)]).numpy()
         return self
 

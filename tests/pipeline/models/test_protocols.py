@@ -147,7 +147,7 @@ def test_a_transfer_takes_over_the_dense_layers_except_the_output(tmp_path, sour
 
 def test_a_transfer_from_another_network_is_refused(tmp_path, source):
     other = {"name": "cnn", "filters": [7], "norm": "before", "global_pool": True, "dense": [8]}
-    with pytest.raises(UserError, match=r"do not fit the network at features\.0\.weight"):
+    with pytest.raises(UserError, match=r"do not fit the network: features\.0\.weight"):
         network(tmp_path / "new", recipe(transfer_from="mine", network=other), source=source).fit(*SAMPLE)
 
 

@@ -15,6 +15,11 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_where_the_system_cannot_be_asked_it_is_guessed(groups: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(memory.os, "sysconf")
+    assert total_memory() == memory.GUESS
+
+
 def test_without_a_limit_it_is_the_machines(groups: Path):
     assert 2**27 < total_memory() < 2**50
 

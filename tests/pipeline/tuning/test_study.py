@@ -1,19 +1,23 @@
 """A study: who runs how many trials, with which values, and what becomes of those that die."""
 
+import math
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from optuna import Study, Trial, TrialPruned
 from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
 from competition.errors import UserError
 from pipeline.tuning import study as studies
-from pipeline.tuning.study import BEAT, agreed, finished, importances, open_storage, open_study, run_trials
+from pipeline.tuning.study import BEAT, agreed, finished, importances, last_fault, open_storage, open_study, run_trials
 
 OWN = [{"x": 0.25}]
 
@@ -175,10 +179,10 @@ def test_who_was_taken_for_dead_goes_on_with_another_trial(tmp_path):
 
 def test_any_other_error_fails_the_trial_and_ends_the_search(tmp_path):
     def broken(trial: Trial) -> float:
-        raise RuntimeError("out of memory")
+        raise RuntimeError("shapes do not match")
 
     study = opened(tmp_path)
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(RuntimeError, match="shapes do not match"):
         run(study, 3, broken)
     assert states(study) == [TrialState.FAIL]
 
@@ -211,14 +215,69 @@ def test_a_database_holds_a_study_too(tmp_path):
 
 
 @pytest.mark.parametrize("address", ["sqlite:////no/such/folder/x.db", "nosuch://x", "/no/such/folder/journal", "/"])
-def test_a_storage_that_cannot_be_opened_is_said_in_one_line(address):
-    with pytest.raises(UserError, match=r"--storage cannot be opened \(.+\); give another address") as refusal:
+def test_a_storage_that_cannot_be_opened_is_said_in_one_line(monkeypatch, address):
+    monkeypatch.setattr(studies, "PAUSES", ())
+    with pytest.raises(UserError, match=rf"--storage {address} cannot be used \(.+\); give another address") as refusal:
         open_storage(address)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path):
-    (tmp_path / "notes.txt").write_text("one\ntwo\nthree\n")
-    with pytest.raises(UserError, match="--storage cannot be opened"):
-        open_storage(str(tmp_path / "notes.txt"))
-    assert (tmp_path / "notes.txt").read_text() == "one\ntwo\nthree\n"
+MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried ..."),
+]
+
+
+@pytest.mark.parametrize("error", MEMORY, ids=lambda error: type(error).__name__)
+def test_a_trial_that_runs_out_of_memory_has_failed_and_the_search_goes_on(tmp_path, capsys, error):
+    def large(trial: Trial) -> float:
+        if trial.number in (0, 2):
+            raise error
+        return parabola(trial)
+
+    for _ in range(2):  # the second time, nothing is left to do
+        study = opened(tmp_path)
+        run(study, 4, large)
+    assert [state == TrialState.FAIL for state in states(study)] == [True, False, True, False]
+    assert "trial 2: failed, memory ran out" in capsys.readouterr().out
+    assert "memory ran out" in last_fault(study)
+
+
+def test_values_that_the_objective_refuses_fail_a_trial_and_the_recipes_own_end_the_search(tmp_path):
+    def refusing(trial: Trial) -> float:
+        if trial.number == 1:
+            raise UserError("the loss is not finite")
+        return parabola(trial) if trial.number else math.nan
+
+    study = opened(tmp_path)
+    run(study, 3, refusing)
+    assert states(study) == [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
+
+    def broken(trial: Trial) -> float:
+        raise UserError("no image can be read")
+
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UserError, match="no image can be read"):
+        run(opened(tmp_path / "other"), 3, broken)
+
+
+def test_a_database_of_something_else_is_refused_and_kept(tmp_path):
+    path = tmp_path / "orders.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE orders (id INTEGER)")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="holds other tables: orders"):
+        open_storage(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_database_is_refused_and_kept(tmp_path):
+    path = tmp_path / "studies.db"
+    run(open_study(open_storage(f"sqlite:///{path}"), "parabola", NopPruner(), OWN), 2)
+    whole = path.read_bytes()
+    for damaged in (b"one\ntwo\n", whole[: len(whole) // 2], whole[:4096] + b"x" * (len(whole) - 4096)):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"studies\.db cannot be used"):
+            open_storage(f"sqlite:///{path}")
+        assert path.read_bytes() == damaged

@@ -7,27 +7,49 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
 
 from competition.errors import UserError
 from pipeline.models.networks import weights
 from pipeline.models.networks.pretrained import recipe_weights, start_from_imagenet
 from pipeline.models.networks.registry import build_network
-from pipeline.models.networks.weights import LITE0, at_hand, find_weights, load_weights, weights_file
+from pipeline.models.networks.state import read_state
+from pipeline.models.networks.weights import (
+    LITE0,
+    at_hand,
+    check_given,
+    described,
+    find_weights,
+    load_weights,
+    weights_file,
+)
 from pipeline.models.recipe import choose_recipes
+
+
+@pytest.fixture(scope="module")
+def mobilenet() -> dict[str, torch.Tensor]:
+    """Random weights of MobileNetV2 for five classes."""
+    return build_network("mobilenet_v2", 5, (32, 32)).state_dict()
+
+
+def saved(content: object, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return path
 
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without weights, notebook inputs, packages and internet."""
-    for forgetful in (weights._attached, weights._verify):
-        forgetful.cache_clear()
+    weights._attached.cache_clear()
     monkeypatch.setattr(weights, "KAGGLE_INPUT", tmp_path / "input")
     monkeypatch.setattr(weights, "LITE0_PACKAGE", "no-such-package-of-weights")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(urllib.request, "urlopen", offline)
     yield
     weights._attached.cache_clear()
-    weights._verify.cache_clear()
 
 
 def offline(*_: object, **__: object) -> None:
@@ -89,14 +111,116 @@ def test_weights_are_found_in_a_notebooks_inputs_and_in_torchs_cache(tmp_path, m
 def test_weights_are_at_hand_where_they_would_be_found_without_the_internet(tmp_path):
     assert not at_hand(LITE0) and not at_hand(LITE0, tmp_path)
     assert at_hand(LITE0, made(tmp_path / "mine", LITE0))
+    assert at_hand(LITE0, tmp_path / "mine")
 
 
-def test_given_weights_come_first_by_file_or_by_folder_and_may_be_of_ones_own_making(tmp_path):
-    path = made(tmp_path / "own" / "deep", "resnet18")
-    made(tmp_path / "own", "resnet50")
-    assert find_weights("resnet18", tmp_path / "own") == find_weights("resnet18", path) == path
-    with pytest.raises(UserError, match="mobilenet_v2"):
-        find_weights("mobilenet_v2", path)
+@pytest.mark.parametrize("name", ["mobilenet_v2.pt", "mobilenet_v2-0123abcd.bin", "mobilenet_v2.safetensors"])
+def test_given_weights_come_first_in_a_folder_under_the_published_name_with_any_hash(tmp_path, mobilenet, name):
+    (folder := tmp_path / "mine ö" / "deep").mkdir(parents=True)
+    save_file(mobilenet, folder / name) if name.endswith("safetensors") else torch.save(mobilenet, folder / name)
+    made(tmp_path, "resnet50")
+    assert find_weights("mobilenet_v2", tmp_path) == folder / name
+    assert torch.equal(load_weights("mobilenet_v2", tmp_path)["classifier.1.bias"], mobilenet["classifier.1.bias"])
+
+
+def test_a_given_file_is_taken_under_any_name_where_it_fits_and_others_look_where_they_always_do(tmp_path, mobilenet):
+    path = saved(mobilenet, tmp_path / "best-20240501.pt")
+    check_given(["resnet18", "mobilenet_v2"], path)
+    assert find_weights("mobilenet_v2", path) == path
+    with pytest.raises(UserError, match="resnet18 needs the ImageNet weights"):
+        find_weights("resnet18", path)
+
+
+FORMS = {
+    "wrapped": lambda state, noise: {"epoch": 3, "state_dict": state, "optimizer": {"lr": 0.1}},
+    "under model": lambda state, noise: {"model": state},
+    "nested": lambda state, noise: {"model": {"state_dict": state}},
+    "of several GPUs": lambda state, noise: {f"module.{name}": value for name, value in state.items()},
+    "compiled, of Lightning": lambda state, noise: {f"model._orig_mod.{name}": each for name, each in state.items()},
+    "an average beside its count": lambda state, noise: (
+        {"n_averaged": torch.tensor(7)} | {f"module.{name}": value for name, value in state.items()}
+    ),
+    "a moving average beside the last weights": lambda state, noise: {"state_dict": noise, "state_dict_ema": state},
+    "a moving average under another key": lambda state, noise: {"model": noise, "model_ema": state},
+    "without a moving average": lambda state, noise: {"state_dict_ema": None, "state_dict": state},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_are_read_in_every_form_that_training_scripts_write(tmp_path, form):
+    state, noise = {"a.weight": torch.rand(3)}, {"a.weight": torch.rand(3)}
+    path = saved(FORMS[form](state, noise), tmp_path / "own.pth")
+    assert torch.equal(read_state(path)[0]["a.weight"], state["a.weight"])
+    assert ("its moving average" in described(path)) == form.startswith("a moving average")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precision_become_float32(tmp_path, kind):
+    state, _ = read_state(saved({"a": torch.ones(2, dtype=kind), "b": torch.arange(3)}, tmp_path / "own.pth"))
+    assert (state["a"].dtype, state["b"].dtype) == (torch.float32, torch.int64)
+
+
+class Program:
+    """Its pickle runs a program when it is loaded."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"epoch": 3, "loss": 0.5}, "no weights in it, only epoch, loss"),
+        ([1, 2], "no weights in it, only nothing"),
+        ({"a": torch.tensor([1.0, float("nan")])}, "a has values that are not finite"),
+        (nn.Linear(2, 2), "not a file of weights"),
+    ],
+)
+def test_what_holds_no_weights_is_refused_in_one_line(tmp_path, content, words):
+    path = saved(content, tmp_path / "own.pth")
+    with pytest.raises(UserError, match=words) as refusal:
+        check_given(["mobilenet_v2"], path)
+    assert "\n" not in str(refusal.value) and str(path) in str(refusal.value)
+
+
+def test_a_program_in_a_file_of_weights_is_never_run(tmp_path):
+    path = saved({"state_dict": Program(tmp_path / "ran")}, tmp_path / "own.pth")
+    with pytest.raises(UserError, match="not a file of weights"):
+        read_state(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_weights_that_are_cut_or_have_a_flipped_bit_are_refused(tmp_path, mobilenet, share):
+    whole = saved(mobilenet, tmp_path / "own.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(whole[: int(share * len(whole))])
+    flipped = bytearray(whole)
+    flipped[len(whole) // 4 + int(share * len(whole) / 2)] ^= 4
+    (tmp_path / "flipped.pth").write_bytes(flipped)
+    for name in ("cut", "flipped"):
+        with pytest.raises(UserError, match="not a file of weights"):
+            check_given(["mobilenet_v2"], tmp_path / f"{name}.pth")
+
+
+def test_given_weights_of_other_networks_are_refused_with_what_differs(tmp_path, mobilenet):
+    path = saved(mobilenet, tmp_path / "own.pth")
+    with pytest.raises(UserError, match=r"fits no chosen network \(resnet18: conv1.weight is missing, bn1.weight is"):
+        check_given(["resnet18"], path)
+    deeper = torchvision.models.resnet34(weights=None).state_dict()  # it has all that a ResNet-18 has, and more
+    with pytest.raises(UserError, match=r"resnet18: the network has no layer1\.2\.conv1\.weight"):
+        check_given(["resnet18"], saved(deeper, tmp_path / "deeper.pth"))
+    with pytest.raises(UserError, match=r"mobilenet_v2: features\.0\.0\.weight is 32x3x5x5 and not 32x3x3x3"):
+        check_given(["mobilenet_v2"], saved(mobilenet | {"features.0.0.weight": torch.ones(32, 3, 5, 5)}, path))
+
+
+def test_given_weights_that_nothing_uses_are_refused(tmp_path, mobilenet):
+    with pytest.raises(UserError, match="no chosen model starts from ImageNet weights"):
+        check_given([], saved(mobilenet, tmp_path / "own.pth"))
+    with pytest.raises(UserError, match=r"no weights .* looked for efficientnet-lite0\.pth and .*safetensors"):
+        check_given([LITE0], tmp_path)
 
 
 def test_weights_of_ones_own_making_do_not_pass_for_the_published_ones_where_they_were_not_given(tmp_path):
@@ -106,11 +230,11 @@ def test_weights_of_ones_own_making_do_not_pass_for_the_published_ones_where_the
         find_weights("resnet18")
 
 
-def test_damaged_weights_are_refused(tmp_path):
-    path = made(tmp_path / "own", "resnet18")
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=f"{path.name} is damaged: its SHA-256"):
-        find_weights("resnet18", path)
+def test_damaged_weights_under_a_published_name_are_refused(tmp_path):
+    path = saved({}, tmp_path / weights_file("resnet18").name)
+    for given in (path, tmp_path):
+        with pytest.raises(UserError, match=f"{path.name} is damaged: its SHA-256"):
+            find_weights("resnet18", given)
 
 
 def test_weights_are_downloaded_once_to_torchs_cache_and_verified(tmp_path, monkeypatch):
@@ -132,14 +256,6 @@ def test_a_download_that_is_not_what_was_promised_is_not_kept(tmp_path, monkeypa
     assert not list((tmp_path / "hub").rglob("*.pth"))
 
 
-def test_a_file_that_holds_no_weights_is_refused_in_one_line(tmp_path):
-    path = tmp_path / f"resnet18-{hashlib.sha256(b'nonsense').hexdigest()[:8]}.pth"
-    path.write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="not a file of weights") as refusal:
-        load_weights("resnet18", path)
-    assert "\n" not in str(refusal.value)
-
-
 def test_a_network_without_imagenet_weights_is_refused():
     with pytest.raises(UserError, match="has no ImageNet weights"):
         weights_file("sprint")
@@ -155,10 +271,10 @@ def test_a_network_takes_over_all_weights_but_those_of_its_new_output(tmp_path):
     assert all(torch.equal(state[name], published[name]) for name in taken)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
-    wrong = made(tmp_path / "own", "resnet18", build_network("mobilenet_v2", 10, (32, 32)).state_dict())
-    with pytest.raises(UserError, match=r"ImageNet weights of resnet18 do not fit the network at conv1\.weight"):
-        start_from_imagenet(build_network("resnet18", 5, (32, 32)), "resnet18", wrong)
+def test_weights_of_another_network_are_refused_under_the_right_name(tmp_path, mobilenet):
+    made(tmp_path / "own", "resnet18", mobilenet)
+    with pytest.raises(UserError, match=r"does not fit resnet18: conv1\.weight is missing"):
+        start_from_imagenet(build_network("resnet18", 5, (32, 32)), "resnet18", tmp_path / "own")
 
 
 def test_each_trunk_of_a_fusion_starts_from_weights_of_its_own(tmp_path):
