@@ -56,6 +56,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.replace(path)
+    except Exception as error:
+        error.add_note(str(path))  # a full disk and PyTorch name no file
+        raise
     finally:
         draft.unlink(missing_ok=True)
 
