@@ -11,7 +11,7 @@ VALUES_AT_ONCE = 2**25  # of a large array whose rows are worked on in blocks; a
 
 # of PyTorch on a CPU and on a GPU, of its libraries, and of OpenCV
 _EXHAUSTED = re.compile(
-    r"can.?t allocate memory|not enough memory|out of memory|alloc_failed|insufficient memory", re.I
+    r"can(no|')t allocate memory|not enough memory|out of memory|alloc_failed|insufficient memory", re.I
 )
 
 
