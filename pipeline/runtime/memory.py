@@ -7,7 +7,7 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's, in version 2 and 1 of Linux control groups
-VALUES_AT_ONCE = 2**25  # of a large array whose rows are worked on in blocks; as float64, 256 MB
+VALUES_AT_ONCE = 2**24  # of a large array whose rows are worked on in blocks; as float64, 128 MB
 
 # of PyTorch on a CPU and on a GPU, of its libraries, and of OpenCV
 _EXHAUSTED = re.compile(
