@@ -17,9 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from competition.wording import fault_in
-
 from competition.errors import UserError
+from competition.wording import fault_in
 
 ROOT = Path(__file__).resolve().parent.parent  # the folder with competition/ and pipeline/
 KAGGLE_INPUT, KAGGLE_WORKING = Path("/kaggle/input"), Path("/kaggle/working")
@@ -86,9 +85,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise fault_in(path, "a folder is in the place of this file", "move it away")
-    with _draft_of(path) as draft:
-        yield draft
-        draft.replace(path)
+    try:
+        with _draft_of(path) as draft:
+            yield draft
+            draft.replace(path)
+    except Exception as error:
+        error.add_note(str(path))  # a full disk and PyTorch name no file
+        raise
 
 
 def write_file(path: Path, content: str) -> None:

@@ -19,6 +19,7 @@ from competition.metrics import METRICS, Metric, find_metric
 from competition.spec import Competition, Split, Symmetries
 from competition.storage import write_file
 from competition.task import Label, Task
+from competition.unsupported import refuse_label_columns, refuse_labels, refuse_sample, refuse_wide_sample
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
 KNOWN = Path(__file__).parent / "known"
@@ -195,12 +196,15 @@ def load_competition(
     sample = _optional_table(folder, "sample_submission.csv", "sampleSubmission.csv")
     known = read_known(name, KNOWN)
     images = ImagesOnDisk(folder)
+    header = _submission_header(sample)
     columns = Columns(
         image_column or known.image_column or _image_column(train, test, sample, images),
         label_column or known.label_column or _label_column(train, test, sample),
     )
-    header = _submission_header(sample) or columns
+    header = header or columns
     classes = _classes(train, columns)
+    if sample:
+        refuse_sample(sample.path, header.label, set(sample.column(header.label)), set(map(str, classes)))
     test_split = _split("test", test, columns, images)
     return Competition(
         name=name,
@@ -268,7 +272,13 @@ def _label_column(train: Table, test: Table, sample: Table | None) -> str:
     extra = [name for name in train.columns if name and name not in test.columns]
     if len(extra) == 1:
         return extra[0]
+    refuse_label_columns(train.path, _cells(train, extra))
     raise _unclear("label", "--label-column", extra or train.columns, train)
+
+
+def _cells(table: Table, columns: Iterable[str]) -> dict[str, set[str]]:
+    """The different cells of each column."""
+    return {name: set(table.column(name)) for name in columns}
 
 
 def _unclear(what: str, option: str, columns: Sequence[str], table: Table) -> UserError:
@@ -279,6 +289,7 @@ def _unclear(what: str, option: str, columns: Sequence[str], table: Table) -> Us
 def _submission_header(sample: Table | None) -> Columns | None:
     if sample is None:
         return None
+    refuse_wide_sample(sample.path, _cells(sample, sample.columns[1:]))
     if len(sample.columns) != 2:
         fault = f"the columns {listed(sample.columns)}, not an id and a label"
         raise fault_in(sample.path, fault, "leave those two or remove the file")
@@ -290,12 +301,12 @@ def _submission_ids(sample: Table | None, test_ids: tuple[str, ...], test: Path)
     if sample is None:
         return test_ids
     ids = _ids(sample, sample.columns[0])
-    remedy = f"it and {test.name} must list the same ids"
-    if lacking := sorted(set(test_ids) - set(ids)):
-        raise fault_in(sample.path, f"lacks {counted(len(lacking), 'test id')}: {listed(lacking)}", remedy)
-    if strange := sorted(set(ids) - set(test_ids)):
-        fault = f"{counted(len(strange), 'id')} not in {test.name}: {listed(strange)}"
-        raise fault_in(sample.path, fault, remedy)
+    lacking, strange = sorted(set(test_ids) - set(ids)), sorted(set(ids) - set(test_ids))
+    faults = [f"lacks {counted(len(lacking), 'test id')}: {listed(lacking)}"] if lacking else []
+    faults += [f"has {counted(len(strange), 'id')} not in {test.name}: {listed(strange)}"] if strange else []
+    if faults:
+        remedy = f"it and {test.name} must list the same ids; take both from the same download, or remove the sample"
+        raise fault_in(sample.path, " and ".join(faults), remedy)
     return ids
 
 
@@ -323,10 +334,12 @@ def _classes(train: Table, columns: Columns) -> tuple[Label, ...]:
     if columns.image == columns.label:
         fault = f"column '{printable(columns.image)}' cannot be both the image and the label column"
         raise fault_in(train.path, fault, "name two with --image-column and --label-column")
-    labels = set(_labels(train, columns.label))
+    cells = _labels(train, columns.label)
+    labels = set(cells)
     if len(labels) == 1:
         fault = f"column '{printable(columns.label)}' shows one class only ({listed(labels)})"
         raise fault_in(train.path, fault, "add images of another or name the column with --label-column")
+    refuse_labels(train.path, columns.label, cells)
     are_integers = all(_INTEGER.fullmatch(label) for label in labels)
     return tuple(sorted(map(int, labels) if are_integers else labels))
 

@@ -4,6 +4,7 @@ A script in this folder and the console script of the same name call the same fu
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from competition.errors import UserError
+from pipeline.runtime.faults import explained
+from pipeline.runtime.output import make_output_robust
+from pipeline.runtime.signals import stoppable
 from pipeline.settings import (
     bundle_options,
     kernel_options,
@@ -28,19 +32,24 @@ Given = TypeVar("Given")
 def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = None) -> NoReturn:
     """Call ``main`` with the arguments (default: those of the command line), then exit the process.
 
-    Exit status: 0 on success, 2 after an error, 130 after Ctrl-C. An error prints one line ``error: ...``, or its
-    traceback with --debug.
+    Exit status: 0 on success; 2 after an error, which prints one line ``error: ...``, or its traceback with --debug;
+    130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    make_output_robust()
     try:
-        main(arguments)
-    except KeyboardInterrupt:
-        print("\ninterrupted: finished work is kept; run the same command to continue", file=sys.stderr)
-        sys.exit(130)
-    except (UserError, OSError) as error:
+        with stoppable():
+            main(arguments)
+            print(end="", flush=True)
+    except KeyboardInterrupt as stop:
+        number = signal.Signals(*stop.args or (signal.SIGINT,))
+        kept = "finished work is kept; run the same command to continue"
+        print(f"\ninterrupted ({number.name}): {kept}", file=sys.stderr)
+        sys.exit(128 + number)
+    except Exception as error:
         if "--debug" in arguments:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {explained(error)}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)
 

@@ -26,13 +26,15 @@ from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
 from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, open_cache
-from pipeline.data.predictions import Predictions
+from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.decisions import class_counts, decide
 from pipeline.kaggle.ledger import Note, sha256_of
 from pipeline.report.context import ReportContext
+from pipeline.report.files import remove_report
 from pipeline.runtime.devices import choose_device
+from pipeline.runtime.memory import row_blocks
 from pipeline.settings import Settings
 from pipeline.training.runs import Run, RunFolder, finished_runs, newest_run, parted, same_validation
 
@@ -48,11 +50,11 @@ def main(settings: Settings) -> None:
     print(blend.table())
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
-    members = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
-    predictions = fill_unreadable(blend.apply(members), images[chosen[0].image_shape], competition)
-    print(class_counts(competition, predictions))
+    stored = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
+    predictions = fill_unreadable(blended(blend, stored, competition), images[chosen[0].image_shape], competition)
     submission = hand_in(competition, predictions, settings)
     write_note(submission, blend, settings)
+    print(class_counts(competition, predictions))
     folder = settings.runs_folder(competition.name)
     report(
         ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
@@ -125,8 +127,8 @@ def test_images(competition: Competition, runs: Sequence[Run], settings: Setting
 
 def predict_test(
     run: Run, images: ImageCache, competition: Competition, settings: Settings, device: torch.device
-) -> Predictions:
-    """The mean prediction of the run's models for the test images, also saved as test.npz in the run's folder.
+) -> Path:
+    """Save the mean prediction of the run's models for the test images as test.npz in the run's folder.
 
     You can build your own stacking on test.npz and on validation.npz in the same folder. They hold ``ids`` and float32
     ``probabilities`` ``[N, classes]``, with the columns in the order of the classes in run.json. The probabilities of
@@ -135,10 +137,27 @@ def predict_test(
     folder = RunFolder(settings.runs_folder(competition.name) / run.name)
     models = run.models(folder, device)
     title = f"{run.name} on test"
-    probabilities = [model.predict_proba(images, settings.test_time_views, title) for model in models]
-    predictions = Predictions(competition.test.ids, sum(probabilities[1:], probabilities[0]) / np.float32(len(models)))
-    predictions.save(folder.test)
-    return predictions
+    probabilities = np.empty((len(images), len(competition.classes)), np.float32)
+    for rows in row_blocks(*probabilities.shape):
+        some = images.subset(rows)
+        answers = [model.predict_proba(some, settings.test_time_views, title) for model in models]
+        probabilities[rows] = sum(answers[1:], answers[0]) / np.float32(len(models))
+    Predictions(competition.test.ids, probabilities).save(folder.test)
+    return folder.test
+
+
+def blended(blend: Blend, stored: dict[str, Path], competition: Competition) -> Predictions:
+    """The blend of the members' stored predictions for the test images.
+
+    The members are read block by block of rows, since those of many classes would not fit into memory together.
+    """
+    probabilities = np.empty((len(competition.test), len(competition.classes)), np.float32)
+    done = 0
+    for blocks in zip(*map(stored_blocks, stored.values()), strict=True):
+        block = blend.apply(dict(zip(stored, blocks, strict=True)))
+        probabilities[done : done + len(block)] = block.probabilities
+        done += len(block)
+    return Predictions(competition.test.ids, probabilities)
 
 
 def fill_unreadable(predictions: Predictions, images: ImageCache, competition: Competition) -> Predictions:
@@ -149,14 +168,14 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
     names = first_few([competition.test.paths[row] for row in unreadable])
     print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent class: {names}")
     counts = np.bincount(competition.train.known_labels, minlength=len(competition.classes))
-    filled = predictions.probabilities.copy()
-    filled[unreadable] = counts / counts.sum()
-    return Predictions(predictions.ids, filled)
+    predictions.probabilities[unreadable] = counts / counts.sum()  # in place: a copy may need gigabytes
+    return predictions
 
 
 def hand_in(competition: Competition, predictions: Predictions, settings: Settings) -> Path:
     """Write the submission and, on Kaggle, a copy in the notebook's output folder. Returns its path."""
     path = settings.submissions_folder(competition.name) / "submission.csv"
+    remove_report(path)  # before, so that it never lies beside a submission that it is not about
     write_submission(competition, decide(competition, predictions), path)
     if KAGGLE_WORKING.is_dir():
         with atomic_write(KAGGLE_WORKING / "submission.csv") as copy:

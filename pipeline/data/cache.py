@@ -114,7 +114,7 @@ def open_cache(
     threads: number of decoding threads; default: one for each CPU.
 
     An unreadable file gives a row of zeros, and its row number is in ``ImageCache.unreadable``.
-    Raises UserError if the folder cannot be written or the disk is full.
+    Raises UserError if the folder cannot be written or the cache does not fit on the disk.
     """
     place = folder / _name(paths, size)
     try:
@@ -231,6 +231,7 @@ def _decode_all(
 ) -> tuple[list[int], list[int]]:
     """Decode chunks of images in parallel and write each chunk to its rows. Returns as ``_write_images``."""
     shape = (len(paths), *size, 3)
+    _check_space(target.parent, math.prod(shape))
     chunk = max(1, CHUNK_BYTES // math.prod(shape[1:]))
     unreadable: list[int] = []
     buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # one for each thread: allocating memory for each chunk is slow
@@ -253,6 +254,16 @@ def _decode_all(
                 unreadable += failed
                 bar.update(done)
     return list(shape), unreadable
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    """Raises UserError if fewer than ``needed`` bytes are free on the folder's disk."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"the image cache needs {needed / 1e9:,.2f} GB, but only {free / 1e9:,.2f} GB are free in {folder.parent}; "
+            "free some space there, choose another folder with --work, or lower --size"
+        )
 
 
 def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, fit: Fit) -> list[int]:

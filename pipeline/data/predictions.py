@@ -1,7 +1,8 @@
 """Predictions: probabilities together with the image ids, always joined by id and never by position."""
 
+import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from competition.errors import UserError
 from competition.storage import atomic_write
 from competition.wording import listed, printable
+from pipeline.runtime.memory import row_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,8 @@ class Predictions:
             raise UserError(f"{len(twice):,} ids predicted more than once: {listed(twice)}; remove the duplicates")
 
     def _check_values(self) -> None:
-        sound = (np.isfinite(self.probabilities) & (self.probabilities >= 0)).all(axis=1)
+        lowest, highest = self.probabilities.min(axis=1), self.probabilities.max(axis=1)  # nan if any is nan
+        sound = (lowest >= 0) & (highest < np.inf)
         if not sound.all():
             broken = [self.ids[row] for row in np.flatnonzero(~sound)]
             raise UserError(
@@ -79,6 +82,14 @@ class Predictions:
 
     def aligned_to(self, ids: Sequence[str]) -> "Predictions":
         """The predictions for ``ids``, in that order. Raises UserError if some ids were not predicted."""
+        if tuple(ids) == self.ids:
+            return self
+        wanted = self.rows_of(ids)
+        targets = None if self.targets is None else self.targets[wanted]
+        return Predictions(tuple(ids), self.probabilities[wanted], targets)
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """The rows of these ids, int64 ``[N]``. Raises UserError if some ids were not predicted."""
         rows = {name: row for row, name in enumerate(self.ids)}
         missing = [name for name in ids if name not in rows]
         if missing:
@@ -86,9 +97,7 @@ class Predictions:
                 f"no prediction for {len(missing):,} of {len(ids):,} ids: {listed(missing)}; "
                 "predict them with this model"
             )
-        wanted = np.array([rows[name] for name in ids], dtype=np.int64)
-        targets = None if self.targets is None else self.targets[wanted]
-        return Predictions(tuple(ids), self.probabilities[wanted], targets)
+        return np.array([rows[name] for name in ids], dtype=np.int64)
 
     def save(self, path: Path) -> None:
         """Write an .npz without pickle: ``ids`` (unicode), ``probabilities`` (float32), ``targets`` (int64) if any."""
@@ -113,3 +122,15 @@ class Predictions:
                 f"{printable(path, most=200)} is damaged or not a file of predictions; "
                 "delete it and run pipeline/train.py again"
             ) from error
+
+
+def stored_blocks(path: Path) -> Iterator[Predictions]:
+    """The predictions that ``save`` wrote to ``path``, without targets, in blocks of rows that need little memory."""
+    with zipfile.ZipFile(path) as archive, archive.open("ids.npy") as file:
+        ids = np.lib.format.read_array(file).tolist()
+    with zipfile.ZipFile(path) as archive, archive.open("probabilities.npy") as file:
+        np.lib.format.read_magic(file)
+        (rows, columns), _, kind = np.lib.format.read_array_header_1_0(file)
+        for block in row_blocks(rows, columns):
+            values = np.frombuffer(file.read((block.stop - block.start) * columns * kind.itemsize), kind)
+            yield Predictions(tuple(ids[block]), values.reshape(-1, columns))

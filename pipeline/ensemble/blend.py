@@ -7,7 +7,7 @@ which model comes first, and whether the blend or that model alone is used.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
 
@@ -18,6 +18,7 @@ from scipy.special import softmax
 from competition.errors import UserError, first_few
 from competition.metrics import Metric
 from pipeline.data.predictions import Predictions
+from pipeline.runtime.memory import row_blocks
 from pipeline.training.scores import Score, score, text_table
 
 Powers = dict[int, float]  # index of the model in the library -> its power
@@ -114,8 +115,12 @@ def _pooled(probabilities: np.ndarray, powers: Powers) -> np.ndarray:
     """float32 ``[M, N, C]`` to ``[N, C]``: the product of the models, each raised to its power; rows sum to 1."""
     if list(powers.values()) == [1.0]:
         return probabilities[next(iter(powers))]
-    scores = np.tensordot(list(powers.values()), _logarithms(probabilities[list(powers)]), 1)
-    return softmax(scores, axis=1).astype(np.float32)
+    images, columns = probabilities.shape[1:]
+    pooled = np.empty((images, columns), np.float32)
+    for rows in row_blocks(images, columns * len(powers)):
+        scores = np.tensordot(list(powers.values()), _logarithms(probabilities[list(powers), rows]), 1)
+        pooled[rows] = softmax(scores, axis=1)
+    return pooled
 
 
 def _logarithms(probabilities: np.ndarray) -> np.ndarray:
@@ -126,8 +131,10 @@ def _logarithms(probabilities: np.ndarray) -> np.ndarray:
 class Library:
     """The predictions of all models for some labelled images.
 
-    probabilities: float32 ``[M, N, C]``; logs: their natural logarithms, float64 ``[M, N, C]``.
-    labels: int64 ``[N]``; truths: float64 ``[M, N]``, log probability of the true label.
+    probabilities: float32 ``[M, N, C]``; labels: int64 ``[N]``.
+    logs: the natural logarithms of the probabilities, float64 ``[M, n, C]``, on which powers are fitted. n is N unless
+        they would need much memory: then the images are a random sample, enough for a few powers.
+    truths: float64 ``[M, n]``, log probability of the true label.
     metric: decides which model or blend is better.
     """
 
@@ -139,17 +146,14 @@ class Library:
 
     @classmethod
     def of(cls, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Self:
-        logs = _logarithms(probabilities)
-        return cls(probabilities, logs, labels, logs[:, np.arange(len(labels)), labels], metric)
+        images, columns = probabilities.shape[1:]
+        most = next(row_blocks(images, columns), slice(0)).stop
+        rows = np.arange(images) if most == images else np.random.default_rng(0).permutation(images)[:most]
+        logs = _logarithms(probabilities[:, rows])
+        return cls(probabilities, logs, labels, logs[:, np.arange(most), labels[rows]], metric)
 
     def take(self, rows: np.ndarray) -> Self:
-        return replace(
-            self,
-            probabilities=self.probabilities[:, rows],
-            logs=self.logs[:, rows],
-            labels=self.labels[rows],
-            truths=self.truths[:, rows],
-        )
+        return self.of(self.probabilities[:, rows], self.labels[rows], self.metric)
 
     def select(self) -> list[Powers]:
         """The pool after each step, starting with the best model alone; the last is no worse than that model."""
@@ -164,7 +168,7 @@ class Library:
         while len(members) < len(self.logs):
             members.append(self.most_promising(members, powers))
             powers, grown = self.likeliest(members, np.append(powers, 0.0))
-            if grown - likelihood < np.log1p(len(self.labels)) / 2:
+            if grown - likelihood < np.log1p(self.truths.shape[1]) / 2:
                 break
             likelihood = grown
             steps.append(self._kept(members, powers))

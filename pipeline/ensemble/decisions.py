@@ -46,4 +46,4 @@ def _predicted_labels(competition: Competition, predictions: Predictions) -> np.
             f"the predictions have {columns:,} classes, but {competition.name} has {len(competition.classes):,}; "
             "train the models on this competition"
         )
-    return predictions.aligned_to(competition.submission_ids).predicted_labels
+    return predictions.predicted_labels[predictions.rows_of(competition.submission_ids)]

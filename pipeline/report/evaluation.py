@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from sklearn.metrics import (
-    confusion_matrix,
-    precision_recall_fscore_support,
-    precision_score,
-    roc_auc_score,
-    roc_curve,
-)
+from scipy.stats import rankdata
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, precision_score, roc_curve
+
+from pipeline.runtime.memory import row_blocks
+
+RANKING_ARRAYS = 8  # as large as the probabilities of the classes that are ranked at once
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,25 @@ class Evaluation:
         """The most likely class of each image, int64 ``[N]``."""
         return self.probabilities.argmax(axis=1)
 
-    @cached_property
-    def confusion(self) -> np.ndarray:
-        """Confusion matrix, int64 ``[C, C]``: rows are true classes, columns are predicted ones."""
-        return confusion_matrix(self.labels, self.predicted_labels, labels=np.arange(self.classes))
-
     @property
+    def right(self) -> int:
+        """The number of images that are classified correctly."""
+        return int((self.predicted_labels == self.labels).sum())
+
+    def confusion(self, most: int) -> np.ndarray:
+        """Confusion matrix, int64 ``[B, B]``: rows are true classes, columns are predicted ones.
+
+        B is the number of classes. If there are more than ``most``, each row and column stands for as many successive
+        classes as make B at most ``most``.
+        """
+        step = -(-self.classes // most)
+        blocks = np.arange(-(-self.classes // step))
+        return confusion_matrix(self.labels // step, self.predicted_labels // step, labels=blocks)
+
+    @cached_property
     def support(self) -> np.ndarray:
         """Number of images of each class, int64 ``[C]``."""
-        return self.confusion.sum(axis=1)
+        return np.bincount(self.labels, minlength=self.classes)
 
     @property
     def precision(self) -> np.ndarray:
@@ -81,11 +90,18 @@ class Evaluation:
 
     @cached_property
     def auc(self) -> np.ndarray:
-        """Area under the one-versus-rest ROC curve of each class."""
-        areas = np.full(self.classes, np.nan)
-        for label in np.flatnonzero((self.support > 0) & (self.support < len(self.labels))):
-            areas[label] = roc_auc_score(self.labels == label, self.probabilities[:, label])
-        return areas
+        """Area under the one-versus-rest ROC curve of each class, by the Mann-Whitney statistic.
+
+        J. A. Hanley and B. J. McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982.
+        """
+        there, others = self.support, len(self.labels) - self.support
+        ranks = np.zeros(self.classes)
+        for block in row_blocks(self.classes, RANKING_ARRAYS * len(self.labels)):
+            ranked = rankdata(self.probabilities[:, block], axis=0)
+            rows = np.flatnonzero((self.labels >= block.start) & (self.labels < block.stop))
+            np.add.at(ranks, self.labels[rows], ranked[rows, self.labels[rows] - block.start])
+        with np.errstate(invalid="ignore"):  # 0 / 0 for a class that no image or every image has
+            return (ranks - there * (there + 1) / 2) / (there * others)
 
     def roc(self, label: int) -> tuple[np.ndarray, np.ndarray]:
         """False and true positive rates of one class against all others. Its ``auc`` must not be nan."""
@@ -101,12 +117,14 @@ class Evaluation:
 
     def worst_confusions(self, most: int) -> list[Confusion]:
         """The pairs of classes confused most often, most frequent first, at most ``most``."""
-        mistakes = self.confusion - np.diag(self.confusion.diagonal())
-        places = np.argsort(-mistakes, axis=None, kind="stable")[:most]
+        wrong = self.predicted_labels != self.labels
+        places, counts = np.unique(self.labels[wrong] * self.classes + self.predicted_labels[wrong], return_counts=True)
+        worst = np.argsort(-counts, kind="stable")[:most]
         return [
-            Confusion(true, predicted, int(mistakes[true, predicted]), mistakes[true, predicted] / self.support[true])
-            for true, predicted in (map(int, divmod(place, self.classes)) for place in places)
-            if mistakes[true, predicted]
+            Confusion(true, predicted, count, count / self.support[true])
+            for (true, predicted), count in zip(
+                (divmod(place, self.classes) for place in places[worst].tolist()), counts[worst].tolist(), strict=True
+            )
         ]
 
     def surest_mistakes(self, most: int) -> np.ndarray:

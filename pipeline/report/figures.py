@@ -5,6 +5,7 @@ They are drawn without pyplot, which would keep global state. Draw and save them
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import matplotlib
@@ -23,6 +24,8 @@ BLUE, ORANGE, GREEN, RED = "#2b6cb0", "#d97a1f", "#2f855a", "#c53030"
 LINES = (BLUE, ORANGE, GREEN, RED, "#6b46c1", "#0f8a8a", "#b7791f", "#b83280", "#5f6b7a", "#1a365d")
 SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#bcd7f0", "#5b9bd5", "#22578f", "#0b2545"])
 MOST_ANNOTATED = 12  # classes up to which the confusion matrix also shows numbers
+MOST_CELLS = 1000  # rows of a confusion matrix: about as many as the figure has pixels for
+MOST_BARS = 1000  # classes up to which each one gets a bar of its own
 MOST_NAMED = 16  # class names along an axis
 TITLE_LETTERS, HEADING_LETTERS = 48, 56  # longest title of axes and of a contact sheet
 MOST_LETTERS = 48  # letters that fit horizontally along an axis
@@ -88,7 +91,10 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
 
 
 def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    """Heat map of a confusion matrix, int64 ``[C, C]``; colours show each row as shares of its true class."""
+    """Heat map of a confusion matrix, int64 ``[C, C]``; colours show each row as shares of its true class.
+
+    C is at most ``MOST_CELLS``.
+    """
     figure, axes = _figure(6.0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     drawn = axes.imshow(shares, cmap=SHARES, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
@@ -167,7 +173,7 @@ def class_counts(splits: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
     """
     figure, panels = _figure(1.2 + 1.7 * len(splits), rows=len(splits), sharex=True)
     for axes, (split, counts), colour in zip(np.atleast_1d(panels), splits.items(), LINES, strict=False):
-        axes.bar(np.arange(len(names)), counts, width=0.8, color=colour)
+        _bars(axes, counts, colour)
         axes.set(ylabel="images", xlim=(-0.7, len(names) - 0.3))
         axes.set_title(f"{split}: {counts.min():,} to {counts.max():,} images per class", fontsize=13)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -175,6 +181,14 @@ def class_counts(splits: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
     _name_classes(axes, names, "x")
     axes.set_xlabel("class")
     return figure
+
+
+def _bars(axes: Axes, counts: np.ndarray, colour: str) -> None:
+    """A bar for each count; one outline of all of them if there are many, which would take long to draw."""
+    if len(counts) > MOST_BARS:
+        axes.stairs(counts, np.arange(len(counts) + 1) - 0.5, fill=True, color=colour)
+    else:
+        axes.bar(np.arange(len(counts)), counts, width=0.8, color=colour)
 
 
 def channels(means: Mapping[str, np.ndarray], stds: Mapping[str, np.ndarray]) -> Figure:
@@ -253,5 +267,10 @@ def short(text: str, most: int) -> str:
 
 def can_draw(text: str) -> bool:
     """Whether the figures' font has all letters of the text."""
-    letters = get_font(findfont("DejaVu Sans")).get_charmap()
-    return all(ord(letter) in letters for letter in text)
+    return all(ord(letter) in _letters() for letter in text)
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """The code points that the figures' font has."""
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())

@@ -14,6 +14,7 @@ from pipeline.report import figures, pictures
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
+from pipeline.report.files import FIGURES, PAGE
 from pipeline.report.run_record import SCORE, Grid
 from pipeline.training.scores import other_metrics
 
@@ -22,13 +23,14 @@ MISTAKES, RIGHT = 12, 6  # images shown of each model: wrong and correct predict
 COLUMNS = 6  # of these images
 WORST_PAIRS, WORST_CURVES = 10, 5
 SHEETS = ((10, 8, 1), (40, 4, 2), (math.inf, 2, 6))  # (classes at most, images of each class, columns)
+MOST_PICTURED = 600  # classes: WebP allows no picture higher than 16,383 pixels
 MOST_SIZES = 5
 
 
 def write_report(context: ReportContext) -> Path:
     """Write ``report.html`` beside the submission and its figures as PNG files into ``report/``. Returns its path."""
     folder = context.submission.parent
-    figure_folder = FigureFolder(folder / "report")
+    figure_folder = FigureFolder(folder / FIGURES)
     models = tqdm(context.evaluations, desc="report", unit="model", leave=False)
     with figures.style():
         content = {
@@ -40,7 +42,7 @@ def write_report(context: ReportContext) -> Path:
             "exploration": explored(context, figure_folder),
         }
     figure_folder.close()
-    page = folder / "report.html"
+    page = folder / PAGE
     with atomic_write(page) as path:
         path.write_text(_template().render(content), encoding="utf-8")
     return page
@@ -102,9 +104,12 @@ def model_details(name: str, context: ReportContext, figure_folder: FigureFolder
 
 
 def _confusion(name: str, evaluation: Evaluation, context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
-    figure = figures.confusion(evaluation.confusion, context.drawn_names, f"Confusion matrix: {name}")
-    right = int(evaluation.confusion.trace())
-    alt = f"Confusion matrix of {name}: {right:,} of {len(evaluation.labels):,} images are classified correctly"
+    counts = evaluation.confusion(figures.MOST_CELLS)
+    step = -(-evaluation.classes // len(counts))
+    title = f"Confusion matrix: {name}" if step == 1 else f"{name}: a cell is {step} x {step} classes"
+    figure = figures.confusion(counts, context.drawn_names[::step], title)
+    right, images = evaluation.right, len(evaluation.labels)
+    alt = f"Confusion matrix of {name}: {right:,} of {images:,} images are classified correctly"
     return figure_folder.add(f"{name}-confusion", figure, alt)
 
 
@@ -216,13 +221,16 @@ def _class_counts(context: ReportContext, figure_folder: FigureFolder) -> Embedd
 
 def _images_of_classes(context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
     """Random training images: one row for each class if there are few classes, several classes in a row otherwise."""
-    names = context.drawn_names
+    classes = len(context.drawn_names)
+    shown = range(0, classes, -(-classes // MOST_PICTURED))
+    names = [context.drawn_names[label] for label in shown]
     split = context.train if len(context.train) else context.validation
     across, columns = next(sheet[1:] for sheet in SHEETS if len(names) <= sheet[0])
-    drawn = pictures.drawn_by_class(split.known_labels, len(names), across)
+    drawn = pictures.drawn_by_class(split.known_labels, shown, across)
     side = figures.tile_side(columns) // across
     strips = np.stack([pictures.strip([split.paths[row] for row in rows], across, side) for rows in drawn])
-    figure = figures.contact_sheet(strips, names, f"Random images of the {len(names)} classes", columns)
+    which = f"the {classes}" if len(shown) == classes else f"{len(shown)} of {classes:,}"
+    figure = figures.contact_sheet(strips, names, f"Random images of {which} classes", columns)
     alt = f"Random images of each class: {', '.join(names)}"
     return figure_folder.add("class-images", figure, alt, photographs=True)
 

@@ -1,7 +1,7 @@
 """Read images for the report: statistics of a random sample of each split, and tiles for the figures."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,10 +54,10 @@ def strip(paths: Sequence[Path], places: int, side: int) -> np.ndarray:
     return page
 
 
-def drawn_by_class(labels: np.ndarray, classes: int, most: int, seed: int = 0) -> list[np.ndarray]:
-    """For each class, the rows of at most ``most`` images, drawn at random. labels: int64 ``[N]``."""
+def drawn_by_class(labels: np.ndarray, classes: Iterable[int], most: int, seed: int = 0) -> list[np.ndarray]:
+    """For each of the classes, the rows of at most ``most`` images, drawn at random. labels: int64 ``[N]``."""
     generator = np.random.default_rng(seed)
-    return [generator.permutation(np.flatnonzero(labels == label))[:most] for label in range(classes)]
+    return [generator.permutation(np.flatnonzero(labels == label))[:most] for label in classes]
 
 
 def _each(read: Callable[[Path], object], paths: Sequence[Path]) -> list:

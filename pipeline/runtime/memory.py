@@ -8,6 +8,12 @@ from pathlib import Path
 GUESS = 8 << 30  # bytes
 CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's, in version 2 and 1 of Linux control groups
+VALUES_AT_ONCE = 2**24  # of a large array whose rows are worked on in blocks; as float64, 128 MB
+
+# of PyTorch on a CPU and on a GPU, of its libraries, and of OpenCV
+_EXHAUSTED = re.compile(
+    r"can(no|')t allocate memory|not enough memory|out of memory|alloc_failed|insufficient memory", re.I
+)
 
 # of PyTorch on a CPU and on a GPU, of its libraries, and of OpenCV
 _EXHAUSTED = re.compile(
@@ -36,6 +42,23 @@ def _machine_memory() -> int:
     if not hasattr(os, "sysconf"):
         return GUESS
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that there was not enough memory, of the machine or of a GPU.
+
+    Libraries raise a MemoryError or, like PyTorch, a RuntimeError that only its text tells from others.
+    """
+    return isinstance(error, MemoryError) or _EXHAUSTED.search(str(error)) is not None
+
+
+def row_blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Slices that cover the rows of an array ``[rows, columns]``, each of at most ``VALUES_AT_ONCE`` values.
+
+    Most arrays are one block. Work that goes block by block needs little memory beyond its result.
+    """
+    step = max(1, VALUES_AT_ONCE // max(columns, 1))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def _container_limits() -> Iterator[int]:

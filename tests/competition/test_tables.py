@@ -433,7 +433,7 @@ def test_a_sample_that_lacks_test_ids_is_refused(folder):
 def test_a_sample_with_other_ids_is_refused(folder):
     sample = folder / "sample_submission.csv"
     write_lines(sample, [*lines_of(sample), "stranger.png,ant"])
-    assert "sample_submission.csv: 1 id not in test.csv: stranger.png" in refusal(folder)
+    assert "sample_submission.csv: has 1 id not in test.csv: stranger.png" in refusal(folder)
 
 
 def test_a_sample_of_many_columns_is_refused(folder):

@@ -1,14 +1,23 @@
 """The commands: how they end, and that a mistake is answered before anything heavy is imported."""
 
+import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.numpy import save_file
 
 from competition.errors import UserError
-from competition.storage import ROOT
+from competition.storage import ROOT, atomic_write
 from pipeline import commands
 from pipeline.commands import run_main
 from tests.commands import start
@@ -72,12 +81,136 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(tmp_path, caps
     assert line.startswith("error: ") and str(tmp_path / "file") in line and line.count("\n") == 1
 
 
-def test_an_interruption_says_that_the_same_command_goes_on(capsys):
-    def interrupted(arguments: list[str]) -> None:
-        raise KeyboardInterrupt
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As on a disk with that many free bytes, a larger file cannot be written."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    assert status_of(interrupted, []) == 130
-    assert "run the same command to continue" in capsys.readouterr().err
+
+SAVES = {
+    "text": lambda path: path.write_text("a" * 100_000),
+    "PyTorch": lambda path: torch.save(torch.zeros(100_000), path),
+    "safetensors": lambda path: save_file({"weights": np.zeros(100_000)}, path),
+}
+
+
+@pytest.mark.parametrize("save", SAVES.values(), ids=SAVES)
+def test_a_full_disk_is_one_line_with_the_file_and_the_remedy(tmp_path, capsys, save):
+    def write(arguments: list[str]) -> None:
+        with atomic_write(tmp_path / "model") as draft, files_of_at_most(50_000):
+            save(draft)
+
+    assert status_of(write, []) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: {tmp_path / 'model'}: ") and line.count("\n") == 1
+    assert "free some space, or choose another folder with --work" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_may_not_be_read_is_one_line_with_the_remedy(capsys):
+    def read(arguments: list[str]) -> None:
+        raise PermissionError(13, "Permission denied", "runs/sprint/model.safetensors")  # root may read everything
+
+    assert status_of(read, []) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: runs/sprint/model.safetensors: Permission denied; change its permissions, or ")
+
+
+@pytest.mark.parametrize("allocate", [np.zeros, torch.zeros], ids=["NumPy", "PyTorch"])
+def test_memory_that_runs_out_is_one_line_that_says_what_to_lower(capsys, allocate):
+    assert status_of(lambda _: allocate(10**14), []) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: memory ran out (") and "lower --size" in line and line.count("\n") == 1
+
+
+def test_a_fault_of_the_pipeline_is_one_line_too(capsys):
+    assert status_of(lambda _: [][0], []) == 2
+    line = capsys.readouterr().err
+    assert line == "error: IndexError: list index out of range; --debug shows where; please report it\n"
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_is_one_line_that_says_that_the_same_command_goes_on(capsys, monkeypatch, name, status):
+    before = signal.getsignal(number := getattr(signal, name))
+    signal.signal(number, signal.default_int_handler)
+    assert status_of(lambda _: signal.raise_signal(number), []) == status
+    assert signal.getsignal(number) == signal.default_int_handler
+    signal.signal(number, before)
+    line = capsys.readouterr().err.strip()
+    assert line == f"interrupted ({name}): finished work is kept; run the same command to continue"
+
+
+STUBBORN = """
+import signal
+from pipeline.commands import run_main
+def main(arguments):
+    while True:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            print("cleaning up")
+run_main(main)
+"""
+NOHUP = """
+import signal
+from pipeline.commands import run_main
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+run_main(lambda _: [signal.raise_signal(signal.SIGHUP), print("goes on")])
+"""
+CHATTY = """
+import sys
+from pathlib import Path
+from pipeline.commands import run_main
+def main(arguments):
+    for number in range(100_000):
+        print(number)
+        print(number, file=sys.stderr)
+    Path(arguments[0]).write_text("done")
+run_main(main)
+"""
+
+
+def python(program: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment, text=True, check=False, **options)
+
+
+def test_a_second_signal_ends_a_command_at_once():
+    done = python(STUBBORN, capture_output=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "cleaning up\n")
+
+
+def test_a_command_under_nohup_survives_the_terminal():
+    done = python(NOHUP, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, "goes on\n")
+
+
+def test_a_command_finishes_its_work_though_nobody_reads_its_output(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = python(CHATTY, tmp_path / "result", stdout=writing, stderr=writing)
+    os.close(writing)
+    assert done.returncode == 0
+    assert (tmp_path / "result").read_text() == "done"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_is_lost_on_a_full_disk_is_an_error():
+    with Path("/dev/full").open("w") as full:
+        done = python(NOHUP, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No space left on device" in done.stderr
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped():
+    done = python("from pipeline.commands import run_main; run_main(lambda _: print('кот'))", capture_output=True)
+    assert (done.returncode, done.stdout) == (0, r"\u043a\u043e\u0442" + "\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -11,6 +11,7 @@ import pytest
 
 from competition.tables import load_competition
 from pipeline.data.predictions import Predictions
+from pipeline.runtime import memory
 from tests.commands import fail, run, start, succeed
 
 
@@ -159,10 +160,22 @@ def test_the_submission_stands_where_the_report_fails_and_where_none_is_wanted(c
     folder.mkdir(parents=True)
     (folder / "report").write_text("in the way")
     for more in ((), ("--no-report",)):
+        (folder / "report.html").write_text("a report on an earlier submission")
         *lines, last = succeed("predict", *copied, "--models", "dhc-gaussian-nb", *more).splitlines()
         assert last == str(folder / "submission.csv")
         assert any(line.startswith("warning: no report") for line in lines) == (more == ())
         assert not (folder / "report.html").exists()
+
+
+def test_predictions_in_blocks_give_the_same_submission(copied, tmp_path, monkeypatch):
+    options = (*copied, "--models", "dhc-gaussian-nb", "--no-report")
+    run, answer = tmp_path / "runs" / "insects" / "dhc-gaussian-nb~epochs=8", tmp_path / "submissions" / "insects"
+    files = (run / "test.npz", answer / "submission.csv")
+    succeed("predict", *options)
+    whole = [path.read_bytes() for path in files]
+    monkeypatch.setattr(memory, "VALUES_AT_ONCE", 21)  # seven images of three classes
+    succeed("predict", *options)
+    assert [path.read_bytes() for path in files] == whole
 
 
 def test_the_blend_and_the_class_counts_are_printed(trained):

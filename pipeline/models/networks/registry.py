@@ -17,6 +17,7 @@ from pipeline.models.networks.lite0 import Lite0
 from pipeline.models.networks.pretrained import TORCHVISION, Fusion, from_torchvision
 from pipeline.models.networks.sprint import Sprint
 from pipeline.models.networks.vgg import vgg
+from pipeline.runtime.memory import is_out_of_memory
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cnn": cnn,
@@ -31,7 +32,8 @@ NETWORKS |= {name: partial(from_torchvision, name) for name in TORCHVISION}
 def build_network(name: str, classes: int, shape: tuple[int, int], channels: int = 3, **arguments: Any) -> nn.Module:
     """The network of that name for ``classes`` classes and images ``[N, channels, *shape]``, shape (height, width).
 
-    Raises UserError for an unknown name or argument, and for images that are too small.
+    Raises UserError for an unknown name or argument, and for images that are too small. If memory runs out,
+    PyTorch's error is raised; see ``is_out_of_memory``.
     """
     if name not in NETWORKS:
         raise UserError(f"no network is called {name!r}; choose one of {', '.join(NETWORKS)}")
@@ -47,6 +49,8 @@ def build_network(name: str, classes: int, shape: tuple[int, int], channels: int
         network = NETWORKS[name](classes, **arguments)
         _try_out(network, channels, shape)
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0]
         raise UserError(
             f"network {name}: images of {shape[0]}x{shape[1]} pixels are too small for it ({reason}); "

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -231,6 +232,13 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_mend(images, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write the image cache in .*file: .*--work"):
         open_cache(images, tmp_path / "file")
+
+
+def test_a_cache_that_does_not_fit_on_the_disk_is_refused_before_it_is_written(images, caches, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2 * 10**7))
+    with pytest.raises(UserError, match=r"needs 0\.20 GB, but only 0\.02 GB are free in .*; free some space there"):
+        open_cache(images[:1] * 5, caches, (3653, 3653))
+    assert list(caches.iterdir()) == []
 
 
 def test_a_full_disk_is_the_users_to_mend_and_leaves_nothing(tmp_path, caches):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from competition.errors import UserError
-from pipeline.data.predictions import Predictions
+from pipeline.data.predictions import Predictions, stored_blocks
+from pipeline.runtime import memory
 
 IDS = ("00017", "b.png", "c d")
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.2, 0.5, 0.3]])
@@ -21,6 +22,14 @@ def test_what_is_saved_is_loaded_bit_for_bit(predictions, tmp_path):
     assert loaded.probabilities.dtype == np.float32
     np.testing.assert_array_equal(loaded.probabilities, predictions.probabilities)
     assert [entry.name for entry in path.parent.iterdir()] == ["validation.npz"]
+
+
+def test_stored_predictions_are_read_back_block_by_block(predictions, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "VALUES_AT_ONCE", 7)  # two rows of three
+    predictions.save(tmp_path / "test.npz")
+    blocks = list(stored_blocks(tmp_path / "test.npz"))
+    assert [block.ids for block in blocks] == [("00017", "b.png"), ("c d",)]
+    np.testing.assert_array_equal(np.concatenate([block.probabilities for block in blocks]), predictions.probabilities)
 
 
 def test_targets_are_saved_and_follow_their_ids(tmp_path):

@@ -10,6 +10,7 @@ from competition.metrics import ACCURACY, LOG_LOSS, METRICS, Metric
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.ensemble.blend import select_blend as select_blend_by
+from pipeline.runtime import memory
 
 
 def select_blend(models, ids, labels, metric: Metric = ACCURACY) -> Blend:
@@ -280,3 +281,19 @@ def test_the_blend_is_never_worse_on_validation_than_any_model(case, metric):
     assert metric(blend.apply(models).probabilities, labels) == blend.score.value
     assert sum(blend.weights.values()) == pytest.approx(1)
     assert blend.expected.low <= blend.expected.high
+
+
+def test_a_blend_is_the_same_if_it_is_computed_block_by_block(models, labels, monkeypatch):
+    blend = select_blend(models, some_ids(500), labels)
+    whole = blend.apply(models)
+    monkeypatch.setattr(memory, "VALUES_AT_ONCE", 700)
+    np.testing.assert_allclose(blend.apply(models).probabilities, whole.probabilities, rtol=1e-6)
+
+
+def test_with_many_values_the_powers_are_fitted_on_a_sample_and_scored_on_all_images(models, labels, monkeypatch):
+    complete = select_blend(models, some_ids(500), labels)
+    monkeypatch.setattr(memory, "VALUES_AT_ONCE", 3000)  # 300 of the 500 images
+    blend = select_blend(models, some_ids(500), labels)
+    assert blend.powers.keys() & complete.powers.keys()
+    assert blend.score.value == accuracy(blend.apply(models), some_ids(500), labels)
+    assert blend.expected.value == pytest.approx(complete.expected.value, abs=0.05)

@@ -22,7 +22,13 @@ def drawn() -> Evaluation:
 
 def test_confusions_are_counted_with_a_row_a_true_class():
     evaluation = answered([0, 0, 0, 1, 2, 2], [0, 1, 1, 1, 0, 2])
-    assert evaluation.confusion.tolist() == [[1, 2, 0], [0, 1, 0], [1, 0, 1]]
+    assert evaluation.confusion(most=3).tolist() == [[1, 2, 0], [0, 1, 0], [1, 0, 1]]
+    assert evaluation.right == 3
+
+
+def test_successive_classes_share_a_row_of_the_confusion_matrix_if_there_are_many():
+    evaluation = answered([0, 1, 2, 3, 4], [1, 0, 4, 2, 4], classes=5)
+    assert evaluation.confusion(most=3).tolist() == [[2, 0, 0], [0, 1, 1], [0, 0, 1]]
 
 
 def test_precision_recall_and_f1_of_a_case_done_by_hand():

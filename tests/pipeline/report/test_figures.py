@@ -4,6 +4,7 @@ import pytest
 from competition.metrics import ACCURACY, LOG_LOSS
 from pipeline.report import figures
 from pipeline.report.figure_folder import FigureFolder
+from pipeline.report.page import MOST_PICTURED
 
 MANY = [f"a class with the long name {number:03d}" for number in range(141)]
 
@@ -102,3 +103,16 @@ def test_a_long_name_keeps_both_its_ends(most):
     shown = figures.short("abcdefghijklmnop", most)
     assert len(shown) == most and shown[0] == "a" and shown[-1] == "p"
     assert figures.short("abc", most) == "abc"
+
+
+def test_a_sheet_of_as_many_classes_as_the_page_shows_is_no_higher_than_webp_allows():
+    side = figures.tile_side(6) // 2
+    tiles = np.zeros((MOST_PICTURED, side, 2 * side, 3), np.uint8)
+    figure = figures.contact_sheet(tiles, ["x"] * MOST_PICTURED, "x", columns=6)
+    assert figure.get_figheight() * figures.DOTS_AN_INCH < 16_383
+
+
+def test_many_classes_share_one_outline_in_place_of_bars():
+    counts = np.arange(figures.MOST_BARS + 1)
+    figure = figures.class_counts({"train": counts}, [str(number) for number in counts])
+    assert len(figure.axes[0].patches) == 1

@@ -5,11 +5,15 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from competition.metrics import LOG_LOSS
+from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend
+from pipeline.report import figures
+from pipeline.report import page as report_page
 from pipeline.report.page import measure, write_report
 
 FIGURES = {
@@ -152,6 +156,21 @@ def test_the_images_of_each_split_are_counted(context, parsed, tmp_path):
     page = write_report(replace(context, competition=held_out, submission=tmp_path / "submission.csv"))
     lead = f"40 training and 10 test images of {classes}; 40 of the training images are used for validation."
     assert lead in " ".join(Page(page).text.split())
+
+
+def test_a_contest_of_many_classes_in_which_no_model_errs_gets_a_report_too(context, tmp_path, monkeypatch):
+    for module, most in ((report_page, "MOST_PICTURED"), (figures, "MOST_CELLS"), (figures, "MOST_BARS")):
+        monkeypatch.setattr(module, most, 2)
+    val, classes = context.validation, context.competition.classes
+    perfect = Predictions(val.ids, np.eye(len(classes))[val.labels], val.labels)
+    validated = dict.fromkeys(context.runs, perfect)
+    blend = select_blend(validated, val.ids, val.labels, context.metric)
+    page = write_report(replace(context, validated=validated, blend=blend, submission=tmp_path / "submission.csv"))
+    assert "No validation image was misclassified." in Page(page).text
+    said = [attributes["alt"] for attributes in Page(page).all("img")]
+    assert "Confusion matrix of blend: 40 of 40 images are classified correctly" in said
+    names = context.drawn_names
+    assert f"Random images of each class: {names[0]}, {names[3]}" in said
 
 
 @pytest.fixture(scope="module")

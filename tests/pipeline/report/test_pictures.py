@@ -49,6 +49,6 @@ def test_a_strip_has_a_place_for_images_that_a_class_lacks(paths):
 
 def test_images_are_drawn_of_each_class_and_no_more_than_asked_for():
     labels = np.array([0, 1, 0, 0, 3, 0])
-    drawn = pictures.drawn_by_class(labels, classes=4, most=2)
+    drawn = pictures.drawn_by_class(labels, classes=range(4), most=2)
     assert [len(rows) for rows in drawn] == [2, 1, 0, 1]
     assert all((labels[rows] == label).all() for label, rows in enumerate(drawn))

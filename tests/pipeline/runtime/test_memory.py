@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime import memory
-from pipeline.runtime.memory import total_memory
+from pipeline.runtime.memory import is_out_of_memory, row_blocks, total_memory
 
 
 @pytest.fixture
@@ -37,3 +37,30 @@ def test_a_limit_that_is_none_leaves_the_machines(groups: Path, text: str):
     machine = total_memory()
     (groups / "memory.max").write_text(text)
     assert total_memory() == machine
+
+
+def test_rows_are_cut_into_blocks_that_hold_few_values_and_cover_all(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "VALUES_AT_ONCE", 10)
+    assert list(row_blocks(7, 3)) == [slice(0, 3), slice(3, 6), slice(6, 7)]
+    assert list(row_blocks(2, 99)) == [slice(0, 1), slice(1, 2)]
+    assert list(row_blocks(0, 3)) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to ..."
+        ),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_errors_that_say_that_memory_ran_out_are_known(error: Exception):
+    assert is_out_of_memory(error)
+
+
+def test_other_errors_are_not_about_memory():
+    assert not is_out_of_memory(RuntimeError("Given input size: (4x1x1). Output size is too small"))

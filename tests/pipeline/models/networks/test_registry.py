@@ -13,6 +13,7 @@ from pipeline.models.networks.registry import NETWORKS, build_network
 from pipeline.models.networks.sprint import WHITENED, Sprint
 from pipeline.models.networks.vgg import vgg
 from pipeline.models.recipe import RECIPES, load_recipe
+from pipeline.runtime.memory import is_out_of_memory
 
 
 def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
@@ -127,6 +128,12 @@ def test_lite0_features_are_the_means_that_the_plain_network_comes_to(as_if_trai
     assert seen.shape == (5, POOLED) and seen.std(axis=0).mean() > 0.01
     with torch.inference_mode():
         np.testing.assert_allclose(seen, network.eval().pooled(pixels), rtol=1e-3, atol=1e-4)
+
+
+def test_memory_that_runs_out_is_not_called_images_that_are_too_small():
+    with pytest.raises(RuntimeError) as failure:
+        build_network("cnn", 5, (10**6, 10**6), filters=[4, 4, 4], pool=2)
+    assert is_out_of_memory(failure.value)
 
 
 @pytest.mark.parametrize(
