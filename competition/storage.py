@@ -33,7 +33,7 @@ def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callabl
     try:
         fill(draft)
         if folder.exists() and not is_right(folder):
-            _set_aside(folder)
+            discard(folder)
         try:
             draft.rename(folder)
         except OSError:
@@ -43,6 +43,20 @@ def build_folder(folder: Path, fill: Callable[[Path], object], is_right: Callabl
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def discard(path: Path) -> None:
+    """Remove a folder or file, if there is one. It is renamed first: even if the process is killed, none is left half.
+
+    Raises OSError if it cannot be removed.
+    """
+    outdated = _hidden_sibling(path)
+    with suppress(FileNotFoundError):
+        path.rename(outdated)
+    if outdated.is_dir() and not outdated.is_symlink():
+        shutil.rmtree(outdated, ignore_errors=True)
+    else:
+        outdated.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -68,10 +82,3 @@ def write_file(path: Path, content: str) -> None:
 
 def _hidden_sibling(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-
-
-def _set_aside(folder: Path) -> None:
-    outdated = _hidden_sibling(folder)
-    with suppress(FileNotFoundError):
-        folder.rename(outdated)
-    shutil.rmtree(outdated, ignore_errors=True)
