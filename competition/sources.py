@@ -50,6 +50,22 @@ def open_competition(
     return load_competition(folder, name, image_column, label_column, chosen)
 
 
+def name_of(competition: str | None, data: Path | None, kaggle_input: Path = KAGGLE_INPUT) -> str | None:
+    """The name that ``open_competition`` would give the competition, without fetching anything.
+
+    None if its files are missing, so that ``open_competition`` would fail.
+    """
+    path = data
+    if path is None and competition is not None and _is_path(competition, given := Path(competition).expanduser()):
+        path, competition = given, None
+    if path is None:
+        only = _only_input(kaggle_input) if competition is None else None
+        return competition or (only[0] if only else REHEARSAL)
+    if not path.exists():
+        return None
+    return competition or (path.resolve().name if path.is_dir() else path.stem)
+
+
 def lasting_name(competition: str | None) -> str | None:
     """The same competition, named such that it is found from any folder."""
     if competition is None or not _is_path(competition, path := expanded(competition)):

@@ -20,7 +20,7 @@ import torch
 
 from competition.errors import UserError, first_few
 from competition.metrics import METRICS, Metric
-from competition.sources import lasting_name, open_competition
+from competition.sources import lasting_name, name_of, open_competition
 from competition.spec import Competition, Split
 from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
 from competition.submission import write_submission
@@ -29,6 +29,7 @@ from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.blend import Blend, select_blend
+from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import class_counts, decide
 from pipeline.kaggle.ledger import Note, sha256_of
 from pipeline.report.context import ReportContext
@@ -36,17 +37,21 @@ from pipeline.report.files import remove_report
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.memory import row_blocks
 from pipeline.settings import Settings
-from pipeline.training.runs import Run, RunFolder, finished_runs, newest_run, parted, same_validation
+from pipeline.training.identity import belonging
+from pipeline.training.runs import Run, RunFolder, StoredRun, leave_out, newest_run, run_folders, stored_runs
 
 
 def main(settings: Settings) -> None:
+    find_runs(settings)
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
-    sweep_all(settings.runs_folder(competition.name))
-    runs, validated = usable_runs(competition, settings)
-    competition = replace(competition, metric=metric_to_use(competition, runs, settings))
-    train, validation = train_and_validation(competition, validated)
-    blend = select_blend(validated, validation.ids, validation.known_labels, competition.metric)
+    folder = settings.runs_folder(competition.name)
+    sweep_all(folder)
+    usable = usable_runs(competition, settings)
+    competition = replace(competition, metric=metric_to_use(competition, usable, settings))
+    group, blend = best_blend(competition, usable)
+    train, validation = train_and_validation(competition, group.ids)
+    runs = {name: usable[name].run for name in group.names}
     print(blend.table())
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
@@ -55,67 +60,71 @@ def main(settings: Settings) -> None:
     submission = hand_in(competition, predictions, settings)
     write_note(submission, blend, settings)
     print(class_counts(competition, predictions))
-    folder = settings.runs_folder(competition.name)
+    validated = {name: usable[name].validated for name in runs}
     report(
         ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
     )
     print(submission)
 
 
-def usable_runs(competition: Competition, settings: Settings) -> tuple[dict[str, Run], dict[str, Predictions]]:
-    """The finished runs that can be blended, and their predictions for the validation images, both by run name.
+def find_runs(settings: Settings) -> None:
+    """Raises UserError if no model has been trained, before anything is downloaded, drawn or decoded."""
+    name = name_of(settings.competition, settings.data)
+    if name is not None:
+        run_folders(settings.runs_folder(name), settings.models)
 
-    A run can be blended if it was trained on the competition's classes, if the tables still have the labels that it was
-    validated with, and if it was validated on the same images as the newest such run.
+
+def usable_runs(competition: Competition, settings: Settings) -> dict[str, StoredRun]:
+    """The finished runs that belong to the competition's present tables and images, by name.
+
     Raises UserError if there is none.
     """
-    folder, labels = settings.runs_folder(competition.name), labels_by_id(competition)
-    runs, others = parted(finished_runs(folder, settings.models), lambda _, run: run.classes == competition.classes)
-    leave_out(others, "they were trained on other classes")
-    validated = {name: Predictions.load(RunFolder(folder / name).validation) for name in runs}
-    runs, others = parted(runs, lambda name, _: has_labels(validated[name], labels))
-    leave_out(others, "the labels of their validation images have changed in the tables")
+    folder = settings.runs_folder(competition.name)
+    runs, damaged = stored_runs(run_folders(folder, settings.models))
+    runs, others = belonging(runs, competition, settings.cache_folder)
+    leave_out(damaged | others)
     if not runs:
-        raise UserError(f"{folder}: no model fits the classes and labels of {competition.name}; run pipeline/train.py")
-    runs, others = same_validation(folder, runs)
-    leave_out(others, "they were validated on other images")
-    return runs, {name: validated[name] for name in runs}
+        raise UserError(
+            f"{folder}: no trained model fits the tables and images of {competition.name} as they are now; "
+            "run pipeline/train.py"
+        )
+    return runs
 
 
-def metric_to_use(competition: Competition, runs: dict[str, Run], settings: Settings) -> Metric:
+def metric_to_use(competition: Competition, runs: dict[str, StoredRun], settings: Settings) -> Metric:
     """The metric of --metric; without that option, the metric that the newest model was trained with."""
     if settings.metric is not None:
         return competition.metric
-    return METRICS[newest_run(settings.runs_folder(competition.name), runs).score.metric]
+    return METRICS[newest_run(stored.run for stored in runs.values()).score.metric]
 
 
-def leave_out(names: list[str], reason: str) -> None:
-    if names:
-        print(f"left out, as {reason}: {first_few(names, 9)}")
+def best_blend(competition: Competition, runs: dict[str, StoredRun]) -> tuple[Group, Blend]:
+    """The runs that can be compared with each other, and their blend.
 
-
-def labels_by_id(competition: Competition) -> dict[str, int]:
-    """The label of each labelled image. If an id is in both tables, the label in val counts."""
-    split = labelled_images(competition)
-    return dict(zip(split.ids, split.known_labels.tolist(), strict=True))
-
-
-def has_labels(predictions: Predictions, labels: dict[str, int]) -> bool:
-    """Whether the targets of the predictions equal the given labels."""
-    return (
-        predictions.targets is not None
-        and [labels.get(name) for name in predictions.ids] == predictions.targets.tolist()
-    )
-
-
-def train_and_validation(competition: Competition, validated: dict[str, Predictions]) -> tuple[Split, Split]:
-    """The labelled images as (train, validation).
-
-    validation: the images that the runs were validated on, in their order. train: all others.
+    Of several groups of such runs, the one whose blend is expected to be at least that good; if others are left out for
+    it, they are printed.
     """
-    split, predictions = labelled_images(competition), next(iter(validated.values()))
+    groups = decisive_groups(comparable_groups({name: stored.validated.ids for name, stored in runs.items()}))
+    blends = [(group, blend_of(group, competition, runs)) for group in groups]
+    group, blend = max(blends, key=lambda each: each[1].expected.cautious_rank)
+    reason = "they share too few validation images with the others, whose blend is the safer choice"
+    leave_out({name: reason for name in runs if name not in group.names})
+    if any(len(runs[name].validated) > len(group.ids) for name in group.names):
+        print(f"compared on the {len(group.ids):,} images that all models were validated on")
+    return group, blend
+
+
+def blend_of(group: Group, competition: Competition, runs: dict[str, StoredRun]) -> Blend:
+    _, validation = train_and_validation(competition, group.ids)
+    validated = {name: runs[name].validated for name in group.names}
+    return select_blend(validated, validation.ids, validation.known_labels, competition.metric)
+
+
+def train_and_validation(competition: Competition, ids: Sequence[str]) -> tuple[Split, Split]:
+    """The labelled images as (train, validation): those with the given ids, in their order, validate."""
+    split = labelled_images(competition)
     places = {name: row for row, name in enumerate(split.ids)}  # if an id is in both tables, the row of val counts
-    rows = np.array([places[name] for name in predictions.ids])
+    rows = np.array([places[name] for name in ids])
     return split.take(np.setdiff1d(np.arange(len(split)), rows)), split.take(rows)
 
 
@@ -142,7 +151,7 @@ def predict_test(
         some = images.subset(rows)
         answers = [model.predict_proba(some, settings.test_time_views, title) for model in models]
         probabilities[rows] = sum(answers[1:], answers[0]) / np.float32(len(models))
-    Predictions(competition.test.ids, probabilities).save(folder.test)
+    Predictions(competition.test.ids, probabilities, fingerprint=run.fingerprint).save(folder.test)
     return folder.test
 
 

@@ -16,12 +16,12 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 
 import numpy as np
 
-from competition.errors import first_few
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from competition.storage import sweep_all
 from pipeline.data.training_data import TrainingData, open_training_data
+from pipeline.ensemble.comparable import comparable_groups
 from pipeline.models.base import Workload
 from pipeline.models.networks.pretrained import imagenet_networks, recipe_weights
 from pipeline.models.networks.weights import check_given, described
@@ -30,7 +30,7 @@ from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
 from pipeline.training.planning import Plan, make_plan, portfolio
-from pipeline.training.runs import RunFolder, finished_runs, same_validation, transfer_source
+from pipeline.training.runs import leave_out, newest_run, ranked, run_folders, stored_runs, transfer_source
 from pipeline.training.scores import scores_table, write_scores
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
@@ -146,12 +146,18 @@ def workload_of(competition: Competition, training_data: TrainingData) -> Worklo
 def print_scores(trainer: Trainer) -> None:
     """Write all runs to scores.csv, and print those that can be compared with the newest run, the best first."""
     folder, metric = trainer.folder, trainer.competition.metric
-    runs = finished_runs(folder)
-    rows = {name: run.row(RunFolder(folder / name), metric) for name, run in runs.items()}
-    rows = dict(sorted(rows.items(), key=lambda row: -row[1].score.rank))
-    write_scores(folder / "scores.csv", rows.values(), metric)
-    comparable, others = same_validation(folder, runs)
-    print(f"\n{scores_table((row for name, row in rows.items() if name in comparable), metric)}")
-    if others:
-        print(f"left out, as they were validated on other images or labels: {first_few(others)}")
-    print(f"scores on the validation images, written to {folder / 'scores.csv'}")
+    runs, reasons = stored_runs(run_folders(folder))
+    write_scores(folder / "scores.csv", ranked(runs.values(), metric), metric)
+    faults = {name: stored.data.change_in(trainer.training_data.record) for name, stored in runs.items()}
+    reasons |= {name: fault for name, fault in faults.items() if fault is not None}
+    validated = {name: stored.validated.ids for name, stored in runs.items() if name not in reasons}
+    newest = newest_run(runs[name].run for name in validated).name
+    group = max(
+        (each for each in comparable_groups(validated) if newest in each.names), key=lambda each: len(each.names)
+    )
+    reasons |= dict.fromkeys(validated.keys() - group.names, "they were validated on other images")
+    print(f"\n{scores_table(ranked((runs[name] for name in group.names), metric, group.ids), metric)}")
+    leave_out(reasons)
+    is_same = all(len(validated[name]) == len(group.ids) for name in group.names)
+    images = "the validation images" if is_same else f"the {len(group.ids):,} validation images that all of these share"
+    print(f"scores on {images}, written to {folder / 'scores.csv'}")

@@ -1,43 +1,32 @@
 """Decoded images as one memory-mapped uint8 array ``[N, H, W, 3]``, built once.
 
-A cache is a folder with two files, ``images.npy`` and ``cache.json``. Its name is a hash of everything that its content
-depends on. It is built under a temporary name and renamed when it is complete, so a cache that exists is complete.
+A cache is a folder. Its name is a hash of everything that its content depends on. It is built under a temporary name
+and renamed when it is complete, so a cache that exists is complete, unless its files were damaged afterwards; then it
+is built again.
 """
 
-import glob
 import hashlib
 import json
-import math
 import os
-import platform
-import shutil
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Self
-from uuid import uuid4
 
 import cv2
 import numpy as np
 import PIL
-from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.storage import build_folder, discard
 from pipeline.data import decode as decoding
-from pipeline.data.decode import UnreadableImage, decode, resize
+from pipeline.data.cache_files import Size as Size  # which users of a cache import from here
+from pipeline.data.cache_files import contents_in, read_cache, write_cache
+from pipeline.data.decode import ImagePath, content_hash, read_file
+from pipeline.runtime.sealed import DamagedFile
 
-CACHE_VERSION = 1
-IMAGES, ABOUT = "images.npy", "cache.json"
-LARGEST_NATIVE_SIDE = 128
-DEFAULT_SIZE = (64, 64)
-CHUNK_BYTES = 1 << 20  # of pixels that a thread decodes before it writes them
-
-ImagePath = str | os.PathLike[str]
-Size = tuple[int, int]  # height, width in pixels
-Fit = Callable[[np.ndarray, int, int], np.ndarray]  # image, height, width -> image of that size
+CACHE_VERSION = 2
+FILES_AT_ONCE = 256  # that a thread hashes before it takes the next ones
 
 
 class ImageCache:
@@ -54,11 +43,17 @@ class ImageCache:
     ndim = 4
 
     def __init__(
-        self, images: np.ndarray, unreadable: np.ndarray, rows: np.ndarray | None = None, folder: Path | None = None
+        self,
+        images: np.ndarray,
+        unreadable: np.ndarray,
+        rows: np.ndarray | None = None,
+        folder: Path | None = None,
+        contents: np.ndarray | None = None,
     ) -> None:
         self.folder = folder
         self._images = images
         self._unreadable = unreadable
+        self._contents = np.zeros(len(images), np.uint64) if contents is None else contents
         self.rows = np.arange(len(images)) if rows is None else rows
 
     def __len__(self) -> int:
@@ -72,7 +67,7 @@ class ImageCache:
     @property
     def whole(self) -> "ImageCache":
         """All images of the cache that holds these images."""
-        return ImageCache(self._images, self._unreadable, folder=self.folder)
+        return ImageCache(self._images, self._unreadable, None, self.folder, self._contents)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -82,6 +77,11 @@ class ImageCache:
     def unreadable(self) -> np.ndarray:
         """The rows whose files could not be read, int64 ``[K]``; the pixels of these rows are all zero."""
         return np.flatnonzero(np.isin(self.rows, self._unreadable))
+
+    @property
+    def contents(self) -> np.ndarray:
+        """The ``content_hash`` of each image's file, uint64 ``[N]``; 0 if it is not known."""
+        return self._contents[self.rows]
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
         return np.take(self._images, self.rows[index], axis=0)
@@ -93,7 +93,7 @@ class ImageCache:
 
     def subset(self, rows: slice | Sequence[int] | np.ndarray) -> "ImageCache":
         """The given rows in the given order, without copying an image."""
-        return ImageCache(self._images, self._unreadable, self.rows[rows], self.folder)
+        return ImageCache(self._images, self._unreadable, self.rows[rows], self.folder, self._contents)
 
 
 Images = np.ndarray | ImageCache  # uint8 [N, H, W, 3]; features are float32 [N, 1, D, 1] arrays
@@ -107,7 +107,7 @@ def rows_of(images: Images, rows: slice | np.ndarray) -> Images:
 def open_cache(
     paths: Sequence[ImagePath], folder: Path, size: Size | None = None, threads: int | None = None
 ) -> ImageCache:
-    """The images of these files, in this order. Their cache is built in ``folder`` if it does not exist.
+    """The images of these files, in this order. Their cache is built in ``folder`` if it is missing or damaged.
 
     size: (height, width) in pixels; None: the native size if all images have the same size of at most 128 x 128 pixels,
         otherwise 64 x 64.
@@ -116,200 +116,86 @@ def open_cache(
     An unreadable file gives a row of zeros, and its row number is in ``ImageCache.unreadable``.
     Raises UserError if the folder cannot be written or the cache does not fit on the disk.
     """
-    place = folder / _name(paths, size)
+    (name,) = _names(paths, [size])
+    place = folder / name
     try:
-        if not place.exists():
-            _build(paths, place, size, threads or os.cpu_count() or 1)
-    except OSError as error:
+        found = _read_if_sound(place, len(paths))
+        if found is None:
+            build_folder(place, lambda draft: write_cache(paths, draft, size, threads or os.cpu_count() or 1))
+            found = read_cache(place, len(paths), check_pixels=False)
+    except (OSError, DamagedFile) as error:
         raise UserError(
-            f"cannot write the image cache in {folder}: {error.strerror or error}; "
+            f"cannot write the image cache in {folder}: {_reason(error)}; "
             "free some space there or choose another folder with --work"
         ) from error
-    images = np.load(place / IMAGES, mmap_mode="r")
-    about = json.loads((place / ABOUT).read_text())
-    # A plain array that views the map, because indexing an np.memmap is several times slower.
-    return ImageCache(np.asarray(images), np.array(about["unreadable"], dtype=np.int64), folder=place)
+    images, unreadable, contents = found
+    return ImageCache(images, unreadable, None, place, contents)
 
 
-def _name(paths: Sequence[ImagePath], size: Size | None) -> str:
-    """The hash of everything that a cache depends on: the files, the target size and the decoding code."""
+def _read_if_sound(place: Path, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """What ``read_cache`` finds; None if there is no cache. A damaged one is removed."""
+    if not os.path.lexists(place):
+        return None
+    try:
+        return read_cache(place, count)
+    except (OSError, DamagedFile) as error:
+        print(f"the image cache in {place} is damaged ({_reason(error)}); decoding the images again")
+    discard(place)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def known_contents(paths: Sequence[ImagePath], folder: Path, sizes: Iterable[Size | None]) -> np.ndarray | None:
+    """The ``content_hash`` of each file, uint64 ``[N]``, from their cache at one of these sizes; None if there is none.
+
+    folder, sizes: as for ``open_cache``.
+    """
+    for place in (folder / name for name in _names(paths, sizes)):
+        with suppress(DamagedFile, OSError):
+            if len(contents := contents_in(place)) == len(paths):
+                return contents
+    return None
+
+
+def contents_of(paths: Sequence[ImagePath]) -> np.ndarray:
+    """The ``content_hash`` of each file, uint64 ``[N]``, which is read for it; 0 if it cannot be read."""
+    contents = np.zeros(len(paths), np.uint64)
+
+    def work(start: int) -> None:
+        for row, path in enumerate(paths[start : start + FILES_AT_ONCE], start):
+            with suppress(OSError):
+                contents[row] = content_hash(read_file(path))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(work, range(0, len(paths), FILES_AT_ONCE)))
+    return contents
+
+
+def _names(paths: Sequence[ImagePath], sizes: Iterable[Size | None]) -> Iterator[str]:
+    """For each size a hash of everything that a cache depends on: the files, the size and the decoding code."""
+    stamps = [_stamp(path) for path in paths]
+    for size in sizes:
+        yield hashlib.sha256(json.dumps([decoder_version(), size, stamps]).encode()).hexdigest()[:32]
+
+
+def decoder_version() -> list[object]:
+    """What the pixels decoded from a file depend on besides its content and their size."""
     code = hashlib.sha256(Path(decoding.__file__).read_bytes()).hexdigest()
-    versions = [CACHE_VERSION, code, cv2.__version__, PIL.__version__]
-    shaped_by = [versions, size, [_stamp(path) for path in paths]]
-    return hashlib.sha256(json.dumps(shaped_by).encode()).hexdigest()[:32]
+    return [CACHE_VERSION, code, cv2.__version__, PIL.__version__]
 
 
 def _stamp(path: ImagePath) -> tuple[str | int, ...]:
-    """Identifies a file's content without reading it: path, size, time and mode.
+    """Identifies a file's content without reading it: path, size, times and mode.
 
-    The mode is included so that a file is decoded again after it has been made readable. Calling stat for each file is
+    The mode is included so that a file is decoded again after it has been made readable; the time of the last change of
+    its entry, because a copy that replaces it may have its size and time of modification. Calling stat for each file is
     faster than os.scandir, which makes the same call and also creates an object.
     """
     try:
         status = os.stat(path)  # noqa: PTH116 - also takes strings, and is faster
     except OSError:
         return str(path), "missing"
-    return str(path), status.st_size, status.st_mtime_ns, status.st_mode
-
-
-def _build(paths: Sequence[ImagePath], place: Path, size: Size | None, threads: int) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(place.parent)
-    temporary = place.with_name(f"{place.name}.{platform.node()}.{os.getpid()}.{uuid4().hex[:8]}.tmp")
-    temporary.mkdir()
-    try:
-        shape, unreadable = _write_images(paths, temporary / IMAGES, size, threads)
-        about = {"version": CACHE_VERSION, "shape": shape, "unreadable": unreadable}
-        (temporary / ABOUT).write_text(json.dumps(about))
-        _rename_unless_there(temporary, place)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _rename_unless_there(temporary: Path, place: Path) -> None:
-    """Rename the new cache into place, unless another process has built the same one in the meantime."""
-    try:
-        temporary.rename(place)
-    except OSError:
-        if not place.exists():
-            raise
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove the temporary folders of processes on this machine that were killed while building a cache."""
-    for temporary in folder.glob(f"*.{glob.escape(platform.node())}.*.tmp"):
-        if not _is_running(int(temporary.name.split(".")[-3])):
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is running, as another user
-        pass
-    return True
-
-
-def _write_images(
-    paths: Sequence[ImagePath], target: Path, size: Size | None, threads: int
-) -> tuple[list[int], list[int]]:
-    """Decode all files into ``target``. Returns the array's shape and the rows that could not be read.
-
-    Reading the size of every image first would be slow. Instead, all images are expected to have the size of the first
-    one, and decoding starts again with resizing if one does not.
-    """
-    native = None if size else _native_size(paths)
-    if native:
-        with suppress(_SizeMismatchError):
-            return _decode_all(paths, target, native, _insist_on_size, threads)
-    return _decode_all(paths, target, size or DEFAULT_SIZE, resize, threads)
-
-
-def _native_size(paths: Sequence[ImagePath]) -> Size | None:
-    """The height and width of the first readable image; None if it is too large to keep, or if none is readable."""
-    for path in paths:
-        with suppress(UnreadableImage):
-            height, width, _ = decode(path).shape
-            return (height, width) if max(height, width) <= LARGEST_NATIVE_SIDE else None
-    return None
-
-
-class _SizeMismatchError(Exception):
-    """An image differs in size from the first one."""
-
-
-def _insist_on_size(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    if image.shape[:2] != (height, width):
-        raise _SizeMismatchError
-    return image
-
-
-def _decode_all(
-    paths: Sequence[ImagePath], target: Path, size: Size, fit: Fit, threads: int
-) -> tuple[list[int], list[int]]:
-    """Decode chunks of images in parallel and write each chunk to its rows. Returns as ``_write_images``."""
-    shape = (len(paths), *size, 3)
-    _check_space(target.parent, math.prod(shape))
-    chunk = max(1, CHUNK_BYTES // math.prod(shape[1:]))
-    unreadable: list[int] = []
-    buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # one for each thread: allocating memory for each chunk is slow
-    for _ in range(threads):
-        buffers.put(np.empty((chunk, *size, 3), np.uint8))
-    bar = tqdm(total=len(paths), desc="decoding", unit="image", leave=False)
-    with bar, _ArrayFile(target, shape) as file, _one_thread_in_cv2():
-
-        def work(start: int) -> tuple[int, list[int]]:
-            buffer, some = buffers.get(), paths[start : start + chunk]
-            try:
-                failed = _decode_chunk(some, buffer, fit)
-                file.write(start, buffer[: len(some)])
-            finally:
-                buffers.put(buffer)
-            return len(some), [start + row for row in failed]
-
-        with ThreadPoolExecutor(threads) as pool:
-            for done, failed in pool.map(work, range(0, len(paths), chunk)):
-                unreadable += failed
-                bar.update(done)
-    return list(shape), unreadable
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    """Raises UserError if fewer than ``needed`` bytes are free on the folder's disk."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"the image cache needs {needed / 1e9:,.2f} GB, but only {free / 1e9:,.2f} GB are free in {folder.parent}; "
-            "free some space there, choose another folder with --work, or lower --size"
-        )
-
-
-def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, fit: Fit) -> list[int]:
-    """Decode files into the first rows of ``images``. Returns the rows that could not be read, filled with zeros."""
-    _, height, width, _ = images.shape
-    failed = []
-    for row, path in enumerate(paths):
-        try:
-            images[row] = fit(decode(path), height, width)
-        except UnreadableImage:
-            images[row] = 0
-            failed.append(row)
-    return failed
-
-
-class _ArrayFile:
-    """A uint8 .npy file whose rows can be written in any order and from any thread.
-
-    It does not use a memory map, because the map's modified pages would count as memory of the process.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self._file = path.open("wb")
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
-        self._start, self._row_bytes = self._file.tell(), math.prod(shape[1:])
-        self._lock = threading.Lock()
-
-    def write(self, row: int, images: np.ndarray) -> None:
-        with self._lock:
-            self._file.seek(self._start + row * self._row_bytes)
-            self._file.write(images.data)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-
-@contextmanager
-def _one_thread_in_cv2() -> Iterator[None]:
-    """Limit cv2 to one thread, because images are already decoded in parallel and its threads would compete."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+    return str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode

@@ -1,5 +1,6 @@
-"""Decode an image file to the RGB pixels that a viewer would show, and resize them."""
+"""Decode an image file to the RGB pixels that a viewer would show, resize them, and hash the file."""
 
+import hashlib
 import io
 import os
 import struct
@@ -16,12 +17,14 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 PIECE = 1 << 16  # bytes read at once; enough for most small images
 PNG_ALPHA = 4  # the bit of IHDR's colour type for an alpha channel
 
+ImagePath = str | os.PathLike[str]
+
 
 class UnreadableImage(Exception):  # noqa: N818 - the name says what is wrong with the image
     """The file is missing, empty, cut short, damaged, or not an image."""
 
 
-def decode(path: str | os.PathLike[str]) -> np.ndarray:
+def decode(path: ImagePath) -> np.ndarray:
     """The image as uint8 ``[H, W, 3]``, RGB in 0..255.
 
     The image is rotated as its EXIF data say. 16-bit samples are reduced to their high byte. An animation gives its
@@ -32,9 +35,14 @@ def decode(path: str | os.PathLike[str]) -> np.ndarray:
     its missing part with grey.
     """
     try:
-        return _decode_bytes(_read(path))
+        return decode_bytes(read_file(path))
     except (OSError, UnreadableImage) as error:
         raise UnreadableImage(f"{path}: {error}") from error
+
+
+def content_hash(data: bytes) -> int:
+    """The first 64 bits of the SHA-256 of a file's content, which many processors compute in hardware."""
+    return int.from_bytes(hashlib.sha256(data).digest()[:8])
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -44,7 +52,7 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def read_file(path: ImagePath) -> bytes:
     """The file's bytes, read with fewer system calls than open() makes, because threads switch at each call."""
     file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would change line ends
     try:
@@ -56,8 +64,11 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         os.close(file)
 
 
-def _decode_bytes(data: bytes) -> np.ndarray:
-    """Decode with cv2, up to four times as fast as Pillow, if it is correct for the format; otherwise with Pillow."""
+def decode_bytes(data: bytes) -> np.ndarray:
+    """``decode`` for the content of a file.
+
+    With cv2, up to four times as fast as Pillow, if it is correct for the format; otherwise with Pillow.
+    """
     if data.startswith(JPEG_START):
         _check_jpeg(data)
         return _decode_with_cv2(data)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from competition.errors import UserError
-from competition.storage import atomic_write
 from competition.wording import listed, printable
 from pipeline.runtime.memory import row_blocks
+from pipeline.runtime.sealed import DamagedFile, read_arrays, write_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,7 @@ class Predictions:
     ids: one unique id for each row.
     probabilities: float32 ``[N, C]``, finite and not negative; column ``i`` is ``Competition.classes[i]``.
     targets: int64 ``[N]``, the column of the true class; None if it is not known, as for test images.
+    fingerprint: of the run whose model made them; empty if there is none.
 
     Raises UserError if these do not fit together.
     """
@@ -28,6 +29,7 @@ class Predictions:
     ids: tuple[str, ...]
     probabilities: np.ndarray
     targets: np.ndarray | None = None
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(str(name) for name in self.ids))
@@ -86,7 +88,7 @@ class Predictions:
             return self
         wanted = self.rows_of(ids)
         targets = None if self.targets is None else self.targets[wanted]
-        return Predictions(tuple(ids), self.probabilities[wanted], targets)
+        return Predictions(tuple(ids), self.probabilities[wanted], targets, self.fingerprint)
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """The rows of these ids, int64 ``[N]``. Raises UserError if some ids were not predicted."""
@@ -100,27 +102,31 @@ class Predictions:
         return np.array([rows[name] for name in ids], dtype=np.int64)
 
     def save(self, path: Path) -> None:
-        """Write an .npz without pickle: ``ids`` (unicode), ``probabilities`` (float32), ``targets`` (int64) if any."""
-        arrays = {"ids": np.array(self.ids, dtype=np.str_), "probabilities": self.probabilities}
-        if self.targets is not None:
-            arrays["targets"] = self.targets
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stubs take the dict for other keywords
+        """Write an .npz without pickle: ``ids`` and ``fingerprint`` (unicode), ``probabilities`` (float32), and
+        ``targets`` (int64) if they are known, with a hash of them all.
+        """
+        arrays = {
+            "ids": np.array(self.ids, dtype=np.str_),
+            "probabilities": self.probabilities,
+            "fingerprint": np.array(self.fingerprint, dtype=np.str_),
+        }
+        write_arrays(path, arrays if self.targets is None else arrays | {"targets": self.targets})
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
         """Read a file that ``save`` wrote. Raises UserError if it is missing, damaged or of another kind."""
-        if not path.is_file():
-            raise UserError(f"no predictions at {printable(path, most=200)}; run pipeline/train.py first")
+        place = printable(path, most=200)
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return cls(tuple(stored["ids"].tolist()), stored["probabilities"], stored.get("targets"))
+            arrays = read_arrays(path)
+            fingerprint = str(arrays["fingerprint"])
+            return cls(tuple(arrays["ids"].tolist()), arrays["probabilities"], arrays.get("targets"), fingerprint)
+        except FileNotFoundError:
+            raise UserError(f"no predictions at {place}; run pipeline/train.py first") from None
         except UserError as error:
-            raise UserError(f"{printable(path, most=200)}: {error}") from error
-        except Exception as error:  # a damaged file raises many types, from zipfile, zlib and numpy
+            raise UserError(f"{place}: {error}") from error
+        except (DamagedFile, KeyError) as error:
             raise UserError(
-                f"{printable(path, most=200)} is damaged or not a file of predictions; "
-                "delete it and run pipeline/train.py again"
+                f"{place} is damaged or not a file of predictions; delete it and run pipeline/train.py again"
             ) from error
 
 

@@ -1,13 +1,18 @@
 """The labelled images of a competition, decoded and split into training and validation rows."""
 
+import hashlib
+import json
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
 from competition.errors import UserError, first_few
 from competition.spec import Competition, Split
 from competition.splits import stratified_folds, stratified_holdout
-from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.cache import ImageCache, decoder_version, open_cache
+from pipeline.data.data_record import DataRecord
 from pipeline.settings import Settings
 
 HELD_OUT = 0.1  # share of train used for validation if the competition has no validation table
@@ -36,6 +41,24 @@ class TrainingData:
     def validated(self) -> np.ndarray:
         """The row numbers of all validation images, split after split."""
         return np.concatenate([validation for _, validation in self.splits])
+
+    @cached_property
+    def record(self) -> DataRecord:
+        """The ids, labels and contents of all rows."""
+        return DataRecord.of(self.split.ids, self.labels, self.images.contents)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of everything that a model learns from: ids, labels and contents of all rows, their pixels and the splits.
+
+        It does not depend on where the files are or when they were written.
+        """
+        arrays = [self.labels, self.images.contents, *chain.from_iterable(self.splits)]
+        facts = [self.split.ids, self.images.shape, decoder_version(), [len(array) for array in arrays]]
+        found = hashlib.sha256(json.dumps(facts).encode())
+        for array in arrays:
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
 
 
 def labelled_images(competition: Competition) -> Split:

@@ -50,7 +50,8 @@ class ReportContext:
 
     def _score(self, name: str, run: Run) -> Score:
         predictions = self.validated[name].aligned_to(self.validation.ids)
-        return score_by(self.metric, run.score, predictions.probabilities, self.validation.known_labels)
+        known = run.score if len(predictions) == len(self.validated[name]) else None
+        return score_by(self.metric, known, predictions.probabilities, self.validation.known_labels)
 
     @property
     def metric(self) -> Metric:

@@ -1,23 +1,30 @@
 """The folder runs/: one folder per trained model, with everything that later commands need."""
 
+import json
+import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import count
 from pathlib import Path
+from typing import Final, Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from competition.errors import UserError
+from competition.errors import UserError, first_few
 from competition.metrics import Metric
-from competition.storage import atomic_write, discard
+from competition.storage import discard
 from competition.task import Label
+from competition.wording import did_you_mean
+from pipeline.data.data_record import DataRecord
 from pipeline.data.predictions import Predictions
 from pipeline.models.base import CHECKPOINT_FILE, GRID_FILE, HISTORY_FILE, WEIGHTS_FILE, Model
 from pipeline.models.recipe import AnyRecipe
+from pipeline.runtime.sealed import DamagedFile, read_json, write_json
 from pipeline.settings import DEFAULT_BUDGET, Settings
 from pipeline.training.planning import ModelPlan
 from pipeline.training.scores import ModelScore, Score, score_by
@@ -28,6 +35,15 @@ Options = dict[str, str]
 SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
+FORMAT: Final = 2  # version of the files of a run
+
+
+class UnusableRun(Exception):  # noqa: N818 - the name says what is wrong with the run
+    """A finished run that cannot be used. The message is the reason; it continues ``left out, as``."""
+
+
+class OtherVersion(UnusableRun):
+    """The run of another version of the pipeline, whose files this one does not understand."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +58,9 @@ class RunFolder:
         return self.path / RECORD
 
     @property
-    def fingerprint(self) -> Path:
+    def mark(self) -> Path:
         """The fingerprint of everything that the run depends on; written first."""
-        return self.path / "fingerprint"
+        return self.path / "fingerprint.json"
 
     @property
     def recipe(self) -> Path:
@@ -54,6 +70,11 @@ class RunFolder:
     def validation(self) -> Path:
         """The predictions for the validation images, with their labels."""
         return self.path / "validation.npz"
+
+    @property
+    def data(self) -> Path:
+        """The record of the labelled images."""
+        return self.path / "data.npz"
 
     @property
     def test(self) -> Path:
@@ -69,16 +90,52 @@ class RunFolder:
         for checkpoint in self.path.rglob(CHECKPOINT_FILE):
             checkpoint.unlink()
 
-    def finished(self) -> "Run | None":
-        """The run; None if it is not finished, or if another version of the pipeline wrote it."""
+    def read(self) -> "Run":
+        """The run. Raises FileNotFoundError if none was finished here, and UnusableRun if its record is of no use."""
         try:
-            return TypeAdapter(Run).validate_json(self.record.read_bytes())
-        except (OSError, ValidationError):
+            run = TypeAdapter(Run).validate_json(json.dumps(read_json(self.record)))
+        except DamagedFile as error:
+            if isinstance(error.unsealed, dict) and "classes" in error.unsealed and "format" not in error.unsealed:
+                raise OtherVersion("an older version of the pipeline trained them") from None
+            raise UnusableRun(str(error)) from None
+        except ValidationError:
+            raise OtherVersion("another version of the pipeline trained them") from None
+        if run.name != self.path.name:
+            raise UnusableRun("their folders were renamed")
+        return run
+
+    def load(self) -> "StoredRun":
+        """The run with what it was validated on. Raises the errors of ``read``."""
+        run = self.read()
+        try:
+            validated, data = Predictions.load(self.validation), DataRecord.load(self.data)
+        except UserError:
+            raise UnusableRun(f"{self.validation.name} is damaged") from None
+        except (FileNotFoundError, DamagedFile):
+            raise UnusableRun(f"{self.data.name} is damaged") from None
+        if validated.fingerprint != run.fingerprint or validated.targets is None:
+            raise UnusableRun(f"{self.validation.name} is that of another run")
+        return StoredRun(self, run, validated, data)
+
+    def finished(self) -> "Run | None":
+        """The run; None if it is not finished or cannot be used."""
+        try:
+            return self.read()
+        except (FileNotFoundError, UnusableRun):
             return None
 
-    def finished_at(self) -> int:
-        """When it was finished, or last requested again, in nanoseconds since 1970."""
-        return self.record.stat().st_mtime_ns
+    def is_of_another(self, key: str) -> bool:
+        """Whether the folder belongs to a training with another fingerprint, or to another version's."""
+        try:
+            return read_json(self.mark).get("fingerprint") != key
+        except (FileNotFoundError, DamagedFile):
+            pass
+        try:
+            return self.read().fingerprint != key
+        except OtherVersion:
+            return True
+        except (FileNotFoundError, UnusableRun):
+            return False
 
 
 @dataclass(frozen=True)
@@ -109,17 +166,16 @@ class Run:
     options: the train.py options that affect the model and differ from the defaults; with the recipe's name they form
         the run's name.
     fingerprint: of everything that the run depends on; by it the same command finds the run instead of training again.
-    validation: fingerprint of the images that it was scored on, and of their labels.
     image_shape: (height, width) in pixels of the images that it was trained on.
     fold_folders: the subfolders with one fitted model each: a single one, or one per fold.
     seconds: of training and validation.
     parameters: number of weights of one fitted model.
     plan: the recipe, with the images and time it was given; enough to repeat the run.
+    finished_at: when it was finished. requested_at: when a command last finished it, or found it finished.
     """
 
     options: Options
     fingerprint: str
-    validation: str
     classes: tuple[Label, ...]
     image_shape: tuple[int, int]
     fold_folders: tuple[str, ...]
@@ -127,6 +183,9 @@ class Run:
     seconds: float
     parameters: int
     plan: ModelPlan
+    finished_at: AwareDatetime
+    requested_at: AwareDatetime
+    format: Literal[2] = FORMAT
 
     @property
     def recipe(self) -> AnyRecipe:
@@ -137,19 +196,44 @@ class Run:
         """The name of its folder; no other run of the competition has it."""
         return run_name(self.recipe.name, self.options)
 
-    def row(self, folder: RunFolder, metric: Metric) -> ModelScore:
-        """Its row of scores.csv, by the given metric even if the run was scored by another. folder: the run's own."""
-        predictions = Predictions.load(folder.validation)
-        found = score_by(metric, self.score, predictions.probabilities, predictions.known_targets)
-        return ModelScore(self.recipe.name, found, self.seconds, self.parameters, options_text(self.options))
-
     def write(self, folder: RunFolder) -> None:
-        with atomic_write(folder.record) as path:
-            path.write_bytes(TypeAdapter(Run).dump_json(self, indent=1))
+        write_json(folder.record, TypeAdapter(Run).dump_python(self, mode="json"))
+
+    def requested_again(self, folder: RunFolder) -> "Run":
+        """The run, requested now, also in its record. folder: the run's own."""
+        run = replace(self, requested_at=datetime.now(UTC))
+        run.write(folder)
+        return run
 
     def models(self, folder: RunFolder, device: torch.device) -> list[Model]:
         """The fitted models, whose predictions are to be averaged. folder: the run's own."""
         return [self.recipe.load(folder.fold(name).path, device) for name in self.fold_folders]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """A finished run and what its folder says about its validation and its data.
+
+    validated: the predictions for the validation images, with their labels.
+    data: the labelled images that it was trained and validated on.
+    """
+
+    folder: RunFolder
+    run: Run
+    validated: Predictions
+    data: DataRecord
+
+    def row(self, metric: Metric, ids: Sequence[str] = ()) -> ModelScore:
+        """Its row of scores.csv, by the given metric. ids: measure on some of its validation images only."""
+        run, predictions = self.run, self.validated.aligned_to(ids or self.validated.ids)
+        known = run.score if len(predictions) == len(self.validated) else None
+        found = score_by(metric, known, predictions.probabilities, predictions.known_targets)
+        return ModelScore(run.recipe.name, found, run.seconds, run.parameters, options_text(run.options))
+
+
+def ranked(runs: Iterable[StoredRun], metric: Metric, ids: Sequence[str] = ()) -> list[ModelScore]:
+    """The rows of these runs, best first. metric, ids: see ``StoredRun.row``."""
+    return sorted((run.row(metric, ids) for run in runs), key=lambda row: -row.score.rank)
 
 
 def fold_folder(number: int, splits: int) -> str:
@@ -184,59 +268,113 @@ def _safe(value: object) -> str:
     return re.sub(r"[^\w.-]+", "-", text)
 
 
-def begin_run(runs: Path, recipe: str, options: Options, key: str, fresh: bool) -> tuple[RunFolder, Options]:
-    """Prepare the folder of a training. Returns the folder and the options in its name.
+def begin_run(
+    runs: Path, recipe: str, options: Options, key: str, fresh: bool
+) -> tuple[RunFolder, Options, Run | None]:
+    """Prepare the folder of a training. Returns the folder, the options in its name, and the run if it is finished.
 
     If a run of the same name has another fingerprint, as its images or its recipe were different, the new run gets a
-    number in its options. No run replaces another.
+    number in its options. No run replaces another. A finished run that is damaged is removed, with a line that says so.
 
     runs: the folder ``runs/<competition>``. key: fingerprint of the training.
-    fresh: delete what the same training has written there before.
+    fresh: remove what the same training has written there before, also with a line.
     """
-    numbered = ({} if number == 1 else {"run": str(number)} for number in count(1))
-    for more in numbered:
-        folder = RunFolder(runs / run_name(recipe, options | more))
-        mark = folder.fingerprint.read_text() if folder.fingerprint.is_file() else None
-        if mark in (None, key):
-            break
-    if fresh or mark is None:
+    numbered = (options if number == 1 else options | {"run": str(number)} for number in count(1))
+    folders = ((RunFolder(runs / run_name(recipe, each)), each) for each in numbered)
+    folder, options = next((folder, each) for folder, each in folders if not folder.is_of_another(key))
+    run, fault = _finished_before(folder)
+    if fresh and not fault and os.path.lexists(folder.path):
+        fault = f"--fresh removes {_described(run) if run else 'what an unfinished training left'}"
+    if fault:
+        print(f"{folder.path.name}: {fault}; training it again")
         discard(folder.path)
-        with atomic_write(folder.fingerprint) as path:
-            path.write_text(key)
-    return folder, options | more
+        run = None
+    if folder.mark.is_dir():
+        discard(folder.mark)
+    write_json(folder.mark, {"fingerprint": key})
+    return folder, options, run
 
 
-def finished_runs(folder: Path, patterns: Sequence[str] = ()) -> dict[str, Run]:
-    """The finished runs in ``runs/<competition>`` by name; with patterns, those whose recipe or name matches one.
+def _finished_before(folder: RunFolder) -> tuple[Run | None, str]:
+    """The run that was finished in the folder, if it is sound, and what is wrong with the folder, if anything is."""
+    try:
+        return folder.load().run, ""
+    except UnusableRun as error:
+        return None, str(error)
+    except FileNotFoundError:
+        return None, _fault_of_unfinished(folder)
+
+
+def _fault_of_unfinished(folder: RunFolder) -> str:
+    try:
+        read_json(folder.mark)
+    except (FileNotFoundError, DamagedFile):
+        holds_files = any(not path.name.startswith(".") for path in folder.path.glob("*"))
+        return f"{folder.mark.name} is damaged or missing" if holds_files else ""
+    return ""
+
+
+def _described(run: Run) -> str:
+    return f"the run of {run.finished_at:%Y-%m-%d %H:%M} UTC ({run.score} on validation)"
+
+
+def run_folders(folder: Path, patterns: Sequence[str] = ()) -> list[RunFolder]:
+    """The folders of finished runs in ``runs/<competition>``; with patterns, of those whose recipe or name matches one.
 
     patterns: as for ``choose_recipes``; a TOML file stands for the recipe of the same name.
     Raises UserError if there is no run, or none that matches one of the patterns.
     """
-    found = ((place.name, RunFolder(place).finished()) for place in sorted(folder.glob("*/")))
-    runs = {name: run for name, run in found if run is not None}
-    if not runs:
-        raise UserError(f"{folder} holds no trained model; run pipeline/train.py first")
-    if not patterns:
-        return runs
-    chosen: dict[str, Run] = {}
-    for pattern in patterns:
-        chosen |= _matching(runs, Path(pattern).stem if pattern.endswith(".toml") else pattern, folder)
-    return chosen
+    names = sorted(place.parent.name for place in _records(folder))
+    if not names:
+        others = [place.name for place in folder.parent.glob("*") if any(_records(place))]
+        hint = did_you_mean(folder.name, others)
+        raise UserError(f"{folder} holds no trained model{hint}; run pipeline/train.py first")
+    chosen = {name: None for pattern in patterns for name in _matching(names, pattern, folder)}
+    return [RunFolder(folder / name) for name in (chosen if patterns else names)]
 
 
-def _matching(runs: dict[str, Run], pattern: str, folder: Path) -> dict[str, Run]:
-    matching = {
-        name: run for name, run in runs.items() if fnmatchcase(name, pattern) or fnmatchcase(run.recipe.name, pattern)
-    }
+def _records(folder: Path) -> Iterator[Path]:
+    """The records of finished runs; hidden folders are being removed."""
+    return (place for place in folder.glob(f"*/{RECORD}") if not place.parent.name.startswith("."))
+
+
+def _matching(names: Sequence[str], pattern: str, folder: Path) -> list[str]:
+    pattern = Path(pattern).stem if pattern.endswith(".toml") else pattern
+    matching = [
+        name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name.split("~", maxsplit=1)[0], pattern)
+    ]
     if not matching:
-        near = get_close_matches(pattern, runs, n=3, cutoff=0.4) or sorted(runs)
+        near = get_close_matches(pattern, names, n=3, cutoff=0.4) or names
         raise UserError(f"no trained model is called {pattern!r} in {folder}; there are {', '.join(near)}")
     return matching
 
 
+def stored_runs(folders: Iterable[RunFolder]) -> tuple[dict[str, StoredRun], dict[str, str]]:
+    """The runs in these folders by name, and the reasons why some of them cannot be used, also by name."""
+    runs, reasons = {}, {}
+    for folder in folders:
+        try:
+            runs[folder.path.name] = folder.load()
+        except UnusableRun as error:
+            reasons[folder.path.name] = str(error)
+    return runs, reasons
+
+
+def leave_out(reasons: dict[str, str]) -> None:
+    """Print which runs are left out and why, one line for each reason. reasons: by the run's name."""
+    for reason in dict.fromkeys(reasons.values()):
+        names = [name for name, its_reason in reasons.items() if its_reason == reason]
+        print(f"left out, as {reason}: {first_few(names, 9)}")
+
+
 def holds_runs(folder: Path) -> bool:
     """Whether the folder of a competition has a finished run in it."""
-    return any(folder.glob(f"*/{RECORD}"))
+    return any(_records(folder))
+
+
+def newest_run(runs: Iterable[Run]) -> Run:
+    """The run that a command last finished, or last found finished."""
+    return max(runs, key=lambda run: run.requested_at)
 
 
 def transfer_source(recipe: AnyRecipe, runs: Path, competition: str) -> FoldFolder:
@@ -256,25 +394,5 @@ def transfer_source(recipe: AnyRecipe, runs: Path, competition: str) -> FoldFold
             f"there is none in {runs}/*/{recipe.transfer_from}; train one first: "
             f"train.py --competition OTHER --models {recipe.transfer_from}"
         )
-    folder, run = max(finished, key=lambda each: each[0].finished_at())
+    folder, run = max(finished, key=lambda each: each[1].requested_at)
     return folder.fold(run.fold_folders[0])
-
-
-def parted(runs: dict[str, Run], belongs: Callable[[str, Run], bool]) -> tuple[dict[str, Run], list[str]]:
-    """Split the runs. Returns those for which ``belongs(name, run)`` is true, and the names of the others."""
-    kept = {name: run for name, run in runs.items() if belongs(name, run)}
-    return kept, [name for name in runs if name not in kept]
-
-
-def newest_run(folder: Path, runs: dict[str, Run]) -> Run:
-    """The run that a command last finished, or last found finished. folder: ``runs/<competition>``."""
-    return runs[max(runs, key=lambda name: RunFolder(folder / name).finished_at())]
-
-
-def same_validation(folder: Path, runs: dict[str, Run]) -> tuple[dict[str, Run], list[str]]:
-    """The runs validated on the same images and labels as the newest run, and the names of the others.
-
-    folder: ``runs/<competition>``.
-    """
-    newest = newest_run(folder, runs)
-    return parted(runs, lambda _, run: run.validation == newest.validation)

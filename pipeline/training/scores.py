@@ -41,6 +41,11 @@ class Score:
         """Higher for a better score; comparable between scores by the same metric."""
         return METRICS[self.metric].rank(self.value)
 
+    @property
+    def cautious_rank(self) -> float:
+        """The rank of the worse end of the interval."""
+        return min(METRICS[self.metric].rank(end) for end in (self.low, self.high))
+
     def __str__(self) -> str:
         """The metric and its value, e.g. ``accuracy 0.9123``."""
         return f"{METRICS[self.metric].title} {self.value:.4f}"
@@ -71,9 +76,9 @@ def score(probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Scor
     return Score(metric.name, *metric.interval(probabilities, labels), values)
 
 
-def score_by(metric: Metric, known: Score, probabilities: np.ndarray, labels: np.ndarray) -> Score:
-    """The score of these predictions by ``metric``: ``known`` if it is by that metric, else computed."""
-    return known if known.metric == metric.name else score(probabilities, labels, metric)
+def score_by(metric: Metric, known: Score | None, probabilities: np.ndarray, labels: np.ndarray) -> Score:
+    """The score of these predictions by ``metric``: ``known`` if there is one by that metric, else computed."""
+    return known if known and known.metric == metric.name else score(probabilities, labels, metric)
 
 
 def other_metrics(metric: Metric) -> list[Metric]:

@@ -1,10 +1,10 @@
 """The trainer: fits a recipe's models, scores them on the validation set, and stores them under runs/."""
 
-import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from pipeline.runtime import distributed
 from pipeline.settings import Settings
 from pipeline.training.planning import Fit, ModelPlan, Plan
 from pipeline.training.runs import (
+    FORMAT,
     FoldFolder,
     Options,
     Run,
@@ -83,7 +84,7 @@ class Trainer:
             yield
 
     def _train_alone(self, model: ModelPlan, plan: Plan) -> ModelPlan:
-        key = self._fingerprint(model)
+        key = self.fingerprint(model)
         folder, options, run = distributed.from_main(lambda: self._begin_run(model, key))
         name = run_name(model.name, options)
         if run is not None:
@@ -98,19 +99,19 @@ class Trainer:
     def _begin_run(self, model: ModelPlan, key: str) -> tuple[RunFolder, Options, Run | None]:
         """Prepare the run's folder. Returns it, the options in its name, and the run if it was finished before."""
         asked = options_of(self.settings, fingerprint(*self._repeated(model)) if self.settings.plan else None)
-        folder, options = begin_run(self.folder, model.name, asked, key, self.settings.fresh)
-        run = folder.finished()
+        folder, options, run = begin_run(self.folder, model.name, asked, key, self.settings.fresh)
         if run is not None:
-            folder.record.touch()
-        else:
-            write_recipe(model.recipe, folder.recipe, REMARK)
-        return folder, options, run
+            return folder, options, run.requested_again(folder)
+        write_recipe(model.recipe, folder.recipe, REMARK)
+        return folder, options, None
 
-    def _fingerprint(self, model: ModelPlan) -> str:
-        settings, split, recipe = self.settings, self.training_data.split, model.recipe
+    def fingerprint(self, model: ModelPlan) -> str:
+        """Of everything that decides the model."""
+        settings, recipe = self.settings, model.recipe
         return fingerprint(
+            FORMAT,
             recipe.model_dump(),
-            [self.training_data.images.name, split.ids, self.training_data.labels.tolist()],
+            self.training_data.fingerprint,
             [settings.seed, settings.limit, settings.folds, settings.epochs, settings.budget],
             self._repeated(model) if settings.plan else None,
             self.device.type,
@@ -124,10 +125,10 @@ class Trainer:
         return [model.images, model.fits]
 
     def _start(self, recipe: AnyRecipe) -> list[str]:
-        """Identifies the pretrained weights that a model starts from or extracts features with."""
-        if source := self._source(recipe):
-            return [hashlib.sha256(source.weights.read_bytes()).hexdigest()]
-        return [sha256(path) for path in recipe_weights(recipe, self.settings.weights)]
+        """Hashes of the pretrained weights that a model starts from or extracts features with."""
+        source = self._source(recipe)
+        paths = [source.weights] if source else recipe_weights(recipe, self.settings.weights)
+        return [sha256(path) for path in paths]
 
     def _source(self, recipe: AnyRecipe) -> FoldFolder | None:
         if recipe.transfer_from is None:
@@ -150,7 +151,8 @@ class Trainer:
             fitted.append(estimator)
         if distributed.is_main():
             validated = self.training_data.split.take(self.training_data.validated)
-            Predictions(validated.ids, np.concatenate(probabilities), validated.labels).save(folder.validation)
+            Predictions(validated.ids, np.concatenate(probabilities), validated.labels, key).save(folder.validation)
+            self.training_data.record.save(folder.data)
         return fitted
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
@@ -217,20 +219,19 @@ class Trainer:
     def _write_run(
         self, model: ModelPlan, options: Options, key: str, folder: RunFolder, fitted: list[Model], begun: float
     ) -> Run:
-        rows, paths = self.training_data.validated, self.training_data.split.paths
-        predictions, targets = Predictions.load(folder.validation), self.training_data.labels[rows]
-        sizes = [paths[row].stat().st_size for row in rows]
+        predictions, now = Predictions.load(folder.validation), datetime.now(UTC)
         run = Run(
             options=options,
             fingerprint=key,
-            validation=fingerprint(predictions.ids, targets.tolist(), sizes),
             classes=self.competition.classes,
             image_shape=self.training_data.images.shape[1:3],
             fold_folders=tuple(fold_folder(number, len(fitted)) for number in range(len(fitted))),
-            score=score(predictions.probabilities, targets, self.competition.metric),
+            score=score(predictions.probabilities, predictions.known_targets, self.competition.metric),
             seconds=time.monotonic() - begun,
             parameters=fitted[0].parameters,
             plan=replace(model, fits=tuple(Fit(each.tier, each.trained) for each in fitted)),
+            finished_at=now,
+            requested_at=now,
         )
         run.write(folder)
         folder.remove_checkpoints()

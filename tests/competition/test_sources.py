@@ -326,3 +326,17 @@ def test_a_file_is_written_whole_with_nothing_beside_it(tmp_path):
     write_file(tmp_path / "answers" / "zoo.csv", "Image\n")
     assert (tmp_path / "answers" / "zoo.csv").read_bytes() == b"Image\n"
     assert len(list((tmp_path / "answers").iterdir())) == 1
+
+
+def test_a_competitions_name_is_known_before_anything_is_fetched(zoo, data_folder, tmp_path):
+    def name(competition: str | None, data: Path | None = None) -> str | None:
+        return sources.name_of(competition, data, kaggle_input=tmp_path / "no_input")
+
+    archive = zipped(zoo, tmp_path / "animals.zip")
+    sources_given = [(str(zoo), None), (str(archive), None), (None, zoo), ("pets", zoo), ("pets", archive)]
+    assert [name(*given) for given in sources_given] == ["zoo", "animals", "zoo", "pets", "pets"]
+    assert [open_competition(*given, data_folder).name for given in sources_given] == [
+        name(*given) for given in sources_given
+    ]
+    assert (name(None), name("fashion-mnist")) == ("rehearsal", "fashion-mnist")
+    assert name(str(tmp_path / "missing.zip")) is None

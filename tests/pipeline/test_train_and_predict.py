@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -100,20 +101,114 @@ def test_runs_of_other_options_stand_beside_each_other_and_are_blended(tmp_path,
     assert "dhc-gaussian-nb" not in succeed("predict", *options, "--models", "sprint")
 
 
-def test_runs_whose_labels_are_not_those_of_the_tables_any_more_are_left_out(tmp_path, make_competition):
+@pytest.mark.parametrize("table", ["val.csv", "train.csv"])
+def test_runs_whose_labels_are_not_those_of_the_tables_any_more_are_left_out(tmp_path, make_competition, table):
     folder = make_competition(tmp_path / "insects", train=60, val=30)
     options = ("--competition", folder, "--work", tmp_path)
     succeed("train", *options, "--models", "dhc-gaussian-nb")
-    table = folder / "val.csv"
-    header, first, *others = table.read_text().splitlines()
+    header, first, *others = (folder / table).read_text().splitlines()
     corrected = first.replace("ant", "bee") if "ant" in first else first.replace("bee", "ant").replace("cat", "ant")
-    table.write_text("\n".join([header, corrected, *others]) + "\n")
-    assert "no model fits" in fail("predict", *options)
-    said = succeed("train", *options, "--models", "dhc-multinomial-nb", "dhc-gaussian-nb")
-    assert "left out, as they were validated on other images or labels: dhc-gaussian-nb" in said
-    said = succeed("predict", *options)
-    assert "left out, as the labels of their validation images have changed in the tables: dhc-gaussian-nb\n" in said
+    (folder / table).write_text("\n".join([header, corrected, *others]) + "\n")
+    assert "no trained model fits the tables and images of insects as they are now" in fail("predict", *options)
+    line = "left out, as the labels of their images have changed in the tables: dhc-gaussian-nb\n"
+    assert line in succeed("train", *options, "--models", "dhc-multinomial-nb", "dhc-gaussian-nb")
+    assert line in succeed("predict", *options)
     assert "dhc-gaussian-nb~run=2" in (tmp_path / "submissions" / "insects" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("replaced", ["train_images", "val_images"])
+@pytest.mark.parametrize("cached", [True, False])
+def test_runs_of_other_images_under_the_same_ids_are_left_out(tmp_path, make_competition, replaced, cached):
+    folder, other = (make_competition(tmp_path / name, train=60, val=30, seed=0) for name in ("insects", "new"))
+    for path in (other / replaced).iterdir():
+        path.write_bytes(cv2.imencode(".png", 255 - cv2.imread(str(path)))[1])
+    options = ("--competition", "insects", "--work", tmp_path)
+    succeed("train", *options, "--data", folder, "--models", "dhc-gaussian-nb")
+    if not cached:
+        shutil.rmtree(tmp_path / "competition")
+    assert "left out" not in succeed("predict", *options, "--data", folder, "--no-report")
+    done = run("predict", *options, "--data", other)
+    assert done.status == 2 and "left out, as their images have changed: dhc-gaussian-nb\n" in done.out
+    assert "dhc-gaussian-nb~run=2: accuracy" in succeed(
+        "train", *options, "--data", other, "--models", "dhc-gaussian-nb"
+    )
+    said = succeed("predict", *options, "--data", other, "--no-report")
+    assert "left out, as their images have changed: dhc-gaussian-nb\n" in said
+
+
+def test_copied_images_are_the_same_and_more_of_them_are_no_reason_to_leave_a_run_out(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60, val=30)
+    options = ("--competition", "insects", "--work", tmp_path, "--models", "dhc-gaussian-nb")
+    succeed("train", *options, "--data", folder)
+    copy = tmp_path / "copies" / "other"
+    shutil.copytree(folder, copy, copy_function=shutil.copyfile)
+    assert "trained before" in succeed("train", *options, "--data", copy)
+    shutil.copyfile(copy / "train_images" / "00000.png", copy / "train_images" / "more.png")
+    with (copy / "train.csv").open("a") as table:
+        table.write("more.png,ant\n")
+    assert "left out" not in succeed("predict", *options, "--data", copy, "--no-report")
+
+
+def test_folds_of_a_weak_model_do_not_push_better_ones_out(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=90, with_val=False, variety=6)
+    options = ("--competition", folder, "--work", tmp_path)
+    succeed("train", *options, "--models", "dhc-gaussian-nb", "dhc-knn-sweep")
+    said = succeed("train", *options, "--folds", 3, "--models", "dhc-bernoulli-nb")
+    assert "left out" not in said and "scores on the 9 validation images that all of these share" in said
+    assert {line.split()[0] for line in said.splitlines() if line.startswith("dhc")} >= {
+        "dhc-gaussian-nb", "dhc-knn-sweep", "dhc-bernoulli-nb~folds=3"
+    }  # fmt: skip
+    said = succeed("predict", *options)
+    assert "left out" not in said and "compared on the 9 images that all models were validated on" in said
+    page = (tmp_path / "submissions" / "insects" / "report.html").read_text(encoding="utf-8")
+    assert all(f"<td>{name}</td>" in page for name in ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-bernoulli-nb~folds=3"))
+    assert "measured on 9 " in page
+
+
+def test_of_runs_with_no_images_in_common_the_better_blend_answers(tmp_path, make_competition):
+    """The run on few images was validated on others than the run on all of them."""
+    folder = make_competition(tmp_path / "insects", train=200, with_val=False, variety=2)
+    options = ("--competition", folder, "--work", tmp_path)
+    succeed("train", *options, "--models", "dhc-knn-sweep")
+    assert "left out, as they were validated on other images: dhc-knn-sweep\n" in succeed(
+        "train", *options, "--models", "dhc-bernoulli-nb", "--limit", 12
+    )
+    said = succeed("predict", *options, "--no-report")
+    reason = "they share too few validation images with the others, whose blend is the safer choice"
+    assert f"left out, as {reason}: dhc-bernoulli-nb~limit=12\n" in said
+
+
+def test_thirty_epochs_are_not_outvoted_by_one(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=90, with_val=False)
+    options = ("--competition", folder, "--work", tmp_path)
+    succeed("train", *options, "--models", "dhc-cnn32", "--epochs", 12)
+    succeed("train", *options, "--models", "dhc-cnn32", "--epochs", 1, "--seed", 1)
+    succeed("predict", *options, "--no-report")
+    note = json.loads((tmp_path / "submissions" / "insects" / "submission.json").read_text())
+    assert next(iter(note["recipes"])) == "dhc-cnn32~epochs=12"
+
+
+def test_a_damaged_run_is_left_out_and_trained_again(copied, tmp_path):
+    for name in ("dhc-gaussian-nb", "sprint"):
+        path = tmp_path / "runs" / "insects" / f"{name}~epochs=8" / "validation.npz"
+        path.write_bytes(path.read_bytes()[:-100])
+    line = "left out, as validation.npz is damaged: dhc-gaussian-nb~epochs=8, sprint~epochs=8\n"
+    assert line in succeed("predict", *copied, "--no-report")
+    said = succeed("train", *copied, "--epochs", 8, "--models", "dhc-gaussian-nb", "dhc-knn-sweep")
+    assert "dhc-gaussian-nb~epochs=8: validation.npz is damaged; training it again\n" in said
+    assert "dhc-knn-sweep~epochs=8: trained before" in said
+    said = succeed("predict", *copied, "--no-report")
+    assert "left out, as validation.npz is damaged: sprint~epochs=8\n" in said
+
+
+def test_runs_of_an_older_version_are_called_that(copied, tmp_path):
+    record = tmp_path / "runs" / "insects" / "sprint~epochs=8" / "run.json"
+    older = {key: value for key, value in json.loads(record.read_text()).items() if key not in ("sha256", "format")}
+    record.write_text(json.dumps(older))
+    line = "left out, as an older version of the pipeline trained them: sprint~epochs=8\n"
+    assert line in succeed("predict", *copied, "--no-report")
+    done = run("predict", *copied, "--models", "sprint")
+    assert line in done.out and "run pipeline/train.py" in done.err and done.status == 2
 
 
 def test_a_recipe_of_ones_own_is_trained_from_its_file_and_from_the_work_folder(tmp_path, make_competition):
@@ -347,10 +442,12 @@ def test_a_mistake_on_the_command_line_gets_one_line(arguments, words):
     assert all(word in error for word in words)
 
 
-def test_predicting_before_training_says_what_to_run(tmp_path, make_competition):
-    folder = make_competition(tmp_path / "insects")
-    error = fail("predict", "--competition", folder, "--work", tmp_path)
-    assert "pipeline/train.py" in error
+@pytest.mark.parametrize("competition", ["insects", None])
+def test_predicting_before_training_says_what_to_run_and_fetches_nothing(tmp_path, make_competition, competition):
+    work = tmp_path / "work"
+    source = ("--competition", make_competition(tmp_path / competition)) if competition else ()
+    error = fail("predict", *source, "--work", work)
+    assert "pipeline/train.py" in error and not work.exists()
 
 
 def test_a_model_that_was_not_trained_gets_the_names_of_those_that_were(trained):

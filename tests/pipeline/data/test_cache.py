@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 
 from competition.errors import UserError
-from pipeline.data.cache import open_cache
+from pipeline.data.cache import contents_of, known_contents, open_cache
+from pipeline.data.decode import content_hash
 
 ROOT = Path(__file__).resolve().parents[3]
 OPEN_CACHE = """
@@ -186,6 +188,85 @@ def test_an_exception_while_building_leaves_nothing_and_the_next_call_succeeds(i
         open_cache([*images, 0.5], caches)
     assert list(caches.glob("*")) == []
     assert len(open_cache(images, caches)) == 6
+
+
+def contents_by_hand(paths: list[Path]) -> list[int]:
+    return [content_hash(path.read_bytes()) for path in paths]
+
+
+def test_the_hash_of_every_file_is_kept_and_follows_its_row(images, caches):
+    for _ in ("built", "read"):
+        cache = open_cache(images, caches)
+        assert cache.contents.tolist() == contents_by_hand(images)
+    assert cache.subset([4, 1]).contents.tolist() == contents_by_hand([images[4], images[1]])
+    assert cache.subset([4, 1]).whole.contents.tolist() == contents_by_hand(images)
+
+
+def test_hashes_are_read_from_a_cache_or_from_the_files(images, caches):
+    assert known_contents(images, caches, [None, (8, 8)]) is None
+    open_cache(images, caches, size=(8, 8))
+    assert known_contents(images, caches, [None, (8, 8)]).tolist() == contents_by_hand(images)
+    images[2].unlink()
+    assert known_contents(images, caches, [None, (8, 8)]) is None
+    assert contents_of(images).tolist() == [*contents_by_hand(images[:2]), 0, *contents_by_hand(images[3:])]
+
+
+def test_a_file_that_is_replaced_by_one_of_its_size_and_time_is_decoded_again(tmp_path, images, caches):
+    (other,) = draw(tmp_path / "others", count=1, seed=7)
+    for path in (images[0], other):
+        path.write_bytes(path.read_bytes().ljust(2_000, b"\0"))
+    shutil.copystat(images[0], other)
+    before = open_cache(images, caches)
+    other.replace(images[0])
+    assert not np.array_equal(open_cache(images, caches)[0], before[0])
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    """Change one bit of the images or their hashes, or of a number in the JSON file."""
+    content = bytearray(path.read_bytes())
+    content[{"images.npy": -1, "contents.npz": 140, "cache.json": -8}[path.name]] ^= 1
+    path.write_bytes(content)
+
+
+def flip_the_header(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"|u1", b"|i1").replace(b"<u8", b"<i8").replace(b"shape", b"shale"))
+
+
+def become_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [
+    cut, flip, flip_the_header, become_a_folder, Path.unlink, lambda path: path.write_bytes(b""),
+    lambda path: path.write_bytes(b"\x80\x04N."),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["images.npy", "cache.json", "contents.npz"])
+def test_a_damaged_cache_is_built_again_with_one_line(images, caches, capsys, name, damage):
+    sound = np.asarray(open_cache(images, caches))
+    (path,) = caches.glob(f"*/{name}")
+    damage(path)
+    cache = open_cache(images, caches)
+    assert np.array_equal(cache, sound) and cache.contents.tolist() == contents_by_hand(images)
+    out = capsys.readouterr().out
+    assert out.startswith(f"the image cache in {path.parent} is damaged (") and out.count("\n") == 1
+    open_cache(images, caches)
+    assert capsys.readouterr().out == ""
+    assert len(list(caches.iterdir())) == 1
+
+
+def test_a_file_in_the_place_of_a_cache_is_replaced(images, caches, capsys):
+    open_cache(images, caches)
+    (place,) = caches.iterdir()
+    shutil.rmtree(place)
+    place.write_text("in the way")
+    assert len(open_cache(images, caches)) == 6
+    assert "is damaged" in capsys.readouterr().out
 
 
 def test_building_leaves_cv2s_own_threads_as_they_were(images, caches):

@@ -4,6 +4,7 @@ import pytest
 from competition.errors import UserError
 from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.runtime import memory
+from pipeline.runtime.sealed import write_arrays
 
 IDS = ("00017", "b.png", "c d")
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.2, 0.5, 0.3]])
@@ -21,6 +22,7 @@ def test_what_is_saved_is_loaded_bit_for_bit(predictions, tmp_path):
     assert loaded.ids == IDS
     assert loaded.probabilities.dtype == np.float32
     np.testing.assert_array_equal(loaded.probabilities, predictions.probabilities)
+    assert loaded.fingerprint == ""
     assert [entry.name for entry in path.parent.iterdir()] == ["validation.npz"]
 
 
@@ -114,11 +116,29 @@ def test_a_file_cut_short_or_changed_anywhere_is_refused_in_words_or_still_sound
     for content in damaged:
         path.write_bytes(content)
         try:
-            assert Predictions.load(path).ids == IDS
+            loaded = Predictions.load(path)
+            assert loaded.ids == IDS and np.array_equal(loaded.probabilities, predictions.probabilities)
         except UserError as error:
             refused += 1
             assert str(path) in str(error)
     assert refused > len(damaged) / 2
+
+
+def test_the_run_that_made_them_is_named_by_its_fingerprint(tmp_path):
+    Predictions(IDS, PROBABILITIES, fingerprint="0123").save(tmp_path / "test.npz")
+    loaded = Predictions.load(tmp_path / "test.npz")
+    assert loaded.fingerprint == loaded.aligned_to(IDS[:1]).fingerprint == "0123"
+
+
+def test_a_number_changed_with_its_checksum_in_the_zip_is_noticed(predictions, tmp_path):
+    path = tmp_path / "validation.npz"
+    predictions.save(path)
+    with np.load(path) as stored:
+        arrays = dict(stored.items())
+    arrays["probabilities"] = arrays["probabilities"][::-1]
+    np.savez(path, **arrays)
+    with pytest.raises(UserError, match="is damaged or not a file of predictions"):
+        Predictions.load(path)
 
 
 def test_an_array_of_another_kind_is_no_file_of_predictions(tmp_path):
@@ -128,6 +148,7 @@ def test_an_array_of_another_kind_is_no_file_of_predictions(tmp_path):
 
 
 def test_a_fault_in_a_file_is_told_with_its_path(tmp_path):
-    np.savez(tmp_path / "wrong.npz", ids=np.array(["a", "a"]), probabilities=np.ones((2, 2)))
+    arrays = {"ids": np.array(["a", "a"]), "probabilities": np.ones((2, 2)), "fingerprint": np.array("")}
+    write_arrays(tmp_path / "wrong.npz", arrays)
     with pytest.raises(UserError, match=r"wrong\.npz: 1 ids predicted more than once"):
         Predictions.load(tmp_path / "wrong.npz")

@@ -1,5 +1,6 @@
 """A report on a small competition whose classes have awkward names, with made-up runs of two models."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,6 @@ def _run(folder: Path, model: str, shipped: str, predictions: Predictions, label
     return Run(
         options={},
         fingerprint="",
-        validation="",
         classes=CLASSES,
         image_shape=(16, 16),
         fold_folders=(".",),
@@ -50,6 +50,8 @@ def _run(folder: Path, model: str, shipped: str, predictions: Predictions, label
         seconds=12.0,
         parameters=1_234,
         plan=ModelPlan(recipe.model_copy(update=changes)),
+        finished_at=datetime(2026, 5, 4, tzinfo=UTC),
+        requested_at=datetime(2026, 5, 4, tzinfo=UTC),
     )
 
 
