@@ -19,8 +19,10 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
@@ -32,8 +34,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.attacks import damage, kills, resources, together
-from benchmarks.attacks.contest import Finished, finish
-from benchmarks.attacks.forks import GOOD, OUTCOMES, Outcome
+from benchmarks.attacks.contest import Contest, Finished, draw_contest, finish
+from benchmarks.attacks.forks import GOOD, OUTCOMES, Outcome, forked, one_after_the_other
 from pipeline.training.scores import text_table
 
 Attack = Callable[[], Outcome]
@@ -72,11 +74,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def import_all() -> None:
-    """Import what the commands need, so that their forks begin at once, and keep this process without threads."""
+    """Import everything that the commands import in the course of their work, so that forks begin at once.
+
+    Nothing is computed in this process: a fork would wait for threads that it does not have.
+    """
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    import pipeline.predict
-    import pipeline.train  # noqa: F401
+    with tempfile.TemporaryDirectory() as place:
+        names = Path(place) / "names"
+        contest = Contest(draw_contest(Path(place) / "pets"), Path(place) / "work")
+        forked(one_after_the_other(contest.answer, lambda: names.write_text("\n".join(sys.modules), encoding="utf-8")))
+        for name in names.read_text(encoding="utf-8").splitlines():
+            with suppress(ImportError):
+                import_module(name)
 
 
 def all_kinds(finished: Finished, place: Path, options: argparse.Namespace) -> Iterator[Kind]:
