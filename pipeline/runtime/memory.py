@@ -15,11 +15,6 @@ _EXHAUSTED = re.compile(
     r"can(no|')t allocate memory|not enough memory|out of memory|alloc_failed|insufficient memory", re.I
 )
 
-# of PyTorch on a CPU and on a GPU, of its libraries, and of OpenCV
-_EXHAUSTED = re.compile(
-    r"can.?t allocate memory|not enough memory|out of memory|alloc_failed|insufficient memory", re.I
-)
-
 
 def total_memory() -> int:
     """The memory of this machine in bytes, or the limit of its container if that is lower.
@@ -27,14 +22,6 @@ def total_memory() -> int:
     The free memory would vary, but the same command must make the same decisions each time.
     """
     return min([_machine_memory(), *_container_limits()])
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error says that there was not enough memory, of the machine or of a GPU.
-
-    Libraries raise a MemoryError or, like PyTorch, a RuntimeError that only its text tells from others.
-    """
-    return isinstance(error, MemoryError) or _EXHAUSTED.search(str(error)) is not None
 
 
 def _machine_memory() -> int:
