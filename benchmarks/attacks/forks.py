@@ -38,8 +38,9 @@ class Done:
 
     @property
     def crashed(self) -> bool:
-        """It printed a traceback, or ended by a signal or a status that no command has."""
-        return "Traceback (most recent call last)" in self.err or self.status not in (0, 2)
+        """It printed a traceback or asks to report an error, or ended by a signal or a status that no command has."""
+        unforeseen = ("Traceback (most recent call last)", "please report it")
+        return any(text in self.err for text in unforeseen) or self.status not in (0, 2)
 
     def judged(self, right: bool) -> str:
         """The outcome. right: the answer is right, if it ended with one."""

@@ -52,6 +52,7 @@ def raise_in(arguments: list[str], error: BaseException) -> None:
         (lambda: run_main(lambda _: raise_in(_, UserError("no such file; give another")), []), True, REFUSED),
         (lambda: sys.exit(2), True, WRONG),  # no line says why
         (lambda: raise_in([], KeyError("missing")), True, TRACEBACK),
+        (lambda: run_main(lambda _: raise_in(_, KeyError("missing")), []), True, TRACEBACK),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), True, TRACEBACK),
     ],
 )
