@@ -10,6 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
+
+from tqdm import tqdm
 
 from pipeline import commands
 
@@ -66,6 +69,7 @@ def begin(task: Task, log: Path) -> int:
 def _status(task: Task, log: Path) -> int:
     """Run the task in the fork, its output redirected to two files. Returns the exit status."""
     os.chdir("/")
+    tqdm.set_lock(RLock())  # the inherited one is shared between processes, and stays locked if one is killed
     for stream, suffix in ((1, "out"), (2, "err")):
         os.dup2(os.open(log.with_suffix(f".{suffix}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
     sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115

@@ -15,7 +15,7 @@ from typing import Final, Literal
 import torch
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from competition.errors import UserError, first_few
+from competition.errors import DamagedError, UserError, first_few
 from competition.metrics import Metric
 from competition.storage import discard
 from competition.task import Label
@@ -23,6 +23,7 @@ from competition.wording import did_you_mean
 from pipeline.data.data_record import DataRecord
 from pipeline.data.predictions import Predictions
 from pipeline.models.base import CHECKPOINT_FILE, GRID_FILE, HISTORY_FILE, WEIGHTS_FILE, Model
+from pipeline.models.persistence import Saved
 from pipeline.models.recipe import AnyRecipe
 from pipeline.runtime.sealed import DamagedFile, read_json, write_json
 from pipeline.settings import DEFAULT_BUDGET, Settings
@@ -115,7 +116,20 @@ class RunFolder:
             raise UnusableRun(f"{self.data.name} is damaged") from None
         if validated.fingerprint != run.fingerprint or validated.targets is None:
             raise UnusableRun(f"{self.validation.name} is that of another run")
+        self._check(run.model_files)
         return StoredRun(self, run, validated, data)
+
+    def _check(self, model_files: Iterable[str]) -> None:
+        """Raises UnusableRun if a file of the fitted models is damaged or missing."""
+        for name in model_files:
+            try:
+                Saved.read(self.path / name)
+            except DamagedError:
+                raise UnusableRun(f"{name} is damaged or missing") from None
+
+    def model_files(self) -> tuple[str, ...]:
+        """The files of the fitted models, relative to the folder."""
+        return tuple(sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*.safetensors")))
 
     def finished(self) -> "Run | None":
         """The run; None if it is not finished or cannot be used."""
@@ -168,6 +182,7 @@ class Run:
     fingerprint: of everything that the run depends on; by it the same command finds the run instead of training again.
     image_shape: (height, width) in pixels of the images that it was trained on.
     fold_folders: the subfolders with one fitted model each: a single one, or one per fold.
+    model_files: the files of these models, relative to the run's folder.
     seconds: of training and validation.
     parameters: number of weights of one fitted model.
     plan: the recipe, with the images and time it was given; enough to repeat the run.
@@ -179,6 +194,7 @@ class Run:
     classes: tuple[Label, ...]
     image_shape: tuple[int, int]
     fold_folders: tuple[str, ...]
+    model_files: tuple[str, ...]
     score: Score
     seconds: float
     parameters: int

@@ -226,6 +226,7 @@ class Trainer:
             classes=self.competition.classes,
             image_shape=self.training_data.images.shape[1:3],
             fold_folders=tuple(fold_folder(number, len(fitted)) for number in range(len(fitted))),
+            model_files=folder.model_files(),
             score=score(predictions.probabilities, predictions.known_targets, self.competition.metric),
             seconds=time.monotonic() - begun,
             parameters=fitted[0].parameters,

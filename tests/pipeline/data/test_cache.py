@@ -1,7 +1,6 @@
 """Images are decoded once, whole or not at all, whoever asks and however often."""
 
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from competition.errors import UserError
+from competition.storage import MACHINE
 from pipeline.data.cache import contents_of, known_contents, open_cache
 from pipeline.data.decode import content_hash
 
@@ -278,22 +278,22 @@ def test_building_leaves_cv2s_own_threads_as_they_were(images, caches):
 def test_a_killed_build_leaves_nothing_to_be_read_and_is_cleared_away(tmp_path, caches):
     images = draw(tmp_path / "images", 50, 64, 64)
     builder = in_another_process(tmp_path / "images", caches, repeated=4_000)
-    while not list(caches.glob("*.tmp/images.npy")):
+    while not list(caches.glob(".*.draft/images.npy")):
         assert builder.poll() is None
         time.sleep(0.01)
     builder.send_signal(signal.SIGKILL)
     builder.communicate()
     (leftover,) = caches.iterdir()
-    assert leftover.suffix == ".tmp"
+    assert leftover.suffix == ".draft"
     assert np.array_equal(open_cache(images, caches), np.stack([rgb(path) for path in images]))
     assert not leftover.exists()
 
 
 def test_what_a_running_process_or_another_machine_is_building_is_left_alone(images, caches):
     caches.mkdir()
-    running = caches / f"name.{platform.node()}.{os.getpid()}.0.tmp"
-    elsewhere = caches / f"name.elsewhere.{2**30}.0.tmp"
-    ended = caches / f"name.{platform.node()}.{2**30}.0.tmp"
+    running = caches / f".name.{MACHINE}.{os.getppid()}.00000000.draft"
+    elsewhere = caches / f".name.elsewhere.{2**30}.00000000.draft"
+    ended = caches / f".name.{MACHINE}.{2**30}.00000000.draft"
     for folder in (running, elsewhere, ended):
         folder.mkdir()
     open_cache(images, caches)

@@ -46,6 +46,7 @@ def _run(folder: Path, model: str, shipped: str, predictions: Predictions, label
         classes=CLASSES,
         image_shape=(16, 16),
         fold_folders=(".",),
+        model_files=(),
         score=score(predictions.probabilities, labels, ACCURACY),
         seconds=12.0,
         parameters=1_234,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from competition.errors import UserError
 from competition.metrics import ACCURACY, LOG_LOSS
 from pipeline.data.data_record import DataRecord
 from pipeline.data.predictions import Predictions
+from pipeline.models.persistence import Saved
 from pipeline.models.recipe import RECIPES, choose_recipes, load_recipe
 from pipeline.settings import train_settings
 from pipeline.training.planning import ModelPlan
@@ -53,7 +55,7 @@ def finish(
     at = NOON - timedelta(seconds=age)
     run = Run(
         options=options or {}, fingerprint=key, classes=("a", "b"), image_shape=(8, 8),
-        fold_folders=tuple(fold_folder(number, folds) for number in range(folds)), score=SCORE,
+        fold_folders=tuple(fold_folder(number, folds) for number in range(folds)), model_files=(), score=SCORE,
         seconds=1.0, parameters=1, plan=ModelPlan(recipe), finished_at=at, requested_at=at,
     )  # fmt: skip
     folder, _, _ = begin_run(runs / competition, model, run.options, key, fresh=False)
@@ -100,6 +102,17 @@ def test_a_row_of_scores_csv_is_by_the_metric_asked_for_and_on_the_images_asked_
     assert (row.model, row.options, row.score) == ("sprint", "seed=1", SCORE)
     assert stored.row(LOG_LOSS).score.value == pytest.approx(np.log([2, 4 / 3]).mean())
     assert stored.row(ACCURACY, ["b.png"]).score.value == 1
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, partial(Path.write_bytes, data=b"cut")])
+def test_a_run_with_a_damaged_model_cannot_be_used(tmp_path, harm):
+    folder = RunFolder(finish(tmp_path, "dogs", age=0, model="sprint"))
+    Saved("Network", {}, {"weight": np.ones(3)}).write(folder.fold(".").weights)
+    replace(folder.read(), model_files=folder.model_files()).write(folder)
+    assert folder.load().run.model_files == ("model.safetensors",)
+    harm(folder.fold(".").weights)
+    with pytest.raises(UnusableRun, match=r"model\.safetensors is damaged or missing"):
+        folder.load()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"model": "sprint"}', b"[[" * 100_000, b"\xff\xfe\x00"])
