@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from competition import kaggle_client
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError, Submission
+from competition.progress import Progress
 from competition.wording import printable
 from pipeline.kaggle.ledger import PENDING, REFUSED, REJECTED, SCORED, SENT, Entry, Ledger
 
@@ -143,7 +142,7 @@ def wait_for(
     title: text of the progress bar.
     """
     deadline, failures = time.monotonic() + patience, 0
-    with tqdm(desc=title, bar_format="{desc}, {elapsed}", leave=False) as bar:
+    with Progress(desc=title, bar_format="{desc}, {elapsed}") as bar:
         while time.monotonic() < deadline:
             try:
                 answer, failures = ask(), 0

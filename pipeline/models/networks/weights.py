@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.progress import Progress
 from competition.storage import KAGGLE_INPUT, atomic_write
 
 LITE0 = "lite0"
@@ -142,7 +142,7 @@ def _downloaded(wanted: WeightsFile) -> Path:
             urllib.request.urlopen(wanted.url, timeout=PATIENCE) as answer,
             atomic_write(target) as path,
             path.open("wb") as file,
-            tqdm(desc=wanted.name, unit="MB", total=round(wanted.megabytes), leave=False) as bar,
+            Progress(desc=wanted.name, unit="MB", total=round(wanted.megabytes)) as bar,
         ):
             while chunk := answer.read(CHUNK):
                 file.write(chunk)
