@@ -4,22 +4,26 @@ A script in this folder and the console script of the same name call the same fu
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from competition.console import quiet
 from competition.errors import UserError
 from pipeline.settings import (
+    Settings,
     bundle_options,
     kernel_options,
     predict_settings,
     submit_options,
     train_settings,
     tune_settings,
+    work_folder,
 )
 
 Given = TypeVar("Given")
@@ -50,7 +54,8 @@ def command(module: str, parse: Callable[[list[str]], object]) -> Callable[..., 
 
     def main(arguments: list[str]) -> None:
         given = parsed(parse, arguments)
-        import_module(module).main(given)
+        with quiet() if getattr(given, "quiet", False) else nullcontext():
+            import_module(module).main(given)
 
     return partial(run_main, main)
 
@@ -64,6 +69,21 @@ def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
             return parse(arguments)
         except UserError:
             sys.exit(2)
+
+
+def typed(name: str, settings: Settings) -> str:
+    """The command line of another command on the same competition, in the form in which this one was typed."""
+    script, chosen = Path(sys.argv[0]), []
+    if script.stem.startswith("image-"):
+        words = [f"image-{name}"]
+    else:
+        folder = script.parent if script.suffix == ".py" and script.with_name(f"{name}.py").is_file() else "pipeline"
+        words = ["python", str(Path(folder) / f"{name}.py")]
+    for option in ("competition", "data", "image_column", "label_column"):
+        chosen += [(f"--{option.replace('_', '-')}", getattr(settings, option))]
+    chosen += [("--work", settings.work if settings.work != work_folder(None) else None)]
+    words += [word for option, value in chosen if value is not None for word in (option, str(value))]
+    return shlex.join(words)
 
 
 train = command("pipeline.train", train_settings)

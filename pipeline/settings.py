@@ -2,9 +2,7 @@
 
 import argparse
 import math
-import os
 import re
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,11 +18,6 @@ TUNING_BUDGET, TRIALS = 1800.0, 20
 KERNEL_BUDGET = "8h"  # the rest of a notebook session is for predicting
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
-
-if not sys.stderr.isatty():
-    os.environ.setdefault("TQDM_MININTERVAL", "10")  # seconds; otherwise progress bars would fill a log
-if os.environ.get("RANK", "0") != "0":
-    os.environ["TQDM_DISABLE"] = "1"  # only one of the processes that torchrun starts shows progress
 
 
 class Source(TypedDict):
@@ -81,6 +74,7 @@ class Settings:
     test_time_views: bool = True
     report: bool = True
     debug: bool = False
+    quiet: bool = False
 
     @property
     def data_folder(self) -> Path:
@@ -180,12 +174,16 @@ class Parser(argparse.ArgumentParser):
             "--metric", metavar="NAME", help=f"{names}; default: the competition's metric, or accuracy if it has none"
         )
 
+    def add_quiet_option(self) -> None:
+        self.add_argument("--quiet", action="store_true", help="print only warnings, errors and the results")
+
     def add_training_options(self) -> None:
         """Add the options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
         self.add_argument("--size", type=positive, metavar="PX", help="resize all images to PX x PX pixels")
         self.add_argument("--seed", type=not_negative, default=0, metavar="N", help="seed of all randomness; default 0")
         self.add_argument("--compile", action="store_true", help="compile networks with torch.compile before training")
+        self.add_quiet_option()
         self.add_device_option()
         self.add_argument(
             "--weights", type=existing, metavar="FOLDER|FILE", help="where to look for ImageNet weights first"
@@ -225,13 +223,15 @@ def not_negative(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """The seconds in ``90s``, ``5m``, ``1h`` or a plain number; infinity for ``none``: no limit."""
+    """The seconds in ``90s``, ``5m`` or ``1h``; infinity for ``none``: no limit."""
     if text == "none":
         return math.inf
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     if not match or float(match[1]) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 90s, 5m, 1h or none")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    if not match[2]:
+        raise argparse.ArgumentTypeError(f"{text}: seconds or minutes? write {text}s or {text}m")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def train_settings(arguments: list[str]) -> Settings:
@@ -316,6 +316,7 @@ def predict_settings(arguments: list[str]) -> Settings:
         "--no-tta", action="store_true", help="predict from one view of each image: faster, less accurate"
     )
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
+    parser.add_quiet_option()
     options = parser.parse_args(arguments)
     return _settings(options, options.models or ())
 

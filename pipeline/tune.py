@@ -39,6 +39,7 @@ from pipeline.tuning.search_space import SearchSpace
 from pipeline.tuning.study import OWN, finished, importances, open_storage, open_study, run_trials, value_of
 
 TRIALS_SHARE = 0.9  # of the budget; the rest is for the preparations before the first trial
+SYMMETRIES_SHARE = 0.08  # of the budget, by which the trial of flips and rotations has ended
 CLOSING_SECONDS = 3.0  # for the table and the recipe after the last trial
 SHOWN = 5  # trials in the table
 REMARK = "written by pipeline/tune.py"
@@ -54,7 +55,7 @@ def main(settings: Settings) -> None:
     competition = read_competition(settings)
     find_sources([recipe], settings, competition)
     training_data = open_training_data(competition, settings)
-    competition = settle_symmetries(competition, [recipe], training_data, settings, device)
+    competition = settle_symmetries(competition, [recipe], training_data, settings, device, trial_end(settings))
     objective = Objective(space, Trainer(settings, device, competition, training_data, None), trial_seconds(settings))
     study = begin_study(recipe, objective, storage or journal(objective.trainer, recipe))
     try:
@@ -98,6 +99,13 @@ def free_place(settings: Settings) -> Path:
 def trial_seconds(settings: Settings) -> float | None:
     """The seconds of one trial; None: no limit. All trials of all processes get the same time."""
     return None if settings.budget is None else TRIALS_SHARE * settings.budget / settings.trials
+
+
+def trial_end(settings: Settings) -> float | None:
+    """When the trial of flips and rotations must end, on the clock of ``time.monotonic``; None: no limit."""
+    if settings.budget is None:
+        return None
+    return max(time.monotonic(), BEGUN + SYMMETRIES_SHARE * settings.budget)
 
 
 def has_time(settings: Settings) -> bool:

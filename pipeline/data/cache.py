@@ -23,11 +23,12 @@ from uuid import uuid4
 import cv2
 import numpy as np
 import PIL
-from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.progress import Progress
 from pipeline.data import decode as decoding
 from pipeline.data.decode import UnreadableImage, decode, resize
+from pipeline.runtime.time_limit import check_time
 
 CACHE_VERSION = 1
 IMAGES, ABOUT = "images.npy", "cache.json"
@@ -236,7 +237,7 @@ def _decode_all(
     buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # one for each thread: allocating memory for each chunk is slow
     for _ in range(threads):
         buffers.put(np.empty((chunk, *size, 3), np.uint8))
-    bar = tqdm(total=len(paths), desc="decoding", unit="image", leave=False)
+    bar = Progress(total=len(paths), desc="decoding", unit="image")
     with bar, _ArrayFile(target, shape) as file, _one_thread_in_cv2():
 
         def work(start: int) -> tuple[int, list[int]]:
@@ -252,6 +253,7 @@ def _decode_all(
             for done, failed in pool.map(work, range(0, len(paths), chunk)):
                 unreadable += failed
                 bar.update(done)
+                check_time(bar.n / len(paths))
     return list(shape), unreadable
 
 

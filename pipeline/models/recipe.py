@@ -417,7 +417,8 @@ def _own_file(path: str) -> Path:
 def _matching(pattern: str, known: dict[str, Path]) -> list[Path]:
     matches = [path for name, path in sorted(known.items()) if fnmatchcase(name, pattern)]
     if not matches:
-        near = get_close_matches(pattern, known, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(sorted(known))}"
-        raise UserError(f"no recipe is called {pattern!r}; {hint}")
+        near = get_close_matches(pattern, known, n=3, cutoff=0.0)
+        raise UserError(
+            f"no recipe is called {pattern!r}; the nearest names are {', '.join(near)}; docs/RECIPES.md lists all"
+        )
     return matches
