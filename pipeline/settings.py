@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,10 @@ TUNING_BUDGET, TRIALS = 1800.0, 20
 KERNEL_BUDGET = "8h"  # the rest of a notebook session is for predicting
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
+
+# OpenMP threads spin while they wait for one another. Beside other processes, each wait then takes until the scheduler
+# runs all of them at once, and a training step takes ten times as long. Libraries read this when they are imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 class Source(TypedDict):
