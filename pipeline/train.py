@@ -37,7 +37,9 @@ from pipeline.training.trainer import Trainer
 
 DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
 TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
-CLOSING_SECONDS = 2.0  # for the tables and files after the last model
+CLOSING_SECONDS = 2.0  # for the tables and files after the last model, and for the end of the process
+CLOSING_SHARE = 0.6  # of the time that imports took, if that is more, as on a machine that others use
+IMPORTED = time.monotonic()
 
 
 @distributed.distributed_main
@@ -150,7 +152,9 @@ def train_model(trainer: Trainer, model: ModelPlan, plan: Plan) -> Plan:
 
 def deadline(settings: Settings) -> float | None:
     """When training must end, in seconds on the clock of ``time.monotonic``; None: no limit."""
-    return None if settings.budget is None else BEGUN + settings.budget - CLOSING_SECONDS
+    if settings.budget is None:
+        return None
+    return BEGUN + settings.budget - max(CLOSING_SECONDS, CLOSING_SHARE * (IMPORTED - BEGUN))
 
 
 def plan_models(
