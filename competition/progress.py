@@ -44,12 +44,12 @@ class Progress(tqdm):
 
     def advance_to(self, n: float) -> None:
         """Set how much is done, up to the total."""
-        self.update(min(n, self.total) - self.n)
+        self.update(min(n, self.total or n) - self.n)
 
     @property
     def format_dict(self) -> dict[str, Any]:
         """What tqdm's formats are filled with; the rate is that of the last minute."""
-        values = super().format_dict
+        values = dict(super().format_dict)
         if not self.disable:
             values |= {"rate": self._recent_rate()}
         if self._plain:

@@ -28,6 +28,8 @@ from pipeline.settings import (
 
 Given = TypeVar("Given")
 
+REPEATED = ("competition", "data", "image_column", "label_column")  # options that the next command needs as well
+
 
 def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = None) -> NoReturn:
     """Call ``main`` with the arguments (default: those of the command line), then exit the process.
@@ -73,17 +75,24 @@ def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
 
 def typed(name: str, settings: Settings) -> str:
     """The command line of another command on the same competition, in the form in which this one was typed."""
-    script, chosen = Path(sys.argv[0]), []
-    if script.stem.startswith("image-"):
-        words = [f"image-{name}"]
-    else:
-        folder = script.parent if script.suffix == ".py" and script.with_name(f"{name}.py").is_file() else "pipeline"
-        words = ["python", str(Path(folder) / f"{name}.py")]
-    for option in ("competition", "data", "image_column", "label_column"):
-        chosen += [(f"--{option.replace('_', '-')}", getattr(settings, option))]
-    chosen += [("--work", settings.work if settings.work != work_folder(None) else None)]
-    words += [word for option, value in chosen if value is not None for word in (option, str(value))]
-    return shlex.join(words)
+    options = {f"--{name.replace('_', '-')}": getattr(settings, name) for name in REPEATED}
+    options["--work"] = settings.work if settings.work != work_folder(None) else None
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    return shlex.join([*_words_of(f"image-{name}", Path("pipeline", f"{name}.py")), *words])
+
+
+def typed_rehearsal(rest: str) -> str:
+    """The command line of the rehearsal with these arguments, in the form in which this command was typed."""
+    return " ".join([*_words_of("image-rehearsal", Path("competition", "rehearsal.py")), rest])
+
+
+def _words_of(console_script: str, script: Path) -> list[str]:
+    """How to start another command. script: its path in the checkout."""
+    this = Path(sys.argv[0])
+    if this.stem.startswith("image-"):
+        return [console_script]
+    checkout = this.parent.parent if (this.parent.parent / script).is_file() else Path()
+    return ["python", str(checkout / script)]
 
 
 train = command("pipeline.train", train_settings)

@@ -18,6 +18,7 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 import numpy as np
 import torch
 
+from competition.console import print_result
 from competition.errors import UserError, first_few
 from competition.metrics import METRICS, Metric
 from competition.sources import lasting_name, open_competition
@@ -25,6 +26,7 @@ from competition.spec import Competition, Split
 from competition.storage import KAGGLE_WORKING, atomic_write
 from competition.submission import write_submission
 from competition.wording import printable
+from pipeline.commands import typed, typed_rehearsal
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import labelled_images
@@ -44,7 +46,9 @@ def main(settings: Settings) -> None:
     competition = replace(competition, metric=metric_to_use(competition, runs, settings))
     train, validation = train_and_validation(competition, validated)
     blend = select_blend(validated, validation.ids, validation.known_labels, competition.metric)
-    print(blend.table())
+    table, scores = blend.table().rsplit("\n", 1)
+    print(table)
+    print_result(scores)
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
     members = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
@@ -56,7 +60,15 @@ def main(settings: Settings) -> None:
     report(
         ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
     )
-    print(submission)
+    print(f"next: {next_step(submission, settings)}")
+    print_result(submission)
+
+
+def next_step(submission: Path, settings: Settings) -> str:
+    """The command to type next: it submits to Kaggle, or scores the rehearsal."""
+    if settings.competition is None and settings.data is None:
+        return typed_rehearsal(f"score {submission}")
+    return typed("submit", settings)
 
 
 def usable_runs(competition: Competition, settings: Settings) -> tuple[dict[str, Run], dict[str, Predictions]]:
@@ -192,7 +204,7 @@ def report(context: ReportContext, settings: Settings) -> None:
     try:
         from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
-        write_report(context)
+        print(f"report: {write_report(context)}")
     except Exception as error:
         if settings.debug:
             raise

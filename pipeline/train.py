@@ -61,7 +61,7 @@ def main(settings: Settings) -> None:
         plan = train_model(trainer, model, plan)
     if distributed.is_main():
         print_scores(trainer)
-        print(f"to predict the test images: {typed('predict', settings)}")
+        print(f"next: {typed('predict', settings)}")
 
 
 def repeated(settings: Settings) -> tuple[Settings, Plan | None]:

@@ -144,8 +144,10 @@ class NeuralNetwork:
         training.resume()
         limit = SegmentLimit() if self.plan.deadline is not None else None
         segments = self._segments(training, planner, validation, limit)
-        training.run(train, validation, segments, self._title(), limit)
-        self.trained, self.best_score = tuple(training.segments), training.best_score
+        try:
+            training.run(train, validation, segments, self._title(), limit)
+        finally:
+            self.trained, self.best_score = tuple(training.segments), training.best_score
         return self
 
     def clone(self, folder: Path, **changes: Any) -> "NeuralNetwork":

@@ -135,14 +135,18 @@ class Training:
                 try:
                     self._run_segment(batches, segment, validation, bar, limit)
                 except NotFinite as fault:
-                    self._keep_earlier_weights(title, fault)
+                    self._keep_earlier_weights(title, fault, segment)
                     break
         self.network.load_state_dict(self.best_weights)
 
-    def _keep_earlier_weights(self, title: str, fault: NotFinite) -> None:
-        """Print a warning that names the epoch whose weights are kept. Raises NotFinite if there is none."""
+    def _keep_earlier_weights(self, title: str, fault: NotFinite, segment: Segment) -> None:
+        """Print a warning that names the epoch whose weights are kept.
+
+        Raises NotFinite if there is none; ``segments`` then holds the segment, so that a repetition fails as well.
+        """
         where = f"{title}: the {fault} in epoch {len(self.segments) + 1}"
         if not self.segments:
+            self.segments.append(segment)
             raise NotFinite(f"{where}; lower the learning rate") from None
         scores = [record.validation_score for record in self.history.records]
         epoch = len(scores) - scores[::-1].index(self.best_score)

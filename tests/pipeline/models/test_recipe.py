@@ -235,3 +235,8 @@ def test_a_fingerprint_tells_recipes_apart_and_not_the_order_of_their_keys():
     table = tomllib.loads(NETWORK)
     assert fingerprint(table, 1) == fingerprint(dict(reversed(table.items())), 1)
     assert len({fingerprint(table, 1), fingerprint(table | {"epochs": 4}, 1), fingerprint(table, 2)}) == 3
+
+
+def test_a_name_like_no_other_is_answered_with_the_three_nearest_and_not_with_all():
+    with pytest.raises(UserError, match=r"no recipe is called 'zzzz'; the nearest are [\w-]+, [\w-]+, [\w-]+; docs/"):
+        choose_recipes(["zzzz"])
