@@ -32,15 +32,15 @@ class Progress(tqdm):
         self._seen: deque[tuple[float, float]] = deque()
         if self._plain:
             options |= {"delay": PLAIN_INTERVAL, "mininterval": PLAIN_INTERVAL}
-        super().__init__(
-            *args,
-            desc=desc and shortened(desc),
-            file=_Lines(target) if self._plain else target,
-            ncols=min(WIDTH, shutil.get_terminal_size().columns) - 1,
-            miniters=0,
-            leave=False,
-            **options | {"disable": options.get("disable", False) or not self.shown},
-        )
+        options |= {
+            "desc": desc and shortened(desc),
+            "file": _Lines(target) if self._plain else target,
+            "ncols": min(WIDTH, shutil.get_terminal_size().columns) - 1,
+            "miniters": 0,
+            "leave": False,
+            "disable": options.get("disable", False) or not self.shown,
+        }
+        super().__init__(*args, **options)
 
     def advance_to(self, n: float) -> None:
         """Set how much is done, up to the total."""

@@ -29,8 +29,8 @@ from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import NAME, RECIPES, AnyRecipe, choose_recipes, fingerprint, write_recipe
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
-from pipeline.train import find_imagenet_weights, find_sources, read_competition, workload_of
-from pipeline.training.planning import clock
+from pipeline.train import find_imagenet_weights, find_sources, read_competition
+from pipeline.training.planning import clock, workload_of
 from pipeline.training.scores import text_table
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer

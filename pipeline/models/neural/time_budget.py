@@ -11,7 +11,8 @@ from pipeline.models.recipe import NeuralRecipe
 SMALLEST_SIZE = 24  # pixels per side; training on smaller images helps little later
 MIN_SEGMENTS = 8  # per training within a budget
 LATEST = 0.7  # weight of the latest segment in the estimate of the machine's slowness
-LONGEST = 2.0  # a segment that takes this many times as long as planned is cut off, and the rest is planned again
+LONGEST = 2.0  # a segment that takes this many times as long as planned is cut off, and the rest is planned again,
+HARMLESS = 0.25  # unless it has taken no more than this share of the time that is left
 OVERTIME = 0.03  # of the time for the training, by which its last batch may be late
 
 OnEpoch = Callable[[float, float], None]  # takes the progress in (0, 1] and the best validation score so far
@@ -150,8 +151,8 @@ class Planner:
             length = _length(epochs, longest)
             segment = self._segment(progress, length, epochs)
             begun, seconds = time.monotonic(), seconds_a_step[segment.size]
-            longest_end = begun + LONGEST * slowness * segment.batches * seconds
-            limit.begin(segment.batches, min(longest_end, max(begun, end) + overtime))
+            patience = max(LONGEST * slowness * segment.batches * seconds, HARMLESS * (end - begun))
+            limit.begin(segment.batches, min(begun + patience, max(begun, end) + overtime))
             yield segment
             trained = segment.cut_off(limit.batches)
             slowness = (1 - LATEST) * slowness + LATEST * (time.monotonic() - begun) / (trained.batches * seconds)

@@ -185,8 +185,6 @@ def test_recipes_come_in_the_order_asked_for_each_once():
 def test_a_name_that_is_not_there_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="no recipe is called 'dhc-cnn23'; did you mean dhc-cnn32"):
         choose_recipes(["sprint", "dhc-cnn23"])
-    with pytest.raises(UserError, match=r"no recipe is called 'q'; choose one of .*, sprint"):
-        choose_recipes(["q"])
 
 
 def test_a_pattern_that_matches_nothing_is_an_error_even_beside_one_that_does():
