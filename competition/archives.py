@@ -8,9 +8,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from competition.images_on_disk import leaves_folder
+from competition.progress import Progress
 from competition.storage import build_folder
 from competition.wording import counted, fault_in, listed, printable
 
@@ -71,7 +70,7 @@ def _unpack(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
         members = [member for member in opened.infolist() if not _is_needless(member)]
         _refuse_unsafe(archive, members)
-        for member in tqdm(members, desc=f"unpacking {printable(archive.name)}", unit="file", leave=False):
+        for member in Progress(members, desc=f"unpacking {printable(archive.name)}", unit="file"):
             _write_member(opened, member, folder)
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.progress import Progress
 from competition.splits import stratified_rows
 from competition.storage import build_folder
 from competition.tables import write_table
@@ -82,7 +82,7 @@ def _write_images(title: str, folder: Path, names: Sequence[str], pictures: Pict
     chunks = [range(start, min(start + _CHUNK, len(names))) for start in range(0, len(names), _CHUNK)]
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(names), desc=title, unit="image", leave=False) as bar,
+        Progress(total=len(names), desc=title, unit="image") as bar,
     ):
         for written in pool.map(write, chunks):
             bar.update(written)

@@ -20,9 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from competition.errors import UserError
+from competition.progress import Progress
 from competition.wording import printable
 
 DRIVER = Path(__file__).with_name("kaggle_call.py")
@@ -88,7 +87,7 @@ def download(competition: str, folder: Path) -> Path:
     parts = folder / ".fetched"
     parts.mkdir(parents=True, exist_ok=True)
     part = parts / f"{competition}.zip"
-    with tqdm(desc=f"downloading {competition}", unit="B", unit_scale=True, leave=False, delay=1) as bar:
+    with Progress(desc=f"downloading {competition}", unit="B", unit_scale=True, delay=1) as bar:
 
         def arrived(total: int | None) -> int:
             bytes_there = part.stat().st_size if part.is_file() else 0

@@ -37,9 +37,9 @@ import cv2
 import numpy as np
 from numpy.random import PCG64, Generator
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.progress import Progress
 from competition.scoring import score_submission
 from competition.storage import build_folder, default_work_folder
 from competition.tables import write_table
@@ -169,7 +169,7 @@ def _write_images(folder: Path, splits: Iterable[Rows], seed: int) -> None:
     with (
         threadpool_limits(1, user_api="blas"),
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(paths), desc="drawing the rehearsal", unit="image", leave=False) as bar,
+        Progress(total=len(paths), desc="drawing the rehearsal", unit="image") as bar,
     ):
         for written in pool.map(write, range(0, len(paths), _BATCH)):
             bar.update(written)

@@ -4,29 +4,35 @@ A script in this folder and the console script of the same name call the same fu
 """
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from competition.console import quiet
 from competition.errors import UserError
 from pipeline.runtime.faults import explained
 from pipeline.runtime.output import make_output_robust
 from pipeline.runtime.signals import stoppable
 from pipeline.settings import (
+    Settings,
     bundle_options,
     kernel_options,
     predict_settings,
     submit_options,
     train_settings,
     tune_settings,
+    work_folder,
 )
 
 Given = TypeVar("Given")
+
+REPEATED = ("competition", "data", "image_column", "label_column")  # options that the next command needs as well
 
 
 def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = None) -> NoReturn:
@@ -59,7 +65,8 @@ def command(module: str, parse: Callable[[list[str]], object]) -> Callable[..., 
 
     def main(arguments: list[str]) -> None:
         given = parsed(parse, arguments)
-        import_module(module).main(given)
+        with quiet() if getattr(given, "quiet", False) else nullcontext():
+            import_module(module).main(given)
 
     return partial(run_main, main)
 
@@ -73,6 +80,28 @@ def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
             return parse(arguments)
         except UserError:
             sys.exit(2)
+
+
+def typed(name: str, settings: Settings) -> str:
+    """The command line of another command on the same competition, in the form in which this one was typed."""
+    options = {f"--{name.replace('_', '-')}": getattr(settings, name) for name in REPEATED}
+    options["--work"] = settings.work if settings.work != work_folder(None) else None
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    return shlex.join([*_words_of(f"image-{name}", Path("pipeline", f"{name}.py")), *words])
+
+
+def typed_rehearsal(rest: str) -> str:
+    """The command line of the rehearsal with these arguments, in the form in which this command was typed."""
+    return " ".join([*_words_of("image-rehearsal", Path("competition", "rehearsal.py")), rest])
+
+
+def _words_of(console_script: str, script: Path) -> list[str]:
+    """How to start another command. script: its path in the checkout."""
+    this = Path(sys.argv[0])
+    if this.stem.startswith("image-"):
+        return [console_script]
+    checkout = this.parent.parent if (this.parent.parent / script).is_file() else Path()
+    return ["python", str(checkout / script)]
 
 
 train = command("pipeline.train", train_settings)

@@ -18,6 +18,7 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 import numpy as np
 import torch
 
+from competition.console import print_result
 from competition.errors import UserError, first_few
 from competition.metrics import METRICS, Metric
 from competition.sources import lasting_name, name_of, open_competition
@@ -25,6 +26,7 @@ from competition.spec import Competition, Split
 from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
 from competition.submission import write_submission
 from competition.wording import printable
+from pipeline.commands import typed, typed_rehearsal
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images
@@ -52,7 +54,9 @@ def main(settings: Settings) -> None:
     group, blend = best_blend(competition, usable)
     train, validation = train_and_validation(competition, group.ids)
     runs = {name: usable[name].run for name in group.names}
-    print(blend.table())
+    table, scores = blend.table().rsplit("\n", 1)
+    print(table)
+    print_result(scores)
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
     stored = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
@@ -64,7 +68,15 @@ def main(settings: Settings) -> None:
     report(
         ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
     )
-    print(submission)
+    print(f"next: {next_step(submission, settings)}")
+    print_result(submission)
+
+
+def next_step(submission: Path, settings: Settings) -> str:
+    """The command to type next: it submits to Kaggle, or scores the rehearsal."""
+    if settings.competition is None and settings.data is None:
+        return typed_rehearsal(f"score {submission}")
+    return typed("submit", settings)
 
 
 def find_runs(settings: Settings) -> None:
@@ -221,7 +233,7 @@ def report(context: ReportContext, settings: Settings) -> None:
     try:
         from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
-        write_report(context)
+        print(f"report: {write_report(context)}")
     except Exception as error:
         if settings.debug:
             raise

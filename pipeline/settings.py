@@ -4,7 +4,6 @@ import argparse
 import math
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,10 +26,9 @@ SET_BY_PLAN = ("models", "limit", "folds", "size", "seed")  # options of train.p
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 
-if not sys.stderr.isatty():
-    os.environ.setdefault("TQDM_MININTERVAL", "10")  # seconds; otherwise progress bars would fill a log
-if os.environ.get("RANK", "0") != "0":
-    os.environ["TQDM_DISABLE"] = "1"  # only one of the processes that torchrun starts shows progress
+# OpenMP threads spin while they wait for one another. Beside other processes, each wait then takes until the scheduler
+# runs all of them at once, and a training step takes ten times as long. Libraries read this when they are imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 class Source(TypedDict):
@@ -88,6 +86,7 @@ class Settings:
     test_time_views: bool = True
     report: bool = True
     debug: bool = False
+    quiet: bool = False
 
     @property
     def data_folder(self) -> Path:
@@ -213,6 +212,9 @@ class Parser(argparse.ArgumentParser):
             "--metric", metavar="NAME", help=f"{names}; default: the competition's metric, or accuracy if it has none"
         )
 
+    def add_quiet_option(self) -> None:
+        self.add_argument("--quiet", action="store_true", help="print only warnings, errors and the results")
+
     def add_training_options(self) -> None:
         """Add the options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
@@ -223,6 +225,7 @@ class Parser(argparse.ArgumentParser):
             "--seed", type=whole_number(0, MOST_SEED), default=0, metavar="N", help="seed of all randomness; default 0"
         )
         self.add_argument("--compile", action="store_true", help="compile networks with torch.compile before training")
+        self.add_quiet_option()
         self.add_device_option()
         self.add_argument(
             "--weights", type=existing, metavar="FOLDER|FILE", help="where to look for ImageNet weights first"
@@ -264,13 +267,15 @@ positive = whole_number(1, MOST_IMAGES)
 
 
 def seconds(text: str) -> float:
-    """The seconds in ``90s``, ``5m``, ``1h`` or a plain number; infinity for ``none``: no limit."""
+    """The seconds in ``90s``, ``5m`` or ``1h``; infinity for ``none``: no limit."""
     if text == "none":
         return math.inf
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     if not match or float(match[1]) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 90s, 5m, 1h or none")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    if not match[2]:
+        raise argparse.ArgumentTypeError(f"{text}: seconds or minutes? write {text}s or {text}m")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def train_settings(arguments: list[str]) -> Settings:
@@ -362,6 +367,7 @@ def predict_settings(arguments: list[str]) -> Settings:
         "--no-tta", action="store_true", help="predict from one view of each image: faster, less accurate"
     )
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
+    parser.add_quiet_option()
     options = parser.parse_args(arguments)
     return _settings(options, options.models or ())
 

@@ -3,6 +3,7 @@
 python pipeline/train.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [--budget 10m] ...
 """
 
+import math
 import sys
 import time
 from dataclasses import replace
@@ -14,28 +15,35 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 
     commands.train()
 
-import numpy as np
 
+from competition.console import print_result
+from competition.errors import UserError
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from competition.storage import sweep_all
+from pipeline.commands import typed
 from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
-from pipeline.models.base import Workload
+from pipeline.models.base import NotTrained
 from pipeline.models.networks.pretrained import imagenet_networks, recipe_weights
 from pipeline.models.networks.weights import check_given, described
 from pipeline.models.recipe import AnyRecipe, choose_recipes
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
+from pipeline.runtime.time_limit import OutOfTime, time_limit
 from pipeline.settings import BEGUN, Settings
-from pipeline.training.planning import Plan, make_plan, portfolio
+from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, portfolio, workload_of
 from pipeline.training.runs import leave_out, newest_run, ranked, run_folders, stored_runs, transfer_source
 from pipeline.training.scores import scores_table, write_scores
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
 
-CLOSING_SECONDS = 2.0  # for the tables and files after the last model
+DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
+TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
+CLOSING_SECONDS = 2.0  # for the tables and files after the last model, and for the end of the process
+CLOSING_SHARE = 0.6  # of the time that imports took, if that is more, as on a machine that others use
+IMPORTED = time.monotonic()
 
 
 @distributed.distributed_main
@@ -48,18 +56,17 @@ def main(settings: Settings) -> None:
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     find_sources(recipes, settings, competition)
     with distributed.main_first():
-        training_data = open_training_data(competition, settings)
+        training_data = decoded(competition, settings)
     competition = distributed.from_main(
-        lambda: settle_symmetries(competition, recipes, training_data, settings, device)
+        lambda: settle_symmetries(competition, recipes, training_data, settings, device, trial_end(settings))
     )
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
     trainer = Trainer(settings, device, competition, training_data, deadline(settings))
     for model in plan.models:
-        plan = plan.with_model(trainer.train(model, plan))
-        if distributed.is_main():
-            plan.write(trainer.folder / "plan.json")
+        plan = train_model(trainer, model, plan)
     if distributed.is_main():
         print_scores(trainer)
+        print(f"next: {typed('predict', settings)}")
 
 
 def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
@@ -119,9 +126,51 @@ def find_sources(recipes: list[AnyRecipe], settings: Settings, competition: Comp
             print(f"{recipe.name} starts from {transfer_source(recipe, settings.work / 'runs', competition.name).path}")
 
 
+def decoded(competition: Competition, settings: Settings) -> TrainingData:
+    """The images of train and val. Raises UserError if the budget is too short for decoding them."""
+    if settings.budget is None:
+        return open_training_data(competition, settings)
+    begun = time.monotonic()
+    try:
+        with time_limit(BEGUN + DECODING_SHARE * settings.budget):
+            return open_training_data(competition, settings)
+    except OutOfTime as error:
+        needed = begun - BEGUN + (time.monotonic() - begun) / max(error.done, 1e-3)
+        enough = math.ceil(2 * needed / 60)
+        raise UserError(
+            f"--budget {clock(settings.budget)}: preparing the images alone takes about {clock(needed)} here; "
+            f"give --budget {enough}m or more"
+        ) from None
+
+
+def trial_end(settings: Settings) -> float | None:
+    """When the trial of flips and rotations must end, on the clock of ``time.monotonic``; None: no limit."""
+    now, end = time.monotonic(), deadline(settings)
+    return None if end is None else now + TRIAL_SHARE * (end - now)
+
+
+def train_model(trainer: Trainer, model: ModelPlan, plan: Plan) -> Plan:
+    """Train one model, and write the plan with what was done. A model that cannot be trained is left out of it.
+
+    Raises NotTrained if there is no other model.
+    """
+    try:
+        plan = plan.with_model(trainer.train(model, plan))
+    except NotTrained as error:
+        if plan.models == (model,):
+            raise
+        print(f"warning: left out: {error}")
+        plan = plan.without(model, str(error))
+    if distributed.is_main():
+        plan.write(trainer.folder / "plan.json")
+    return plan
+
+
 def deadline(settings: Settings) -> float | None:
     """When training must end, in seconds on the clock of ``time.monotonic``; None: no limit."""
-    return None if settings.budget is None else BEGUN + settings.budget - CLOSING_SECONDS
+    if settings.budget is None:
+        return None
+    return BEGUN + settings.budget - max(CLOSING_SECONDS, CLOSING_SHARE * (IMPORTED - BEGUN))
 
 
 def plan_models(
@@ -130,17 +179,6 @@ def plan_models(
     end = deadline(settings)
     seconds = None if end is None else end - time.monotonic()
     return make_plan(recipes, settings, competition, workload_of(competition, training_data), seconds)
-
-
-def workload_of(competition: Competition, training_data: TrainingData) -> Workload:
-    train, validation = training_data.splits[0]
-    return Workload(
-        train_images=len(train),
-        validation_images=len(validation),
-        values=int(np.prod(training_data.images.shape[1:])),
-        classes=len(competition.classes),
-        folds=len(training_data.splits),
-    )
 
 
 def print_scores(trainer: Trainer) -> None:
@@ -156,7 +194,8 @@ def print_scores(trainer: Trainer) -> None:
         (each for each in comparable_groups(validated) if newest in each.names), key=lambda each: len(each.names)
     )
     reasons |= dict.fromkeys(validated.keys() - group.names, "they were validated on other images")
-    print(f"\n{scores_table(ranked((runs[name] for name in group.names), metric, group.ids), metric)}")
+    print()
+    print_result(scores_table(ranked((runs[name] for name in group.names), metric, group.ids), metric))
     leave_out(reasons)
     is_same = all(len(validated[name]) == len(group.ids) for name in group.names)
     images = "the validation images" if is_same else f"the {len(group.ids):,} validation images that all of these share"

@@ -32,8 +32,8 @@ from pipeline.models.networks.weights import sha256
 from pipeline.models.recipe import AnyRecipe, choose_recipes, fingerprint
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
-from pipeline.train import find_imagenet_weights, find_sources, print_idle_options, read_competition, workload_of
-from pipeline.training.planning import clock
+from pipeline.train import find_imagenet_weights, find_sources, print_idle_options, read_competition
+from pipeline.training.planning import clock, workload_of
 from pipeline.training.scores import text_table
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
@@ -54,6 +54,7 @@ from pipeline.tuning.study import (
 from pipeline.tuning.tuned import TunedRecipes, check_name, check_writable
 
 TRIALS_SHARE = 0.9  # of the budget; the rest is for the preparations before the first trial
+SYMMETRIES_SHARE = 0.08  # of the budget, by which the trial of flips and rotations has ended
 CLOSING_SECONDS = 3.0  # for the table and the recipe after the last trial
 SHOWN = 5  # trials in the table
 NO_TRIAL = "the budget ended before a trial was finished; give more time with --budget"
@@ -73,7 +74,7 @@ def main(settings: Settings) -> None:
     check_writable(settings.recipes_folder)
     find_sources([recipe], settings, competition)
     training_data = open_training_data(competition, settings)
-    competition = settle_symmetries(competition, [recipe], training_data, settings, device)
+    competition = settle_symmetries(competition, [recipe], training_data, settings, device, trial_end(settings))
     objective = Objective(space, Trainer(settings, device, competition, training_data, None), trial_seconds(settings))
     with database_errors(settings.storage):
         search(recipe, objective, storage or journal(objective.trainer, recipe))
@@ -116,6 +117,13 @@ def search_space(recipe: AnyRecipe, settings: Settings) -> SearchSpace:
 def trial_seconds(settings: Settings) -> float | None:
     """The seconds of one trial if the study begins now; None: no limit."""
     return None if settings.budget is None else TRIALS_SHARE * settings.budget / settings.trials
+
+
+def trial_end(settings: Settings) -> float | None:
+    """When the trial of flips and rotations must end, on the clock of ``time.monotonic``; None: no limit."""
+    if settings.budget is None:
+        return None
+    return max(time.monotonic(), BEGUN + SYMMETRIES_SHARE * settings.budget)
 
 
 def has_time(settings: Settings, objective: Objective) -> bool:

@@ -9,8 +9,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-from tqdm import tqdm
-
+from competition.progress import Progress
 from competition.stand_in.wire import RefusedError
 from competition.wording import printable
 
@@ -71,7 +70,7 @@ def archive_of(folder: Path, names: Iterable[str], place: Path) -> Path:
     place.mkdir(parents=True)
     draft = archive.with_suffix(".draft")
     with zipfile.ZipFile(draft, "w", strict_timestamps=False) as opened:
-        for name in tqdm(names, desc=f"packing {printable(folder.name)}", unit="file", leave=False):
+        for name in Progress(names, desc=f"packing {printable(folder.name)}", unit="file"):
             method = zipfile.ZIP_DEFLATED if Path(name).suffix in _COMPRESSED else zipfile.ZIP_STORED
             opened.write(folder / name, name, method)
     return draft.rename(archive)

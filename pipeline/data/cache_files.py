@@ -20,11 +20,12 @@ from typing import Any, BinaryIO, Self
 import cv2
 import numpy as np
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
-from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.progress import Progress
 from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode, decode_bytes, read_file, resize
 from pipeline.runtime.sealed import DamagedFile, read_arrays, read_json, write_arrays, write_json
+from pipeline.runtime.time_limit import check_time
 
 IMAGES, CONTENTS, ABOUT = "images.npy", "contents.npz", "cache.json"
 LARGEST_NATIVE_SIDE = 128
@@ -155,7 +156,7 @@ def _decode_all(paths: Sequence[ImagePath], folder: Path, size: Size, fit: Fit, 
     buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # one for each thread: allocating memory for each chunk is slow
     for _ in range(threads):
         buffers.put(np.empty((chunk, *size, 3), np.uint8))
-    bar = tqdm(total=len(paths), desc="decoding", unit="image", leave=False)
+    bar = Progress(total=len(paths), desc="decoding", unit="image")
     with bar, _ArrayFile(folder / IMAGES, shape) as file, _one_thread_in_cv2():
 
         def work(start: int) -> tuple[int, list[int], int]:
@@ -173,6 +174,7 @@ def _decode_all(paths: Sequence[ImagePath], folder: Path, size: Size, fit: Fit, 
                 unreadable += failed
                 checksums.append(checksum)
                 bar.update(done)
+                check_time(bar.n / len(paths))
     write_arrays(folder / CONTENTS, {"contents": contents})
     write_json(folder / ABOUT, {"shape": shape, "unreadable": unreadable, "chunk": chunk, "checksums": checksums})
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.progress import Progress
 from competition.storage import atomic_write, discard, is_sealed, seal
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, Images
 from pipeline.data.decode import resize
+from pipeline.runtime.time_limit import check_time
 
 SIDE = 32  # height and width in pixels that every image is resized to first
 CELLS, ORIENTATIONS = 8, 9  # cells on each side, and directions in the gradient histogram of a cell
@@ -32,7 +33,7 @@ def descriptors(images: Images) -> np.ndarray:
     The parts are the columns ``HISTOGRAMS``, ``COLOURS`` and ``PIXELS``. All values are in [0, 1].
     """
     found = np.empty((len(images), PIXELS.stop), np.float16)
-    with tqdm(total=len(images), desc="descriptors", unit="image", leave=False) as bar:
+    with Progress(total=len(images), desc="descriptors", unit="image") as bar:
         for start in range(0, len(images), IMAGES_AT_ONCE):
             batch = np.stack([resize(image, SIDE, SIDE) for image in images[start : start + IMAGES_AT_ONCE]])
             rows = slice(start, start + len(batch))
@@ -40,6 +41,7 @@ def descriptors(images: Images) -> np.ndarray:
             found[rows, COLOURS] = colours(batch)
             found[rows, PIXELS] = small_pixels(batch)
             bar.update(len(batch))
+            check_time()
     return found
 
 

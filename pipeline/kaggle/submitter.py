@@ -6,11 +6,10 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from competition import kaggle_client
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError, Submission
+from competition.progress import Progress
 from competition.wording import printable
 from pipeline.kaggle.ledger import PENDING, REFUSED, REJECTED, SCORED, SENT, Entry, Ledger, locked
 
@@ -151,7 +150,7 @@ def wait_for(
     title: text of the progress bar.
     """
     deadline, failures = time.monotonic() + patience, 0
-    with tqdm(desc=title, bar_format="{desc}, {elapsed}", leave=False) as bar:
+    with Progress(desc=title, bar_format="{desc}, {elapsed}") as bar:
         while time.monotonic() < deadline:
             try:
                 answer, failures = ask(), 0

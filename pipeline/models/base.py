@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 import torch
 
+from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
 from pipeline.data.cache import Images
@@ -26,6 +27,10 @@ HISTORY_FILE = "history.csv"
 GRID_FILE = "grid.csv"
 TIER_FILE = "tier"
 CHECKPOINT_FILE = "checkpoint.pt"
+
+
+class NotTrained(UserError):  # noqa: N818 - the name says what has happened
+    """The model cannot be trained, for a reason that does not concern the other models of the command."""
 
 
 class Model(Protocol):

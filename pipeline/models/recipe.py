@@ -395,7 +395,7 @@ def choose_recipes(patterns: Iterable[str], *further: Path) -> list[AnyRecipe]:
     """The recipes with the given names, patterns (``fashion-*``) or TOML files, each once, in the order given.
 
     further: folders with recipes besides the built-in ones; if a name occurs twice, the last folder wins.
-    Raises UserError for a file that is not a recipe, for a pattern without a match (with the nearest names, or all),
+    Raises UserError for a file that is not a recipe, for a pattern without a match (with the nearest names),
     and for two files of the same name.
     """
     known = {path.stem: path for folder in (RECIPES, *further) for path in sorted(folder.glob("*.toml"))}
@@ -418,7 +418,8 @@ def _own_file(path: str) -> Path:
 def _matching(pattern: str, known: dict[str, Path]) -> list[Path]:
     matches = [path for name, path in sorted(known.items()) if fnmatchcase(name, pattern)]
     if not matches:
-        near = get_close_matches(pattern, known, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else f"choose one of {', '.join(sorted(known))}"
+        near = ", ".join(get_close_matches(pattern, known, n=3, cutoff=0.4))
+        nearest = ", ".join(get_close_matches(pattern, known, n=3, cutoff=0.0))
+        hint = f"did you mean {near}?" if near else f"the nearest are {nearest}; docs/RECIPES.md lists all"
         raise UserError(f"no recipe is called {pattern!r}; {hint}")
     return matches

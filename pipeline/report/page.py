@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from tqdm import tqdm
 
+from competition.progress import Progress
 from competition.storage import atomic_write
 from pipeline.report import figures, pictures
 from pipeline.report.context import BLEND, ReportContext
@@ -31,7 +31,7 @@ def write_report(context: ReportContext) -> Path:
     """Write ``report.html`` beside the submission and its figures as PNG files into ``report/``. Returns its path."""
     folder = context.submission.parent
     figure_folder = FigureFolder(folder / FIGURES)
-    models = tqdm(context.evaluations, desc="report", unit="model", leave=False)
+    models = Progress(context.evaluations, desc="report", unit="model")
     with figures.style():
         content = {
             "context": context,

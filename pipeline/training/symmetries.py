@@ -22,6 +22,7 @@ from competition.storage import atomic_write
 from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache
 from pipeline.data.training_data import TrainingData
+from pipeline.models.base import NotTrained
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
 from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, fingerprint, load_recipe
 from pipeline.settings import Settings
@@ -32,6 +33,7 @@ STEPS = 250  # of the training: enough to distinguish shapes, in a few seconds
 # Least accuracy above chance, as a fraction of that on upright images: on mirrored images, and on every kind of image.
 MIRROR, ALL = 0.6, 0.9
 TELLING = 0.1  # the least accuracy above chance for the trial network's result to be used
+ENOUGH = 0.4  # the least share of its training after which the trial network's result is used
 
 TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mirrored": lambda images: images[:, :, ::-1],
@@ -47,12 +49,14 @@ class SymmetryCheck:
     upright: on the images as they are. turned: on transformed images, by the kind of flip or rotation.
     chance: the share of the most frequent class.
     fingerprint: of everything that the result depends on.
+    trained: the share of its training that the trial network had time for, in [0, 1].
     """
 
     upright: float
     turned: dict[str, float]
     chance: float
     fingerprint: str
+    trained: float = 1.0
 
     @property
     def symmetries(self) -> Symmetries:
@@ -60,8 +64,10 @@ class SymmetryCheck:
 
         Mirroring is also the choice if the trial network has learnt too little to decide. Mirrored images need a lower
         accuracy than the others: if all shoes in the data point left, a network misses many that point right, although
-        they are still shoes.
+        they are still shoes. A network that had too little time for its training decides nothing: none is safe.
         """
+        if self.trained < ENOUGH:
+            return "none"
         known = self.upright - self.chance
         if known < TELLING:
             return "mirror"
@@ -73,6 +79,8 @@ class SymmetryCheck:
     def __str__(self) -> str:
         turned = ", ".join(f"{kind} {accuracy:.3f}" for kind, accuracy in self.turned.items())
         accuracies = f"upright {self.upright:.3f}, {turned}"
+        if self.trained < 1:
+            accuracies += f"; there was time for {self.trained:.0%} of its training"
         return f"flips and rotations: {self.symmetries} (a trial network's accuracy: {accuracies})"
 
 
@@ -82,16 +90,21 @@ def settle_symmetries(
     training_data: TrainingData,
     settings: Settings,
     device: torch.device,
+    end: float | None = None,
 ) -> Competition:
     """The competition with its symmetries; if a recipe needs them and they are not set, a trial network finds them.
 
     The result is kept in the folder of the competition's runs, for the next command on the same images.
+    end: when the trial has to end, on the clock of ``time.monotonic``; without time for it, the answer is "none".
     """
     if competition.symmetries is not None or not any(map(_wants_symmetries, recipes)):
         return competition
-    check = _checked_once(
-        training_data, len(competition.classes), settings, device, settings.runs_folder(competition.name)
-    )
+    folder = settings.runs_folder(competition.name)
+    try:
+        check = _checked_once(training_data, len(competition.classes), settings, device, folder, end)
+    except NotTrained:
+        print("flips and rotations: none (the trial network that looks for them could not be trained)")
+        return replace(competition, symmetries="none")
     print(check)
     return replace(competition, symmetries=check.symmetries)
 
@@ -101,8 +114,14 @@ def _wants_symmetries(recipe: AnyRecipe) -> bool:
 
 
 def _checked_once(
-    training_data: TrainingData, classes: int, settings: Settings, device: torch.device, folder: Path
+    training_data: TrainingData,
+    classes: int,
+    settings: Settings,
+    device: torch.device,
+    folder: Path,
+    end: float | None,
 ) -> SymmetryCheck:
+    """The check kept in the folder if it is of the same images; otherwise a new one, which is kept if it is whole."""
     train, validation = training_data.splits[0]
     images, labels = training_data.images, training_data.labels
     key = fingerprint(images.name, labels.tolist(), train.tolist(), settings.seed, _upright_recipe().model_dump())
@@ -112,9 +131,10 @@ def _checked_once(
         if check.fingerprint == key:
             return check
     seen, unseen = ((images.subset(rows), labels[rows]) for rows in (train, validation))
-    check = check_symmetries(seen, unseen, classes, settings.seed, device, key)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(TypeAdapter(SymmetryCheck).dump_json(check, indent=1))
+    check = check_symmetries(seen, unseen, classes, settings.seed, device, key, end)
+    if check.trained == 1:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(TypeAdapter(SymmetryCheck).dump_json(check, indent=1))
     return check
 
 
@@ -125,24 +145,38 @@ def check_symmetries(
     seed: int,
     device: torch.device,
     fingerprint: str = "",
+    end: float | None = None,
 ) -> SymmetryCheck:
     """Train the trial network on upright images only, and measure its accuracy on flipped and rotated ones.
 
     train, validation: images uint8 ``[N, H, W, 3]`` and labels int64 ``[N]``.
     classes: number of classes. fingerprint: stored with the result.
+    end: when the check has to end, on the clock of ``time.monotonic``; the training is then shorter if need be.
+    Raises NotTrained if there is no time at all, or if the loss is not finite.
     """
     images, labels = _small(*train, IMAGES, seed)
     seen, truth = _small(*validation, VALIDATION_IMAGES, seed)
     with tempfile.TemporaryDirectory() as folder:
-        plan = NetworkPlan(epochs=max(1, round(STEPS / Steps.of(len(labels), BATCH).steps_per_epoch)))
-        network = NeuralNetwork(_upright_recipe(), classes, Path(folder), "none", plan, seed, device)
+        steps_per_epoch = Steps.of(len(labels), BATCH).steps_per_epoch
+        epochs = max(1, round(STEPS / steps_per_epoch))
+        recipe = _upright_recipe().model_copy(update={"epochs": epochs})
+        plan = _plan(epochs, end)
+        network = NeuralNetwork(recipe, classes, Path(folder), "none", plan, seed, device)
         network.fit(images, labels, seen, truth)
+    steps = sum(segment.batches for segment in network.trained)
     return SymmetryCheck(
         upright=_accuracy(network, seen, truth),
         turned={kind: _accuracy(network, turn(seen), truth) for kind, turn in TURNS.items()},
         chance=float(np.bincount(truth).max() / len(truth)),
         fingerprint=fingerprint,
+        trained=min(1.0, steps / (epochs * steps_per_epoch)),
     )
+
+
+def _plan(epochs: int, end: float | None) -> NetworkPlan:
+    if end is None:
+        return NetworkPlan(epochs=epochs)
+    return NetworkPlan(deadline=end, predictions_after=1 + len(TURNS), is_required=False)
 
 
 def _small(images: ImageCache, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

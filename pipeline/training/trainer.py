@@ -16,7 +16,7 @@ from competition.spec import Competition
 from competition.splits import stratified_rows
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
-from pipeline.models.base import Model, ModelContext
+from pipeline.models.base import Model, ModelContext, NotTrained
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.networks.weights import sha256
 from pipeline.models.neural.network import NetworkPlan
@@ -24,7 +24,8 @@ from pipeline.models.neural.time_budget import OnEpoch
 from pipeline.models.recipe import AnyRecipe, fingerprint, write_recipe
 from pipeline.runtime import distributed
 from pipeline.settings import Settings
-from pipeline.training.planning import Fit, ModelPlan, Plan
+from pipeline.training.fit_in_time import fit_in_time
+from pipeline.training.planning import Fit, ModelPlan, Plan, workload_of
 from pipeline.training.runs import (
     FORMAT,
     FoldFolder,
@@ -39,6 +40,7 @@ from pipeline.training.runs import (
 )
 from pipeline.training.scores import score
 
+LEAST_SECONDS = 5.0  # of the budget for a network; with less, measuring its speed would take most of it
 REMARK = "the recipe that this model was trained with"
 
 
@@ -64,10 +66,22 @@ class Trainer:
 
         Afterwards the run's folder holds the fitted models and the files of ``RunFolder``.
         All ranks train a network together; the main rank alone trains any other model.
+        Raises NotTrained, on all ranks, if there is no time left for it and it is not the only model of the plan, or
+        if its loss is not finite.
         """
         if model.recipe.is_network:
             return self._train(model, plan)
-        return distributed.from_main(lambda: self._train(model, plan))
+        trained = distributed.from_main(lambda: self._trained_or_not(model, plan))
+        if isinstance(trained, NotTrained):
+            raise trained
+        return trained
+
+    def _trained_or_not(self, model: ModelPlan, plan: Plan) -> ModelPlan | NotTrained:
+        """The result or the error of ``_train``, so that every rank learns of it."""
+        try:
+            return self._train(model, plan)
+        except NotTrained as error:
+            return error
 
     def _train(self, model: ModelPlan, plan: Plan) -> ModelPlan:
         with self._locked(model):
@@ -91,7 +105,7 @@ class Trainer:
             print(f"{name}: trained before ({run.score} on validation); to train it again, add --fresh")
             return run.plan
         begun = time.monotonic()
-        fitted = self._fit_splits(model, plan, folder, key)
+        model, fitted = self._fit_in_share(model, plan, folder, key)
         run = distributed.from_main(lambda: self._write_run(model, options, key, folder, fitted, begun))
         print(f"{name}: {run.score} on validation, trained and validated in {run.seconds:.0f} s")
         return run.plan
@@ -135,8 +149,37 @@ class Trainer:
             return None
         return transfer_source(recipe, self.settings.work / "runs", self.competition.name)
 
-    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> list[Model]:
-        """Fit and save one model per split, and save their predictions for the validation images."""
+    def _fit_in_share(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[ModelPlan, list[Model]]:
+        """Fit and save the models of all splits. Returns the plan with the images that there was time for."""
+
+        def fit(given: ModelPlan) -> tuple[list[Model], np.ndarray]:
+            return self._fit_splits(given, plan, folder, key)
+
+        if self.deadline is None:
+            return model, self._saved(folder, key, fit(model))
+        now, is_required = time.monotonic(), plan.models == (model,)
+        if model.recipe.is_network:
+            if not is_required and distributed.broadcast(self.deadline - now < LEAST_SECONDS):
+                raise NotTrained(f"{model.name}: no time is left for it in the budget; give more with --budget")
+            return model, self._saved(folder, key, fit(model))
+        end = now + plan.share_of(model) * (self.deadline - now)
+        workload = workload_of(self.competition, self.training_data)
+        model, fitted = fit_in_time(model, workload, end, fit, is_required)
+        return model, self._saved(folder, key, fitted)
+
+    def _saved(self, folder: RunFolder, key: str, fitted: tuple[list[Model], np.ndarray]) -> list[Model]:
+        """Save the models and their predictions for the validation images. Returns the models."""
+        models, probabilities = fitted
+        if distributed.is_main():
+            for number, model in enumerate(models):
+                model.save(folder.fold(fold_folder(number, len(models))).path)
+            validated = self.training_data.split.take(self.training_data.validated)
+            Predictions(validated.ids, probabilities, validated.labels, key).save(folder.validation)
+            self.training_data.record.save(folder.data)
+        return models
+
+    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[list[Model], np.ndarray]:
+        """Fit one model per split. Returns the models and their probabilities for the validation images."""
         images, labels, splits = self.training_data.images, self.training_data.labels, self.training_data.splits
         fitted, probabilities = [], []
         for number, (train, validation) in enumerate(splits):
@@ -145,15 +188,9 @@ class Trainer:
             estimator = self.estimator(model.recipe, self._network_plan(model, plan, number), number, place, key=key)
             seen = images.subset(validation)
             estimator.fit(images.subset(train), labels[train], seen, labels[validation])
-            if distributed.is_main():
-                estimator.save(place)
             probabilities.append(estimator.predict_proba(seen))
             fitted.append(estimator)
-        if distributed.is_main():
-            validated = self.training_data.split.take(self.training_data.validated)
-            Predictions(validated.ids, np.concatenate(probabilities), validated.labels, key).save(folder.validation)
-            self.training_data.record.save(folder.data)
-        return fitted
+        return fitted, np.concatenate(probabilities)
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """``images`` of the training rows, drawn class by class; all rows if None."""
@@ -203,9 +240,10 @@ class Trainer:
             return NetworkPlan(epochs=self.settings.epochs) if self.settings.epochs else None
         splits = len(self.training_data.splits)
         one_split = (model.seconds or 0.0) / splits
-        now = time.monotonic()
-        share = one_split / (one_split * (splits - split) + plan.seconds_after(model))
-        return NetworkPlan(deadline=now + share * (self.deadline - now), predictions_after=1)
+        now, left = time.monotonic(), one_split * (splits - split) + plan.seconds_after(model)
+        share = one_split / left if left > 0 else 1.0
+        required = plan.models == (model,) or split > 0
+        return NetworkPlan(deadline=now + share * (self.deadline - now), predictions_after=1, is_required=required)
 
     def _replay(self, model: ModelPlan, split: int) -> NetworkPlan:
         """The training of that split in the repeated plan. Raises UserError if the plan does not contain it."""

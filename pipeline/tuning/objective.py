@@ -10,7 +10,7 @@ from optuna.pruners import MedianPruner
 
 from competition.errors import UserError
 from competition.metrics import Metric
-from pipeline.models.base import Workload
+from pipeline.models.base import NotTrained, Workload
 from pipeline.models.neural.network import NetworkPlan
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch
 from pipeline.models.recipe import Tier
@@ -44,7 +44,11 @@ class Objective:
         seen = self.trainer.training_data.images.subset(validation)
         with TemporaryDirectory() as folder:
             model = self.trainer.estimator(recipe, self._plan(trial.study), 0, Path(folder), self._reporter(trial))
-            model.fit(self.trainer.training_data.images.subset(train), labels[train], seen, labels[validation])
+            try:
+                model.fit(self.trainer.training_data.images.subset(train), labels[train], seen, labels[validation])
+            except NotTrained as error:
+                print(f"trial {trial.number}: ended early: {error}")
+                raise TrialPruned from None
         if model.tier is not None:
             agreed(trial.study, TIER, model.tier.model_dump)
         value = self.metric(model.predict_proba(seen), labels[validation])

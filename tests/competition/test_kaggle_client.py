@@ -313,7 +313,7 @@ def test_an_interrupted_download_goes_on_where_it_ended(make_competition, tmp_pa
 
 
 def interrupt_a_download(server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kaggle_client, "tqdm", Bar)
+    monkeypatch.setattr(kaggle_client, "Progress", Bar)
     monkeypatch.setattr(Bar, "is_impatient", True)
     server.faults["download"] = Fault(kind="drop")
     with pytest.raises(KeyboardInterrupt):

@@ -20,6 +20,7 @@ from competition.errors import UserError
 from competition.storage import ROOT, atomic_write
 from pipeline import commands
 from pipeline.commands import run_main
+from pipeline.settings import train_settings
 from tests.commands import start
 
 COMMANDS = ("train", "predict", "tune", "submit", "bundle")
@@ -221,6 +222,27 @@ def test_a_mistake_is_answered_before_anything_heavy_is_imported(command):
     assert done.returncode == 2
     assert done.stdout == "[]\n"
     assert re.fullmatch("error: .*\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("this", "following", "rehearsal"),
+    [
+        ("image-train", "image-predict", "image-rehearsal"),
+        ("pipeline/train.py", "python pipeline/predict.py", "python competition/rehearsal.py"),
+        (
+            str(ROOT / "pipeline/train.py"),
+            f"python {ROOT}/pipeline/predict.py",
+            f"python {ROOT}/competition/rehearsal.py",
+        ),
+        ("pytest", "python pipeline/predict.py", "python competition/rehearsal.py"),
+    ],
+)
+def test_the_next_command_is_named_in_the_form_in_which_this_one_was_typed(monkeypatch, this, following, rehearsal):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [this])
+    settings = train_settings(["--competition", "my zoo", "--label-column", "Class"])
+    assert commands.typed("predict", settings) == f"{following} --competition 'my zoo' --label-column Class"
+    assert commands.typed_rehearsal("score x.csv") == f"{rehearsal} score x.csv"
 
 
 def test_a_script_shows_its_help_from_anywhere():

@@ -103,9 +103,7 @@ def test_a_relative_work_folder_is_seen_from_where_the_command_runs(tmp_path, mo
     assert train_settings(["--work", "out"]).work == tmp_path / "out"
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("5m", 300), ("1h", 3600), ("1.5h", 5400), ("45", 45), ("none", None)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("1h", 3600), ("1.5h", 5400), ("none", None)])
 def test_a_budget_is_a_time(text, seconds):
     assert train_settings(["--budget", text]).budget == seconds
 
@@ -114,6 +112,17 @@ def test_a_budget_is_a_time(text, seconds):
 def test_a_budget_that_is_no_time_is_refused_with_examples(text):
     with pytest.raises(UserError, match=r"--budget: .*90s, 5m, 1h or none"):
         train_settings([f"--budget={text}"])
+
+
+@pytest.mark.parametrize("text", ["10", "1.5"])
+def test_a_budget_without_a_unit_is_refused_with_both_meanings(text):
+    with pytest.raises(UserError, match=f"--budget: {text}: seconds or minutes\\? write {text}s or {text}m"):
+        train_settings(["--budget", text])
+
+
+def test_quiet_is_an_option_of_the_commands_that_take_long():
+    for parse, line in ((train_settings, []), (predict_settings, []), (tune_settings, ["--model", "sprint"])):
+        assert parse([*line, "--quiet"]).quiet and not parse(line).quiet
 
 
 @pytest.mark.parametrize("length", [["--epochs", "2"], ["--plan", __file__]])

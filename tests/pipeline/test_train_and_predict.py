@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from competition.tables import load_competition
 from pipeline.data.predictions import Predictions
+from pipeline.models.recipe import RECIPES
 from pipeline.runtime import memory
 from tests.commands import fail, run, start, succeed
 
@@ -364,6 +366,60 @@ def test_what_a_budget_does_not_hold_is_left_out_with_the_reason(tmp_path, make_
     said = succeed("train", *options, "--budget", "1s")
     assert "dhc-svm" in said and "left out: " in said
     assert (tmp_path / "runs" / "insects" / "sprint~budget=1s" / "run.json").is_file()
+
+
+def recipe_too_hot(tmp_path: Path) -> Path:
+    """A recipe with a learning rate at which the loss is not finite after a step or two."""
+    text = (RECIPES / "dhc-cnn32.toml").read_text(encoding="utf-8")
+    path = tmp_path / "my-hot.toml"
+    path.write_text(re.sub(r"(?m)^lr = .*", "lr = 1e30", text), encoding="utf-8")
+    return path
+
+
+def test_a_network_whose_loss_is_not_finite_is_left_out_and_the_others_are_trained(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60)
+    options = ("--competition", folder, "--work", tmp_path, "--epochs", 2, "--models")
+    said = succeed("train", *options, "dhc-gaussian-nb", recipe_too_hot(tmp_path))
+    (warning,) = (line for line in said.splitlines() if line.startswith("warning: "))
+    assert re.fullmatch(r"warning: left out: my-hot: the \w+ (is|are) not finite in epoch 1; lower the .*", warning)
+    plan = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())
+    assert [model["recipe"]["name"] for model in plan["models"]] == ["dhc-gaussian-nb"]
+    assert "my-hot" in plan["left_out"]
+    succeed("predict", "--competition", folder, "--work", tmp_path)
+
+
+def test_a_command_whose_only_network_is_not_finite_fails_in_one_line(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60)
+    said = fail(
+        "train", "--competition", folder, "--work", tmp_path, "--epochs", 2, "--models", recipe_too_hot(tmp_path)
+    )
+    assert said.startswith("my-hot: the ") and "not finite in epoch 1" in said
+
+
+def test_a_budget_that_decoding_alone_uses_up_is_refused_with_one_that_holds_it(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60)
+    options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb", "--budget", "10s")
+    done = run("train", *options, seconds_ago=60)
+    assert done.status == 2
+    assert re.fullmatch(
+        r"error: --budget 10s: preparing the images alone takes about .* here; give --budget \d+m or more\n", done.err
+    )
+
+
+def test_every_command_names_the_next_one(trained):
+    line = f"--competition {trained['folder']} --work {trained['place']}"
+    assert trained["train"].splitlines()[-1] == f"next: python pipeline/predict.py {line}"
+    *_, report, following, _ = trained["predict"].splitlines()
+    assert report == f"report: {trained['place'] / 'submissions' / 'insects' / 'report.html'}"
+    assert following == f"next: python pipeline/submit.py {line}"
+
+
+def test_quiet_prints_the_results_alone(copied, tmp_path):
+    said = succeed("train", *copied, "--epochs", 8, *MODELS, "--quiet").splitlines()
+    assert said[0].startswith("model") and len(said) == 1 + 3
+    scores, path = succeed("predict", *copied, "--quiet", "--no-report").splitlines()
+    assert scores.startswith("blend: accuracy ")
+    assert path == str(tmp_path / "submissions" / "insects" / "submission.csv")
 
 
 def test_without_a_validation_table_a_tenth_of_train_validates(tmp_path, make_competition):

@@ -5,9 +5,9 @@ from typing import Literal, Self
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.progress import Progress
 from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.components import (
@@ -135,7 +135,7 @@ class NearestNeighbours(Classifier):
         """Labels of the training images nearest to each image, int64 ``[N, largest k]``, nearest first."""
         search = self._search(metric)
         found = []
-        with tqdm(total=len(images), desc=f"nearest neighbours, {metric}", unit="image", leave=False) as bar:
+        with Progress(total=len(images), desc=f"nearest neighbours, {metric}", unit="image") as bar:
             for flat in flat_chunks(images, self.grey):
                 found.append(search(self._placed(flat)))
                 bar.update(len(flat))

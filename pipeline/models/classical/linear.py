@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from tqdm import tqdm
 
+from competition.progress import Progress
 from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.pixels import flat_chunks
+from pipeline.runtime.time_limit import in_time
 
 MOST_ITERATIONS = 300
 
@@ -57,7 +58,7 @@ class LogisticRegression(Classifier):
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Coefficients, intercepts and validation scores of every point of the grid."""
         trials = []
-        for point in tqdm(self.grid, desc="logistic regression", unit="fit", leave=False):
+        for point in in_time(Progress(self.grid, desc="logistic regression", unit="fit")):
             coefficients, intercepts = fit_logistic(design, labels, point["C"])
             trials.append((coefficients, intercepts, self._log_odds(validation_images, coefficients, intercepts)))
         return trials

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.models.classical.one_vs_one import squared_lengths
 from pipeline.models.classical.pixels import chunks
+from pipeline.runtime.time_limit import in_time
 
 ROUNDING = float(np.finfo(np.float32).eps)
 BLOCK = 1024  # values; with smaller blocks memory access would be the bottleneck
@@ -48,7 +49,7 @@ class NearestRows:
         In a tie the row with the smaller number comes first.
         """
         found = np.empty((len(queries), most), np.int64)
-        for piece in chunks(len(queries), len(self.rows)):
+        for piece in in_time(chunks(len(queries), len(self.rows))):
             possible = self._possible(queries[piece], most)
             found[piece] = [self._nearest(*pair, most) for pair in zip(queries[piece], possible, strict=True)]
         return found

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.data.cache import Images
+from pipeline.runtime.time_limit import check_time
 
 CHUNK_VALUES = 2**23
 
@@ -31,6 +32,7 @@ def flat_chunks(images: Images, grey: bool, rows: np.ndarray | None = None, besi
     """
     rows = np.arange(len(images)) if rows is None else rows
     for piece in chunks(len(rows), max(beside, int(np.prod(images.shape[1:])))):
+        check_time()
         pixels = images[rows[piece]]
         if grey:
             pixels = (pixels.sum(axis=-1, dtype=np.uint16) // 3).astype(np.uint8)

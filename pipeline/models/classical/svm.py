@@ -8,9 +8,9 @@ from functools import partial
 from typing import Self
 
 import numpy as np
-from tqdm import tqdm
 
 from competition.errors import UserError
+from competition.progress import Progress
 from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.components import components_cost, principal_components, sample_size
@@ -18,6 +18,7 @@ from pipeline.models.classical.discriminant import LANDMARKS, ClassSums, Discrim
 from pipeline.models.classical.one_vs_one import Machine, Products
 from pipeline.models.classical.pixels import chunks, flat_chunks, sample_by_class
 from pipeline.runtime.memory import total_memory
+from pipeline.runtime.time_limit import check_time
 
 KERNELS = ("linear", "rbf")
 STEEPER = 1_550  # images of two classes above which the cost grows faster; measured on CIFAR-10 with 800 to 2,200
@@ -118,7 +119,7 @@ class SupportVectorMachine(Classifier):
         """Votes plus bounded confidences of an exact machine, or log posteriors of an approximate one."""
         score, width = self._scorer()
         scores = []
-        with tqdm(total=len(images), desc="svm", unit="image", leave=False) as bar:
+        with Progress(total=len(images), desc="svm", unit="image") as bar:
             for flat in flat_chunks(images, self.grey, beside=width):
                 scores.append(score(self._standardised(flat)))
                 bar.update(len(flat))
@@ -169,12 +170,13 @@ class SupportVectorMachine(Classifier):
         self.gamma = 1 / max(1, int(np.count_nonzero(np.ptp(flat, axis=0))))
         train, validation = self._products(flat, validation_images)
         trials = []
-        with tqdm(total=len(self.grid), desc="svm grid", unit="machine", leave=False) as bar:
+        with Progress(total=len(self.grid), desc="svm grid", unit="machine") as bar:
             for name in self._kernels():
                 for point, machine, support in self._exact_machines(name, train, labels[rows]):
                     scores = self._validation_scores(validation, name, machine, support)
                     trials.append(FittedPoint(point, machine, scores, rows[support]))
                     bar.update()
+                    check_time()
         return trials
 
     def _exact_machines(
@@ -228,7 +230,7 @@ class SupportVectorMachine(Classifier):
         """The class sums of the mapped images for each map; images are read once. labels: indices into ``seen``."""
         sums = {name: ClassSums.zeros(len(self.seen), each.width) for name, each in maps.items()}
         done = 0
-        with tqdm(total=len(images), desc="svm, all images", unit="image", leave=False) as bar:
+        with Progress(total=len(images), desc="svm, all images", unit="image") as bar:
             for flat in flat_chunks(images, self.grey, beside=LANDMARKS):
                 reduced = self._reduced(self._standardised(flat))
                 for name, each in maps.items():

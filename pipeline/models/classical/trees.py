@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
-from tqdm import tqdm
 
+from competition.progress import Progress
 from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.linear import both_sides
 from pipeline.models.classical.pixels import flat_chunks, is_grey
+from pipeline.runtime.time_limit import check_time
 
 LEAF = -1
 
@@ -167,8 +168,9 @@ class GradientBoosting(TreeEnsemble):
 
 def _steps(most: int, step: int, title: str, unit: str) -> Iterator[int]:
     """The numbers from ``step`` to ``most`` in steps of ``step``, with a progress bar; the last is ``most``."""
-    with tqdm(total=most, desc=title, unit=unit, leave=False) as bar:
+    with Progress(total=most, desc=title, unit=unit) as bar:
         for begun in range(0, most, step):
+            check_time()
             grown = min(begun + step, most)
             yield grown
             bar.update(grown - begun)

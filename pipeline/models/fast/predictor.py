@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from competition.progress import Progress
 from pipeline.data.augment import View, resized
 from pipeline.data.cache import Images, Size, rows_of
 from pipeline.models.fast.folding import FUSES, activations_fused, folded
@@ -53,7 +53,7 @@ class Predictor:
         """Yield the network's output batch by batch, float32 ``[views, n, D]``. Call ``prepared`` first."""
         batches = ([np.ascontiguousarray(view(batch)) for view in views] for batch in self.batches(images))
         count = -(-len(images) // self.batch_size)
-        bar = tqdm(prefetched(batches), title, count, unit="batch", leave=False, disable=title is None)
+        bar = Progress(prefetched(batches), desc=title, total=count, unit="batch", disable=title is None)
         for batch in bar:
             with torch.inference_mode(), mixed_precision(self.device):
                 outputs = torch.stack([self.network(self.normalise(view, self.device)).float() for view in batch])

@@ -17,6 +17,7 @@ from pipeline.models.networks.lite0 import Lite0
 from pipeline.models.networks.state import differences, last_child
 from pipeline.models.networks.weights import LITE0, find_weights, load_weights
 from pipeline.models.recipe import AnyRecipe
+from pipeline.runtime.time_limit import in_time
 
 TORCHVISION = ("alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0")
 LITE0_SIZE = 128  # pixels a side
@@ -117,7 +118,8 @@ def lite0_features(network: Lite0, images: Images, device: torch.device, title: 
     images: an array or a cache; they are resized to 128 pixels a side. title: of the progress bar.
     """
     predictor = Predictor(_Pooled(network), LITE0_NORMALISATION, (LITE0_SIZE, LITE0_SIZE), device)
-    return torch.cat([features[0].cpu() for features in predictor.prepared().outputs(images, title=title)]).numpy()
+    outputs = in_time(predictor.prepared().outputs(images, title=title))
+    return torch.cat([features[0].cpu() for features in outputs]).numpy()
 
 
 class _Pooled(nn.Module):

@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from competition.errors import UserError, first_few
+from competition.progress import Progress
 from competition.storage import KAGGLE_INPUT, atomic_write
 from competition.wording import fault_in
 from pipeline.models.networks.lite0 import Lite0
@@ -220,7 +220,7 @@ def _downloaded(wanted: WeightsFile) -> Path:
             urllib.request.urlopen(wanted.url, timeout=PATIENCE) as answer,
             atomic_write(target) as path,
             path.open("wb") as file,
-            tqdm(desc=wanted.name, unit="MB", total=round(wanted.megabytes), leave=False) as bar,
+            Progress(desc=wanted.name, unit="MB", total=round(wanted.megabytes)) as bar,
         ):
             while chunk := answer.read(CHUNK):
                 file.write(chunk)

@@ -13,6 +13,7 @@ from pipeline.data.cache import Images
 from pipeline.models.base import GRID_FILE, HISTORY_FILE
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
+from pipeline.models.neural.training import NotFinite
 from pipeline.runtime import distributed
 
 
@@ -24,11 +25,20 @@ class NetworkGrid(NeuralNetwork):
     """
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
-        """Train each point, keep the one with the best validation score (the first in a tie), and write grid.csv."""
-        points = self._points()
+        """Train each point, keep the one with the best validation score (the first in a tie), and write grid.csv.
+
+        A point whose loss is not finite has the worst score. Raises NotTrained if that is true of all points.
+        """
+        points, failures = self._points(), []
         for number, point in enumerate(points):
             point.plan = self._plan_of(number, len(points))
-            point.fit(images, labels, validation_images, validation_labels)
+            try:
+                point.fit(images, labels, validation_images, validation_labels)
+            except NotFinite as error:
+                print(f"warning: {self.recipe.name}, point {number + 1} of its grid: {error}")
+                failures.append(error)
+        if len(failures) == len(points):
+            raise failures[0]
         best = max(points, key=lambda point: self.metric.rank(point.best_score))
         if distributed.is_main():
             self._write_table(points, best)
@@ -48,8 +58,9 @@ class NetworkGrid(NeuralNetwork):
         if self.plan.replay is not None:
             return replace(self.plan, replay=trainings(self.plan.replay)[number])
         if self.plan.deadline is not None:
-            now = time.monotonic()
-            return replace(self.plan, deadline=now + (self.plan.deadline - now) / (points - number))
+            now, is_required = time.monotonic(), self.plan.is_required or number > 0
+            end = now + (self.plan.deadline - now) / (points - number)
+            return replace(self.plan, deadline=end, is_required=is_required)
         return self.plan
 
     def _write_table(self, points: list[NeuralNetwork], best: NeuralNetwork) -> None:

@@ -21,7 +21,7 @@ from competition.storage import atomic_write, discard, seal, sealed_content
 from competition.wording import printable
 from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
-from pipeline.models.base import TIER_FILE, WEIGHTS_FILE
+from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
@@ -30,7 +30,7 @@ from pipeline.models.neural.batches import LabelledImages, scaled
 from pipeline.models.neural.checkpoint import MISFITS
 from pipeline.models.neural.speed import Deadline, PredictionTimer, StepTimer, affordable_tier
 from pipeline.models.neural.stages import budgeted, cut
-from pipeline.models.neural.time_budget import OnEpoch, Planner, Segment
+from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.neural.training import Training
 from pipeline.models.persistence import Saved, damaged
 from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint
@@ -53,6 +53,7 @@ class NetworkPlan:
     tier: one of the recipe's tiers; None means the recipe's own network or, with a deadline, a tier chosen by the
         measured speed.
     seed_number: index of this network among the tier's seeds, from 0; the deadline covers it and all after it.
+    is_required: train at least one step even if there is no time for it.
     """
 
     epochs: int | None = None
@@ -61,6 +62,7 @@ class NetworkPlan:
     replay: tuple[Segment, ...] | None = None
     tier: Tier | None = None
     seed_number: int = 0
+    is_required: bool = True
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ class NeuralNetwork:
         """Train on uint8 ``[N, H, W, 3]`` with labels int64 ``[N]``; keep the weights with the best validation score.
 
         A recipe with a holdout chooses the weights on a part of the training images instead. Raises UserError if a
-        batch is too small for the number of processes, or if the starting weights do not fit the network.
+        batch is too small for the number of processes, or if the starting weights do not fit the network; NotTrained if
+        there is no time for it before the plan's deadline, or if its first loss or weights are not finite.
         """
         train = LabelledImages(images, labels)
         validation = LabelledImages(validation_images, validation_labels)
@@ -143,8 +146,12 @@ class NeuralNetwork:
         self._initialise_from(sample, planner)
         training = self._training(self.network, planner, self.compile)
         training.resume()
-        training.run(train, validation, self._segments(training, planner, validation), self._title())
-        self.trained, self.best_score = tuple(training.segments), training.best_score
+        limit = SegmentLimit() if self.plan.deadline is not None else None
+        segments = self._segments(training, planner, validation, limit)
+        try:
+            training.run(train, validation, segments, self._title(), limit)
+        finally:
+            self.trained, self.best_score = tuple(training.segments), training.best_score
         return self
 
     def clone(self, folder: Path, **changes: Any) -> "NeuralNetwork":
@@ -334,8 +341,13 @@ class NeuralNetwork:
     def _step_timer(self, planner: Planner) -> StepTimer:
         return StepTimer(lambda network: self._training(network, planner))
 
-    def _segments(self, training: Training, planner: Planner, validation: LabelledImages) -> Iterator[Segment]:
-        """The segments that are still to be trained."""
+    def _segments(
+        self, training: Training, planner: Planner, validation: LabelledImages, limit: SegmentLimit | None = None
+    ) -> Iterator[Segment]:
+        """The segments that are still to be trained.
+
+        limit: when the current one has to end, if there is a deadline.
+        """
         done = list(training.segments)
         if self.plan.replay is not None:
             return iter(self.plan.replay[len(done) :])
@@ -345,7 +357,19 @@ class NeuralNetwork:
         deadline = self._deadline(self.plan.deadline, validation)
         overhead = deadline.prediction.seconds() / planner.steps_per_epoch
         seconds = self._step_timer(planner).seconds_by_stage(training, planner.sizes, overhead)
-        return budgeted(planner, training.stage_spans, seconds, deadline.end, done)
+        self._check_time(self.plan.deadline, seconds, done)
+        return budgeted(planner, training.stage_spans, seconds, deadline.end, done, limit)
+
+    def _check_time(self, deadline: float, seconds: list[dict[int, float]], done: list[Segment]) -> None:
+        """Raises NotTrained, on all ranks, if there is no time for a few steps.
+
+        seconds: of a step, by stage and size.
+        """
+        needed = MIN_SEGMENTS * max(max(of_sizes.values()) for of_sizes in seconds)
+        if self.plan.is_required or done:
+            return
+        if distributed.broadcast(deadline - time.monotonic() < needed):
+            raise NotTrained(f"{self.recipe.name}: no time is left for it in the budget; give more with --budget")
 
     def _deadline(self, deadline: float, validation: LabelledImages) -> Deadline:
         """When this network's training has to end, so that the networks of the remaining seeds get as much time."""

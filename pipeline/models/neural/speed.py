@@ -135,7 +135,10 @@ class Deadline:
     predictions: int
     prediction: PredictionTimer
 
-    def end(self) -> float:
-        """On the clock of ``time.monotonic``; measured at each call, as a shared machine may be slow for a while."""
+    def end(self) -> tuple[float, float]:
+        """When it ends, on the clock of ``time.monotonic``, and this training's share of the seconds for predicting.
+
+        Measured at each call, as a shared machine may be slow for a while.
+        """
         kept = self.predictions * self.prediction.seconds() if self.predictions else 0.0
-        return self.begun + (self.deadline - kept - self.begun) / self.trainings_left
+        return self.begun + (self.deadline - kept - self.begun) / self.trainings_left, kept / self.trainings_left

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.models.networks.state import last_child
-from pipeline.models.neural.time_budget import MIN_SEGMENTS, Planner, Segment
+from pipeline.models.neural.time_budget import MIN_SEGMENTS, Planner, Segment, SegmentLimit
 from pipeline.models.recipe import NeuralRecipe, Stage, Trained
 
 SLIVER = 1e-9  # of the training; shorter differences are rounding errors
@@ -68,23 +68,27 @@ def budgeted(
     planner: Planner,
     stage_spans: Sequence[StageSpan],
     seconds_a_step: Sequence[dict[int, float]],
-    end: Callable[[], float],
+    end: Callable[[], tuple[float, float]],
     done: Sequence[Segment],
+    limit: SegmentLimit | None = None,
 ) -> Iterator[Segment]:
     """Yield the segments of all stages within a time budget, shared out by the stages' epochs and measured speed.
 
     seconds_a_step: by image size, one dictionary per stage.
-    end: returns when the training has to end (``time.monotonic``); called as each stage begins.
+    end: returns when the training has to end (``time.monotonic``), and the seconds of other work that follow it;
+        called as each stage begins.
     done: segments of an earlier, interrupted run.
+    limit: see ``Planner.budgeted``.
     """
     work = [span.epochs * s[planner.input_size] for span, s in zip(stage_spans, seconds_a_step, strict=True)]
     for number, span in enumerate(stage_spans):
         before = [span.inside(segment) for segment in done if span_at(stage_spans, segment.start) == number]
-        now = time.monotonic()
-        deadline = now + (end() - now) * work[number] / sum(work[number:])
+        now, (training_end, kept) = time.monotonic(), end()
+        deadline = now + (training_end - now) * work[number] / sum(work[number:])
         min_segments = max(1, round(MIN_SEGMENTS * work[number] / sum(work)))
         of_stage = replace(planner, recipe=planner.recipe.model_copy(update={"epochs": span.epochs}))
-        yield from map(span.outside, of_stage.budgeted(seconds_a_step[number], deadline, before, min_segments))
+        segments = of_stage.budgeted(seconds_a_step[number], deadline, before, min_segments, limit, kept)
+        yield from map(span.outside, segments)
 
 
 def freeze(network: nn.Module, train: Trained, frozen: frozenset[str] = frozenset()) -> None:

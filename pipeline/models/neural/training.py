@@ -1,5 +1,6 @@
 """The training loop that all networks share."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -11,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from competition.metrics import ACCURACY, Metric
+from competition.progress import Progress
 from pipeline.data.augment import Augmentation
 from pipeline.data.resized_images import ResizedImages
-from pipeline.models.base import CHECKPOINT_FILE, HISTORY_FILE
+from pipeline.models.base import CHECKPOINT_FILE, HISTORY_FILE, NotTrained
 from pipeline.models.fast.depthwise import learn_in_float32
 from pipeline.models.fast.folded_prefix import with_folded_prefix
 from pipeline.models.fast.predictor import Predictor
@@ -27,12 +28,16 @@ from pipeline.models.neural.history import EpochRecord, History
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.neural.schedules import LearningRate
 from pipeline.models.neural.stages import freeze, span_at, stage_spans, train_mode
-from pipeline.models.neural.time_budget import OnEpoch, Segment
+from pipeline.models.neural.time_budget import OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import compiled, mixed_precision, room_for_images
 
-BAR = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"
+OFTEN = 10  # steps between two looks at the loss, for each of which the device must have finished its work
+
+
+class NotFinite(NotTrained):
+    """The loss or the weights are infinite or not a number, so that further steps would learn nothing."""
 
 
 @dataclass(frozen=True)
@@ -112,32 +117,79 @@ class Training:
         """Resume from the checkpoint in the folder, if any; see ``Checkpoint.resume``."""
         self.checkpoint.resume(self)
 
-    def run(self, train: LabelledImages, validation: LabelledImages, segments: Iterable[Segment], title: str) -> None:
-        """Train over ``segments``, then load the weights with the best validation score into the network."""
+    def run(
+        self,
+        train: LabelledImages,
+        validation: LabelledImages,
+        segments: Iterable[Segment],
+        title: str,
+        limit: SegmentLimit | None = None,
+    ) -> None:
+        """Train over ``segments``, then load the weights with the best validation score into the network.
+
+        If the loss or the weights are not finite, the training ends: with a warning if an earlier segment has left
+        weights to keep, otherwise with NotFinite.
+        limit: when the current segment has to end; None if each is trained as it is.
+        """
         images = ResizedImages(train.images, self.device, room_for_images(self.device))
         batches = Batches(images, train.labels, self.augment, self.recipe.batch_size, self.seed)
-        done = self.segments[-1].end if self.segments else 0.0
-        with tqdm(total=1 + 1e-9, initial=done, desc=title, bar_format=BAR, leave=False) as bar:
+        with Progress(desc=title, total=1.0, initial=self._work_done, bar_format=Progress.SHARE) as bar:
             for segment in distributed.each_from_main(segments):
-                self.history.records.append(self._run_segment(batches, segment, validation, bar))
-                self.segments.append(segment)
-                if distributed.is_main():
-                    self.history.write()
-                    self.checkpoint.save(self)
-                if self.on_epoch is not None:
-                    self.on_epoch(segment.end, self.best_score)
+                try:
+                    self._run_segment(batches, segment, validation, bar, limit)
+                except NotFinite as fault:
+                    self._keep_earlier_weights(title, fault, segment)
+                    break
         self.network.load_state_dict(self.best_weights)
 
-    def _run_segment(self, batches: Batches, segment: Segment, validation: LabelledImages, bar: tqdm) -> EpochRecord:
-        """Train and validate one segment; keep the weights if they are the best so far."""
+    def _keep_earlier_weights(self, title: str, fault: NotFinite, segment: Segment) -> None:
+        """Print a warning that names the epoch whose weights are kept.
+
+        Raises NotFinite if there is none; ``segments`` then holds the segment, so that a repetition fails as well.
+        """
+        where = f"{title}: the {fault} in epoch {len(self.segments) + 1}"
+        if not self.segments:
+            self.segments.append(segment)
+            raise NotFinite(f"{where}; lower the learning rate") from None
+        scores = [record.validation_score for record in self.history.records]
+        epoch = len(scores) - scores[::-1].index(self.best_score)
+        print(f"warning: {where}; the weights of epoch {epoch} are kept; lower the learning rate")
+
+    @property
+    def _work_done(self) -> float:
+        return self._work_until(self.segments[-1].reached) if self.segments else 0.0
+
+    def _work_until(self, progress: float) -> float:
+        return Planner(self.recipe, 1, max(self.predictor.input_size)).work_until(progress)
+
+    def _run_segment(
+        self,
+        batches: Batches,
+        segment: Segment,
+        validation: LabelledImages,
+        bar: Progress,
+        limit: SegmentLimit | None,
+    ) -> None:
+        """Train and validate one segment, keep the weights if they are the best so far, and save the state."""
         begun = time.monotonic()
         if (stage := span_at(self.stage_spans, segment.start)) != self.stage:
             self.enter(stage)
-        loss, accuracy = self._train(batches, segment, bar)
+        segment, loss, accuracy = self._train(batches, segment, bar, limit)
         speed = segment.batches * self.recipe.batch_size / (time.monotonic() - begun)
         found = self._validate(validation)
         self.learning_rate.after_epoch(self.metric.rank(found.validation_score), found.validation_loss)
         self._keep_if_best(found.validation_score)
+        self.history.records.append(self._record(segment, loss, accuracy, found, speed, begun))
+        self.segments.append(segment)
+        if distributed.is_main():
+            self.history.write()
+            self.checkpoint.save(self)
+        if self.on_epoch is not None:
+            self.on_epoch(segment.reached, self.best_score)
+
+    def _record(
+        self, segment: Segment, loss: float, accuracy: float, found: Validation, speed: float, begun: float
+    ) -> EpochRecord:
         return EpochRecord(
             epoch=len(self.segments) + 1,
             size=segment.size,
@@ -150,25 +202,40 @@ class Training:
             seconds=time.monotonic() - begun,
         )
 
-    def _train(self, batches: Batches, segment: Segment, bar: tqdm) -> tuple[float, float]:
-        """Train one segment. Returns the mean loss and accuracy on the augmented training images."""
+    def _train(
+        self, batches: Batches, segment: Segment, bar: Progress, limit: SegmentLimit | None
+    ) -> tuple[Segment, float, float]:
+        """Train one segment, or less of it if its time is over.
+
+        Returns what was trained, and the mean loss and accuracy on the augmented training images.
+        Raises NotFinite if the loss or the weights are not finite.
+        """
         number = len(self.segments)
         torch.manual_seed(self.seed * 100_003 + number + 1_000_000_007 * distributed.rank())
         train_mode(self.network)
         self.join_ranks()
         totals = torch.zeros(2, device=self.device)
-        seen, begun = 0, time.monotonic()
+        seen = 0
         for step, batch in enumerate(prefetched(self._batches_of(batches, segment))):
-            progress = segment.start + (segment.end - segment.start) * step / segment.batches
-            totals += self.step(batch, progress, segment)
+            totals += self.step(batch, segment.progress_at(step), segment)
             seen += batch.total
-            bar.update((segment.end - segment.start) / segment.batches)
-            if step % 10 == 0:
-                loss, accuracy = (totals * distributed.world_size() / seen).tolist()
-                speed = seen / (time.monotonic() - begun)
-                bar.set_postfix_str(self._postfix(segment, loss, accuracy, speed), refresh=False)
-        loss, accuracy = (distributed.summed(totals) / seen).tolist()
-        return loss, accuracy
+            bar.advance_to(self._work_until(segment.progress_at(step + 1)))
+            if step % OFTEN == 0:
+                loss, _ = _means(totals.clone(), seen)
+                bar.set_postfix_str(self._postfix(loss), refresh=False)
+            if limit is not None and distributed.broadcast(limit.is_over):
+                limit.batches = step + 1
+                break
+        segment = segment.cut_off(step + 1)
+        loss, accuracy = _means(totals, seen)
+        self._check_weights()
+        return segment, loss, accuracy
+
+    def _check_weights(self) -> None:
+        """Raises NotFinite if a weight of the network to keep is not finite."""
+        tensors = [value for value in self.evaluated.state_dict().values() if value.is_floating_point()]
+        if not torch.stack([value.isfinite().all() for value in tensors]).all():
+            raise NotFinite("weights are not finite")
 
     def _batches_of(self, batches: Batches, segment: Segment) -> Iterator[Batch]:
         """The batches of a segment; they continue where the previous segment stopped."""
@@ -199,28 +266,30 @@ class Training:
         self.scaler.update()
 
     def _average(self, averaged: AveragedModel, segment: Segment) -> None:
-        steps = segment.batches / (segment.end - segment.start)  # of a whole training at this segment's pace
+        steps = segment.pace / (segment.end - segment.start)  # of a whole training at this segment's pace
         decay = 1 - 1 / max(2.0, self.recipe.averaging * steps)
         averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)
         averaged.update_parameters(self.network)
 
     def _validate(self, validation: LabelledImages) -> Validation:
-        """Score the validation images. NaN, the score of a diverged network, counts as the worst score."""
+        """Score the validation images. Raises NotFinite if a probability is not finite."""
         distributed.share_state(self.evaluated)
         probabilities = replace(self.predictor, network=self.evaluated).predict_proba(validation.images)
+        if not np.isfinite(probabilities).all():
+            raise NotFinite("predictions are not finite")
         truth = probabilities[np.arange(len(validation)), validation.labels]
         loss = float(-np.log(truth.clip(1e-7)).mean())
         accuracy, score = (metric(probabilities, validation.labels) for metric in (ACCURACY, self.metric))
-        return Validation(loss, accuracy, self.metric.worst if np.isnan(score) else score)
+        return Validation(loss, accuracy, score)
 
     def _keep_if_best(self, score: float) -> None:
         if self.metric.rank(score) >= self.metric.rank(self.best_score):
             self.best_score = score
             self.best_weights = {k: v.detach().clone() for k, v in self.evaluated.state_dict().items()}
 
-    def _postfix(self, segment: Segment, loss: float, accuracy: float, speed: float) -> str:
+    def _postfix(self, loss: float) -> str:
         number, best = len(self.segments) + 1, f", val {self.best_score:.3f}" if self.segments else ""
-        return f"epoch {number}, {segment.size} px, loss {loss:.3f}, acc {accuracy:.3f}{best}, {speed:,.0f} img/s"
+        return f"epoch {number}, loss {loss:.3f}{best}"
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that an interrupted training needs to resume."""
@@ -249,3 +318,11 @@ class Training:
         self.segments = [Segment(**segment) for segment in state["segments"]]
         self.history.load_state(state["history"])
         self.best_score, self.best_weights = state["best_score"], state["best_weights"]
+
+
+def _means(totals: Tensor, seen: int) -> tuple[float, float]:
+    """The mean loss and accuracy over the images of all ranks. Raises NotFinite, on all ranks, if the loss is not."""
+    loss, accuracy = (distributed.summed(totals) / seen).tolist()
+    if not math.isfinite(loss):
+        raise NotFinite("loss is not finite")
+    return loss, accuracy

@@ -250,6 +250,23 @@ def test_time_that_is_over_already_leaves_no_classical_model_any():
     assert [model.name for model in shared.models] == ["sprint"]
 
 
+def test_time_that_is_over_is_shown_as_none_left_and_the_least_work_is_planned(capsys):
+    shared = plan(CLASSICAL, SMALL, -86.0)
+    assert [(model.name, model.images) for model in shared.models] == [("dhc-gaussian-nb", 40)]
+    printed = capsys.readouterr().out
+    assert "the remaining 0s" in printed and "-" not in printed.splitlines()[0]
+
+
+def test_a_model_that_could_not_be_trained_leaves_the_plan_with_its_reason():
+    less = PLAN.without(PLAN.models[0], "no time")
+    assert less.models == PLAN.models[1:] and less.left_out["dhc-svm"] == "no time"
+
+
+def test_the_time_that_is_left_is_shared_by_weight():
+    assert PLAN.share_of(PLAN.models[0]) == pytest.approx(0.06 / 1.06)
+    assert PLAN.share_of(PLAN.models[1]) == 1
+
+
 def test_the_speed_of_this_machine_is_a_number_of_operations_a_second():
     assert 1e8 < products_a_second() < 1e15
 

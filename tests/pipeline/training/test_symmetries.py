@@ -1,6 +1,7 @@
 """Flips and turns: a short training tells which of them leave a class what it is."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from competition.sources import open_competition
 from competition.spec import Competition
 from pipeline.data.training_data import open_training_data
+from pipeline.models.base import NotTrained
 from pipeline.models.recipe import choose_recipes
 from pipeline.settings import Settings, train_settings
 from pipeline.training.symmetries import SymmetryCheck, check_symmetries, settle_symmetries
@@ -69,16 +71,32 @@ def test_what_is_recognised_above_chance_decides(upright, turned, symmetries):
     assert SymmetryCheck(upright, kinds, chance=0.1, fingerprint="").symmetries == symmetries
 
 
+def test_a_trial_that_is_cut_short_is_not_trusted_and_one_without_time_is_not_begun():
+    kinds = dict.fromkeys(("mirrored", "upside down", "transposed"), 0.9)
+    cut_short = SymmetryCheck(0.9, kinds, chance=0.1, fingerprint="", trained=0.1)
+    assert cut_short.symmetries == "none" and "there was time for 10% of its training" in str(cut_short)
+    with pytest.raises(NotTrained):
+        check_symmetries(tints(64, 1), tints(32, 2), 2, seed=0, device=CPU, end=time.monotonic() - 1)
+
+
+def test_with_enough_time_the_trial_is_the_one_without_a_limit():
+    samples = spots(200, 1, [(0, 1), (3, 1)]), spots(60, 2, [(0, 1), (3, 1)])
+    free = check_symmetries(*samples, classes=2, seed=0, device=CPU)
+    limited = check_symmetries(*samples, classes=2, seed=0, device=CPU, end=time.monotonic() + 3600)
+    assert limited.trained == 1 and limited.symmetries == free.symmetries
+    assert limited.upright == pytest.approx(free.upright, abs=0.05)
+
+
 @pytest.fixture
 def settled(tmp_path: Path, make_competition: Callable[..., Path]) -> Callable[..., Competition]:
     """A function that settles the symmetries of one competition for recipes, with options of train.py."""
     folder = make_competition(tmp_path / "insects", train=60)
 
-    def settle(recipes: list[str], *options: str) -> Competition:
+    def settle(recipes: list[str], *options: str, end: float | None = None) -> Competition:
         settings: Settings = train_settings(["--competition", str(folder), "--work", str(tmp_path), *options])
         competition = open_competition(**settings.source)
         training_data = open_training_data(competition, settings)
-        return settle_symmetries(competition, choose_recipes(recipes), training_data, settings, CPU)
+        return settle_symmetries(competition, choose_recipes(recipes), training_data, settings, CPU, end)
 
     return settle
 
@@ -91,6 +109,12 @@ def test_the_outcome_is_kept_for_the_next_command_on_the_same_images(settled, tm
     assert settled(["sprint"]).symmetries == "none"
     assert "0.750" in capsys.readouterr().out
     assert settled(["sprint"], "--seed", "1").symmetries != "none"
+
+
+def test_a_trial_without_time_says_so_and_nothing_is_kept(settled, tmp_path, capsys):
+    assert settled(["sprint"], end=time.monotonic() - 1).symmetries == "none"
+    assert "flips and rotations: none (" in capsys.readouterr().out
+    assert not (tmp_path / "runs" / "insects" / "symmetries.json").exists()
 
 
 def test_no_check_is_made_for_recipes_that_do_not_ask(settled, tmp_path):

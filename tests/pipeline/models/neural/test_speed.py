@@ -122,11 +122,11 @@ def test_trainings_that_are_left_get_as_long_each_and_leave_the_time_for_predict
     monkeypatch.setattr(PredictionTimer, "seconds", lambda _: 5.0)
     timer = PredictionTimer(predictor(narrow()), SAMPLE[2], 1)
     deadline = Deadline(begun=100.0, deadline=200.0, trainings_left=3, predictions=2, prediction=timer)
-    assert deadline.end() == 130
-    assert replace(deadline, trainings_left=1).end() == 190
+    assert deadline.end() == (130, pytest.approx(10 / 3))
+    assert replace(deadline, trainings_left=1).end() == (190, 10)
 
 
 def test_a_caller_that_predicts_nothing_costs_no_measurement(monkeypatch):
     monkeypatch.setattr(PredictionTimer, "seconds", None)
     timer = PredictionTimer(predictor(narrow()), SAMPLE[2], 1)
-    assert Deadline(0.0, 60.0, trainings_left=1, predictions=0, prediction=timer).end() == 60
+    assert Deadline(0.0, 60.0, trainings_left=1, predictions=0, prediction=timer).end() == (60, 0)

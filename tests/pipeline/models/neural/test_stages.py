@@ -104,7 +104,7 @@ def batches_of_two_stages(monkeypatch: pytest.MonkeyPatch, end: Callable[[], flo
     now, seconds, batches = [0.0], [{16: 3.0}, {16: 1.0}], []
     for module in (stages, time_budget):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    for segment in budgeted(Planner(mine, 1000, 16), stage_spans(mine), seconds, end, []):
+    for segment in budgeted(Planner(mine, 1000, 16), stage_spans(mine), seconds, lambda: (end(), 0.0), []):
         now[0] += segment.batches * seconds[segment.start >= 0.25][16]
         batches.append(segment.batches)
     return batches

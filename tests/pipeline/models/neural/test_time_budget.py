@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.models.neural import time_budget
-from pipeline.models.neural.time_budget import Planner, Segment
+from pipeline.models.neural.time_budget import Planner, Segment, SegmentLimit
 from pipeline.models.recipe import NeuralRecipe, Optimiser, Schedule
 
 BATCHES = 20
@@ -40,6 +40,18 @@ class Clock:
         for segment in segments:
             self.now += segment.batches * SECONDS[segment.size] * slowness
             trained.append(segment)
+        return trained
+
+    def train_within(self, segments: Iterable[Segment], limit: SegmentLimit, fives_after: float) -> list[Segment]:
+        """Train batch by batch, five times as slowly after ``fives_after``; a segment ends where its limit does."""
+        trained = []
+        for segment in segments:
+            for batch in range(segment.batches):
+                self.now += SECONDS[segment.size] * (5.0 if self.now > fives_after else 1.0)
+                if limit.is_over:
+                    limit.batches = batch + 1
+                    break
+            trained.append(segment.cut_off(limit.batches))
         return trained
 
 
@@ -130,6 +142,43 @@ def test_a_machine_that_slows_down_halfway_still_ends_in_time(clock):
     rest = clock.train(segments, slowness=3.0)
     assert_covers_the_schedule(first + rest)
     assert clock.now - begun <= 1.05 * budget
+
+
+@pytest.mark.parametrize("budget", [12.0, 60.0, 300.0])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.55, 0.8, 0.95])
+def test_a_machine_that_becomes_five_times_slower_within_a_segment_still_ends_in_time(clock, budget, share):
+    begun, limit = clock.now, SegmentLimit()
+    segments = planner().budgeted(SECONDS, begun + budget, [], limit=limit)
+    trained = clock.train_within(segments, limit, fives_after=begun + share * budget)
+    assert trained[0].start == 0 and trained[-1].reached == 1.0
+    assert all(before.reached == after.start for before, after in pairwise(trained))
+    assert clock.now - begun <= 1.03 * budget + 2 * 5 * max(SECONDS.values())
+
+
+def test_a_steady_machine_cuts_nothing_off(clock):
+    limit = SegmentLimit()
+    segments = planner().budgeted(SECONDS, clock.now + 60, [], limit=limit)
+    trained = clock.train_within(segments, limit, fives_after=float("inf"))
+    assert all(segment.planned is None for segment in trained)
+
+
+def test_other_work_after_the_training_gets_more_time_on_a_machine_that_slows_down(clock):
+    begun = clock.now
+    clock.train(planner().budgeted(SECONDS, begun + 100, [], kept=10.0), slowness=3.0)
+    assert clock.now - begun <= 100 - 0.8 * 2 * 10
+
+
+def test_a_segment_that_was_cut_off_keeps_its_pace():
+    segment = Segment(32, 10, 0.2, 0.6)
+    cut_off = segment.cut_off(4)
+    assert (cut_off.batches, cut_off.planned, cut_off.reached) == (4, 10, segment.progress_at(4))
+    assert [cut_off.progress_at(step) for step in range(4)] == [segment.progress_at(step) for step in range(4)]
+    assert segment.cut_off(10) == segment and segment.reached == 0.6
+
+
+def test_the_work_of_a_training_is_the_area_of_its_images():
+    growing = planner(growing=(0.5, 1.0))
+    assert [growing.work_until(progress) for progress in (0, 0.5, 1)] == pytest.approx([0, 0.2, 1])
 
 
 def test_all_but_the_last_of_many_budgeted_segments_are_whole_epochs(clock):

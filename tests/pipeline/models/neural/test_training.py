@@ -14,12 +14,13 @@ from torch import nn
 from competition.errors import UserError
 from competition.metrics import ACCURACY, LOG_LOSS, Metric
 from pipeline.data.augment import chain, shift, symmetric
+from pipeline.models.base import NotTrained
 from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.registry import build_network
 from pipeline.models.neural import training as loop
 from pipeline.models.neural.batches import LabelledImages
-from pipeline.models.neural.time_budget import Planner, Segment
+from pipeline.models.neural.time_budget import Planner, Segment, SegmentLimit
 from pipeline.models.neural.training import Training
 from pipeline.models.recipe import NeuralRecipe, Optimiser
 
@@ -242,11 +243,49 @@ def test_the_best_weights_are_the_best_by_the_metric(tmp_path):
     assert told == [min(scores[: count + 1]) for count in range(8)]
 
 
-def test_a_network_that_diverges_ends_with_a_network_all_the_same(tmp_path):
+def test_a_network_that_diverges_at_once_is_not_trained(tmp_path):
     recipe = protocol("sgd, constant").model_copy(update={"optimiser": Optimiser(name="sgd", lr=1e30)})
-    training = run(begin(tmp_path, recipe, metric=LOG_LOSS), segments_of(recipe, 2))
-    assert training.best_score == training.history.records[-1].validation_score == np.inf
-    assert training.best_weights
+    with pytest.raises(NotTrained, match=r"small: the \w+ (is|are) not finite in epoch 1; lower the learning rate"):
+        run(begin(tmp_path, recipe, metric=LOG_LOSS), segments_of(recipe, 2))
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_network_that_diverges_later_keeps_its_best_weights_and_names_their_epoch(tmp_path, capsys):
+    recipe = protocol("sgd, constant")
+    training = begin(tmp_path, recipe)
+
+    def good_then_hot() -> Iterator[Segment]:
+        yield from segments_of(recipe, 4)[:2]
+        training.learning_rate._optimisers[0].param_groups[0]["lr"] = 1e30
+        yield segments_of(recipe, 4)[2]
+        pytest.fail("a network that diverged was trained further")
+
+    run(training, good_then_hot())
+    scores = [record.validation_score for record in training.history.records]
+    assert len(scores) == 2 and training.best_score == max(scores)
+    assert np.isfinite(predicted(training.network, VALIDATION.images)).all()
+    kept = max(epoch for epoch, score in enumerate(scores, start=1) if score == max(scores))
+    assert f"not finite in epoch 3; the weights of epoch {kept} are kept; lower the" in capsys.readouterr().out
+
+
+def test_a_segment_that_is_cut_off_is_repeated_to_the_bit(tmp_path):
+    """What was trained of it is recorded; the rest of the schedule goes on from there."""
+    recipe, limit = protocol(), SegmentLimit()
+    cut_run = begin(tmp_path / "cut", recipe)
+    first, *others = segments_of(recipe, 2)
+
+    def cut_in_the_first() -> Iterator[Segment]:
+        limit.begin(first.batches, end=0.0)
+        yield first
+        limit.begin(others[0].batches, end=np.inf)
+        yield from others
+
+    cut_run.run(TRAIN, VALIDATION, cut_in_the_first(), "cut", limit)
+    assert cut_run.segments == [first.cut_off(1), *others]
+    assert [record.batches for record in cut_run.history.records] == [1, 4]
+    repeated = run(begin(tmp_path / "repeated", recipe), cut_run.segments)
+    assert_same_weights(repeated.network, cut_run.network)
+    assert history(repeated) == history(cut_run)
 
 
 def test_the_averaged_weights_are_those_that_are_validated_and_kept(tmp_path):
