@@ -31,20 +31,20 @@ class Saved:
     arrays: Mapping[str, np.ndarray]
 
     def write(self, path: Path) -> None:
-        facts = json.dumps(self.facts)
-        about = {"facts": facts, "kind": self.kind, "sha256": _digest(self.kind, facts, self.arrays)}
-        with atomic_write(path) as temporary:
-            save_file(dict(self.arrays), temporary, metadata=about)
+        about = {"kind": self.kind, "facts": self.facts}
+        sealed = json.dumps({"sha256": _digest(about, self.arrays)} | about)
+        with atomic_write(path) as temporary:  # with one entry, as safetensors writes several in any order
+            save_file(dict(self.arrays), temporary, metadata={"about": sealed})
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a file that ``write`` wrote. Raises DamagedError if its content is not what was written."""
         try:
             with safe_open(path, framework="numpy") as file:
-                about = file.metadata()
+                about = json.loads(file.metadata()["about"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if about["sha256"] == _digest(about["kind"], about["facts"], arrays):
-                return cls(about["kind"], json.loads(about["facts"]), arrays)
+            if about.pop("sha256") == _digest(about, arrays):
+                return cls(about["kind"], about["facts"], arrays)
         except PermissionError:
             raise
         except Exception as error:  # a damaged file raises many types, from safetensors and numpy
@@ -95,10 +95,10 @@ def _arrays(thing: object) -> dict[str, np.ndarray]:
     return {k: v for k, v in vars(thing).items() if isinstance(v, np.ndarray) and not k.startswith("_")}
 
 
-def _digest(kind: str, facts: str, arrays: Mapping[str, np.ndarray]) -> str:
+def _digest(about: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 of the whole content, in hex digits."""
     shapes = [(name, arrays[name].dtype.str, arrays[name].shape) for name in sorted(arrays)]
-    digest = hashlib.sha256(json.dumps([kind, facts, shapes]).encode())
+    digest = hashlib.sha256(json.dumps([about, shapes]).encode())
     for name in sorted(arrays):
         digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()

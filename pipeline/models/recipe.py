@@ -209,7 +209,7 @@ class Tier(CheckedModel):
 
     size: Annotated[float, Field(gt=0, le=1)]
     width: Annotated[int, Field(gt=0, le=10_000)]
-    seeds: Annotated[int, Field(gt=0, le=1000)] = 1
+    seeds: PositiveInt = 1
     min_epochs: PositiveFloat = 1.0
 
 

@@ -39,6 +39,12 @@ def test_the_kind_of_a_file_is_told_and_another_kind_is_refused(path):
         load_state(Other, path)
 
 
+def test_the_same_thing_gives_the_same_bytes(path):
+    for number in range(8):
+        save_state(Thing(), path.with_name(f"{number}.safetensors"))
+        assert path.with_name(f"{number}.safetensors").read_bytes() == path.read_bytes()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_damage_is_told_in_one_line_with_the_file_and_the_remedy(path, way):
     damage(path, way)
