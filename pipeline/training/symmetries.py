@@ -18,13 +18,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
-from competition.storage import atomic_write
 from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import NotTrained
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
 from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, fingerprint, load_recipe
+from pipeline.runtime.sealed import DamagedFile, read_json, write_json
 from pipeline.settings import Settings
 
 IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn class by class
@@ -124,17 +124,16 @@ def _checked_once(
     """The check kept in the folder if it is of the same images; otherwise a new one, which is kept if it is whole."""
     train, validation = training_data.splits[0]
     images, labels = training_data.images, training_data.labels
-    key = fingerprint(images.name, labels.tolist(), train.tolist(), settings.seed, _upright_recipe().model_dump())
+    key = fingerprint(training_data.fingerprint, settings.seed, _upright_recipe().model_dump())
     path = folder / "symmetries.json"
-    with suppress(OSError, ValidationError):
-        check = TypeAdapter(SymmetryCheck).validate_json(path.read_bytes())
+    with suppress(OSError, DamagedFile, ValidationError):
+        check = TypeAdapter(SymmetryCheck).validate_python(read_json(path))
         if check.fingerprint == key:
             return check
     seen, unseen = ((images.subset(rows), labels[rows]) for rows in (train, validation))
     check = check_symmetries(seen, unseen, classes, settings.seed, device, key, end)
     if check.trained == 1:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(TypeAdapter(SymmetryCheck).dump_json(check, indent=1))
+        write_json(path, TypeAdapter(SymmetryCheck).dump_python(check, mode="json"))
     return check
 
 
