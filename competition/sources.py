@@ -121,7 +121,8 @@ def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Pat
         return name, build_folder(kept, lambda folder: draw_rehearsal(folder, answers))
     if Path(name).is_dir():
         return name, Path(name)
-    places = [*_entries(data_folder), *inputs, *DATASETS, REHEARSAL]
+    kept_before = [folder.name for folder in subfolders(data_folder) if _holds_tables(folder)]
+    places = [*kept_before, *inputs, *DATASETS, REHEARSAL]
     remedy = _attach(inputs) if _is_notebook(kaggle_input) else ""
     return name, unpacked(_downloaded(name, data_folder, places, remedy), kept, competition_folder)
 

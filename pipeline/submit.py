@@ -118,7 +118,7 @@ def hand_in(
     Raises UserError if the CSV is wrong, or if it was submitted before and --again is not given.
     """
     sent = put_in_order(competition, file, submitter.ledger.path.parent / competition.name / "in-order.csv")
-    note = note_of(file, sha256_of(file))
+    note = note_of(file, sha256_of(sent))
     message = one_line(given.message or (", ".join(note.recipes) if note else sent.name))
     if version is None or not submitter.takes_versions:
         if sent != file:
