@@ -3,17 +3,16 @@
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
+from competition.locks import locked
 from competition.metrics import ACCURACY
 from competition.storage import atomic_write
 from competition.wording import fault_in, printable
@@ -123,14 +122,6 @@ def new_entry(competition: str, file: str | Path, sha256: str, message: str, not
 
 def sha256_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, which lies beside it. The lock is free as soon as its holder ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        yield
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import TypeVar
 from competition import kaggle_client
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError, Submission
+from competition.locks import locked
 from competition.progress import Progress
 from competition.wording import printable
-from pipeline.kaggle.ledger import PENDING, REFUSED, REJECTED, SCORED, SENT, Entry, Ledger, locked
+from pipeline.kaggle.ledger import PENDING, REFUSED, REJECTED, SCORED, SENT, Entry, Ledger
 
 POLL = 5.0  # seconds between two requests while waiting
 SCORING = 900.0  # seconds to wait for the score of a CSV
@@ -37,7 +38,7 @@ class Submitter:
 
     def alone(self) -> AbstractContextManager[None]:
         """A lock from the look at what was sent to the end of sending, so that two commands never send the same."""
-        return locked(self.ledger.path.parent / self.competition / "sending")
+        return locked(self.ledger.path.parent / self.competition / "sending", "sends to " + self.competition)
 
     @property
     def takes_versions(self) -> bool:

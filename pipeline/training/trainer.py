@@ -115,6 +115,7 @@ class Trainer:
         asked = options_of(self.settings, fingerprint(*self._repeated(model)) if self.settings.plan else None)
         folder, options, run = begin_run(self.folder, model.name, asked, key, self.settings.fresh)
         if run is not None:
+            folder.remove_checkpoints()  # of a command that was killed just after it had finished the run
             return folder, options, run.requested_again(folder)
         write_recipe(model.recipe, folder.recipe, REMARK)
         return folder, options, None

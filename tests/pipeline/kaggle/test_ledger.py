@@ -76,9 +76,7 @@ def test_four_commands_at_once_lose_no_line(ledger):
 
 def test_a_lock_whose_holder_was_killed_is_free(ledger):
     holder = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; import os\n"
-    holder += (
-        f"from pipeline.kaggle.ledger import locked\nwith locked(Path({str(ledger.path)!r})): os.kill(os.getpid(), 9)"
-    )
+    holder += f"from competition.locks import locked\nwith locked(Path({str(ledger.path)!r})): os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", holder]).returncode == -9
     assert ledger.add(new_entry("zoo", Path("a.csv"), "1" * 64, "", None)) in ledger.entries()
 
