@@ -168,7 +168,8 @@ def test_a_title_resolves_to_the_address_and_is_not_too_long(competition):
 )
 def test_what_the_notebook_would_refuse_is_refused_here(tmp_path, options, words):
     output = ("--output", tmp_path / "kernel.py")
-    done = run("bundle", "--competition", "insects", "--user", "ann", *output, *options)
+    named = () if "--competition" in options else ("--competition", "insects")
+    done = run("bundle", *named, "--user", "ann", *output, *options)
     assert done.status == 2
     assert words in done.err and len(done.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
