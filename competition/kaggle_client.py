@@ -209,7 +209,7 @@ def run_driver(name: str, arguments: dict, patience: float, arrived: Callable[[i
             return reply
         if not in_time:
             return {"error": {"kind": "hang", "says": f"{patience:.0f} s"}}
-        return {"error": {"kind": "fault", "says": complaints.read_text(errors="replace")[-300:]}}
+        return {"error": {"kind": "fault", "says": complaints.read_text(encoding="utf-8", errors="replace")[-300:]}}
 
 
 def _without_credentials(answer: Any) -> Any:

@@ -56,7 +56,7 @@ def name_of(competition: str | None, data: Path | None, kaggle_input: Path = KAG
     None if its files are missing, so that ``open_competition`` would fail.
     """
     path = data
-    if path is None and competition is not None and _is_path(competition, given := Path(competition).expanduser()):
+    if path is None and competition is not None and _is_path(competition, given := expanded(competition)):
         path, competition = given, None
     if path is None:
         only = _only_input(kaggle_input) if competition is None else None

@@ -146,7 +146,7 @@ def study_key(recipe: AnyRecipe, objective: Objective) -> str:
     return fingerprint(
         recipe.model_dump(),
         {place: repr(each) for place, each in objective.space.distributions.items()},
-        [data.split.ids, data.labels.tolist(), data.images.shape],
+        data.fingerprint,
         [settings.seed, settings.limit, settings.epochs, settings.budget],
         objective.metric.name,
         [sha256(path) for path in recipe_weights(recipe, settings.weights)],

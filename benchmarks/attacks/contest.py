@@ -117,11 +117,14 @@ def cells(path: Path) -> list[list[str]]:
 
 def is_valid(contest: Contest) -> bool:
     """Whether the submission has the test table's ids in their order, and only labels of the other tables."""
-    folder = contest.source
-    ids, labels = [row[0] for row in cells(folder / "test.csv")], {row[1] for row in cells(folder / "train.csv")}
-    labels |= {row[1] for row in cells(folder / "val.csv")}
-    answered = cells(contest.submission)
-    return [row[0] for row in answered] == ids and {row[1] for row in answered} <= labels
+    try:
+        ids = [row[0] for row in cells(contest.source / "test.csv")]
+        tables = [table for name in ("train.csv", "val.csv") if (table := contest.source / name).exists()]
+        labels = {row[1] for table in tables for row in cells(table)}
+        answered = cells(contest.submission)
+        return [row[0] for row in answered] == ids and {row[1] for row in answered} <= labels
+    except (OSError, ValueError, IndexError, csv.Error):  # what csv cannot read cannot be answered
+        return False
 
 
 def files_of(folder: Path) -> set[str]:
