@@ -181,11 +181,9 @@ def load_competition(
 
     The folder holds train.csv and test.csv, optionally val.csv or validation.csv, optionally sample_submission.csv,
     and the images in ``train_images/`` (``val_images/``, ``test_images/``), ``train/``, ``images/`` or beside the
-    CSVs. A folder that contains only another folder stands for that folder.
-    The metric comes from the argument, else from ``known/<name>.toml``, else it is accuracy.
-
-    The columns come from the arguments, else from ``known/<name>.toml``, else from the sample submission, else from
-    comparing train.csv with test.csv. A submission gets the header of the sample submission if there is one.
+    CSVs. A folder that contains only another folder stands for that folder. A submission gets the sample's header.
+    Columns and metric come from the arguments, else from ``known/<name>.toml``. Otherwise the columns are found in the
+    sample submission or by comparing train.csv with test.csv, and the metric is accuracy.
 
     Raises UserError if anything is wrong with the tables or the images that they name.
     """
@@ -196,15 +194,14 @@ def load_competition(
     sample = _optional_table(folder, "sample_submission.csv", "sampleSubmission.csv")
     known = read_known(name, KNOWN)
     images = ImagesOnDisk(folder)
-    header = _submission_header(sample)
+    header = _submission_header(sample)  # first, since the columns are found with the sample's help
     columns = Columns(
         image_column or known.image_column or _image_column(train, test, sample, images),
         label_column or known.label_column or _label_column(train, test, sample),
     )
     header = header or columns
     classes = _classes(train, columns)
-    if sample:
-        refuse_sample(sample.path, header.label, set(sample.column(header.label)), set(map(str, classes)))
+    _check_sample_labels(sample, classes)
     test_split = _split("test", test, columns, images)
     return Competition(
         name=name,
@@ -294,6 +291,12 @@ def _submission_header(sample: Table | None) -> Columns | None:
         fault = f"the columns {listed(sample.columns)}, not an id and a label"
         raise fault_in(sample.path, fault, "leave those two or remove the file")
     return Columns(*sample.columns)
+
+
+def _check_sample_labels(sample: Table | None, classes: Sequence[Label]) -> None:
+    if sample is not None:
+        _, label = sample.columns
+        refuse_sample(sample.path, label, set(sample.column(label)), set(map(str, classes)))
 
 
 def _submission_ids(sample: Table | None, test_ids: tuple[str, ...], test: Path) -> tuple[str, ...]:
