@@ -144,9 +144,15 @@ def decoded(competition: Competition, settings: Settings) -> TrainingData:
 
 
 def trial_end(settings: Settings) -> float | None:
-    """When the trial of flips and rotations must end, on the clock of ``time.monotonic``; None: no limit."""
+    """When the trial of flips and rotations must end, on the clock of ``time.monotonic``; None: no limit.
+
+    That is now, so that there is no trial, if its share is less than imports took: it would hardly begin to train.
+    """
     now, end = time.monotonic(), deadline(settings)
-    return None if end is None else now + TRIAL_SHARE * (end - now)
+    if end is None:
+        return None
+    share = TRIAL_SHARE * (end - now)
+    return now + share if share > IMPORTED - BEGUN else now
 
 
 def train_model(trainer: Trainer, model: ModelPlan, plan: Plan) -> Plan:

@@ -31,6 +31,7 @@ CAUTION = 1.3  # safety factor for the estimated cost of a classical model, whic
 FEWEST_IMAGES = 10  # per class; with fewer, a classical model is not worth its time
 # the largest numbers that a plan.json may hold; the first five are those of the options
 MOST_BATCHES, MOST_SECONDS = 10**7, 10**9  # batches of a segment
+SOON, AT_MOST = 5.0, 0.5  # seconds, and share of the rest, for a classical model if none fits in its own share
 TOO_SHORT = "fitting it to ten images of each class takes longer than its share of the budget"
 
 
@@ -247,16 +248,19 @@ def _share_out(
     weights = sum(recipe.budget_weight for recipe in networks)
     models += [ModelPlan(recipe, seconds=left * recipe.budget_weight / weights) for recipe in networks]
     left_out = {name: TOO_SHORT for name, plan in plans.items() if plan is None}
-    if not models:
-        models = [_least_work(classical, workload)]
-        del left_out[models[0].name]
+    if left_out and all(plan is None for plan in plans.values()):
+        least, needed = _least_work(classical, workload, rate)
+        if not networks or needed <= max(SOON, AT_MOST * seconds):
+            models = [least, *models]
+            del left_out[least.name]
     return sorted(models, key=lambda model: model.seconds or 0.0), left_out
 
 
-def _least_work(recipes: Sequence[AnyRecipe], workload: Workload) -> ModelPlan:
-    """The model that is fitted first if there is no time for any, on the fewest images."""
+def _least_work(recipes: Sequence[AnyRecipe], workload: Workload, rate: float) -> tuple[ModelPlan, float]:
+    """The classical model that is fitted first if there is no time for any, on the fewest images, and its seconds."""
     fewest = min(workload.train_images, FEWEST_IMAGES * workload.classes)
-    return ModelPlan(min(recipes, key=lambda recipe: recipe.cost(workload, fewest)), images=fewest, seconds=0.0)
+    recipe = min(recipes, key=lambda recipe: recipe.cost(workload, fewest))
+    return ModelPlan(recipe, images=fewest, seconds=0.0), CAUTION * recipe.cost(workload, fewest) / rate
 
 
 def classical_plan(recipe: AnyRecipe, workload: Workload, seconds: float, rate: float) -> ModelPlan | None:

@@ -7,6 +7,7 @@ occur.
 """
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -153,6 +154,8 @@ def check_symmetries(
     end: when the check has to end, on the clock of ``time.monotonic``; the training is then shorter if need be.
     Raises NotTrained if there is no time at all, or if the loss is not finite.
     """
+    if end is not None and time.monotonic() >= end:
+        raise NotTrained("no time is left for the trial of flips and rotations")
     images, labels = _small(*train, IMAGES, seed)
     seen, truth = _small(*validation, VALIDATION_IMAGES, seed)
     with tempfile.TemporaryDirectory() as folder:

@@ -158,14 +158,14 @@ class Trainer:
 
         if self.deadline is None:
             return model, self._saved(folder, key, fit(model))
-        now, is_required = time.monotonic(), plan.models == (model,)
+        now = time.monotonic()
         if model.recipe.is_network:
-            if not is_required and distributed.broadcast(self.deadline - now < LEAST_SECONDS):
+            if plan.models != (model,) and distributed.broadcast(self.deadline - now < LEAST_SECONDS):
                 raise NotTrained(f"{model.name}: no time is left for it in the budget; give more with --budget")
             return model, self._saved(folder, key, fit(model))
         end = now + plan.share_of(model) * (self.deadline - now)
         workload = workload_of(self.competition, self.training_data)
-        model, fitted = fit_in_time(model, workload, end, fit, is_required)
+        model, fitted = fit_in_time(model, workload, end, fit, is_required=model == plan.models[0])
         return model, self._saved(folder, key, fitted)
 
     def _saved(self, folder: RunFolder, key: str, fitted: tuple[list[Model], np.ndarray]) -> list[Model]:

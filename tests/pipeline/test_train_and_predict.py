@@ -362,9 +362,18 @@ def test_a_budgeted_run_is_repeated_to_the_byte_by_its_plan(tmp_path, make_compe
 
 def test_what_a_budget_does_not_hold_is_left_out_with_the_reason(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects", train=300, val=60, size=(96, 96))
-    options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-svm", "sprint")
+    options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb", "dhc-svm", "sprint")
     said = succeed("train", *options, "--budget", "1s")
-    assert "dhc-svm" in said and "left out: " in said
+    assert "plan for the remaining 0s" in said
+    assert "left out: fitting it to ten images" in said
+    assert "warning: left out: sprint: no time is left for it in the budget" in said
+    (run,) = (tmp_path / "runs" / "insects").glob("*/run.json")
+    assert run.parent.name in ("dhc-gaussian-nb~budget=1s", "dhc-svm~budget=1s")
+
+
+def test_a_network_alone_is_trained_however_little_time_there_is(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60)
+    succeed("train", "--competition", folder, "--work", tmp_path, "--models", "sprint", "--budget", "1s")
     assert (tmp_path / "runs" / "insects" / "sprint~budget=1s" / "run.json").is_file()
 
 

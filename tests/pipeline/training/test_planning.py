@@ -245,9 +245,11 @@ def test_a_classical_model_without_time_for_a_few_images_a_class_is_left_out_wit
     assert shared.left_out["dhc-svm"] in capsys.readouterr().out
 
 
-def test_time_that_is_over_already_leaves_no_classical_model_any():
-    shared = plan(("dhc-gaussian-nb", "sprint"), HUGE, -1.0)
-    assert [model.name for model in shared.models] == ["sprint"]
+def test_time_that_is_over_already_leaves_the_quickest_classical_model_a_few_images(monkeypatch):
+    monkeypatch.setattr("pipeline.training.planning.products_a_second", lambda: 1e11)
+    shared = plan(("dhc-gaussian-nb", "dhc-knn-sweep", "sprint"), HUGE, -1.0)
+    assert [(model.name, model.images) for model in shared.models] == [("dhc-gaussian-nb", 100), ("sprint", None)]
+    assert set(shared.left_out) == {"dhc-knn-sweep"}
 
 
 def test_time_that_is_over_is_shown_as_none_left_and_the_least_work_is_planned(capsys):
