@@ -22,9 +22,9 @@ from sklearn.base import ClassifierMixin
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from tqdm import tqdm
 
 from benchmarks.measuring import timed
+from competition.progress import Progress
 from competition.rehearsal import Dreams
 from pipeline.data.decode import resize
 from pipeline.models.classical.registry import Classifier, NearestNeighbours, SupportVectorMachine
@@ -40,7 +40,7 @@ def draw(images: int, size: int, classes: int, seed: int, purpose: str) -> tuple
     dreams, generator = Dreams(classes, np.random.default_rng(0)), np.random.default_rng(seed)
     labels = generator.permutation(np.arange(images) % classes)
     drawn = np.empty((images, size, size, 3), np.uint8)
-    for start in tqdm(range(0, images, AT_ONCE), desc=f"drawing images to {purpose}", unit="batch", leave=False):
+    for start in Progress(range(0, images, AT_ONCE), desc=f"drawing images to {purpose}", unit="batch"):
         batch = slice(start, start + AT_ONCE)
         drawn[batch] = [resize(image, size, size) for image in dreams.draw(labels[batch], generator)]
     return drawn, labels
@@ -65,7 +65,7 @@ def standardised(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
 def fit_plain(candidates: list[ClassifierMixin], sample: Sample, title: str) -> tuple[list[np.ndarray], list[float]]:
     """Each candidate's predictions, and the seconds of its fit and its prediction."""
     train, validation = standardised(sample)
-    bar = tqdm(candidates, desc=f"{title}: scikit-learn", unit="fit", leave=False)
+    bar = Progress(candidates, desc=f"{title}: scikit-learn", unit="fit")
     runs = [timed(lambda each=each: each.fit(train, sample[1]).predict(validation)) for each in bar]
     return [found for found, _ in runs], [seconds for _, seconds in runs]
 
@@ -89,7 +89,7 @@ def compare_neighbours(neighbours: list[int], classes: int, sample: Sample) -> N
     """The sweep over numbers of neighbours."""
     _, ours = timed(lambda: predicted(NearestNeighbours(classes, neighbours), sample))
     found, seconds = fit_plain([KNeighborsClassifier(k) for k in neighbours], sample, "dhc-knn-sweep")
-    bar = tqdm(neighbours, desc="dhc-knn-sweep: ours for each k alone, to compare", unit="fit", leave=False)
+    bar = Progress(neighbours, desc="dhc-knn-sweep: ours for each k alone, to compare", unit="fit")
     same = [predicted(NearestNeighbours(classes, [k]), sample) for k in bar]
     report("dhc-knn-sweep", ours, sum(seconds), found, same)
 

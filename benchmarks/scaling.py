@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import numpy as np
 import torch._dynamo  # noqa: F401 - here, or the first optimiser would import it while it is measured
-from tqdm import tqdm
 
 from benchmarks.measuring import draw_images, limit_memory, peak_memory, timed
 from competition.metrics import ACCURACY
+from competition.progress import Progress
 from pipeline.commands import run_main
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions
@@ -190,7 +190,7 @@ def growing(axes: dict[str, list[int]], axis: str) -> list[Size]:
 def measure_all(sizes: Sequence[Size]) -> dict[Size, dict[str, Cost | None]]:
     """The cost of every measure at every size; None where it would hold too much memory."""
     costs = {}
-    with tqdm(total=len(sizes) * len(MEASURES), unit="measure", leave=False) as bar:
+    with Progress(total=len(sizes) * len(MEASURES), unit="measure") as bar:
         for size in sizes:
             with tempfile.TemporaryDirectory() as folder:
                 sample = Sample(Path(folder), size)
