@@ -28,7 +28,7 @@ class Progress(tqdm):
 
     def __init__(self, *args: Any, desc: str | None = None, file: TextIO | None = None, **options: Any) -> None:
         target = file or sys.stderr
-        self._plain = not target.isatty()
+        self._plain = target is None or not target.isatty()
         self._seen: deque[tuple[float, float]] = deque()
         if self._plain:
             options |= {"delay": PLAIN_INTERVAL, "mininterval": PLAIN_INTERVAL}
@@ -38,7 +38,7 @@ class Progress(tqdm):
             "ncols": min(WIDTH, shutil.get_terminal_size().columns) - 1,
             "miniters": 0,
             "leave": False,
-            "disable": options.get("disable", False) or not self.shown,
+            "disable": options.get("disable", False) or not self.shown or target is None,
         }
         super().__init__(*args, **options)
 

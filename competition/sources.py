@@ -59,7 +59,7 @@ def name_of(competition: str | None, data: Path | None, kaggle_input: Path = KAG
     if path is None and competition is not None and _is_path(competition, given := expanded(competition)):
         path, competition = given, None
     if path is None:
-        only = _only_input(kaggle_input) if competition is None else None
+        only = _only_input(kaggle_input) if competition is None and _is_notebook(kaggle_input) else None
         return competition or (only[0] if only else REHEARSAL)
     if not path.exists():
         return None

@@ -190,7 +190,7 @@ def plan_models(
 def print_scores(trainer: Trainer) -> None:
     """Write all runs to scores.csv, and print those that can be compared with the newest run, the best first."""
     folder, metric = trainer.folder, trainer.competition.metric
-    runs, reasons = stored_runs(run_folders(folder))
+    runs, reasons = stored_runs(run_folders(folder), check_models=False)
     write_scores(folder / "scores.csv", ranked(runs.values(), metric), metric)
     faults = {name: stored.data.change_in(trainer.training_data.record) for name, stored in runs.items()}
     reasons |= {name: fault for name, fault in faults.items() if fault is not None}

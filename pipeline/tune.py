@@ -27,8 +27,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from competition.errors import UserError, first_few
 from pipeline.data.training_data import open_training_data
-from pipeline.models.networks.pretrained import recipe_weights
-from pipeline.models.networks.weights import sha256
 from pipeline.models.recipe import AnyRecipe, choose_recipes, fingerprint
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
@@ -142,14 +140,11 @@ def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
 
 def study_key(recipe: AnyRecipe, objective: Objective) -> str:
     """A hash of everything that must be equal for trials to be comparable."""
-    data, settings = objective.trainer.training_data, objective.trainer.settings
+    settings = objective.trainer.settings
     return fingerprint(
-        recipe.model_dump(),
+        objective.trainer.facts(recipe),
         {place: repr(each) for place, each in objective.space.distributions.items()},
-        data.fingerprint,
         [settings.seed, settings.limit, settings.epochs, settings.budget],
-        objective.metric.name,
-        [sha256(path) for path in recipe_weights(recipe, settings.weights)],
     )
 
 

@@ -23,6 +23,7 @@ from pipeline.data import decode as decoding
 from pipeline.data.cache_files import Size as Size  # which users of a cache import from here
 from pipeline.data.cache_files import contents_in, read_cache, write_cache
 from pipeline.data.decode import ImagePath, content_hash, read_file
+from pipeline.runtime.memory import raise_shortage
 from pipeline.runtime.sealed import DamagedFile
 
 CACHE_VERSION = 2
@@ -124,6 +125,7 @@ def open_cache(
             build_folder(place, lambda draft: write_cache(paths, draft, size, threads or os.cpu_count() or 1))
             found = read_cache(place, len(paths), check_pixels=False)
     except (OSError, DamagedFile) as error:
+        raise_shortage(error)
         raise UserError(
             f"cannot write the image cache in {folder}: {_reason(error)}; "
             "free some space there or choose another folder with --work"
@@ -139,7 +141,8 @@ def _read_if_sound(place: Path, count: int) -> tuple[np.ndarray, np.ndarray, np.
     try:
         return read_cache(place, count)
     except (OSError, DamagedFile) as error:
-        print(f"the image cache in {place} is damaged ({_reason(error)}); decoding the images again")
+        raise_shortage(error)
+        print(f"warning: the image cache in {place} is damaged ({_reason(error)}); decoding the images again")
     discard(place)
     return None
 

@@ -24,6 +24,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from competition.errors import UserError
 from competition.progress import Progress
 from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode, decode_bytes, read_file, resize
+from pipeline.runtime.memory import raise_shortage
 from pipeline.runtime.sealed import DamagedFile, read_arrays, read_json, write_arrays, write_json
 from pipeline.runtime.time_limit import check_time
 
@@ -93,6 +94,7 @@ def _checksums(file: BinaryIO, chunk: int) -> Iterator[int]:
     """The CRC-32 of each chunk of bytes. The file is not mapped, so that its pages do not count as memory in use."""
     buffer = memoryview(bytearray(chunk))
     while (length := file.readinto(buffer)) > 0:  # type: ignore[attr-defined]
+        check_time()
         yield zlib.crc32(buffer[:length])
 
 
@@ -174,7 +176,7 @@ def _decode_all(paths: Sequence[ImagePath], folder: Path, size: Size, fit: Fit, 
                 unreadable += failed
                 checksums.append(checksum)
                 bar.update(done)
-                check_time(bar.n / len(paths))
+                check_time(len(checksums) * chunk / len(paths))
     write_arrays(folder / CONTENTS, {"contents": contents})
     write_json(folder / ABOUT, {"shape": shape, "unreadable": unreadable, "chunk": chunk, "checksums": checksums})
 
@@ -191,7 +193,8 @@ def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, contents: np.n
             data = read_file(path)
             images[row] = fit(decode_bytes(data), height, width)
             contents[row] = content_hash(data)
-        except (OSError, UnreadableImage):
+        except (OSError, UnreadableImage) as error:
+            raise_shortage(error)
             images[row] = 0
             failed.append(row)
     return failed

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipeline.runtime.memory import raise_shortage
+
 JPEG_START = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
 JPEG_SCAN = b"\xff\xda"
@@ -37,6 +39,7 @@ def decode(path: ImagePath) -> np.ndarray:
     try:
         return decode_bytes(read_file(path))
     except (OSError, UnreadableImage) as error:
+        raise_shortage(error)
         raise UnreadableImage(f"{path}: {error}") from error
 
 
@@ -115,6 +118,7 @@ def _decode_with_cv2(data: bytes) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
+        raise_shortage(error)
         raise UnreadableImage(error.err) from error
     if image is None:
         raise UnreadableImage("the data is damaged")
@@ -128,6 +132,7 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
     except UnidentifiedImageError:
         raise UnreadableImage("not an image") from None
     except Exception as error:  # Pillow's readers raise many types for damaged files
+        raise_shortage(error)
         raise UnreadableImage(str(error)) from error
 
 

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from competition.errors import DamagedError
 from competition.storage import atomic_write
 from competition.wording import printable
+from pipeline.runtime.memory import raise_shortage
 
 Thing = TypeVar("Thing")
 
@@ -40,6 +41,7 @@ class Saved:
     def read(cls, path: Path) -> Self:
         """Read a file that ``write`` wrote. Raises DamagedError if its content is not what was written."""
         try:
+            path.open("rb").close()  # safetensors calls a lack of file handles a missing file
             with safe_open(path, framework="numpy") as file:
                 about = json.loads(file.metadata()["about"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -48,6 +50,7 @@ class Saved:
         except PermissionError:
             raise
         except Exception as error:  # a damaged file raises many types, from safetensors and numpy
+            raise_shortage(error)
             raise damaged(path) from error
         raise damaged(path)
 

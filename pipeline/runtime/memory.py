@@ -1,5 +1,6 @@
 """The memory of this machine."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -10,9 +11,13 @@ CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # a container's, in version 2 and 1 of Linux control groups
 VALUES_AT_ONCE = 2**24  # of a large array whose rows are worked on in blocks; as float64, 128 MB
 
+# of the operating system, not of a file: no memory, too many open files, an unreliable disk or network
+SHORTAGES = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
+
 # of PyTorch on a CPU and on a GPU, of its libraries, and of OpenCV
 _EXHAUSTED = re.compile(
-    r"can(no|')t allocate memory|not enough memory|out of memory|alloc_failed|insufficient memory", re.I
+    r"can(no|')t allocate memory|failed to allocate|not enough memory|out of memory|alloc_failed|insufficient memory",
+    re.I,
 )
 
 
@@ -22,6 +27,12 @@ def total_memory() -> int:
     The free memory would vary, but the same command must make the same decisions each time.
     """
     return min([_machine_memory(), *_container_limits()])
+
+
+def raise_shortage(error: BaseException) -> None:
+    """Raise the error again if it says that the machine lacks something, and nothing about the file that was read."""
+    if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno in SHORTAGES):
+        raise error
 
 
 def _machine_memory() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from competition.storage import atomic_write
+from pipeline.runtime.memory import raise_shortage
 
 HASH = "sha256"  # the key under which a file holds the hash of everything else in it
 
@@ -35,7 +36,8 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except (FileNotFoundError, PermissionError):
         raise
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        raise_shortage(error)
         raise DamagedFile(path) from None
     if not isinstance(content, dict) or HASH not in content:
         raise DamagedFile(path, unsealed=content)
@@ -67,7 +69,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return arrays
     except (FileNotFoundError, PermissionError):
         raise
-    except Exception:  # a damaged file raises many types, from zipfile, zlib and numpy
+    except Exception as error:  # a damaged file raises many types, from zipfile, zlib and numpy
+        raise_shortage(error)
         raise DamagedFile(path) from None
     raise DamagedFile(path)
 

@@ -59,11 +59,13 @@ def _checked(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
     for segment in segments:
         if not (1 <= segment.size <= MOST_PIXELS and 1 <= segment.batches <= MOST_BATCHES):
             raise ValueError(f"a segment needs a size of 1 to {MOST_PIXELS:,} and 1 to {MOST_BATCHES:,} batches")
+        if segment.planned is not None and not segment.batches <= segment.planned <= MOST_BATCHES:
+            raise ValueError("a segment that was cut off has fewer batches than were planned")
         if not 0 <= segment.start < segment.end <= 1:
             raise ValueError("a segment needs 0 <= start < end <= 1")
         if segment.start and abs(segment.start - end) > SLIVER:
             raise ValueError("a segment must begin at 0 or where the one before it ends")
-        end = segment.end
+        end = segment.reached
     return segments
 
 

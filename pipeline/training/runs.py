@@ -102,11 +102,14 @@ class RunFolder:
         except ValidationError:
             raise OtherVersion("another version of the pipeline trained them") from None
         if run.name != self.path.name:
-            raise UnusableRun("their folders were renamed")
+            raise UnusableRun("the folder was renamed")
         return run
 
-    def load(self) -> "StoredRun":
-        """The run with what it was validated on. Raises the errors of ``read``."""
+    def load(self, check_models: bool = True) -> "StoredRun":
+        """The run with what it was validated on. Raises the errors of ``read``.
+
+        check_models: read the files of the fitted models too, to check them.
+        """
         run = self.read()
         try:
             validated, data = Predictions.load(self.validation), DataRecord.load(self.data)
@@ -116,7 +119,8 @@ class RunFolder:
             raise UnusableRun(f"{self.data.name} is damaged") from None
         if validated.fingerprint != run.fingerprint or validated.targets is None:
             raise UnusableRun(f"{self.validation.name} is that of another run")
-        self._check(run.model_files)
+        if check_models:
+            self._check(run.model_files)
         return StoredRun(self, run, validated, data)
 
     def _check(self, model_files: Iterable[str]) -> None:
@@ -302,7 +306,7 @@ def begin_run(
     if fresh and not fault and os.path.lexists(folder.path):
         fault = f"--fresh removes {_described(run) if run else 'what an unfinished training left'}"
     if fault:
-        print(f"{folder.path.name}: {fault}; training it again")
+        print(f"warning: {folder.path.name}: {fault}; training it again")
         discard(folder.path)
         run = None
     if folder.mark.is_dir():
@@ -365,12 +369,15 @@ def _matching(names: Sequence[str], pattern: str, folder: Path) -> list[str]:
     return matching
 
 
-def stored_runs(folders: Iterable[RunFolder]) -> tuple[dict[str, StoredRun], dict[str, str]]:
-    """The runs in these folders by name, and the reasons why some of them cannot be used, also by name."""
+def stored_runs(folders: Iterable[RunFolder], check_models: bool = True) -> tuple[dict[str, StoredRun], dict[str, str]]:
+    """The runs in these folders by name, and the reasons why some of them cannot be used, also by name.
+
+    check_models: see ``RunFolder.load``.
+    """
     runs, reasons = {}, {}
     for folder in folders:
         try:
-            runs[folder.path.name] = folder.load()
+            runs[folder.path.name] = folder.load(check_models)
         except UnusableRun as error:
             reasons[folder.path.name] = str(error)
     return runs, reasons
@@ -380,7 +387,7 @@ def leave_out(reasons: dict[str, str]) -> None:
     """Print which runs are left out and why, one line for each reason. reasons: by the run's name."""
     for reason in dict.fromkeys(reasons.values()):
         names = [name for name, its_reason in reasons.items() if its_reason == reason]
-        print(f"left out, as {reason}: {first_few(names, 9)}")
+        print(f"warning: left out, as {reason}: {first_few(names, 9)}")
 
 
 def holds_runs(folder: Path) -> bool:

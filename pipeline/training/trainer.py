@@ -90,11 +90,9 @@ class Trainer:
     @contextmanager
     def _locked(self, model: ModelPlan) -> Iterator[None]:
         """Hold the lock of the model's run; the other ranks wait for the main rank, which does."""
-        options = options_of(self.settings, fingerprint(*self._repeated(model)) if self.settings.plan else None)
+        place = self.folder / run_name(model.name, self._options(model))
         with ExitStack() as stack:
-            distributed.from_main(
-                lambda: stack.enter_context(locked(self.folder / run_name(model.name, options), "writes this run"))
-            )
+            distributed.from_main(lambda: stack.enter_context(locked(place, "writes this run")))
             yield
 
     def _train_alone(self, model: ModelPlan, plan: Plan) -> ModelPlan:
@@ -112,8 +110,7 @@ class Trainer:
 
     def _begin_run(self, model: ModelPlan, key: str) -> tuple[RunFolder, Options, Run | None]:
         """Prepare the run's folder. Returns it, the options in its name, and the run if it was finished before."""
-        asked = options_of(self.settings, fingerprint(*self._repeated(model)) if self.settings.plan else None)
-        folder, options, run = begin_run(self.folder, model.name, asked, key, self.settings.fresh)
+        folder, options, run = begin_run(self.folder, model.name, self._options(model), key, self.settings.fresh)
         if run is not None:
             folder.remove_checkpoints()  # of a command that was killed just after it had finished the run
             return folder, options, run.requested_again(folder)
@@ -122,18 +119,28 @@ class Trainer:
 
     def fingerprint(self, model: ModelPlan) -> str:
         """Of everything that decides the model."""
-        settings, recipe = self.settings, model.recipe
+        settings = self.settings
         return fingerprint(
+            self.facts(model.recipe),
+            [settings.seed, settings.limit, settings.folds, settings.epochs, settings.budget],
+            self._repeated(model) if settings.plan else None,
+        )
+
+    def facts(self, recipe: AnyRecipe) -> list[object]:
+        """What decides every model of the recipe, whatever the options of the command."""
+        return [
             FORMAT,
             recipe.model_dump(),
             self.training_data.fingerprint,
-            [settings.seed, settings.limit, settings.folds, settings.epochs, settings.budget],
-            self._repeated(model) if settings.plan else None,
+            self.competition.classes,
             self.device.type,
             self.competition.metric.name,
             self._start(recipe),
             self.competition.symmetries if recipe.is_network else None,
-        )
+        ]
+
+    def _options(self, model: ModelPlan) -> Options:
+        return options_of(self.settings, fingerprint(*self._repeated(model)) if self.settings.plan else None)
 
     def _repeated(self, model: ModelPlan) -> list[object]:
         """What a repeated plan sets for a model's training."""

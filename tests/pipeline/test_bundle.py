@@ -22,8 +22,8 @@ def pack(tmp_path, monkeypatch) -> Callable[..., Path]:
     """A function that bundles for the competition insects and returns the folder to push."""
     monkeypatch.setenv("KAGGLE_KEY", KEY)
 
-    def packed(*options: str, folder: str = "push") -> Path:
-        succeed("bundle", "--competition", "insects", "--output", tmp_path / folder / "kernel.py", *options)
+    def packed(*options: str, folder: str = "push", competition: str = "insects") -> Path:
+        succeed("bundle", "--competition", competition, "--output", tmp_path / folder / "kernel.py", *options)
         return tmp_path / folder
 
     return packed
@@ -134,7 +134,7 @@ def test_weights_are_named_as_they_will_be_in_the_notebook(pack):
 
 @pytest.mark.parametrize("name", ["My.Zoo-2", "INSECTS"])
 def test_the_name_of_a_competition_stays_as_it_is(pack, name):
-    found = metadata(pack("--user", "ann", "--competition", name))
+    found = metadata(pack("--user", "ann", competition=name))
     assert found["competition_sources"] == [name]
     assert found["id"] == f"ann/{bundle.slug(name)}-pipeline"
 

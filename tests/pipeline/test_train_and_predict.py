@@ -197,7 +197,7 @@ def test_a_damaged_run_is_left_out_and_trained_again(copied, tmp_path):
     line = "left out, as validation.npz is damaged: dhc-gaussian-nb~epochs=8, sprint~epochs=8\n"
     assert line in succeed("predict", *copied, "--no-report")
     said = succeed("train", *copied, "--epochs", 8, "--models", "dhc-gaussian-nb", "dhc-knn-sweep")
-    assert "dhc-gaussian-nb~epochs=8: validation.npz is damaged; training it again\n" in said
+    assert "warning: dhc-gaussian-nb~epochs=8: validation.npz is damaged; training it again\n" in said
     assert "dhc-knn-sweep~epochs=8: trained before" in said
     said = succeed("predict", *copied, "--no-report")
     assert "left out, as validation.npz is damaged: sprint~epochs=8\n" in said

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from competition.errors import first_few
 from competition.wording import fault_in, listed
+from pipeline.runtime.memory import raise_shortage
 
 State = dict[str, Tensor]
 
@@ -31,6 +32,7 @@ def read_state(path: Path) -> tuple[State, str]:
         state = {_bare_name(str(name)): _as_float32(each) for name, each in content.items() if isinstance(each, Tensor)}
         odd = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     except Exception as error:  # torch and safetensors raise many kinds of error for a file of another format
+        raise_shortage(error)
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise fault_in(path, f"not a file of weights ({reason})", "download it again or save a state_dict()") from None
     if not state:

@@ -12,6 +12,7 @@ from competition.errors import DamagedError
 from competition.storage import atomic_write, discard, seal, sealed_content
 from competition.wording import printable
 from pipeline.runtime import distributed
+from pipeline.runtime.memory import raise_shortage
 
 
 class Resumable(Protocol):
@@ -51,7 +52,8 @@ class Checkpoint:
             return
         try:
             training.load_state_dict(state)
-        except MISFITS:
+        except MISFITS as error:
+            raise_shortage(error)
             raise self._of_another_version() from None
 
     def _read(self) -> dict[str, Any] | None:
@@ -61,13 +63,14 @@ class Checkpoint:
             return None
         try:
             return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-        except MISFITS:
+        except MISFITS as error:
+            raise_shortage(error)
             raise self._of_another_version() from None
 
     def _discard_damaged(self) -> None:
         if self.path.exists():
             place = printable(self.path, most=200)
-            print(f"{place}: damaged or of another training; this training begins anew")
+            print(f"warning: {place}: damaged or of another training; this training begins anew")
             discard(self.path)
 
     def _of_another_version(self) -> DamagedError:

@@ -35,6 +35,7 @@ from pipeline.models.neural.training import Training
 from pipeline.models.persistence import Saved, damaged
 from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint
 from pipeline.runtime import distributed
+from pipeline.runtime.memory import raise_shortage
 
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of ImageNet's pixels
 KIND = "network"  # in the file of a saved one
@@ -214,7 +215,8 @@ class NeuralNetwork:
         saved = Saved.read(folder / WEIGHTS_FILE)
         try:
             return cls._restored(saved, folder, device)
-        except MISFITS:
+        except MISFITS as error:
+            raise_shortage(error)
             raise damaged(folder / WEIGHTS_FILE) from None
 
     @classmethod
@@ -326,7 +328,7 @@ class NeuralNetwork:
         if content is not None:
             return Tier(**json.loads(content))
         place = printable(self._tier_file, most=200)
-        print(f"{place}: damaged or of another training; the size of the network is chosen again")
+        print(f"warning: {place}: damaged or of another training; the size of the network is chosen again")
         discard(self._tier_file)
         return None
 

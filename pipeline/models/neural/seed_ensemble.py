@@ -62,7 +62,7 @@ class SeedEnsemble(NeuralNetwork):
 
 def _plan_of(number: int, whole: NetworkPlan) -> NetworkPlan:
     replay = None if whole.replay is None else trainings(whole.replay)[number]
-    return replace(whole, seed_number=number, replay=replay)
+    return replace(whole, seed_number=number, replay=replay, is_required=whole.is_required or number > 0)
 
 
 def _place(folder: Path, number: int) -> Path:

@@ -254,7 +254,7 @@ def test_a_damaged_cache_is_built_again_with_one_line(images, caches, capsys, na
     cache = open_cache(images, caches)
     assert np.array_equal(cache, sound) and cache.contents.tolist() == contents_by_hand(images)
     out = capsys.readouterr().out
-    assert out.startswith(f"the image cache in {path.parent} is damaged (") and out.count("\n") == 1
+    assert out.startswith(f"warning: the image cache in {path.parent} is damaged (") and out.count("\n") == 1
     open_cache(images, caches)
     assert capsys.readouterr().out == ""
     assert len(list(caches.iterdir())) == 1

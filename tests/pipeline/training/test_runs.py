@@ -154,7 +154,7 @@ def test_a_damaged_run_is_trained_again_in_its_folder_with_one_line(tmp_path, ca
     if name == "fingerprint.json" or (name, damage) == ("run.json", Path.unlink):  # the other one of the two tells
         assert capsys.readouterr().out == "" and (run is None) == (name == "run.json")
     else:
-        assert run is None and capsys.readouterr().out == f"sprint: {name} is damaged; training it again\n"
+        assert run is None and capsys.readouterr().out == f"warning: sprint: {name} is damaged; training it again\n"
         assert [left.name for left in path.parent.iterdir()] == ["sprint"]
     assert begin_run(tmp_path / "dogs", "sprint", {}, "key", fresh=False)[0] == folder
 
@@ -169,8 +169,8 @@ def test_a_damaged_run_is_left_out_by_name_with_the_reason(tmp_path, capsys):
     leave_out(reasons)
     assert list(runs) == ["dhc-bernoulli-nb"]
     assert capsys.readouterr().out.splitlines() == [
-        "left out, as validation.npz is damaged: dhc-svm, sprint",
-        "left out, as their folders were renamed: mine",
+        "warning: left out, as validation.npz is damaged: dhc-svm, sprint",
+        "warning: left out, as the folder was renamed: mine",
     ]
 
 
@@ -191,15 +191,12 @@ def test_the_same_training_finds_its_folder_again(tmp_path):
 
 def test_fresh_says_what_it_removes(tmp_path, capsys):
     begin_run(tmp_path / "dogs", "sprint", {}, "key", fresh=True)
-    assert capsys.readouterr().out == ""
-    (tmp_path / "dogs" / "sprint" / "checkpoint.pt").touch()
-    begin_run(tmp_path / "dogs", "sprint", {}, "key", fresh=True)
-    assert capsys.readouterr().out == ("sprint: --fresh removes what an unfinished training left; training it again\n")
+    line = "warning: sprint: --fresh removes what an unfinished training left; training it again\n"
+    assert capsys.readouterr().out == line
     path = finish(tmp_path, "dogs", age=0, model="sprint")
     folder, _, run = begin_run(tmp_path / "dogs", "sprint", {}, "key", fresh=True)
-    assert capsys.readouterr().out == (
-        "sprint: --fresh removes the run of 2026-05-04 12:00 UTC (accuracy 0.5000 on validation); training it again\n"
-    )
+    was = "the run of 2026-05-04 12:00 UTC (accuracy 0.5000 on validation)"
+    assert capsys.readouterr().out == f"warning: sprint: --fresh removes {was}; training it again\n"
     assert (folder.path, run) == (path, None)
     assert [left.name for left in path.iterdir()] == ["fingerprint.json"]
 

@@ -1,6 +1,5 @@
 """Flips and turns: a short training tells which of them leave a class what it is."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from competition.spec import Competition
 from pipeline.data.training_data import open_training_data
 from pipeline.models.base import NotTrained
 from pipeline.models.recipe import choose_recipes
+from pipeline.runtime.sealed import read_json, write_json
 from pipeline.settings import Settings, train_settings
 from pipeline.training.symmetries import SymmetryCheck, check_symmetries, settle_symmetries
 
@@ -104,11 +104,18 @@ def settled(tmp_path: Path, make_competition: Callable[..., Path]) -> Callable[.
 def test_the_outcome_is_kept_for_the_next_command_on_the_same_images(settled, tmp_path, capsys):
     path = tmp_path / "runs" / "insects" / "symmetries.json"
     settled(["sprint"])
-    kept = json.loads(path.read_text()) | {"upright": 0.75, "turned": dict.fromkeys(("mirrored", "transposed"), 0.3)}
-    path.write_text(json.dumps(kept))
+    write_json(path, read_json(path) | {"upright": 0.75, "turned": dict.fromkeys(("mirrored", "transposed"), 0.3)})
     assert settled(["sprint"]).symmetries == "none"
     assert "0.750" in capsys.readouterr().out
     assert settled(["sprint"], "--seed", "1").symmetries != "none"
+
+
+def test_a_damaged_outcome_is_found_again(settled, tmp_path):
+    path = tmp_path / "runs" / "insects" / "symmetries.json"
+    found = settled(["sprint"]).symmetries
+    sound = path.read_bytes()
+    path.write_bytes(sound.replace(b'"turned"', b'"Turned"'))
+    assert settled(["sprint"]).symmetries == found and path.read_bytes() == sound
 
 
 def test_a_trial_without_time_says_so_and_nothing_is_kept(settled, tmp_path, capsys):
