@@ -1,14 +1,18 @@
 """Every kind of image file comes out as the RGB that a viewer would show."""
 
+import errno
 import io
 import struct
 import zlib
+from functools import partial
+from typing import NoReturn
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from pipeline.data import decode as decoding
 from pipeline.data.decode import UnreadableImage, decode, resize
 
 HEIGHT, WIDTH = 20, 32
@@ -202,3 +206,16 @@ def test_resizing_averages_where_it_shrinks_and_keeps_flat_colours_where_it_grow
     assert (resize(stripes, 2, 2) == 100).all()
     assert (resize(np.full((2, 8, 3), 9, np.uint8), 16, 4) == 9).all()
     assert resize(stripes, 3, 7).shape == (3, 7, 3)
+
+
+def test_a_lack_of_memory_or_of_file_handles_is_not_the_images_fault(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.zeros((4, 4, 3), np.uint8))
+    for error in (MemoryError(), OSError(errno.EMFILE, "Too many open files")):
+        with monkeypatch.context() as patch, pytest.raises(type(error)):
+            patch.setattr(decoding, "read_file", partial(_raise, error))
+            decode(path)
+
+
+def _raise(error: Exception, _: object) -> NoReturn:
+    raise error

@@ -1,5 +1,7 @@
 """Saved models: what comes back is what was saved, or an error of one line."""
 
+import errno
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -68,4 +70,13 @@ def test_no_flipped_bit_goes_unnoticed(path):
 def test_a_file_of_an_older_version_is_refused_in_one_line(path):
     save_file(load_file(path), path, {"kind": "Thing", "facts": "{}"})
     with pytest.raises(DamagedError, match="another version"):
+        Saved.read(path)
+
+
+def test_a_lack_of_file_handles_is_not_called_damage(path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
         Saved.read(path)

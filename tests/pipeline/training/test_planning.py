@@ -56,6 +56,14 @@ def test_a_plan_comes_back_as_it_was_written(tmp_path):
     assert Plan.read(tmp_path / "plan.json") == PLAN
 
 
+def test_a_training_with_a_segment_that_was_cut_off_comes_back_too(tmp_path):
+    cut = Segment(32, 10, 0.0, 0.5).cut_off(4)
+    fit = Fit(None, (cut, Segment(64, 7, cut.reached, 1.0)))
+    plan = replace(PLAN, models=(ModelPlan(SPRINT, seconds=40.0, fits=(fit,)),))
+    plan.write(tmp_path / "plan.json")
+    assert Plan.read(tmp_path / "plan.json") == plan
+
+
 def test_a_plan_fixes_the_settings_that_shape_a_result():
     settings = PLAN.applied_to(train_settings(["--seed", "9", "--size", "32", "--device", "cpu"]))
     assert (settings.seed, settings.limit) == (3, 500)

@@ -191,6 +191,9 @@ def test_the_same_training_finds_its_folder_again(tmp_path):
 
 def test_fresh_says_what_it_removes(tmp_path, capsys):
     begin_run(tmp_path / "dogs", "sprint", {}, "key", fresh=True)
+    assert capsys.readouterr().out == ""
+    (tmp_path / "dogs" / "sprint" / "checkpoint.pt").touch()
+    begin_run(tmp_path / "dogs", "sprint", {}, "key", fresh=True)
     line = "warning: sprint: --fresh removes what an unfinished training left; training it again\n"
     assert capsys.readouterr().out == line
     path = finish(tmp_path, "dogs", age=0, model="sprint")
