@@ -88,7 +88,7 @@ def _locate(competition: str | None, data: Path | None, data_folder: Path, kaggl
 
 def _is_path(text: str, path: Path) -> bool:
     """Whether the text is spelled like a path, or names a competition's folder in the working directory."""
-    return path.name != text or path.suffix.lower() == ".zip" or _holds_tables(path)
+    return path.name != text or path.suffix.lower() == ".zip" or holds_tables(path)
 
 
 def _from_path(path: Path, data_folder: Path, name: str | None = None) -> tuple[str, Path]:
@@ -121,7 +121,7 @@ def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Pat
         return name, build_folder(kept, lambda folder: draw_rehearsal(folder, answers))
     if Path(name).is_dir():
         return name, Path(name)
-    kept_before = [folder.name for folder in subfolders(data_folder) if _holds_tables(folder)]
+    kept_before = [folder.name for folder in subfolders(data_folder) if holds_tables(folder)]
     places = [*kept_before, *inputs, *DATASETS, REHEARSAL]
     remedy = _attach(inputs) if _is_notebook(kaggle_input) else ""
     return name, unpacked(_downloaded(name, data_folder, places, remedy), kept, competition_folder)
@@ -166,7 +166,8 @@ def _entries(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
 
-def _holds_tables(folder: Path) -> bool:
+def holds_tables(folder: Path) -> bool:
+    """Whether the folder has a train.csv and a test.csv."""
     return (folder / "train.csv").is_file() and (folder / "test.csv").is_file()
 
 
@@ -185,7 +186,7 @@ def _inputs(kaggle_input: Path) -> dict[str, list[Path]]:
     mounted = [folder for kind, pattern in _MOUNTS.items() for folder in sorted((kaggle_input / kind).glob(pattern))]
     found: dict[str, list[Path]] = {}
     for folder in (*mounted, *(each for each in subfolders(kaggle_input) if each.name not in _MOUNTS)):
-        if place := next(filter(_holds_tables, chain((folder,), subfolders(folder))), None):
+        if place := next(filter(holds_tables, chain((folder,), subfolders(folder))), None):
             found.setdefault(folder.name, []).append(place)
     return found
 

@@ -1,7 +1,8 @@
 """Write folders and files atomically: they are complete or absent, even if several processes write them at once.
 
 They are written as drafts, hidden beside their place, and then renamed. A draft's name says which process on which
-machine writes it, so that the next one to write there can remove what a killed process has left.
+machine writes it, so that the next one to write there can remove what a killed process has left: at once if it was of
+this machine, or of this machine before it was started again; otherwise after two days, as it may still be running.
 
 A sealed file ends in a hash of its content, by which damage is noticed.
 """
@@ -11,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,11 +25,30 @@ from competition.wording import fault_in
 ROOT = Path(__file__).resolve().parent.parent  # the folder with competition/ and pipeline/
 KAGGLE_INPUT, KAGGLE_WORKING = Path("/kaggle/input"), Path("/kaggle/working")
 
-MACHINE = re.sub(r"[^\w-]", "-", platform.node())[:40]
+LONGEST = 2 * 86_400.0  # seconds that a draft may be written
 _PIECE = 1 << 20  # bytes that are hashed at once
 SEAL_BYTES = hashlib.sha256().digest_size
 _DRAFT = re.compile(r"\..*\.(?P<machine>[^.]*)\.(?P<process>\d+)\.[0-9a-f]{8}\.draft")
 _own_drafts: set[str] = set()  # names of the drafts that this process writes
+
+
+def _hashed(*identity: str) -> str:
+    return hashlib.sha256("\n".join(identity).encode(errors="replace")).hexdigest()[:8]
+
+
+def _told_by(path: str) -> str:
+    """The content of a file of the system, or where a link leads that is no file; empty if it is not there."""
+    for read in (Path.read_text, Path.readlink):
+        with suppress(OSError):
+            return str(read(Path(path)))
+    return ""
+
+
+HOST = platform.node()
+_INSTALLATION = _hashed(HOST, _told_by("/etc/machine-id"))  # machines with a common disk may have the same name
+_BOOT = f"{_INSTALLATION}-{_hashed(_told_by('/proc/sys/kernel/random/boot_id'))}"
+# containers may share all of this, but each has process numbers of its own
+MACHINE = f"{_BOOT}-{_hashed(_told_by('/proc/self/ns/pid'))}"
 
 
 def default_work_folder() -> Path:
@@ -132,9 +153,9 @@ def _digest(file: BinaryIO, size: int, owner: str) -> bytes:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the drafts in a folder that processes of this machine were writing when they were killed."""
+    """Remove the drafts in a folder that processes were writing when they were killed."""
     with suppress(OSError), os.scandir(folder) as entries:
-        left = [Path(entry.path) for entry in entries if _is_left(entry.name)]
+        left = [Path(entry.path) for entry in entries if _is_left(entry)]
         for draft in left:
             _remove(draft)
 
@@ -167,13 +188,17 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_left(name: str) -> bool:
-    """Whether this is the name of a draft whose writer has ended."""
-    draft = _DRAFT.fullmatch(name)
-    if draft is None or draft["machine"] != MACHINE or name in _own_drafts:
+def _is_left(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a draft whose writer has ended."""
+    draft = _DRAFT.fullmatch(entry.name)
+    if draft is None or entry.name in _own_drafts:
         return False
-    process = int(draft["process"])  # in a container that was started again, it may have been this process's number
-    return process == os.getpid() or not _is_running(process)
+    machine, process = draft["machine"], int(draft["process"])
+    if machine == MACHINE:  # the number may be this process's by now
+        return process == os.getpid() or not _is_running(process)
+    if machine.startswith(f"{_INSTALLATION}-") and not machine.startswith(f"{_BOOT}-"):
+        return True  # the machine was started again
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > LONGEST
 
 
 def _is_running(process: int) -> bool:

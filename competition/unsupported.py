@@ -10,6 +10,8 @@ from pathlib import Path
 from competition.wording import counted, fault_in, listed, printable
 
 SEPARATORS = (None, ",", ";", "|")  # of labels in a cell; None: blanks, as for str.split
+FEWEST_JOINED = 2  # cells of labels joined by blanks; a single one may be a name: bus, school, school bus
+PLURALS = {"labels", "tags", "classes", "categories"}  # columns whose name promises several labels in a cell
 FEWEST_NUMBERS = 20  # fewer different numbers may be classes with an image or two each
 ONE_CLASS = "this version writes one class for each image"
 
@@ -21,8 +23,8 @@ _LIST = re.compile(r"[\[({].*,.*[\])}]", re.DOTALL)
 def refuse_labels(path: Path, column: str, labels: Sequence[str]) -> None:
     """Raises UserError if labels of training images are numbers to estimate, or several in a cell."""
     where, different = f"column '{printable(column)}'", sorted(set(labels))
-    if several := _several_in_a_cell(different):
-        remedy = f"{ONE_CLASS}; give each image one label"
+    if several := _several_in_a_cell(different, 1 if column.casefold() in PLURALS else FEWEST_JOINED):
+        remedy = f"{ONE_CLASS}; give each image one label, or join the words with '_' if these are names of classes"
         raise fault_in(path, f"{where} has several labels in a cell ({listed(several)})", remedy)
     if numbers := _estimated(different, len(labels)):
         fault = f"{where} has {len(different):,} different numbers for {counted(len(labels), 'image')}"
@@ -74,13 +76,16 @@ def _holds_several(cell: str, labels: Collection[str]) -> bool:
     )
 
 
-def _several_in_a_cell(labels: Sequence[str]) -> list[str]:
-    """Those of the different labels that are several in one cell; empty if each is one, such as ``Fat Hen``."""
-    found = (_joined_labels(labels, separator) for separator in SEPARATORS)
+def _several_in_a_cell(labels: Sequence[str], fewest: int) -> list[str]:
+    """Those of the different labels that are several in one cell; empty if each is one, such as ``Fat Hen``.
+
+    fewest: how many must be made of other labels and blanks to be more than names.
+    """
+    found = (_joined_labels(labels, separator, 1 if separator else fewest) for separator in SEPARATORS)
     return next(filter(None, found), [label for label in labels if _LIST.fullmatch(label.strip())])
 
 
-def _joined_labels(labels: Sequence[str], separator: str | None) -> list[str]:
+def _joined_labels(labels: Sequence[str], separator: str | None, fewest: int) -> list[str]:
     """The labels with parts, if these parts are labels of other images, whole numbers, or combined in many ways."""
     parts = {label: _parts(label, separator) for label in labels}
     several = [label for label in labels if len(parts[label]) > 1]
@@ -90,7 +95,8 @@ def _joined_labels(labels: Sequence[str], separator: str | None) -> list[str]:
     if are_combined or all(word.isdecimal() for word in words):
         return several
     known = set(labels)
-    return [label for label in several if parts[label] <= known]
+    joined = [label for label in several if parts[label] <= known]
+    return joined if len(joined) >= fewest else []
 
 
 def _parts(cell: str, separator: str | None) -> set[str]:

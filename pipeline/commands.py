@@ -30,6 +30,10 @@ from pipeline.settings import (
     work_folder,
 )
 
+# OpenMP threads spin while they wait for one another. Beside other processes, each wait then takes until the scheduler
+# runs all of them at once, and a training step takes ten times as long. Libraries read this when they are imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 Given = TypeVar("Given")
 
 REPEATED = ("competition", "data", "image_column", "label_column")  # options that the next command needs as well
@@ -82,12 +86,16 @@ def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
             sys.exit(2)
 
 
-def typed(name: str, settings: Settings) -> str:
-    """The command line of another command on the same competition, in the form in which this one was typed."""
+def repeated(settings: Settings) -> list[str]:
+    """The options of this command that the next command on the same competition needs as well."""
     options = {f"--{name.replace('_', '-')}": getattr(settings, name) for name in REPEATED}
     options["--work"] = settings.work if settings.work != work_folder(None) else None
-    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
-    return shlex.join([*_words_of(f"image-{name}", Path("pipeline", f"{name}.py")), *words])
+    return [word for option, value in options.items() if value is not None for word in (option, str(value))]
+
+
+def typed(name: str, settings: Settings) -> str:
+    """The command line of another command on the same competition, in the form in which this one was typed."""
+    return shlex.join([*_words_of(f"image-{name}", Path("pipeline", f"{name}.py")), *repeated(settings)])
 
 
 def typed_rehearsal(rest: str) -> str:

@@ -20,8 +20,9 @@ if __name__ == "__main__":  # run as a script: check the options before importin
     commands.kernel()
 
 from competition.errors import UserError, first_few
-from competition.sources import subfolders
+from competition.sources import holds_tables, subfolders
 from competition.storage import ROOT, atomic_write
+from pipeline.commands import repeated
 from pipeline.settings import train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")
@@ -35,17 +36,20 @@ def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
     name, work = given.competition, given.work
     data = input_of(given.input, name, "a folder with train.csv and test.csv", holds_tables)
     source = ["--competition", name, "--data", str(data), "--work", str(work)]
+    asked = [*source, *options]
     runs, is_answered = work / "runs" / name, False
     if given.predict_only:
         trained = input_of(given.input, name, "a folder with trained models", holds_runs)
         shutil.copytree(trained, runs, dirs_exist_ok=True)
+        predicting = asked
     else:
-        quick = [*source, "--no-report"]
+        settings = train_settings(asked)
+        predicting = repeated(settings)
+        quick = [*predicting, "--no-report"]
         is_answered = train(
-            [*source, *options], runs, lambda is_over: answer(run_until(is_over, "predict", quick), work, name)
+            asked, settings.budget, runs, lambda is_over: answer(run_until(is_over, "predict", quick), work, name)
         )
-    status = run("predict", [*source, *(options if given.predict_only else [])])
-    is_complete = answer(status, work, name)
+    is_complete = answer(run("predict", predicting), work, name)
     if is_answered and not is_complete:
         print("warning: the last prediction failed; the submission is the one before", flush=True)
     shutil.rmtree(work / "competition", ignore_errors=True)  # data that the notebook need not keep
@@ -92,10 +96,6 @@ def folders(folder: Path, depth: int, holds: Callable[[Path], bool]) -> Iterator
             yield from folders(inner, depth - 1, holds)
 
 
-def holds_tables(folder: Path) -> bool:
-    return (folder / "train.csv").is_file() and (folder / "test.csv").is_file()
-
-
 def holds_runs(folder: Path) -> bool:
     """Whether a folder holds finished runs of one competition."""
     return bool(finished(folder))
@@ -108,14 +108,14 @@ def finished(folder: Path) -> set[Path]:
     return set(folder.glob(f"*/{runs.RECORD}"))
 
 
-def train(options: list[str], runs: Path, answer: Callable[[Event], bool]) -> bool:
+def train(options: list[str], budget: float | None, runs: Path, answer: Callable[[Event], bool]) -> bool:
     """Run train.py, and answer anew whenever it has trained another model. Returns whether there is an answer.
 
     A session that is cut off then leaves a submission. If train.py fails or takes too long, the models that it has
     finished count. Exits with its status if there are none.
+    budget: of train.py, in seconds; None: no limit.
     answer: predicts until its argument is set, as training is over; returns whether it has got that far.
     """
-    budget = train_settings(options).budget
     share, more = OVERTIME
     is_over = Event()
     with ThreadPoolExecutor(1) as beside:

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,10 +24,6 @@ DIGITS = 20  # of a number; Python refuses to convert thousands
 SET_BY_PLAN = ("models", "limit", "folds", "size", "seed")  # options of train.py
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
-
-# OpenMP threads spin while they wait for one another. Beside other processes, each wait then takes until the scheduler
-# runs all of them at once, and a training step takes ten times as long. Libraries read this when they are imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 class Source(TypedDict):

@@ -5,6 +5,7 @@ python pipeline/submit.py [FILE] [--competition NAME|FOLDER|ZIP] [--message TEXT
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ from pipeline.kaggle.ledger import SCORED, Entry, Ledger, new_entry, note_of, sh
 from pipeline.kaggle.submitter import Submitter, wait_for
 from pipeline.settings import data_folder, work_folder
 
-SESSION = 13 * 3600.0  # seconds to wait for a kernel, which queues and then runs
+KERNEL_WAIT = 13 * 3600.0  # seconds to wait for a kernel, which queues and then runs
+SAVED, SAVED_WAIT = "NEW_SCRIPT", 300.0  # status of a version without a run; seconds in which a run may begin
+RUNNING = ("QUEUED", "RUNNING")
 SUBMISSION, NOTE = "submission.csv", "submission.json"
 
 
@@ -71,20 +74,26 @@ def chosen_file(given: argparse.Namespace, folder: Path, version: Version | None
 def ended_version(kernel: str) -> Version:
     """Wait for the newest version of a kernel to finish.
 
-    Raises UserError if it fails or takes longer than SESSION.
+    Raises UserError if it fails, was saved without a run, or takes longer than KERNEL_WAIT.
     """
-    version = Version(kernel, kaggle_client.kernel_version(kernel))
+    version, begun = Version(kernel, kaggle_client.kernel_version(kernel)), time.monotonic()
+
+    def has_ended(answer: tuple[str, str]) -> bool:
+        return answer[0] not in RUNNING and (answer[0] != SAVED or time.monotonic() - begun > SAVED_WAIT)
+
     ended = wait_for(
         lambda: kaggle_client.kernel_status(kernel, version.number),
-        lambda answer: answer[0] not in ("QUEUED", "RUNNING", "NEW_SCRIPT"),
-        SESSION,
+        has_ended,
+        KERNEL_WAIT,
         f"waiting for the kernel {kernel}",
     )
     if ended is None:
         raise UserError(
-            f"kernel {kernel} has not finished after {SESSION / 3600:.0f} hours; run the same command again"
+            f"kernel {kernel} has not finished after {KERNEL_WAIT / 3600:.0f} hours; run the same command again"
         )
     status, reason = ended
+    if status == SAVED:
+        raise UserError(f"kernel {kernel}: its newest version was saved without a run; push it without --no-run")
     if status != "COMPLETE":
         fault = f"kernel {kernel} ended as {status}: {one_line(reason)}{log_end(version)}"
         raise UserError(f"{fault}; fix it and push it again")
@@ -131,21 +140,24 @@ def hand_in(
                 raise
             if version is None:
                 raise UserError(f"{error}; if the contest takes only notebooks, give --kernel USER/NAME") from error
-            print(f"{error}\nsubmitting version {version.number} of {version.kernel} instead")
+            print(f"{error}\nsubmitting the version of {version.kernel} instead")
+    if not version.number:
+        fault = f"kernel {version.kernel}: Kaggle does not say which version is its newest"
+        raise UserError(f"{fault}; push it again, or submit it on the kernel's page")
     entry = new_entry(competition.name, str(version), "", message, note)
     submit = partial(kaggle_client.submit_kernel, competition.name, version.kernel, version.number, SUBMISSION)
     return send_once(entry, submit, submitter, given.again)
 
 
 def send_once(entry: Entry, hand_over: Callable[[str], str], submitter: Submitter, again: bool) -> Entry:
-    """Send what the entry is about, unless an interrupted command has sent it already. Returns its entry.
+    """Send what the entry is about, unless another command has sent it and its score is open. Returns its entry.
 
     hand_over: see ``Submitter.send``. Raises UserError if it was submitted before and ``again`` is false.
     """
-    interrupted = {each.time for each in submitter.ledger.entries() if each.is_open}
+    unscored = {each.time for each in submitter.ledger.entries() if each.is_open}
     if (earlier := submitter.taken_before(entry)) and not again:
-        if earlier.time in interrupted:
-            print(f"{earlier.file}: already sent at {earlier.time} by an interrupted command; checking that submission")
+        if earlier.time in unscored:
+            print(f"{earlier.file}: already sent at {earlier.time}; checking that submission")
             return earlier
         fault = f"{entry.file}: submitted before ({earlier.ref}, {earlier.time}, {earlier.status})"
         raise UserError(f"{fault}; use --again to submit it once more")

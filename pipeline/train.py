@@ -22,6 +22,7 @@ from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from competition.storage import sweep_all
+from competition.wording import printable
 from pipeline.commands import typed
 from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
@@ -54,6 +55,8 @@ def main(settings: Settings) -> None:
     print_idle_options(recipes, settings)
     find_imagenet_weights(recipes, settings)
     competition = read_competition(settings, recorded.symmetries if recorded else None)
+    if recorded and recorded.competition != competition.name:
+        print(f"warning: {settings.plan} was made for {printable(recorded.competition)}, not for {competition.name}")
     find_sources(recipes, settings, competition)
     with distributed.main_first():
         training_data = decoded(competition, settings)

@@ -390,11 +390,6 @@ def leave_out(reasons: dict[str, str]) -> None:
         print(f"warning: left out, as {reason}: {first_few(names, 9)}")
 
 
-def holds_runs(folder: Path) -> bool:
-    """Whether the folder of a competition has a finished run in it."""
-    return any(_records(folder))
-
-
 def newest_run(runs: Iterable[Run]) -> Run:
     """The run that a command last finished, or last found finished."""
     return max(runs, key=lambda run: run.requested_at)

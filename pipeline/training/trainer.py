@@ -92,7 +92,7 @@ class Trainer:
         """Hold the lock of the model's run; the other ranks wait for the main rank, which does."""
         place = self.folder / run_name(model.name, self._options(model))
         with ExitStack() as stack:
-            distributed.from_main(lambda: stack.enter_context(locked(place, "writes this run")))
+            distributed.from_main(lambda: stack.enter_context(locked(place, "writes this run", self.deadline)))
             yield
 
     def _train_alone(self, model: ModelPlan, plan: Plan) -> ModelPlan:

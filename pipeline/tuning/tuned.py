@@ -7,10 +7,10 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from competition.errors import UserError
+from competition.locks import locked
 from competition.wording import fault_in
 from pipeline.models.recipe import NAME, RECIPES, AnyRecipe, write_recipe
 
@@ -71,7 +71,7 @@ class TunedRecipes:
         """Write the study's best recipe. If another recipe has the name, a number is added to it. Returns the path."""
         provenance = Provenance(self.competition, self.study, trials, rank)
         remark = REMARK + TypeAdapter(Provenance).dump_json(provenance).decode()
-        with FileLock(self.folder / ".lock"):
+        with locked(self.folder, "writes a recipe"):
             places = self._places(name)
             path = next(each for each in places if not each.exists() or provenance.may_replace(Provenance.of(each)))
             write_recipe(recipe.model_copy(update={"name": path.stem}), path, remark)

@@ -4,8 +4,10 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import filelock
 import pytest
 from filelock import FileLock
 
@@ -77,15 +79,38 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path, holder, capsys):
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"submit.py\n1\nelsewhere", b"a\nb"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"submit.py\n1\n0123\nelsewhere", b"submit.py\n1\nelsewhere", b"a\nb"]
+)
 def test_a_holder_whose_name_cannot_be_read_is_waited_for_too(tmp_path, holder, monkeypatch, content):
     (tmp_path / ".run.lock").write_bytes(content)
     said = []
     monkeypatch.setattr("builtins.print", lambda line, **_: (said.append(line), holder.communicate("\n")))
     with locked(tmp_path / "run"):
         pass
-    name = "submit.py (process 1 on elsewhere)" if b"elsewhere" in content else "process"
+    name = "submit.py (process 1 on elsewhere)" if b"0123" in content else "process"
     assert said == [f"another {name} changes run; waiting"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_has_no_time_left_to_wait_is_told_for_whom_it_waited(tmp_path, holder):
+    with (
+        pytest.raises(
+            UserError, match=rf"another train.py \(process {holder.pid}\) still writes this run when the bud"
+        ),
+        locked(tmp_path / "run", "writes this run", until=time.monotonic()),
+    ):
+        pass
+    assert holder.poll() is None
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or filelock.__version__ < "4", reason="POSIX has modes, and filelock 4 obeys the umask"
+)
+def test_a_lock_may_be_taken_by_all_whom_the_umask_lets_write(tmp_path):
+    code = "import os; os.umask(0o002)" + COUNT.replace("int(path.read_text())", "1")
+    assert started(code, tmp_path / "run").wait() == 0
+    assert (tmp_path / ".run.lock").stat().st_mode & 0o777 == 0o664
 
 
 def test_no_change_of_a_file_is_lost(tmp_path):
@@ -109,7 +134,7 @@ def test_the_lock_is_released_after_an_error(tmp_path):
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, error):
     monkeypatch.setattr(FileLock, "acquire", lambda *_, **__: (_ for _ in ()).throw(OSError(error, os.strerror(error))))
     with (
-        pytest.raises(UserError, match=rf"cannot be written \({os.strerror(error)}\); .*--work"),
+        pytest.raises(UserError, match=rf"\.run\.lock: cannot be written \({os.strerror(error)}\); .*--work"),
         locked(tmp_path / "run"),
     ):
         pass

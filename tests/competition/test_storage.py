@@ -1,7 +1,9 @@
 """Files: whole or not there."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,28 @@ def test_drafts_of_living_processes_and_of_other_machines_stay(tmp_path):
         assert {path.name for path in tmp_path.iterdir()} == {*names, "b"}
     finally:
         living.communicate()
+
+
+INSTALLATION, BOOT, NUMBERS = MACHINE.split("-")
+
+
+@pytest.mark.parametrize(
+    ("machine", "days", "stays"),
+    [
+        (f"{INSTALLATION}-01234567-{NUMBERS}", 0, False),
+        (f"{INSTALLATION}-{BOOT}-01234567", 0, True),
+        (f"01234567-{BOOT}-{NUMBERS}", 0, True),
+        ("elsewhere", 1, True),
+        ("elsewhere", 3, False),
+    ],
+    ids=["before this machine was started again", "another container", "another machine", "its long work", "its last"],
+)
+def test_a_draft_of_a_process_that_cannot_be_asked_stays_as_long_as_it_may_be_written(tmp_path, machine, days, stays):
+    draft = tmp_path / f".a.{machine}.{2**30}.01234567.draft"
+    draft.touch()
+    os.utime(draft, (time.time() - days * 86_400,) * 2)
+    sweep(tmp_path)
+    assert draft.exists() == stays
 
 
 def test_a_name_of_any_length_can_be_written(tmp_path):

@@ -1,5 +1,6 @@
 """Contests that ask for something else than a class for each image are refused; unusual classes are not."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ CLASSES = {
     "two words in every combination": [f"{colour} {thing}" for colour in "abcdefgh" for thing in "stuvwxyz"],
     "names with commas": ["Paris, France", "Paris, Texas", "Nice, France"],
     "the same word twice": ["bora", "bora bora", "tahiti"],
+    "a name made of two others": ["bus", "school", "school bus"] * 3,
     "a name in brackets": ["[none]", "(other)", "cat"],
 }
 SEVERAL = {
@@ -59,10 +61,17 @@ def test_several_labels_in_a_cell_are_refused_with_such_cells(labels):
     message = refusal(refuse_labels, "tags", labels)
     assert message.startswith("train.csv: column 'tags' has several labels in a cell (")
     assert "this version writes one class for each image" in message
+    refuse_labels(TABLE, "tags", [re.sub("[ ,;|]+", "_", label) for label in labels])  # the remedy that it names
 
 
 def test_the_refusal_shows_only_the_cells_with_several_labels():
     assert "in a cell (rust scab);" in refusal(refuse_labels, "labels", SEVERAL["parts that are labels"] * 3)
+
+
+def test_two_names_made_of_others_are_several_labels_under_any_header():
+    assert "(rot scab, rust scab)" in refusal(
+        refuse_labels, "disease", ["rust scab", "rust", "scab", "rot", "rot scab"]
+    )
 
 
 @pytest.mark.parametrize("labels", NUMBERS.values(), ids=NUMBERS)

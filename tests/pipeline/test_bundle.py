@@ -9,9 +9,10 @@ from threading import Event
 
 import pytest
 
+from competition.sources import holds_tables
 from competition.storage import ROOT
 from pipeline import bundle, kernel
-from pipeline.settings import bundle_options
+from pipeline.settings import bundle_options, predict_settings
 from tests.commands import run, succeed
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -220,14 +221,14 @@ def test_a_kernel_without_its_input_ends_with_one_line(notebook):
 @pytest.mark.parametrize("mount", ["insects", "competitions/insects", "datasets/ann/insects", "notebooks/ann/insects"])
 def test_of_two_inputs_the_one_with_the_competitions_name_counts(make_competition, notebook, mount):
     make_competition(notebook / "input" / mount)
-    found = kernel.input_of(notebook / "input", "insects", "tables", kernel.holds_tables)
+    found = kernel.input_of(notebook / "input", "insects", "tables", holds_tables)
     assert found == notebook / "input" / mount
 
 
 def test_the_competition_itself_counts_before_a_dataset_of_its_name(make_competition, notebook):
     for mount in ("competitions/insects", "datasets/ann/insects"):
         make_competition(notebook / "input" / mount)
-    found = kernel.input_of(notebook / "input", "insects", "tables", kernel.holds_tables)
+    found = kernel.input_of(notebook / "input", "insects", "tables", holds_tables)
     assert found == notebook / "input" / "competitions" / "insects"
 
 
@@ -275,7 +276,7 @@ def quick_glances(monkeypatch) -> None:
 def test_a_kernel_answers_with_the_first_model_while_the_others_train(tmp_path, monkeypatch, status):
     steps = Steps(tmp_path / "runs", status)
     monkeypatch.setattr(kernel, "run", steps.run)
-    assert kernel.train(["--budget", "100s"], steps.runs, steps.answer) is True
+    assert kernel.train([], 100.0, steps.runs, steps.answer) is True
     assert steps.seen == [["dhc-gaussian-nb"]]
     assert steps.limit > 100
 
@@ -283,7 +284,7 @@ def test_a_kernel_answers_with_the_first_model_while_the_others_train(tmp_path, 
 def test_a_training_that_leaves_nothing_ends_the_kernel(tmp_path, monkeypatch):
     monkeypatch.setattr(kernel, "run", lambda script, options, seconds: 124)
     with pytest.raises(SystemExit):
-        kernel.train(["--budget", "100s"], tmp_path, lambda is_over: True)
+        kernel.train([], 100.0, tmp_path, lambda is_over: True)
 
 
 @pytest.mark.usefixtures("quick_glances")
@@ -302,6 +303,32 @@ def test_a_last_prediction_that_fails_leaves_the_answer_before(notebook, monkeyp
     done = run("kernel", *kernel_arguments(notebook))
     assert (done.status, "the submission is the one before" in done.out) == (0, True)
     assert (notebook / "working" / "submission.csv").read_text() == "first"
+
+
+@pytest.mark.usefixtures("quick_glances")
+@pytest.mark.parametrize("options", [(), ("--predict-only",)], ids=["trains", "predicts only"])
+def test_every_prediction_reads_the_columns_that_training_read(notebook, monkeypatch, options):
+    lines = []
+    steps = Steps(notebook / "working" / "runs" / "insects", 0)
+
+    def written(script: str, given: list[str]) -> int:
+        lines.append((script, given))
+        steps.is_answered.set()
+        return 0
+
+    def trained(script: str, given: list[str], seconds: float | None = None) -> int:
+        return written(script, given) + (steps.run(script, given) if script == "train" else 0)
+
+    monkeypatch.setattr(kernel, "run", trained)
+    monkeypatch.setattr(kernel, "run_until", lambda is_over, script, given: written(script, given))
+    if options:
+        trained_before = notebook / "input" / "notebooks" / "ann" / "insects" / "runs" / "insects" / "dhc-svm"
+        trained_before.mkdir(parents=True)
+        (trained_before / "run.json").touch()
+    columns = ("--image-column", "Image", "--label-column", "Class")
+    assert run("kernel", *kernel_arguments(notebook, *columns, *options)).status == 0
+    assert lines and all(" ".join(columns) in " ".join(given) for _, given in lines)
+    assert all(predict_settings(given).label_column == "Class" for script, given in lines if script == "predict")
 
 
 def test_a_prediction_that_training_overtakes_is_ended(monkeypatch):

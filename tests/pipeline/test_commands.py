@@ -67,6 +67,17 @@ def test_a_users_error_is_one_line_and_status_2(capsys):
     assert output.out == ""
 
 
+@pytest.mark.parametrize("policy", [None, "active"])
+def test_threads_wait_without_spinning_unless_the_user_says_otherwise(policy):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = "import os; from pipeline import commands; print(os.environ['OMP_WAIT_POLICY'])"
+    given = {"OMP_WAIT_POLICY": policy} if policy else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment | given
+    )
+    assert done.stdout == f"{policy or 'passive'}\n"
+
+
 def test_debug_shows_the_traceback():
     with pytest.raises(UserError):
         run_main(refuse, ["--debug"])

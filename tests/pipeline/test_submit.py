@@ -438,8 +438,15 @@ def test_a_kernel_that_is_not_there_is_named(rehearsal):
 def test_a_kernel_is_not_waited_for_without_end(rehearsal, monkeypatch):
     monkeypatch.setattr(kaggle_client, "kernel_version", lambda kernel: 1)
     monkeypatch.setattr(kaggle_client, "kernel_status", lambda kernel, version: ("RUNNING", ""))
-    monkeypatch.setattr(submit, "SESSION", 0.1)
+    monkeypatch.setattr(submit, "KERNEL_WAIT", 0.1)
     assert "has not finished" in rehearsal.fail("--kernel", KERNEL)
+
+
+def test_a_kernel_that_was_pushed_without_a_run_is_said(rehearsal, monkeypatch):
+    monkeypatch.setattr(kaggle_client, "kernel_version", lambda kernel: 1)
+    monkeypatch.setattr(kaggle_client, "kernel_status", lambda kernel, version: ("NEW_SCRIPT", ""))
+    monkeypatch.setattr(submit, "SAVED_WAIT", 0.1)
+    assert "saved without a run; push it without --no-run" in rehearsal.fail("--kernel", KERNEL)
 
 
 def test_a_kernel_is_named_with_its_user(rehearsal):
@@ -475,6 +482,18 @@ def test_such_a_contest_gets_the_version_of_the_kernel(only_kernels, push):
     assert (sent["file"], sent["sha256"], sent["message"]) == (f"{KERNEL}/1", "", "by a kernel")
     (listed,) = kaggle_client.submissions("insects")
     assert (listed.ref, listed.description) == (sent["ref"], f"by a kernel [{KERNEL}/1]")
+
+
+def test_a_version_without_a_number_is_not_submitted(only_kernels, monkeypatch):
+    def output(kernel: str, names: list[str], folder: Path, version: int) -> list[str]:
+        folder.mkdir(parents=True)
+        return [only_kernels.csv().rename(folder / names[0]).name]
+
+    monkeypatch.setattr(kaggle_client, "kernel_version", lambda kernel: 0)
+    monkeypatch.setattr(kaggle_client, "kernel_status", lambda kernel, version: ("COMPLETE", ""))
+    monkeypatch.setattr(kaggle_client, "kernel_output", output)
+    assert "Kaggle does not say which version is its newest" in only_kernels.fail("--kernel", KERNEL)
+    assert "CreateCodeSubmission" not in only_kernels.server.calls and only_kernels.states() == ["refused"]
 
 
 def test_a_version_is_submitted_once_unless_again_is_given(only_kernels, push):

@@ -24,7 +24,6 @@ from pipeline.training.runs import (
     UnusableRun,
     begin_run,
     fold_folder,
-    holds_runs,
     leave_out,
     newest_run,
     options_of,
@@ -206,7 +205,8 @@ def test_fresh_says_what_it_removes(tmp_path, capsys):
 
 def test_a_run_that_is_being_removed_is_no_run_any_more(tmp_path):
     finish(tmp_path, "dogs", age=0, model="sprint").rename(tmp_path / "dogs" / ".sprint.0123")
-    assert not holds_runs(tmp_path / "dogs")
+    with pytest.raises(UserError, match="holds no trained model"):
+        run_folders(tmp_path / "dogs")
 
 
 def test_no_run_replaces_another_of_the_same_name(tmp_path):
@@ -244,11 +244,10 @@ def test_runs_are_found_by_recipe_by_name_by_pattern_and_by_file(tmp_path):
 
 
 def test_a_folder_without_a_finished_run_says_what_to_run(tmp_path):
-    assert not holds_runs(tmp_path)
     with pytest.raises(UserError, match=r"holds no trained model; run pipeline/train\.py first"):
         run_folders(tmp_path)
     finish(tmp_path, "dogs", age=0)
-    assert holds_runs(tmp_path / "dogs")
+    assert [folder.path.name for folder in run_folders(tmp_path / "dogs")] == [TRANSFER.transfer_from]
     with pytest.raises(UserError, match=r"dog holds no trained model \(did you mean 'dogs'\?\); run pipeline"):
         run_folders(tmp_path / "dog")
 
