@@ -96,8 +96,14 @@ def end(process: int, log: Path, seconds: float = LONGEST) -> Done:
             found = os.waitpid(process, 0)
             break
         time.sleep(0.005)
-    texts = (log.with_suffix(f".{suffix}").read_text(encoding="utf-8", errors="replace") for suffix in ("out", "err"))
-    return Done(os.waitstatus_to_exitcode(found[1]), *texts)
+    return Done(
+        os.waitstatus_to_exitcode(found[1]), *(_printed(log.with_suffix(suffix)) for suffix in (".out", ".err"))
+    )
+
+
+def _printed(path: Path) -> str:
+    """What a fork printed; empty if it died before it began."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def forked(task: Task, seconds: float = LONGEST) -> Done:
