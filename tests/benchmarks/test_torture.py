@@ -25,11 +25,11 @@ def test_a_slice_of_all_attacks_ends_well():
         sys.executable,
         "benchmarks/torture.py",
         "--kills",
-        "12",
+        "8",
         "--damages",
-        "52",
+        "26",
         "--rounds",
-        "2",
+        "1",
         "--seed",
         "1",
     ]
@@ -37,7 +37,7 @@ def test_a_slice_of_all_attacks_ends_well():
     assert done.returncode == 0, done.stdout + done.stderr
     *_, last = done.stdout.splitlines()
     tried, right, refused, *bad = map(int, last.removeprefix("sum").split())
-    assert tried == right + refused >= 12 + 52 and bad == [0, 0, 0]
+    assert tried == right + refused >= 8 + 26 and bad == [0, 0, 0]
 
 
 def raise_in(arguments: list[str], error: BaseException) -> None:

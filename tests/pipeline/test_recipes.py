@@ -112,8 +112,10 @@ def train(by: Trainer, name: str, images: int | None = None) -> RunFolder:
 
 @pytest.mark.parametrize("competition", COMPETITIONS)
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trainers, name, competition):
+def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trainers, name, competition, monkeypatch):
     by = trainers[competition]
+    if is_large(shrunk(name)):
+        without_checkpoints(monkeypatch)
     folder = train(by, name, LARGE_IMAGES if is_large(shrunk(name)) else None)
     (model,) = folder.finished().models(folder, CPU)
     images = by.training_data.images.subset(by.training_data.validated)
@@ -130,9 +132,14 @@ def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trai
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_learns_a_small_separable_set(clear, name, monkeypatch):
     """Training accuracy above 0.95, in evaluation, from weights and running averages as they are saved."""
-    monkeypatch.setattr(Checkpoint, "save", lambda *_: None)  # of large networks a gigabyte an epoch
+    without_checkpoints(monkeypatch)
     lengths = EPOCHS_OF.get(shrunk(name).network.name, EPOCHS)
     assert any(training_accuracy(clear, name, epochs) > 0.95 for epochs in lengths)
+
+
+def without_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of large networks they are a gigabyte an epoch."""
+    monkeypatch.setattr(Checkpoint, "save", lambda *_: None)
 
 
 def training_accuracy(clear: Trainer, name: str, epochs: int) -> float:
