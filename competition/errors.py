@@ -7,10 +7,6 @@ class UserError(Exception):
     """Something the user can fix: one line saying what is wrong, where, and what to do."""
 
 
-class DamagedError(UserError):
-    """A file on disk is not what was written to it: cut, changed, of another version or of another kind."""
-
-
 def first_few(names: Iterable[object], most: int = 3) -> str:
     """The first names and the number of the rest, e.g. ``a.png, b.png, c.png and 7 more``."""
     texts = [str(name) for name in names]

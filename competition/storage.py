@@ -4,7 +4,6 @@ They are written as drafts, hidden beside their place, and then renamed. A draft
 machine writes it, so that the next one to write there can remove what a killed process has left: at once if it was of
 this machine, or of this machine before it was started again; otherwise after two days, as it may still be running.
 
-A sealed file ends in a hash of its content, by which damage is noticed.
 """
 
 import hashlib
@@ -17,7 +16,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from competition.errors import UserError
 from competition.wording import fault_in
@@ -26,8 +24,6 @@ ROOT = Path(__file__).resolve().parent.parent  # the folder with competition/ an
 KAGGLE_INPUT, KAGGLE_WORKING = Path("/kaggle/input"), Path("/kaggle/working")
 
 LONGEST = 2 * 86_400.0  # seconds that a draft may be written
-_PIECE = 1 << 20  # bytes that are hashed at once
-SEAL_BYTES = hashlib.sha256().digest_size
 _DRAFT = re.compile(r"\..*\.(?P<machine>[^.]*)\.(?P<process>\d+)\.[0-9a-f]{8}\.draft")
 _own_drafts: set[str] = set()  # names of the drafts that this process writes
 
@@ -119,37 +115,6 @@ def write_file(path: Path, content: str) -> None:
     """Write a UTF-8 text file atomically, without changing its line ends."""
     with atomic_write(path) as draft:
         draft.write_text(content, encoding="utf-8", newline="")
-
-
-def seal(path: Path, owner: str = "") -> None:
-    """Append the SHA-256 of the content of a file, and of the name of its owner: what the content belongs to."""
-    with path.open("r+b") as file:
-        digest = _digest(file, path.stat().st_size, owner)
-        file.write(digest)
-
-
-def is_sealed(path: Path, owner: str = "") -> bool:
-    """Whether ``path`` is a file that is as it was when it was sealed, for the same owner."""
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size - SEAL_BYTES
-            return size >= 0 and _digest(file, size, owner) == file.read()
-    except OSError:
-        return False
-
-
-def sealed_content(path: Path, owner: str = "") -> bytes | None:
-    """The content of a file without its seal; None if ``is_sealed`` is not true of it."""
-    return path.read_bytes()[:-SEAL_BYTES] if is_sealed(path, owner) else None
-
-
-def _digest(file: BinaryIO, size: int, owner: str) -> bytes:
-    """The hash of the next ``size`` bytes of the file and of the owner."""
-    digest = hashlib.sha256()
-    for start in range(0, size, _PIECE):
-        digest.update(file.read(min(_PIECE, size - start)))
-    digest.update(owner.encode())
-    return digest.digest()
 
 
 def sweep(folder: Path) -> None:

@@ -148,7 +148,7 @@ def _read_if_sound(place: Path, count: int) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    return f"{error.path.name} is damaged" if isinstance(error, DamagedFile) else str(getattr(error, "strerror", error))
 
 
 def known_contents(paths: Sequence[ImagePath], folder: Path, sizes: Iterable[Size | None]) -> np.ndarray | None:

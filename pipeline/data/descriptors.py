@@ -9,10 +9,11 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.progress import Progress
-from competition.storage import atomic_write, discard, is_sealed, seal
+from competition.storage import atomic_write, discard
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, Images
 from pipeline.data.decode import resize
+from pipeline.runtime.sealed import is_sealed, seal
 from pipeline.runtime.time_limit import check_time
 
 SIDE = 32  # height and width in pixels that every image is resized to first

@@ -115,19 +115,18 @@ class Predictions:
     @classmethod
     def load(cls, path: Path) -> "Predictions":
         """Read a file that ``save`` wrote. Raises UserError if it is missing, damaged or of another kind."""
-        place = printable(path, most=200)
         try:
             arrays = read_arrays(path)
             fingerprint = str(arrays["fingerprint"])
             return cls(tuple(arrays["ids"].tolist()), arrays["probabilities"], arrays.get("targets"), fingerprint)
         except FileNotFoundError:
-            raise UserError(f"no predictions at {place}; run pipeline/train.py first") from None
+            raise UserError(f"no predictions at {printable(path, most=200)}; run pipeline/train.py first") from None
+        except KeyError:
+            raise DamagedFile(path, "not a file of predictions") from None
+        except DamagedFile:
+            raise
         except UserError as error:
-            raise UserError(f"{place}: {error}") from error
-        except (DamagedFile, KeyError) as error:
-            raise UserError(
-                f"{place} is damaged or not a file of predictions; delete it and run pipeline/train.py again"
-            ) from error
+            raise UserError(f"{printable(path, most=200)}: {error}") from error
 
 
 def stored_blocks(path: Path) -> Iterator[Predictions]:

@@ -11,10 +11,9 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from competition.errors import DamagedError
 from competition.storage import atomic_write
-from competition.wording import printable
 from pipeline.runtime.memory import raise_shortage
+from pipeline.runtime.sealed import DamagedFile
 
 Thing = TypeVar("Thing")
 
@@ -39,7 +38,7 @@ class Saved:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a file that ``write`` wrote. Raises DamagedError if its content is not what was written."""
+        """Read a file that ``write`` wrote. Raises DamagedFile if its content is not what was written."""
         try:
             path.open("rb").close()  # safetensors calls a lack of file handles a missing file
             with safe_open(path, framework="numpy") as file:
@@ -55,13 +54,9 @@ class Saved:
         raise damaged(path)
 
 
-def damaged(path: Path) -> DamagedError:
+def damaged(path: Path) -> DamagedFile:
     """The error for a file of a fitted model that cannot be used."""
-    place = printable(path, most=200)
-    if not path.exists():
-        return DamagedError(f"{place}: this file of a trained model is missing; train the model again with --fresh")
-    fault = "damaged, or written by another version of the pipeline"
-    return DamagedError(f"{place}: {fault}; train the model again with --fresh")
+    return DamagedFile(path) if path.exists() else DamagedFile(path, "this file of a trained model is missing")
 
 
 def save_state(thing: object, path: Path) -> None:
@@ -74,7 +69,7 @@ def save_state(thing: object, path: Path) -> None:
 def load_state(kind: type[Thing], path: Path) -> Thing:
     """The object of class ``kind`` that ``save_state`` wrote; its arrays are bit-identical.
 
-    Raises DamagedError if the file does not hold such an object.
+    Raises DamagedFile if the file does not hold such an object.
     """
     saved = Saved.read(path)
     if saved.kind != kind.__name__:

@@ -15,7 +15,7 @@ from typing import Final, Literal
 import torch
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from competition.errors import DamagedError, UserError, first_few
+from competition.errors import UserError, first_few
 from competition.metrics import Metric
 from competition.storage import discard
 from competition.task import Label
@@ -98,7 +98,7 @@ class RunFolder:
         except DamagedFile as error:
             if isinstance(error.unsealed, dict) and "classes" in error.unsealed and "format" not in error.unsealed:
                 raise OtherVersion("an older version of the pipeline trained them") from None
-            raise UnusableRun(str(error)) from None
+            raise UnusableRun(f"{error.path.name} is damaged") from None
         except ValidationError:
             raise OtherVersion("another version of the pipeline trained them") from None
         if run.name != self.path.name:
@@ -113,9 +113,11 @@ class RunFolder:
         run = self.read()
         try:
             validated, data = Predictions.load(self.validation), DataRecord.load(self.data)
+        except DamagedFile as error:
+            raise UnusableRun(f"{error.path.name} is damaged") from None
         except UserError:
             raise UnusableRun(f"{self.validation.name} is damaged") from None
-        except (FileNotFoundError, DamagedFile):
+        except FileNotFoundError:
             raise UnusableRun(f"{self.data.name} is damaged") from None
         if validated.fingerprint != run.fingerprint or validated.targets is None:
             raise UnusableRun(f"{self.validation.name} is that of another run")
@@ -128,7 +130,7 @@ class RunFolder:
         for name in model_files:
             try:
                 Saved.read(self.path / name)
-            except DamagedError:
+            except DamagedFile:
                 raise UnusableRun(f"{name} is damaged or missing") from None
 
     def model_files(self) -> tuple[str, ...]:

@@ -14,14 +14,10 @@ from competition.storage import (
     atomic_write,
     build_folder,
     discard,
-    is_sealed,
-    seal,
-    sealed_content,
     sweep,
     sweep_all,
 )
 from tests.commands import ROOT
-from tests.damage import WAYS, damage
 
 
 def test_a_file_appears_under_its_name_once_it_is_whole(tmp_path):
@@ -147,21 +143,3 @@ def test_a_name_of_any_length_can_be_written(tmp_path):
     with atomic_write(path) as draft:
         draft.touch()
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_sealed_content_comes_back_for_its_owner_alone(tmp_path):
-    path = tmp_path / "state"
-    path.write_bytes(b"state of a training")
-    seal(path, "this run")
-    assert sealed_content(path, "this run") == b"state of a training"
-    assert sealed_content(path, "another run") is None
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_damage_breaks_a_seal(tmp_path, way):
-    path = tmp_path / "state"
-    path.write_bytes(b"state of a training" * 100)
-    seal(path)
-    assert is_sealed(path)
-    damage(path, way)
-    assert not is_sealed(path)

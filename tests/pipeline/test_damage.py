@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from competition import locks
-from competition.storage import MACHINE, seal
+from competition.storage import MACHINE
 from pipeline.data.descriptors import computed_once
 from pipeline.data.predictions import Predictions
 from pipeline.models.networks.weights import load_weights
 from pipeline.models.neural.checkpoint import Checkpoint
 from pipeline.models.persistence import Saved
 from pipeline.report.run_record import read_grid, read_history
+from pipeline.runtime.sealed import seal
 from pipeline.training.planning import Plan
 from pipeline.training.runs import FoldFolder, RunFolder
 from tests.commands import fail, run, succeed

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import torch
 
-from competition.errors import DamagedError
-from competition.storage import atomic_write, discard, seal, sealed_content
+from competition.storage import atomic_write, discard
 from competition.wording import printable
 from pipeline.runtime import distributed
 from pipeline.runtime.memory import raise_shortage
+from pipeline.runtime.sealed import DamagedFile, seal, sealed_content
 
 
 class Resumable(Protocol):
@@ -45,7 +45,7 @@ class Checkpoint:
         """Load the main rank's saved state on all ranks; without a checkpoint file, do nothing.
 
         A file that is damaged or belongs to another training is removed, and a line says so.
-        Raises DamagedError if another version of the pipeline saved the state.
+        Raises DamagedFile if another version of the pipeline saved the state.
         """
         state = distributed.from_main(self._read)
         if state is None:
@@ -73,6 +73,5 @@ class Checkpoint:
             print(f"warning: {place}: damaged or of another training; this training begins anew")
             discard(self.path)
 
-    def _of_another_version(self) -> DamagedError:
-        place = printable(self.path, most=200)
-        return DamagedError(f"{place}: another version of the pipeline wrote this file; train again with --fresh")
+    def _of_another_version(self) -> DamagedFile:
+        return DamagedFile(self.path, "another version of the pipeline wrote this file", "train again with --fresh")

@@ -17,7 +17,7 @@ from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
 from competition.splits import stratified_holdout
-from competition.storage import atomic_write, discard, seal, sealed_content
+from competition.storage import atomic_write, discard
 from competition.wording import printable
 from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
@@ -36,6 +36,7 @@ from pipeline.models.persistence import Saved, damaged
 from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint
 from pipeline.runtime import distributed
 from pipeline.runtime.memory import raise_shortage
+from pipeline.runtime.sealed import seal, sealed_content
 
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of ImageNet's pixels
 KIND = "network"  # in the file of a saved one
@@ -210,7 +211,7 @@ class NeuralNetwork:
     def load(cls, folder: Path, device: torch.device | None = None) -> Self:
         """The network saved in ``folder``.
 
-        Raises DamagedError if the file is missing or damaged, or if another version of the pipeline wrote it.
+        Raises DamagedFile if the file is missing or damaged, or if another version of the pipeline wrote it.
         """
         saved = Saved.read(folder / WEIGHTS_FILE)
         try:

@@ -137,13 +137,13 @@ def test_a_number_changed_with_its_checksum_in_the_zip_is_noticed(predictions, t
         arrays = dict(stored.items())
     arrays["probabilities"] = arrays["probabilities"][::-1]
     np.savez(path, **arrays)
-    with pytest.raises(UserError, match="is damaged or not a file of predictions"):
+    with pytest.raises(UserError, match=r"validation\.npz: damaged, or written by another version"):
         Predictions.load(path)
 
 
 def test_an_array_of_another_kind_is_no_file_of_predictions(tmp_path):
     np.savez(tmp_path / "other.npz", images=np.zeros(3))
-    with pytest.raises(UserError, match=r"other\.npz is damaged or not a file of predictions; delete it and run"):
+    with pytest.raises(UserError, match=r"other\.npz: damaged, or written by another version"):
         Predictions.load(tmp_path / "other.npz")
 
 

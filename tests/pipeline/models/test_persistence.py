@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from competition.errors import DamagedError
 from pipeline.models.persistence import Saved, kind_of_state, load_state, save_state
+from pipeline.runtime.sealed import DamagedFile
 from tests.damage import SPRUNG, WAYS, damage
 
 
@@ -37,7 +37,7 @@ def test_a_thing_comes_back_to_the_bit_without_what_it_hides(path):
 def test_the_kind_of_a_file_is_told_and_another_kind_is_refused(path):
     assert kind_of_state([Thing, Other], path) is Thing
     assert kind_of_state([Other], path) is None
-    with pytest.raises(DamagedError):
+    with pytest.raises(DamagedFile):
         load_state(Other, path)
 
 
@@ -50,7 +50,7 @@ def test_the_same_thing_gives_the_same_bytes(path):
 @pytest.mark.parametrize("way", WAYS)
 def test_damage_is_told_in_one_line_with_the_file_and_the_remedy(path, way):
     damage(path, way)
-    with pytest.raises(DamagedError, match=r"model\.safetensors: .*; train the model again with --fresh") as refusal:
+    with pytest.raises(DamagedFile, match=r"model\.safetensors: .*; run pipeline/train.py again") as refusal:
         load_state(Thing, path)
     assert "\n" not in str(refusal.value)
     assert ("missing" in str(refusal.value)) == (way == "missing")
@@ -63,13 +63,13 @@ def test_no_flipped_bit_goes_unnoticed(path):
         changed = bytearray(content)
         changed[place] ^= 1 << place % 8
         path.write_bytes(changed)
-        with pytest.raises(DamagedError):
+        with pytest.raises(DamagedFile):
             load_state(Thing, path)
 
 
 def test_a_file_of_an_older_version_is_refused_in_one_line(path):
     save_file(load_file(path), path, {"kind": "Thing", "facts": "{}"})
-    with pytest.raises(DamagedError, match="another version"):
+    with pytest.raises(DamagedFile, match="another version"):
         Saved.read(path)
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from competition.errors import DamagedError
-from competition.storage import seal
 from pipeline.models.neural.checkpoint import Checkpoint
+from pipeline.runtime.sealed import DamagedFile, seal
 from tests.damage import SPRUNG, WAYS, damage
 
 
@@ -52,7 +51,7 @@ def test_without_a_file_there_is_nothing_to_resume(checkpoint, capsys):
 
 def test_the_state_of_something_else_is_refused_in_one_line(checkpoint):
     checkpoint.save(Counter("other"))
-    with pytest.raises(DamagedError, match=r"checkpoint\.pt: another version .*--fresh") as refusal:
+    with pytest.raises(DamagedFile, match=r"checkpoint\.pt: another version .*--fresh") as refusal:
         checkpoint.resume(Counter())
     assert "\n" not in str(refusal.value)
 
@@ -97,6 +96,6 @@ def test_a_sealed_pickle_is_not_executed(checkpoint, tmp_path):
     checkpoint.save(counted())
     damage(checkpoint.path, "a pickle")
     seal(checkpoint.path, checkpoint.fingerprint)
-    with pytest.raises(DamagedError):
+    with pytest.raises(DamagedFile):
         checkpoint.resume(Counter())
     assert not (tmp_path / SPRUNG).exists()

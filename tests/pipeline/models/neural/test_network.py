@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from competition.errors import DamagedError, UserError
+from competition.errors import UserError
 from pipeline.data.cache import ImageCache
 from pipeline.models.neural import network as neural
 from pipeline.models.neural.batches import LabelledImages
@@ -19,6 +19,7 @@ from pipeline.models.neural.stages import stage_spans
 from pipeline.models.neural.time_budget import Segment
 from pipeline.models.persistence import Saved
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
+from pipeline.runtime.sealed import DamagedFile
 from tests.damage import WAYS, damage
 from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
 
@@ -98,7 +99,7 @@ def test_weights_of_another_network_are_refused_in_one_line(fitted, tmp_path):
     path = tmp_path / "model.safetensors"
     saved = Saved.read(path)
     replace(saved, arrays=saved.arrays | {"whiten.bias": np.zeros(24, np.float32)}).write(path)
-    with pytest.raises(DamagedError, match=r"model\.safetensors: .* another version .*--fresh"):
+    with pytest.raises(DamagedFile, match=r"model\.safetensors: .* another version .*"):
         NeuralNetwork.load(tmp_path)
 
 
@@ -106,7 +107,7 @@ def test_weights_of_another_network_are_refused_in_one_line(fitted, tmp_path):
 def test_a_damaged_network_is_refused_in_one_line(fitted, tmp_path, way):
     fitted.save(tmp_path)
     damage(tmp_path / "model.safetensors", way)
-    with pytest.raises(DamagedError, match=r"model\.safetensors: .*; train the model again with --fresh") as refusal:
+    with pytest.raises(DamagedFile, match=r"model\.safetensors: .*; run pipeline/train.py again") as refusal:
         NeuralNetwork.load(tmp_path)
     assert "\n" not in str(refusal.value)
 
