@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_slice_of_all_attacks_ends_well():
-    options = "--kills 8 --damages 26 --rounds 1 --seed 1".split()
+    options = ["--kills=8", "--damages=26", "--rounds=1", "--seed=1"]
     command = [sys.executable, "benchmarks/torture.py", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
