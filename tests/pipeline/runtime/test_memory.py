@@ -56,6 +56,7 @@ def test_rows_are_cut_into_blocks_that_hold_few_values_and_cover_all(monkeypatch
             "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to ..."
         ),
         OSError(12, "Cannot allocate memory"),
+        RuntimeError("could not create a primitive"),
     ],
 )
 def test_errors_that_say_that_memory_ran_out_are_known(error: Exception):
