@@ -29,6 +29,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file as it is. Raises UserError if it is missing, not UTF-8 or not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise fault_in(path, "no such file", "give the path of a recipe's TOML file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise fault_in(path, f"cannot be read as TOML ({printable(error)})", "fix the file") from None
 

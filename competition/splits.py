@@ -38,7 +38,8 @@ def stratified_holdout(labels: np.ndarray, fraction: float, seed: int) -> tuple[
     total = min(max(1, round(len(labels) * fraction)), int(spare.sum()))
     if total == 0:
         raise UserError(
-            "no class has two training images, so none can be held out for validation; add images or a val.csv"
+            "no class has two training images, so none can be held out for validation; "
+            "add images or a val.csv, or raise --limit"
         )
     taken = _draw(labels, _shares(counts, total, np.zeros_like(counts), spare), seed)
     return np.setdiff1d(np.arange(len(labels)), taken), taken

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -53,7 +53,8 @@ def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = 
             print(end="", flush=True)
     except KeyboardInterrupt as stop:
         number = signal.Signals(*stop.args or (signal.SIGINT,))
-        kept = "finished work is kept; run the same command to continue"
+        again = "run it again without --fresh" if "--fresh" in arguments else "run the same command"
+        kept = f"finished work is kept; {again} to continue"
         print(f"\ninterrupted ({number.name}): {kept}", file=sys.stderr)
         sys.exit(128 + number)
     except Exception as error:
@@ -64,15 +65,38 @@ def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = 
     sys.exit(0)
 
 
+def end_at_once(main: Callable[[], NoReturn]) -> NoReturn:
+    """Call ``main`` and end the process with its status.
+
+    The interpreter's own end takes seconds after PyTorch is imported, on a busy machine many, and a time budget has
+    none left for it.
+    """
+    try:
+        main()
+    except SystemExit as leaving:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(leaving.code if isinstance(leaving.code, int) else 1)
+
+
 def command(module: str, parse: Callable[[list[str]], object]) -> Callable[..., NoReturn]:
-    """A function that parses the command line with ``parse`` and calls the module's ``main``; see ``run_main``."""
+    """A function that parses the command line with ``parse`` and calls the module's ``main``; see ``run_main``.
+
+    Without arguments it is the entry of a process: it takes the process's own, and ends the process.
+    """
 
     def main(arguments: list[str]) -> None:
         given = parsed(parse, arguments)
         with quiet() if getattr(given, "quiet", False) else nullcontext():
             import_module(module).main(given)
 
-    return partial(run_main, main)
+    def entry(arguments: list[str] | None = None) -> NoReturn:
+        if arguments is None:
+            end_at_once(partial(run_main, main))
+        run_main(main, arguments)
+
+    return entry
 
 
 def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:

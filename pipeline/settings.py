@@ -19,6 +19,7 @@ KERNEL_BUDGET = "8h"  # the rest of a notebook session is for predicting
 SESSION = 12 * 3600.0  # seconds after which Kaggle ends a notebook
 MOST_IMAGES, MOST_FOLDS, MOST_EPOCHS, MOST_TRIALS = 10**9, 10**6, 10**6, 10**6
 MOST_PIXELS = 10_000  # a side
+MOST_SECONDS = 366 * 24 * 3600.0  # of a budget
 MOST_SEED = 2**31 - 1  # scikit-learn takes seeds below 2**32, and folds add to the seed
 DIGITS = 20  # of a number; Python refuses to convert thousands
 SET_BY_PLAN = ("models", "limit", "folds", "size", "seed")  # options of train.py
@@ -192,7 +193,7 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument(
             "--work",
-            type=Path,
+            type=folder,
             metavar="DIR",
             help="folder for runs/, submissions/ and downloaded data; default: the checkout, on Kaggle "
             "/kaggle/working, or without a checkout the current folder",
@@ -240,6 +241,12 @@ class Parser(argparse.ArgumentParser):
         )
 
 
+def folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty; give a folder")
+    return Path(text)
+
+
 def existing(text: str) -> Path:
     path = expanded(text)
     if not path.exists():
@@ -270,7 +277,10 @@ def seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 90s, 5m, 1h or none")
     if not match[2]:
         raise argparse.ArgumentTypeError(f"{text}: seconds or minutes? write {text}s or {text}m")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    given = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    if given > MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is longer than a year; write none for no limit")
+    return given
 
 
 def train_settings(arguments: list[str]) -> Settings:

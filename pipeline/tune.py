@@ -25,6 +25,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from competition.console import print_result
 from competition.errors import UserError, first_few
 from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import AnyRecipe, choose_recipes, fingerprint
@@ -190,7 +191,7 @@ def conclude(study: Study, recipe: AnyRecipe, objective: Objective, tuned: Tuned
     found = objective.space.recipe_with(trials[0].params).model_copy(update={"summary": summary, "reported": None})
     name = objective.trainer.settings.name or tuned.default_name(recipe.name)
     path = tuned.write(found, name, trials_in_all, best)
-    print(f"wrote {path}; train it with train.py --models {path.stem} and the same --work")
+    print_result(f"wrote {path}; train it with train.py --models {path.stem} and the same --work")
 
 
 def trials_table(trials: list[FrozenTrial], importance: dict[str, float], objective: Objective) -> str:

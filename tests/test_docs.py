@@ -185,5 +185,6 @@ def shown(script: Path, words: str) -> set[str]:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), pytest.raises(SystemExit):
         patch.setattr(sys, "argv", [str(script), *shlex.split(words)])
         patch.setattr(sys, "path", list(sys.path))
+        patch.setattr("pipeline.commands.end_at_once", lambda main: main())
         runpy.run_path(str(script), run_name="__main__")
     return set(OPTION.findall(printed.getvalue()))

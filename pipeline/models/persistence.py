@@ -34,7 +34,10 @@ class Saved:
         about = {"kind": self.kind, "facts": self.facts}
         sealed = json.dumps({"sha256": _digest(about, self.arrays)} | about)
         with atomic_write(path) as temporary:  # with one entry, as safetensors writes several in any order
+            temporary.touch()
+            mode = temporary.stat().st_mode  # as the umask says; safetensors lets nobody else read its files
             save_file(dict(self.arrays), temporary, metadata={"about": sealed})
+            temporary.chmod(mode)
 
     @classmethod
     def read(cls, path: Path) -> Self:

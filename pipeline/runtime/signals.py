@@ -1,5 +1,6 @@
 """Signals that stop a command: it unwinds and keeps what is finished."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,8 +24,11 @@ def stoppable() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         for each in caught:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, end)
         raise KeyboardInterrupt(number)
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        os._exit(128 + number)
 
     for number in caught:
         signal.signal(number, stop)

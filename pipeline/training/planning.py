@@ -21,7 +21,7 @@ from pipeline.models.networks.weights import LITE0, at_hand, weights_file
 from pipeline.models.neural.stages import SLIVER
 from pipeline.models.neural.time_budget import Segment, trainings
 from pipeline.models.recipe import NAME, AnyRecipe, NeuralRecipe, Tier
-from pipeline.settings import MOST_EPOCHS, MOST_FOLDS, MOST_IMAGES, MOST_PIXELS, MOST_SEED, Settings
+from pipeline.settings import MOST_EPOCHS, MOST_FOLDS, MOST_IMAGES, MOST_PIXELS, MOST_SECONDS, MOST_SEED, Settings
 
 PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
 FROZEN_FEATURES = "lite0-logreg"  # added if its weights are available
@@ -29,8 +29,7 @@ FINE_TUNED = "efficientnet-lite0"  # replaces it if the budget is long
 LONG = 1800.0  # seconds; fine-tuning needs half of it to become better than sprint
 CAUTION = 1.3  # safety factor for the estimated cost of a classical model, which is rarely further off
 FEWEST_IMAGES = 10  # per class; with fewer, a classical model is not worth its time
-# the largest numbers that a plan.json may hold; the first five are those of the options
-MOST_BATCHES, MOST_SECONDS = 10**7, 10**9  # batches of a segment
+MOST_BATCHES = 10**7  # of a segment
 SOON, AT_MOST = 5.0, 0.5  # seconds, and share of the rest, for a classical model if none fits in its own share
 TOO_SHORT = "fitting it to ten images of each class takes longer than its share of the budget"
 

@@ -286,7 +286,7 @@ def options_of(settings: Settings, repeated: str | None = None) -> Options:
 
 
 def _safe(value: object) -> str:
-    text = "none" if value is None else f"{value:g}s" if isinstance(value, float) else str(value)
+    text = "none" if value is None else f"{value:.12g}s" if isinstance(value, float) else str(value)
     return re.sub(r"[^\w.-]+", "-", text)
 
 

@@ -168,7 +168,7 @@ class Trainer:
         now = time.monotonic()
         if model.recipe.is_network:
             if plan.models != (model,) and distributed.broadcast(self.deadline - now < LEAST_SECONDS):
-                raise NotTrained(f"{model.name}: no time is left for it in the budget; give more with --budget")
+                raise NotTrained(f"{model.name}: too little of the budget is left for it; give more with --budget")
             return model, self._saved(folder, key, fit(model))
         end = now + plan.share_of(model) * (self.deadline - now)
         workload = workload_of(self.competition, self.training_data)

@@ -70,4 +70,4 @@ def test_what_is_not_toml_is_refused_naming_the_file(tmp_path, content):
 
 
 def test_a_missing_file_is_refused_naming_it(tmp_path):
-    assert f"{tmp_path / 'gone.toml'}: cannot be read" in refusal(tmp_path / "gone.toml")
+    assert f"{tmp_path / 'gone.toml'}: no such file" in refusal(tmp_path / "gone.toml")

@@ -114,6 +114,16 @@ def test_a_budget_that_is_no_time_is_refused_with_examples(text):
         train_settings([f"--budget={text}"])
 
 
+def test_a_budget_of_more_than_a_year_is_refused():
+    with pytest.raises(UserError, match="--budget: 99999h is longer than a year; write none for no limit"):
+        train_settings(["--budget", "99999h"])
+
+
+def test_an_empty_work_folder_is_refused():
+    with pytest.raises(UserError, match="--work: the path is empty; give a folder"):
+        train_settings(["--work", ""])
+
+
 @pytest.mark.parametrize("text", ["10", "1.5"])
 def test_a_budget_without_a_unit_is_refused_with_both_meanings(text):
     with pytest.raises(UserError, match=f"--budget: {text}: seconds or minutes\\? write {text}s or {text}m"):

@@ -366,7 +366,7 @@ def test_what_a_budget_does_not_hold_is_left_out_with_the_reason(tmp_path, make_
     said = succeed("train", *options, "--budget", "1s")
     assert "plan for the remaining 0s" in said
     assert "left out: fitting it to ten images" in said
-    assert "warning: left out: sprint: no time is left for it in the budget" in said
+    assert "warning: left out: sprint: too little of the budget is left for it" in said
     (run,) = (tmp_path / "runs" / "insects").glob("*/run.json")
     assert run.parent.name in ("dhc-gaussian-nb~budget=1s", "dhc-svm~budget=1s")
 

@@ -13,7 +13,7 @@ import torch
 from competition.errors import UserError
 from pipeline.data.cache import Images
 from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, computed_once, descriptors, descriptors_name
-from pipeline.models.base import CPU, FEATURES_FILE, WEIGHTS_FILE, Model
+from pipeline.models.base import CPU, FEATURES_FILE, WEIGHTS_FILE, Model, NotTrained
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.networks.lite0 import POOLED, Lite0
 from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, start_from
@@ -45,8 +45,11 @@ class Features(ABC):
         """Fit the features to the training images. weights: file or folder that is searched for ImageNet weights."""
 
     def transform(self, images: Images, device: torch.device) -> np.ndarray:
-        """The features of the images, float32 ``[N, 1, D, 1]``."""
-        return self._rows(images, device)[:, None, :, None]
+        """The features of the images, float32 ``[N, 1, D, 1]``. Raises NotTrained if they are not finite."""
+        rows = self._rows(images, device)
+        if not np.isfinite(rows).all():
+            raise NotTrained("its features of the images are not finite; give other weights with --weights")
+        return rows[:, None, :, None]
 
     @abstractmethod
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:

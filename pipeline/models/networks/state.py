@@ -34,6 +34,7 @@ def read_state(path: Path) -> tuple[State, str]:
     except Exception as error:  # torch and safetensors raise many kinds of error for a file of another format
         raise_shortage(error)
         reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = "PyTorch finds no plain weights in it" if "weights_only" in reason else reason
         raise fault_in(path, f"not a file of weights ({reason})", "download it again or save a state_dict()") from None
     if not state:
         raise fault_in(path, f"no weights in it, only {listed(content) or 'nothing'}", "save a network's state_dict()")

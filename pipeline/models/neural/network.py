@@ -372,7 +372,7 @@ class NeuralNetwork:
         if self.plan.is_required or done:
             return
         if distributed.broadcast(deadline - time.monotonic() < needed):
-            raise NotTrained(f"{self.recipe.name}: no time is left for it in the budget; give more with --budget")
+            raise NotTrained(f"{self.recipe.name}: too little of the budget is left for it; give more with --budget")
 
     def _deadline(self, deadline: float, validation: LabelledImages) -> Deadline:
         """When this network's training has to end, so that the networks of the remaining seeds get as much time."""

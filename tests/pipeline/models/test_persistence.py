@@ -1,6 +1,7 @@
 """Saved models: what comes back is what was saved, or an error of one line."""
 
 import errno
+import os
 
 import numpy as np
 import pytest
@@ -80,3 +81,9 @@ def test_a_lack_of_file_handles_is_not_called_damage(path, monkeypatch):
     monkeypatch.setattr(type(path), "open", refuse)
     with pytest.raises(OSError, match="Too many open files"):
         Saved.read(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the mode of a file is POSIX's")
+def test_a_saved_model_may_be_read_by_all_whom_the_umask_lets_read(path):
+    (path.parent / "other").touch()
+    assert path.stat().st_mode == (path.parent / "other").stat().st_mode

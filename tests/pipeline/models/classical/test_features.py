@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from competition.errors import UserError
+from pipeline.models.base import NotTrained
 from pipeline.models.classical import features
 from pipeline.models.classical.features import (
     FEATURES,
@@ -130,3 +131,9 @@ def test_an_argument_that_is_not_there_or_missing_is_refused_in_one_line():
     for arguments in ({}, {"count": 4, "colour": True}):
         with pytest.raises(UserError, match=r"features descriptors: .*(count|colour).*fix the recipe"):
             build_features("descriptors", **arguments)
+
+
+def test_features_that_are_not_finite_leave_the_model_out(train, monkeypatch):
+    monkeypatch.setattr(SelectedDescriptors, "_rows", lambda self, images, device: np.full((len(images), 8), np.nan))
+    with pytest.raises(NotTrained, match="not finite; give other weights"):
+        on_features().fit(*train, *train)
