@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from competition.errors import UserError
+from competition.form import Form
 from competition.metrics import ACCURACY, Metric
 from competition.task import Label, Task
 
@@ -18,14 +19,20 @@ class Split:
     """A set of images of a competition, in the order of their table.
 
     ids: exactly as in the CSV.
-    paths: an existing file for each id.
-    labels: int64 ``[N]``, indices into ``Competition.classes``; None if they are withheld.
+    paths: an existing file for each id, an image that ``pipeline.data.decode`` reads.
+    labels: None if they are withheld; otherwise, by the kind of the task, multiclass: int64 ``[N]``, indices into
+        ``Competition.classes``; multilabel: int64 ``[N, T]``, 0 or 1; multioutput: int64 ``[N, T]``, indices into
+        ``Competition.classes``; continuous: float64 ``[N, T]``, the numbers.
+    groups: what images have in common that must not be on both sides of a split, e.g. the patient; None if nothing.
+    cases: what a submission asks about, where several images belong to one case; None if each image is a case.
     """
 
     name: str
     ids: tuple[str, ...]
     paths: tuple[Path, ...]
     labels: np.ndarray | None = None
+    groups: tuple[str, ...] | None = None
+    cases: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -44,6 +51,8 @@ class Split:
             ids=tuple(self.ids[row] for row in rows),
             paths=tuple(self.paths[row] for row in rows),
             labels=None if self.labels is None else self.labels[rows],
+            groups=None if self.groups is None else tuple(self.groups[row] for row in rows),
+            cases=None if self.cases is None else tuple(self.cases[row] for row in rows),
         )
 
 
@@ -52,9 +61,10 @@ class Competition:
     """One image-classification competition.
 
     task: what is predicted for each image.
+    form: what a submission looks like.
     val: empty if the competition has no validation table (``pipeline`` then splits one off from train).
-    submission_ids: the test ids in the order that a submission must have.
-    metric: the metric by which predictions are measured and models are chosen.
+    metric: the metric by which predictions are measured and models are chosen; it knows the task.
+    found: what was found in the files and how it was read, a line each, for the user.
     symmetries: the flips and rotations that do not change an image's class: none, left-right mirroring, or all eight
         flips and rotations of the square. None if unknown (``pipeline`` then finds out by a trial run).
     """
@@ -66,11 +76,17 @@ class Competition:
     train: Split
     val: Split
     test: Split
-    submission_ids: tuple[str, ...]
+    form: Form
     metric: Metric = ACCURACY
     symmetries: Symmetries | None = None
+    found: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[Label, ...]:
-        """The classes of the task; column ``i`` of a model's output is for the ``i``-th class."""
+        """The classes of the task."""
         return self.task.classes
+
+    @property
+    def submission_ids(self) -> tuple[str, ...]:
+        """The ids in the order that a submission must have."""
+        return self.form.ids

@@ -1,20 +1,98 @@
 """Task: what is predicted for each image, and the meaning of a model's output columns."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
 
 Label = int | str
+Kind = Literal["multiclass", "multilabel", "multioutput", "continuous"]  # as scikit-learn's type_of_target names them
 
 
 @dataclass(frozen=True)
 class Task:
-    """Classification with one label for each image.
+    """One or more targets of each image, each of them a choice among equally many.
 
-    classes: the labels, sorted, as int or str; column ``i`` of a model's output is for ``classes[i]``.
+    classes: what people call the classes, sorted. multiclass: the labels, one of which an image has. multilabel: the
+        labels, any of which an image has; each is a target, a choice of no or yes. multioutput: the labels of each
+        target. continuous: the names of the numbers; each is a target, a choice among narrow intervals.
+    targets: the names of the targets of a multioutput task.
+    intervals: of a continuous task, the mean of each interval in ascending order, for each number.
+
+    A model's output has ``columns`` columns, one after another the choices of each target; each target's sum to 1.
     """
 
     classes: tuple[Label, ...]
+    kind: Kind = "multiclass"
+    targets: tuple[str, ...] = ()
+    intervals: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def target_count(self) -> int:
+        """The number of targets, T."""
+        return {"multiclass": 1, "multioutput": len(self.targets)}.get(self.kind, len(self.classes))
+
+    @property
+    def choices(self) -> int:
+        """The number of choices of each target, K."""
+        if self.kind == "continuous":
+            return len(self.intervals[0])
+        return 2 if self.kind == "multilabel" else len(self.classes)
 
     @property
     def columns(self) -> int:
-        """The number of columns of a model's output."""
-        return len(self.classes)
+        """The number of columns of a model's output, T * K."""
+        return self.target_count * self.choices
+
+    def by_target(self, probabilities: np.ndarray) -> np.ndarray:
+        """A model's output, ``[N, T * K]``, as ``[N, T, K]``."""
+        return probabilities.reshape(len(probabilities), self.target_count, self.choices)
+
+    def encode(self, labels: np.ndarray) -> np.ndarray:
+        """The choices that models learn, int64 like ``labels``: of numbers, the interval with the nearest mean."""
+        if labels.dtype.kind != "f":
+            return labels
+        return np.stack([self._nearest(*pair) for pair in zip(labels.T, self._means, strict=True)], axis=1)
+
+    def strata(self, labels: np.ndarray) -> np.ndarray:
+        """A class of each image by which to split images in equal parts, int64 ``[N]``.
+
+        With several targets, it is the rarest label or the choice of the first target.
+        """
+        chosen = self.encode(labels)
+        if chosen.ndim == 1:
+            return chosen
+        if self.kind != "multilabel":
+            return chosen[:, 0]
+        order = np.argsort(chosen.sum(axis=0), kind="stable")
+        return np.where(chosen.any(axis=1), chosen[:, order].argmax(axis=1) + 1, 0)
+
+    def numbers(self, probabilities: np.ndarray) -> np.ndarray:
+        """The expected numbers of a continuous task, float64 ``[N, T]``. probabilities: a model's output."""
+        return np.einsum("ntk,tk->nt", self.by_target(probabilities), self._means, dtype=np.float64)
+
+    def true_numbers(self, labels: np.ndarray) -> np.ndarray:
+        """The true numbers, float64 ``[N, T]``. labels: the numbers, or their intervals as ``encode`` gives them."""
+        if labels.dtype.kind == "f":
+            return labels
+        return np.take_along_axis(self._means, labels.T, axis=1).T
+
+    def scores(self, probabilities: np.ndarray) -> np.ndarray:
+        """The probability of each label, ``[N, L]``: of two classes that of the second, else of every class or label."""
+        if self.kind == "multilabel":
+            return self.by_target(probabilities)[:, :, 1]
+        return probabilities[:, 1:] if self.columns == 2 else probabilities
+
+    def truths(self, labels: np.ndarray) -> np.ndarray:
+        """Whether each image has each label, bool ``[N, L]``, with the columns of ``scores``."""
+        if self.kind == "multilabel":
+            return labels.astype(bool)
+        return labels[:, None] == (np.arange(1, 2) if self.columns == 2 else np.arange(self.columns))
+
+    @cached_property
+    def _means(self) -> np.ndarray:
+        return np.array(self.intervals)
+
+    def _nearest(self, numbers: np.ndarray, means: np.ndarray) -> np.ndarray:
+        return np.searchsorted((means[1:] + means[:-1]) / 2, numbers, side="right").astype(np.int64)
