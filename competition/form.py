@@ -21,7 +21,7 @@ class Form:
     ids: the id of each row in the order of the rows; empty if the rows have no ids, as then their order counts.
     id_at: the place of the id column.
     cases: for each row, which case it is about: an id of ``Competition.test``, or a name in its ``cases``.
-    row_targets: for each row the number of its target, int64, where a case has a row for each of its targets; else None.
+    row_targets: for each row the number of its target, int64, where a case has a row for each target; else None.
     order: the places in ``Task.classes`` of the columns besides the id, of the kind ``columns``.
     separator: between the labels in a cell. most: labels in a ranking. source: the file that shows the form.
     spelled: how the sample spells a label where it differs from ``str(label)``, e.g. ``0.0`` for ``0``.

@@ -79,7 +79,7 @@ class Task:
         return np.take_along_axis(self._means, labels.T, axis=1).T
 
     def scores(self, probabilities: np.ndarray) -> np.ndarray:
-        """The probability of each label, ``[N, L]``: of two classes that of the second, else of every class or label."""
+        """The probability of each label, ``[N, L]``; of two classes only that of the second."""
         if self.kind == "multilabel":
             return self.by_target(probabilities)[:, :, 1]
         return probabilities[:, 1:] if self.columns == 2 else probabilities
