@@ -87,24 +87,27 @@ def _refuse_rows(path: Path, numbers: Sequence[int], fault: str, remedy: str) ->
         raise fault_in(path, f"{fault} in {rows}", remedy)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, has_header: bool = True) -> Table:
     """Read a CSV (UTF-8 with or without a byte-order mark, any line ends) without changing a cell.
 
     Blank lines and rows of empty cells at the end are skipped. Raises UserError if the file is not a table: not
-    text, broken quotes, rows of unequal length, no header, no rows.
+    text, broken quotes, rows of unequal length, no rows, or no header where it ``has_header``; without one, columns are
+    named by their numbers from 0.
     """
     text = _text(path)
     header, widths = _shape(path, text)
     if not widths.size:
         raise fault_in(path, "the file is empty", "it needs a header row and a row for each image")
-    _check_header(path, header)
-    numbers = np.flatnonzero(widths)[1:] + 1
+    names = list(header) if has_header else [str(place) for place in range(len(header))]
+    if has_header:
+        _check_header(path, header)
+    numbers = np.flatnonzero(widths)[int(has_header) :] + 1
     if not numbers.size:
         raise fault_in(path, "the table is empty, a header row only", "add a row for each image")
     ragged = numbers[widths[numbers - 1] != len(header)]
     _refuse_rows(path, ragged.tolist(), f"not {len(header)} cells, as in the header,", "fix the commas or quotes there")
     frame = _frame(text, len(header), len(widths)).loc[numbers]
-    return Table(path, frame.set_axis(list(header), axis="columns"))
+    return Table(path, frame.set_axis(names, axis="columns"))
 
 
 def _shape(path: Path, text: str) -> tuple[tuple[str, ...], np.ndarray]:
