@@ -55,18 +55,10 @@ class Task:
             return labels
         return np.stack([self._nearest(*pair) for pair in zip(labels.T, self._means, strict=True)], axis=1)
 
-    def strata(self, labels: np.ndarray) -> np.ndarray:
-        """A class of each image by which to split images in equal parts, int64 ``[N]``.
-
-        With several targets, it is the rarest label or the choice of the first target.
-        """
-        chosen = self.encode(labels)
-        if chosen.ndim == 1:
-            return chosen
-        if self.kind != "multilabel":
-            return chosen[:, 0]
-        order = np.argsort(chosen.sum(axis=0), kind="stable")
-        return np.where(chosen.any(axis=1), chosen[:, order].argmax(axis=1) + 1, 0)
+    def prior(self, labels: np.ndarray) -> np.ndarray:
+        """How often each choice of each target occurs, float64 ``[T * K]``; a target's sum to 1."""
+        chosen = self.encode(labels).reshape(len(labels), -1)
+        return np.concatenate([np.bincount(each, minlength=self.choices) for each in chosen.T]) / max(len(labels), 1)
 
     def numbers(self, probabilities: np.ndarray) -> np.ndarray:
         """The expected numbers of a continuous task, float64 ``[N, T]``. probabilities: a model's output."""
@@ -96,3 +88,17 @@ class Task:
 
     def _nearest(self, numbers: np.ndarray, means: np.ndarray) -> np.ndarray:
         return np.searchsorted((means[1:] + means[:-1]) / 2, numbers, side="right").astype(np.int64)
+
+
+def strata(labels: np.ndarray) -> np.ndarray:
+    """A class of each image by which to split images into similar parts, int64 ``[N]``.
+
+    labels: the choices of each image, int64 ``[N]`` or, of several targets, ``[N, T]``. Of several, the rarest counts.
+    """
+    if labels.ndim == 1:
+        return labels
+    choices = labels.max(initial=0) + 1
+    places = labels + np.arange(labels.shape[1]) * choices
+    counts = np.bincount(places.ravel(), minlength=1)
+    rarest = np.take_along_axis(places, counts[places].argmin(axis=1)[:, None], axis=1)[:, 0]
+    return np.unique(rarest, return_inverse=True)[1]
