@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from competition.wording import counted, listed
+
 Label = int | str
 Kind = Literal["multiclass", "multilabel", "multioutput", "continuous"]  # as scikit-learn's type_of_target names them
 
@@ -27,6 +29,14 @@ class Task:
     kind: Kind = "multiclass"
     targets: tuple[str, ...] = ()
     intervals: tuple[tuple[float, ...], ...] = ()
+
+    def __str__(self) -> str:
+        """What is predicted, e.g. ``10 classes`` or ``17 labels, any of which an image may have``."""
+        if self.kind == "multioutput":
+            return f"{len(self.targets)} classes each ({listed(self.targets)})"
+        name = {"multiclass": "class", "multilabel": "label"}.get(self.kind, "number")
+        text = counted(len(self.classes), name)
+        return f"{text}, any of which an image may have" if self.kind == "multilabel" else text
 
     @property
     def target_count(self) -> int:

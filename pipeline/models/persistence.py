@@ -53,7 +53,7 @@ class Saved:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns what fails while the file is read into DamagedFile, unless memory, handles or rights are what is missing."""
+    """Raises DamagedFile for what fails while the file is read, except for a lack of memory, handles or rights."""
     try:
         path.open("rb").close()  # safetensors calls a lack of file handles a missing file
         yield

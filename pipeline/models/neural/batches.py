@@ -32,7 +32,8 @@ class LabelledImages:
 class Batch:
     """This rank's share of the images of one optimiser step.
 
-    images: uint8 ``[n, H, W, 3]``. labels: int64 ``[n]`` or ``[n, targets]``. total: number of images in the shares of all ranks.
+    images: uint8 ``[n, H, W, 3]``. labels: int64 ``[n]`` or ``[n, targets]``.
+    total: number of images in the shares of all ranks.
     """
 
     images: np.ndarray | Tensor
