@@ -14,6 +14,7 @@ import pandas as pd
 
 from competition.checked_toml import CheckedModel, read_checked_toml
 from competition.errors import UserError
+from competition.form import Form
 from competition.images_on_disk import ImagesOnDisk, names_image
 from competition.metrics import METRICS, Metric, find_metric
 from competition.spec import Competition, Split, Symmetries
@@ -211,7 +212,7 @@ def load_competition(
         train=_labelled_split("train", train, columns, classes, images),
         val=_labelled_split("val", val, columns, classes, images) if val else _no_val(),
         test=test_split,
-        submission_ids=_submission_ids(sample, test_split.ids, test.path),
+        form=_form(header, _submission_ids(sample, test_split.ids, test.path), test_split.ids),
         metric=metric or find_metric(known.metric),
         symmetries=known.symmetries,
     )
@@ -311,6 +312,10 @@ def _submission_ids(sample: Table | None, test_ids: tuple[str, ...], test: Path)
         remedy = f"it and {test.name} must list the same ids; take both from the same download, or remove the sample"
         raise fault_in(sample.path, " and ".join(faults), remedy)
     return ids
+
+
+def _form(header: Columns, ids: tuple[str, ...], test_ids: tuple[str, ...]) -> Form:
+    return Form("class", header, ids, ids, source="test.csv" if ids == test_ids else "sample_submission.csv")
 
 
 def _ids(table: Table, column: str) -> tuple[str, ...]:
