@@ -5,12 +5,13 @@ use the competition's ``Metric``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from competition.errors import UserError
+from competition.task import Task
 from competition.wording import did_you_mean
 
 Function = Callable[[np.ndarray, np.ndarray], float]  # labels [N], predicted labels [N] or probabilities [N, C]
@@ -36,6 +37,10 @@ class Metric:
     greater_is_better: bool
     needs: Literal["labels", "probabilities"]
     is_proportion: bool = False
+    task: Task | None = None
+
+    def of(self, task: Task) -> "Metric":
+        return replace(self, task=task)
 
     def __call__(self, probabilities: np.ndarray, labels: np.ndarray) -> float:
         """The value of the metric.

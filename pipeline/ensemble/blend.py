@@ -127,6 +127,10 @@ def _pooled(probabilities: np.ndarray, powers: Powers, targets: int) -> np.ndarr
     return pooled
 
 
+def _targets(metric: Metric) -> int:
+    return 1 if metric.task is None else metric.task.target_count
+
+
 def _by_target(values: np.ndarray, targets: int) -> np.ndarray:
     """``[..., N, T * K]`` to ``[..., N * T, K]``: a row for each target of each image."""
     *front, images, columns = values.shape
@@ -161,13 +165,13 @@ class Library:
         most = next(row_blocks(images, columns), slice(0)).stop
         rows = np.arange(images) if most == images else np.random.default_rng(0).permutation(images)[:most]
         choices = labels[rows] if metric.task is None else metric.task.encode(labels[rows])
-        logs = _by_target(_logarithms(probabilities[:, rows]), choices.size // max(len(rows), 1))
+        logs = _by_target(_logarithms(probabilities[:, rows]), _targets(metric))
         return cls(probabilities, logs, labels, logs[:, np.arange(choices.size), choices.ravel()], metric)
 
     @property
     def targets(self) -> int:
         """The number of targets of the task."""
-        return self.probabilities.shape[2] // self.logs.shape[2]
+        return _targets(self.metric)
 
     def pooled(self, powers: Powers) -> np.ndarray:
         """float32 ``[N, T * K]``, the product of the models, each raised to its power."""
