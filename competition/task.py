@@ -60,10 +60,13 @@ class Task:
         return probabilities.reshape(len(probabilities), self.target_count, self.choices)
 
     def encode(self, labels: np.ndarray) -> np.ndarray:
-        """The choices that models learn, int64 like ``labels``: of numbers, the interval with the nearest mean."""
-        if labels.dtype.kind != "f":
-            return labels
-        return np.stack([self._nearest(*pair) for pair in zip(labels.T, self._means, strict=True)], axis=1)
+        """The choices that models learn, int64 ``[N, T]``, or ``[N]`` of a single target.
+
+        Of a number it is the interval with the nearest mean.
+        """
+        if labels.dtype.kind == "f":
+            labels = np.stack([self._nearest(*pair) for pair in zip(labels.T, self._means, strict=True)], axis=1)
+        return labels.reshape(-1) if self.target_count == 1 else labels
 
     def prior(self, labels: np.ndarray) -> np.ndarray:
         """How often each choice of each target occurs, float64 ``[T * K]``; a target's sum to 1."""
@@ -78,7 +81,7 @@ class Task:
         """The true numbers, float64 ``[N, T]``. labels: the numbers, or their intervals as ``encode`` gives them."""
         if labels.dtype.kind == "f":
             return labels
-        return np.take_along_axis(self._means, labels.T, axis=1).T
+        return np.take_along_axis(self._means, labels.reshape(len(labels), -1).T, axis=1).T
 
     def scores(self, probabilities: np.ndarray) -> np.ndarray:
         """The probability of each label, ``[N, L]``; of two classes only that of the second."""
@@ -89,7 +92,7 @@ class Task:
     def truths(self, labels: np.ndarray) -> np.ndarray:
         """Whether each image has each label, bool ``[N, L]``, with the columns of ``scores``."""
         if self.kind == "multilabel":
-            return labels.astype(bool)
+            return labels.reshape(len(labels), -1).astype(bool)
         return labels[:, None] == (np.arange(1, 2) if self.columns == 2 else np.arange(self.columns))
 
     @cached_property
