@@ -152,13 +152,13 @@ def predict_test(
     """Save the mean prediction of the run's models for the test images as test.npz in the run's folder.
 
     You can build your own stacking on test.npz and on validation.npz in the same folder. They hold ``ids`` and float32
-    ``probabilities`` ``[N, classes]``, with the columns in the order of the classes in run.json. The probabilities of
-    unreadable images are meaningless there.
+    ``probabilities``, with the columns of the task in run.json. The probabilities of unreadable images are meaningless
+    there.
     """
     folder = RunFolder(settings.runs_folder(competition.name) / run.name)
     models = run.models(folder, device)
     title = f"{run.name} on test"
-    probabilities = np.empty((len(images), len(competition.classes)), np.float32)
+    probabilities = np.empty((len(images), competition.task.columns), np.float32)
     for rows in row_blocks(*probabilities.shape):
         some = images.subset(rows)
         answers = [model.predict_proba(some, settings.test_time_views, title) for model in models]
@@ -172,7 +172,7 @@ def blended(blend: Blend, stored: dict[str, Path], competition: Competition) -> 
 
     The members are read block by block of rows, since those of many classes would not fit into memory together.
     """
-    probabilities = np.empty((len(competition.test), len(competition.classes)), np.float32)
+    probabilities = np.empty((len(competition.test), competition.task.columns), np.float32)
     done = 0
     for blocks in zip(*map(stored_blocks, stored.values()), strict=True):
         block = blend.apply(dict(zip(stored, blocks, strict=True)))
@@ -187,9 +187,9 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
     if len(unreadable) == 0:
         return predictions
     names = first_few([competition.test.paths[row] for row in unreadable])
-    print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent class: {names}")
-    counts = np.bincount(competition.train.known_labels, minlength=len(competition.classes))
-    predictions.probabilities[unreadable] = counts / counts.sum()  # in place: a copy may need gigabytes
+    print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent answer: {names}")
+    prior = competition.task.prior(competition.train.known_labels)
+    predictions.probabilities[unreadable] = prior  # in place: a copy may need gigabytes
     return predictions
 
 

@@ -150,11 +150,11 @@ def test_the_page_says_what_its_numbers_are_measured_on(parsed):
 
 def test_the_images_of_each_split_are_counted(context, parsed, tmp_path):
     classes = f"{len(context.competition.classes)} classes"
-    assert f"45 training, 40 validation and 10 test images of {classes}." in " ".join(parsed.text.split())
+    assert f"45 training, 40 validation and 10 test images, {classes}." in " ".join(parsed.text.split())
     val = context.competition.val
     held_out = replace(context.competition, train=val, val=val.take([]))
     page = write_report(replace(context, competition=held_out, submission=tmp_path / "submission.csv"))
-    lead = f"40 training and 10 test images of {classes}; 40 of the training images are used for validation."
+    lead = f"40 training and 10 test images, {classes}; 40 of the training images are used for validation."
     assert lead in " ".join(Page(page).text.split())
 
 
