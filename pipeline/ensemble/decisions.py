@@ -14,8 +14,8 @@ from competition.cells import cells_of, spelled
 from competition.errors import UserError
 from competition.form import Form
 from competition.metrics import Metric
-from competition.spec import Competition, Split
-from competition.task import Label, Task
+from competition.spec import Competition
+from competition.task import Task
 from competition.wording import listed
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.rules import VALUES, Family, Rule, Steps, family_for, last_rule, plain_rule
@@ -91,9 +91,9 @@ def plain_decision() -> Decision:
     return Decision(Steps(()), "", np.nan, np.nan)
 
 
-def decide(competition: Competition, predictions: Predictions) -> list[Label]:
-    """The most likely class of each test image, in the order of ``competition.submission_ids``."""
-    return [cell for (cell,) in plain_decision().cells(competition, predictions)]
+def decide(competition: Competition, predictions: Predictions) -> list[tuple[str, ...]]:
+    """The cells of the plain decision."""
+    return plain_decision().cells(competition, predictions)
 
 
 def class_counts(competition: Competition, predictions: Predictions, decision: Decision | None = None) -> str:
@@ -106,7 +106,38 @@ def class_counts(competition: Competition, predictions: Predictions, decision: D
     decided = (decision or plain_decision()).decided(probabilities)
     if task.kind == "continuous":
         return _ranges(task, decided, competition.train.known_labels)
-    counts, shares_in_train = _chosen(task, decided), one_hot_counts(task, competition.train.known_labels)
+    names, counts = _choice_counts(task, task.by_target(decided).argmax(axis=2))
+    _, in_train = _choice_counts(task, competition.train.known_labels)
+    shares, train_shares = counts / max(len(decided), 1), in_train / max(len(competition.train), 1)
+    rows = [
+        (names[c], f"{counts[c]:,}", f"{shares[c]:.2%}", f"{train_shares[c]:.2%}")
+        for c in np.argsort(-counts, kind="stable")
+    ]
+    if len(rows) > LISTED_CLASSES:
+        half = LISTED_CLASSES // 2
+        rows = [*rows[:half], (f"({len(rows) - 2 * half} more)", "", "", ""), *rows[-half:]]
+    return text_table((competition.label_column, "predicted", "share", "in train"), rows)
+
+
+def _choice_counts(task: Task, labels: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The classes or labels, and how many images have each; of several targets a class is named with its target."""
+    counts = np.rint(task.prior(labels) * len(labels)).astype(np.int64)
+    if task.kind == "multilabel":
+        return list(map(str, task.classes)), counts[1::2]
+    if task.kind == "multiclass":
+        return list(map(str, task.classes)), counts
+    return [f"{target} {label}" for target in task.targets for label in task.classes], counts
+
+
+def _ranges(task: Task, decided: np.ndarray, labels: np.ndarray) -> str:
+    """The mean and the range of each number, decided and in train."""
+    rows = [
+        (str(name), *(f"{value:.4g}" for side in pair for value in (side.mean(), side.min(), side.max())))
+        for name, *pair in zip(task.classes, task.numbers(decided).T, task.true_numbers(labels).T, strict=True)
+    ]
+    return text_table(("number", "mean", "least", "most", "mean in train", "least", "most"), rows)
+
+
 def by_case(competition: Competition, predictions: Predictions) -> tuple[tuple[str, ...], np.ndarray]:
     """The names of the test cases, and the mean probabilities of the images of each, float32 ``[N, T * K]``."""
     test, columns = competition.test, predictions.probabilities.shape[1]

@@ -115,7 +115,7 @@ class PriorExponent:
     task: Task
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
-        counts = one_hot(self.task, labels).sum(axis=0, dtype=np.float64) + 1
+        counts = self.task.prior(labels) * len(labels) + 1  # of a class without images too, something is divided by
         prior = counts / (len(labels) + self.task.choices)
         rules = [Tempered(prior, float(exponent), self.task.choices) for exponent in EXPONENTS]
         ranks = np.array([metric.rank(metric(rule(probabilities), labels)) for rule in rules])
