@@ -93,7 +93,11 @@ def auc(truth: np.ndarray, ranks: np.ndarray) -> float:
 
 def weighted_auc(truth: np.ndarray, ranks: np.ndarray) -> float:
     """AUC in which the area below a true-positive rate of 0.4 counts double (Kaggle's ALASKA2, 2020)."""
-    return _by_label(lambda curve: (2 * _area_above(curve, 0) - _area_above(curve, 0.4)) / 1.4, truth, ranks, chance=0.82 / 1.4)
+
+    def area(curve: Curve) -> float:
+        return (2 * _area_above(curve, 0) - _area_above(curve, 0.4)) / 1.4
+
+    return _by_label(area, truth, ranks, chance=0.82 / 1.4)
 
 
 def partial_auc(truth: np.ndarray, ranks: np.ndarray) -> float:
