@@ -133,23 +133,22 @@ def _write_questions(
     form: RehearsalForm, folder: Path, answers: Path, ids: Sequence[str], asked: Columns, usages: np.ndarray
 ) -> None:
     """Write the sample submission and the answers; of several targets also a table of the rows that are asked for."""
-    key = "Image"
     guesses: Columns = {name: [guess] * len(ids) for name, guess in zip(asked, form.guesses, strict=True)}
-    if targets := form.rule.targets:
-        rows = [(name, target) for name in ids for target in targets]
-        key, ids, usages = (
-            "row_id",
-            [f"{Path(name).stem}_{target}" for name, target in rows],
-            usages.repeat(len(targets)),
-        )
-        images, of_rows = zip(*rows, strict=True)
-        write_table(folder / "test.csv", {key: ids, "Image": images, "component": of_rows})
-        guesses, asked = (
-            {"answer": list(chain.from_iterable(zip(*each.values(), strict=True)))} for each in (guesses, asked)
-        )
+    key, targets = "Image", form.rule.targets
+    if targets:
+        rows = {"Image": np.repeat(ids, len(targets)), "component": np.tile(targets, len(ids))}
+        ids = [f"{Path(name).stem}_{target}" for name, target in zip(*rows.values(), strict=True)]
+        write_table(folder / "test.csv", {"row_id": ids, **rows})
+        guesses, asked, usages = _in_one_column(guesses), _in_one_column(asked), usages.repeat(len(targets))
+        key = "row_id"
     write_table(folder / "sample_submission.csv", {key: ids, **guesses})
     write_table(answers, {key: ids, **asked, "Usage": usages})
     write_rule(answers, form.rule)
+
+
+def _in_one_column(columns: Columns) -> Columns:
+    """The cells of all columns, row after row."""
+    return {"answer": list(chain.from_iterable(zip(*columns.values(), strict=True)))}
 
 
 def plan_rehearsal(images: int, seed: int) -> tuple[tuple[Rows, Rows, Rows], np.ndarray]:
