@@ -76,10 +76,12 @@ def score_submission(submission: Path, answers: Path, form: Form | None = None, 
     metric = metric or find_metric(rule.metric)
     solution = read_table(answers)
     _check_solution(solution)
-    form = _with_rows(form, solution) if form else _form(rule, solution)
+    form = _with_rows(form, solution) if form else _form(rule, metric, solution)
     given = read_submission(form, submission)
     _check_given(form, given)
     pair = Table(solution.path, solution.frame.iloc[:, :-1]), _aligned(form, given)
+    if form.kind == "class":
+        _check_classes(*pair, value_places(form, given))
     if metric.needs == "frames":
         value = _own_value(metric, form, *pair)
     else:
@@ -88,10 +90,11 @@ def score_submission(submission: Path, answers: Path, form: Form | None = None, 
     return Scores(*map(value, (is_public, ~is_public, np.ones(len(is_public), bool))))
 
 
-def _form(rule: ScoringRule, solution: Table) -> Form:
-    """The form of submissions that are scored by the rule."""
+def _form(rule: ScoringRule, metric: Metric, solution: Table) -> Form:
+    """The form of submissions that are scored by the rule; numbers where the metric measures them."""
     ids = _ids(solution, 0)
-    form = Form(rule.form, solution.columns[:-1], ids, ids, separator=rule.separator)
+    are_numbers = rule.form == "class" and metric.needs == "numbers"
+    form = Form("number" if are_numbers else rule.form, solution.columns[:-1], ids, ids, separator=rule.separator)
     if not rule.targets:
         return form
     parts = [name.rpartition("_") for name in ids]
@@ -141,8 +144,6 @@ def _value(metric: Metric, form: Form, solution: Table, given: Table) -> Value:
     """The value of a metric, which knows its task, on some rows of the form."""
     assert metric.task is not None
     cells, of_answers = cells_of(form, metric.task), cells_of(answers_form(form), metric.task)
-    if form.kind == "class":
-        _check_classes(solution, given, value_places(form, given))
     check_cells(of_answers, solution)
     check_cells(cells, given)
     truth, decided = (_by_case(each, table) for each, table in ((of_answers, solution), (cells, given)))
