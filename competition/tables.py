@@ -29,7 +29,7 @@ _HIGH = re.compile(rb"[\x80-\xff]+")
 _CERTAIN = {
     code
     for code in range(0x80, 0x100)
-    if (letter := bytes([code]).decode("cp1252", "ignore")).isalpha() and letter == bytes([code]).decode("cp1250")
+    if (letter := bytes([code]).decode("cp1252", "ignore")).isalpha() and letter == bytes([code]).decode("cp1250", "ignore")
 }
 
 
@@ -108,7 +108,7 @@ def read_table(path: Path, has_header: bool = True) -> Table:
         raise fault_in(path, "the file is empty", "it needs a header row and a row for each image")
     names = list(header) if has_header else [str(place) for place in range(len(header))]
     if has_header:
-        _check_header(path, header, text)
+        _check_header(path, header)
     numbers = np.flatnonzero(widths)[int(has_header) :] + 1
     if not numbers.size:
         raise fault_in(path, "the table is empty, a header row only", "add a row for each image")
@@ -223,7 +223,7 @@ def write_table(path: Path, columns: Mapping[str, Iterable[object]]) -> None:
     write_file(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-def _check_header(path: Path, columns: tuple[str, ...], text: str) -> None:
+def _check_header(path: Path, columns: tuple[str, ...]) -> None:
     if images := [name for name in columns if names_image(name)]:
         fault = f"row 1 names an image ({listed(images)}), so the header row is missing"
         raise fault_in(path, fault, "add one such as 'Image,Class'")

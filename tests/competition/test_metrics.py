@@ -19,7 +19,7 @@ from competition.metrics import (
     find_metric,
     proportion_interval,
 )
-from competition.tables import load_competition
+from competition.layouts import load_competition
 
 BETTER = {ACCURACY: (0.9, 0.8), BALANCED_ACCURACY: (0.9, 0.8), F1_MACRO: (0.9, 0.8), LOG_LOSS: (0.1, 0.2)}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from competition.errors import UserError
-from competition.tables import load_competition
+from competition.layouts import load_competition
 from competition.unsupported import refuse_label_columns, refuse_labels, refuse_sample, refuse_wide_sample
 
 TABLE = Path("train.csv")
