@@ -193,7 +193,7 @@ def load_competition(
     val = _optional_table(folder, "val.csv", "validation.csv")
     sample = _optional_table(folder, "sample_submission.csv", "sampleSubmission.csv")
     known = read_known(name, KNOWN)
-    images = ImagesOnDisk(folder)
+    images = ImagesOnDisk([folder])
     header = _submission_header(sample)  # first, since the columns are found with the sample's help
     columns = Columns(
         image_column or known.image_column or _image_column(train, test, sample, images),
