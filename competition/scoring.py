@@ -1,87 +1,225 @@
-"""Scores of a submission as a leaderboard would show them: accuracy on the public and private test images."""
+"""Scores of a submission as a leaderboard would show them: on the public and the private test images."""
 
+import io
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from competition.cells import Cells, answers_form, cells_of
+from competition.checked_toml import CheckedModel, read_checked_toml
+from competition.form import Form, FormKind
+from competition.metrics import Metric, find_metric
+from competition.own_metric import value_of
+from competition.submission import check_cells, read_submission, value_places
 from competition.tables import Table, read_table
+from competition.task import Label, Task
 from competition.wording import counted, fault_in, listed, printable
+
+Value = Callable[[np.ndarray], float]  # of the rows that are marked, bool ``[R]``
 
 USAGES = ("Public", "Private")
 
 
+class ScoringRule(CheckedModel):
+    """What ``<answers>.toml``, beside the answers, says of them: the metric, and what the cells hold."""
+
+    metric: str = "accuracy"
+    form: FormKind = "class"
+    separator: str = " "
+
+
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy, 0 to 1, on the public rows, on the private rows and on all rows."""
+    """The value of the metric on the public rows, on the private rows and on all rows."""
 
     public: float
     private: float
     overall: float
 
 
-def score_submission(submission: Path, answers: Path) -> Scores:
-    """Score a CSV of predicted classes against a solution file.
+def write_rule(answers: Path, rule: ScoringRule) -> None:
+    """Write what is not the default beside the answers."""
+    given = rule.model_dump(exclude_defaults=True)
+    if given:
+        text = "".join(f'{key} = "{value}"\n' for key, value in given.items())
+        answers.with_suffix(".toml").write_text(text, encoding="utf-8")
 
-    submission: one row for each id, in any order, with the first two columns of ``answers``: id and class.
-    answers: the same two columns and ``Usage``, which is Public or Private.
 
-    Raises UserError if a header is wrong, a cell is blank, or an id is missing, unknown or a duplicate.
+def rule_of(answers: Path) -> ScoringRule:
+    """How these answers are scored: accuracy of classes, unless a file beside them says otherwise."""
+    path = answers.with_suffix(".toml")
+    return read_checked_toml(path, ScoringRule) if path.is_file() else ScoringRule()
+
+
+def score_submission(submission: Path, answers: Path, form: Form | None = None, metric: Metric | None = None) -> Scores:
+    """Score a CSV against a solution file.
+
+    submission: one row for each id, in any order, with the columns of ``answers`` but the last.
+    answers: the columns of a submission and ``Usage``, which is Public or Private.
+    form, metric: of the competition; by default as ``rule_of`` the answers says, with the ids in the first column.
+        In long form the metric must know its task.
+
+    Raises UserError if a header is wrong, a cell is blank or not of the form's kind, or an id is missing, unknown or a
+    duplicate.
     """
-    solution, given = read_table(answers), read_table(submission)
+    rule = rule_of(answers)
+    metric = metric or find_metric(rule.metric)
+    solution = read_table(answers)
     _check_solution(solution)
-    _check_header(given, solution.columns[:2])
-    ids, labels, usages = map(solution.column, solution.columns)
-    _check_ids(given, ids)
-    _check_labels(given, labels)
-    predicted = dict(zip(*map(given.column, given.columns), strict=True))
-    right = np.array([predicted[name] == label for name, label in zip(ids, labels, strict=True)])
-    is_public = np.array(usages) == "Public"
-    return Scores(float(right[is_public].mean()), float(right[~is_public].mean()), float(right.mean()))
+    form = _form_of(solution, form or Form(rule.form, solution.columns[:-1], ("",), (), separator=rule.separator))
+    given = read_submission(form, submission)
+    _check_given(form, given)
+    pair = Table(solution.path, solution.frame.iloc[:, :-1]), _aligned(form, given)
+    value = (_own_value if metric.needs == "frames" else _value)(metric, form, *pair)
+    is_public = (solution.frame["Usage"] == "Public").to_numpy()
+    return Scores(*map(value, (is_public, ~is_public, np.ones(len(is_public), bool))))
+
+
+def _form_of(solution: Table, form: Form) -> Form:
+    """The form with the rows of the solution, in its order."""
+    if not form.ids:
+        return form
+    ids = tuple(solution.frame.iloc[:, form.id_at])
+    _refuse_twice(solution, ids)
+    if form.row_targets is None:
+        return replace(form, ids=ids, cases=ids)
+    places = {name: row for row, name in enumerate(form.ids)}
+    rows = [places[name] for name in ids]
+    return replace(form, ids=ids, cases=tuple(form.cases[row] for row in rows), row_targets=form.row_targets[rows])
+
+
+def _aligned(form: Form, given: Table) -> Table:
+    """The submission with its rows in the order of the solution."""
+    if not form.ids:
+        return given
+    places = {name: row for row, name in enumerate(given.frame.iloc[:, form.id_at])}
+    return Table(given.path, given.frame.iloc[[places[name] for name in form.ids]])
+
+
+def _own_value(metric: Metric, form: Form, solution: Table, given: Table) -> Value:
+    """The value of an own metric on some rows: it gets the frames as pandas reads them."""
+    frames = [pd.read_csv(io.StringIO(each.frame.to_csv(index=False))) for each in (solution, given)]
+    row_id = form.header[form.id_at] if form.ids else ""
+
+    def value(rows: np.ndarray) -> float:
+        chosen = (frame[rows].reset_index(drop=True) for frame in frames)
+        return value_of(metric.name, *chosen, row_id)
+
+    return value
+
+
+def _value(metric: Metric, form: Form, solution: Table, given: Table) -> Value:
+    """The value of a metric on some rows of the form."""
+    task = metric.task or _task(form, metric, solution, given)
+    metric, cells, of_answers = metric.of(task), cells_of(form, task), cells_of(answers_form(form), task)
+    if form.kind == "class":
+        _check_classes(solution, given, value_places(form, given))
+    check_cells(of_answers, solution)
+    check_cells(cells, given)
+    truth, decided = (_by_case(each, table) for each, table in ((of_answers, solution), (cells, given)))
+    case_of_row = pd.factorize(np.array(form.cases))[0] if form.row_targets is not None else np.arange(len(truth))
+
+    def value(rows: np.ndarray) -> float:
+        chosen = np.unique(case_of_row[rows])
+        return _measured(metric, cells, decided[chosen], of_answers, truth[chosen])
+
+    return value
+
+
+def _measured(metric: Metric, cells: Cells, decided: np.ndarray, of_answers: Cells, truth: np.ndarray) -> float:
+    if metric.needs == "numbers" or (metric.needs == "labels" and truth.dtype.kind == "i" and truth.ndim == 1):
+        return metric.measured(truth, decided)
+    task = cells.task
+    labels = task.by_target(of_answers.output(truth)).argmax(axis=2)
+    given = task.by_target(cells.output(decided))
+    if metric.needs == "probabilities":  # as Kaggle does where a row does not sum to 1
+        given = given / np.maximum(given.sum(axis=2, keepdims=True), np.finfo(np.float32).tiny)
+    return metric(given.reshape(len(given), -1), labels[:, 0] if task.kind == "multiclass" else labels)
+
+
+def _by_case(cells: Cells, table: Table) -> np.ndarray:
+    """What the table says of each case, in the order in which they first come."""
+    form = cells.form
+    found = cells.read([table.frame.iloc[:, at].tolist() for at in value_places(form, table)])
+    if form.row_targets is None:
+        return found
+    cases, names = pd.factorize(np.array(form.cases))
+    by_case = np.zeros((len(names), cells.task.target_count), found.dtype)
+    by_case[cases, form.row_targets] = found
+    return by_case
+
+
+def _task(form: Form, metric: Metric, solution: Table, given: Table) -> Task:
+    """The task of which these are the answers and a submission."""
+    names = tuple(solution.columns[at] for at in value_places(form, solution))
+    if form.kind == "number" or metric.needs == "numbers":
+        return Task(names, "continuous", intervals=((0.0, 1.0),) * len(names))
+    if form.kind == "probability":
+        return Task((0, 1))
+    if form.kind == "columns":
+        values = solution.frame.iloc[:, value_places(form, solution)].astype(float).to_numpy()
+        is_one = metric.fits(Task(names)) and (values.sum(axis=1) == 1).all()
+        return Task(names, "multiclass" if is_one else "multilabel")
+    cells = [cell for table in (solution, given) for cell in table.frame.iloc[:, value_places(form, table)[0]]]
+    if form.kind == "confidence":
+        cells = [cell.strip().rpartition(form.separator)[0] or cell for cell in cells]
+    if form.kind in ("labels", "ranking"):
+        cells = [part for cell in set(cells) for part in cell.split(form.separator)]
+    return Task(_classes(filter(str.strip, cells)), "multilabel" if form.kind == "labels" else "multiclass")
+
+
+def _classes(cells: Iterable[str]) -> tuple[Label, ...]:
+    labels = set(cells)
+    are_numbers = all(_is_integer(label) and str(int(label)) == label for label in labels)
+    return tuple(sorted(map(int, labels) if are_numbers else labels))
 
 
 def _check_solution(solution: Table) -> None:
-    if len(solution.columns) != 3 or solution.columns[2] != "Usage":
+    if len(solution.columns) < 2 or solution.columns[-1] != "Usage":
         fault = f"the header {_joined(solution.columns)} is not that of a solution file"
-        raise fault_in(solution.path, fault, "use columns for id, class and Usage, e.g. Image,Class,Usage")
-    ids, labels, usages = zip(*solution.rows, strict=True)
-    _refuse_twice(solution, ids)
-    solution.refuse([not label.strip() for label in labels], "no class", "give each id a class")
+        raise fault_in(solution.path, fault, "use the columns of a submission and Usage, e.g. Image,Class,Usage")
+    usages = solution.column("Usage")
     fault, remedy = "Usage is neither Public nor Private", "write one of the two"
     solution.refuse([usage not in USAGES for usage in usages], fault, remedy)
     if absent := [usage for usage in USAGES if usage not in usages]:
         raise fault_in(solution.path, f"no row is {absent[0]}", "mark some rows Public and some Private")
 
 
-def _check_header(given: Table, expected: tuple[str, ...]) -> None:
-    if given.columns != expected:
-        fault = f"the header is {_joined(given.columns)} but must be {_joined(expected)}"
+def _check_given(form: Form, given: Table) -> None:
+    if form.header and given.columns != form.header:
+        fault = f"the header is {_joined(given.columns)} but must be {_joined(form.header)}"
         raise fault_in(given.path, fault, "rename, drop or add columns")
+    if form.ids:
+        _check_ids(given, form)
 
 
-def _check_ids(given: Table, expected: Sequence[str]) -> None:
-    ids, known = given.column(given.columns[0]), set(expected)
-    given.refuse([not name.strip() for name in ids], "empty id", "fill it in from test.csv")
+def _check_ids(given: Table, form: Form) -> None:
+    ids, known = given.frame.iloc[:, form.id_at].tolist(), set(form.ids)
+    given.refuse([not name.strip() for name in ids], "empty id", f"fill it in from {form.source}")
     unknown = listed(dict.fromkeys(name for name in ids if name not in known))
     fault = f"id not in the test set ({unknown})"
-    given.refuse([name not in known for name in ids], fault, "write the ids as in test.csv")
+    given.refuse([name not in known for name in ids], fault, f"write the ids as in {form.source}")
     _refuse_twice(given, ids)
     there = set(ids)
-    if missing := [name for name in expected if name not in there]:
+    if missing := [name for name in form.ids if name not in there]:
         fault = f"{counted(len(missing), 'id')} of {len(known)} missing ({listed(missing)})"
         raise fault_in(given.path, fault, "add a row for each")
 
 
-def _check_labels(given: Table, true_labels: Sequence[str]) -> None:
-    labels = given.column(given.columns[1])
-    given.refuse([not label.strip() for label in labels], "no prediction", "give each id a class")
-    if all(map(_is_integer, true_labels)):
-        # 38.0 would never equal 38 and would silently count as wrong.
-        strange = [not _is_integer(label) for label in labels]
-        fault = "class is not an integer"
-        given.refuse(strange, fault, f"write the classes as in train.csv, e.g. {true_labels[0]}")
+def _check_classes(solution: Table, given: Table, places: Sequence[int]) -> None:
+    for at in places:
+        right, labels = solution.frame.iloc[:, at].tolist(), given.frame.iloc[:, at].tolist()
+        solution.refuse([not label.strip() for label in right], "no class", "give each id a class")
+        given.refuse([not label.strip() for label in labels], "no prediction", "give each id a class")
+        if all(map(_is_integer, right)):
+            # 38.0 would never equal 38 and would silently count as wrong.
+            strange = [not _is_integer(label) for label in labels]
+            fault = "class is not an integer"
+            given.refuse(strange, fault, f"write the classes as in train.csv, e.g. {right[0]}")
 
 
 def _refuse_twice(table: Table, ids: Sequence[str]) -> None:

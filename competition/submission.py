@@ -1,30 +1,32 @@
 """Write a submission, check it as Kaggle would, and put its rows in the right order."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from competition.images_on_disk import IMAGE_SUFFIXES
+import numpy as np
+
+from competition.cells import Cells, cells_of, same_spelled
+from competition.form import Form
 from competition.spec import Competition
 from competition.storage import atomic_write
 from competition.tables import Table, read_table
 from competition.task import Label
-from competition.wording import did_you_mean, fault_in, listed, printable
+from competition.wording import fault_in, listed, printable
 
 INDEX_HEADERS = ("", "Unnamed: 0")
 UNSAFE = frozenset(',"\r\n')  # a cell with one of these needs quotes
 
 
-def write_submission(competition: Competition, labels: Iterable[Label], path: Path) -> None:
+def write_submission(competition: Competition, cells: Iterable[Label | tuple[str, ...]], path: Path) -> None:
     """Write a submission as UTF-8 with LF line ends.
 
-    labels: one for each of ``competition.submission_ids``, in the same order.
+    cells: of each row of ``competition.form``, in its order, the cells besides the id; a label stands for one cell.
 
     Raises UserError and leaves ``path`` unchanged if ``check_submission`` refuses the file.
     """
     with atomic_write(path) as temporary:
-        rows = [_header(competition), *zip(competition.submission_ids, labels, strict=True)]
-        temporary.write_text("".join(map(_csv_line, rows)), encoding="utf-8", newline="")
+        temporary.write_text("".join(map(_csv_line, _rows(competition.form, cells))), encoding="utf-8", newline="")
         check_submission(competition, temporary)
 
 
@@ -34,41 +36,57 @@ def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
     Returns ``path`` if its order is right. Otherwise writes the sorted rows to ``corrected`` and returns that.
     Raises UserError for any other fault that ``check_submission`` would refuse.
     """
-    table = _checked_table(competition, path)
-    ids, given = zip(*table.rows, strict=True)
-    labels = dict(zip(ids, given, strict=True))
-    if tuple(labels) == competition.submission_ids:
+    form = competition.form
+    table, _ = _checked_table(competition, path)
+    given = ids_in(form, table)
+    if given == form.ids:
         return path
-    write_submission(competition, [labels[name] for name in competition.submission_ids], corrected)
+    columns = zip(*(table.frame.iloc[:, at] for at in value_places(form, table)), strict=True)
+    by_id = dict(zip(given, columns, strict=True))
+    write_submission(competition, [by_id[name] for name in form.ids], corrected)
     return corrected
 
 
 def check_submission(competition: Competition, path: Path) -> str:
     """Check a submission. Returns a summary, e.g. ``5,400 rows, 10 of 10 classes, order of test.csv``.
 
-    A submission is valid if its header is the image and the label column and it has every test id exactly once, in
-    the order of ``submission_ids``, with a known class. A byte-order mark, CRLF and blank lines are ignored.
-    Raises UserError if the submission is not valid.
+    A submission is valid if its header is that of the form, it has every id exactly once, in the order of
+    ``submission_ids``, and what stands in its cells is of the form's kind. A byte-order mark, CRLF and blank lines are
+    ignored. Raises UserError if the submission is not valid.
     """
-    table = _checked_table(competition, path)
-    ids, labels = zip(*table.rows, strict=True)
-    _check_order(competition, table, ids)
-    predicted, known = len(set(labels)), len(competition.classes)
-    return f"{len(ids):,} rows, {predicted:,} of {known:,} classes, order of {_order_source(competition)}"
+    table, held = _checked_table(competition, path)
+    _check_order(competition.form, table)
+    return f"{len(table.frame):,} rows, {held}, order of {competition.form.source}"
 
 
-def _checked_table(competition: Competition, path: Path) -> Table:
-    """Read the CSV. Raises UserError for every fault except the order of its rows."""
-    table = read_table(path)
-    _check_header(competition, table)
-    ids, labels = zip(*table.rows, strict=True)
-    _check_ids(competition, table, ids)
-    _check_labels(competition, table, labels)
-    return table
+def read_submission(form: Form, path: Path) -> Table:
+    """The table of a submission in that form."""
+    return read_table(path, has_header=bool(form.header))
 
 
-def _header(competition: Competition) -> tuple[str, str]:
-    return competition.image_column, competition.label_column
+def ids_in(form: Form, table: Table) -> tuple[str, ...]:
+    """The ids of a table in that form; none if its rows have none."""
+    return tuple(table.frame.iloc[:, form.id_at]) if form.ids else ()
+
+
+def value_places(form: Form, table: Table) -> list[int]:
+    """The places of the columns besides the id."""
+    return [at for at in range(len(table.columns)) if at != form.id_at or not form.ids]
+
+
+def check_cells(cells: Cells, table: Table) -> str:
+    """What the cells besides the ids hold, in words. Raises UserError with the rows of cells that are wrong."""
+    return cells.check(table, value_places(cells.form, table))
+
+
+def _rows(form: Form, cells: Iterable[Label | tuple[str, ...]]) -> list[tuple[Label, ...]]:
+    """All rows, header included."""
+    values = [cell if isinstance(cell, tuple) else (cell,) for cell in cells]
+    header = [form.header] if form.header else []
+    if not form.ids:
+        return [*header, *values]
+    at = form.id_at
+    return [*header, *((*row[:at], name, *row[at:]) for name, row in zip(form.ids, values, strict=True))]
 
 
 def _csv_line(cells: Iterable[Label]) -> str:
@@ -77,70 +95,62 @@ def _csv_line(cells: Iterable[Label]) -> str:
     return ",".join(f'"{cell}"' if UNSAFE & set(cell) else cell for cell in escaped) + "\n"
 
 
-def _order_source(competition: Competition) -> str:
-    return "test.csv" if competition.submission_ids == competition.test.ids else "sample_submission.csv"
+def _checked_table(competition: Competition, path: Path) -> tuple[Table, str]:
+    """The CSV, and what its cells hold. Raises UserError for every fault except the order of its rows."""
+    form = competition.form
+    table = read_submission(form, path)
+    if form.header:
+        _check_header(form, table)
+    if form.ids:
+        _check_ids(form, table)
+    else:
+        _check_count(form, table)
+    return table, check_cells(cells_of(form, competition.task), table)
 
 
-def _check_header(competition: Competition, table: Table) -> None:
-    expected = _header(competition)
+def _check_header(form: Form, table: Table) -> None:
+    expected = form.header
     if table.columns == expected:
         return
     got, right = _joined(table.columns), _joined(expected)
-    if table.columns[1:] == expected or (table.columns[0] in INDEX_HEADERS and len(table.columns) > 2):
+    if table.columns[1:] == expected or (table.columns[0] in INDEX_HEADERS and len(table.columns) > len(expected)):
         fault = f"extra index column in front ({got})"
         raise fault_in(table.path, fault, f"write it with to_csv(index=False): {right}")
-    if table.columns[0] in set(competition.submission_ids):
+    if table.columns[0] in set(form.ids):
         raise fault_in(table.path, f"no header row, the first row is {got}", f"add the header {right}")
     raise fault_in(table.path, f"the header is {got} but must be {right}", "rename, drop or add columns")
 
 
-def _check_ids(competition: Competition, table: Table, ids: Sequence[str]) -> None:
-    source, known, counts = _order_source(competition), set(competition.submission_ids), Counter(ids)
-    table.refuse([not name.strip() for name in ids], "empty id", f"copy the ids from {source}")
+def _check_ids(form: Form, table: Table) -> None:
+    ids = ids_in(form, table)
+    known, counts = set(form.ids), Counter(ids)
+    table.refuse([not name.strip() for name in ids], "empty id", f"copy the ids from {form.source}")
     unknown = [name for name in counts if name not in known]
-    hint = _same_spelled(unknown[0], competition.submission_ids) if unknown else ""
-    fault = f"id not in {source} ({listed(unknown)}){hint}"
-    table.refuse([name not in known for name in ids], fault, f"write the ids as in {source}")
+    hint = same_spelled(unknown[0], form.ids) if unknown else ""
+    fault = f"id not in {form.source} ({listed(unknown)}){hint}"
+    table.refuse([name not in known for name in ids], fault, f"write the ids as in {form.source}")
     twice = [name for name, count in counts.items() if count > 1]
     table.refuse([counts[name] > 1 for name in ids], f"duplicate id ({listed(twice)})", "keep one row of each")
-    missing = [name for name in competition.submission_ids if name not in counts]
+    missing = [name for name in form.ids if name not in counts]
     if missing:
         fault = f"{len(missing):,} of {len(known):,} ids missing: {listed(missing)}"
         raise fault_in(table.path, fault, "add a row for each")
 
 
-def _check_labels(competition: Competition, table: Table, labels: Sequence[str]) -> None:
-    known = dict.fromkeys(map(str, competition.classes))
-    table.refuse([not label.strip() for label in labels], "no prediction", "give each id a class")
-    unknown = list(dict.fromkeys(label for label in labels if label not in known))
-    hint = (_same_spelled(unknown[0], known) or did_you_mean(unknown[0], known)) if unknown else ""
-    fault = f"class not in train.csv ({listed(unknown)}){hint}"
-    remedy = f"write the {len(known):,} classes as in train.csv: {listed(known)}"
-    table.refuse([label not in known for label in labels], fault, remedy)
+def _check_count(form: Form, table: Table) -> None:
+    if len(table.frame) != len(form):
+        fault = f"{len(table.frame):,} rows, but {form.source} has {len(form):,}"
+        raise fault_in(table.path, fault, "write a row for each image, in the order of the test images")
 
 
-def _check_order(competition: Competition, table: Table, ids: Sequence[str]) -> None:
-    expected, source = competition.submission_ids, _order_source(competition)
-    astray = next((row for row, name in enumerate(ids) if name != expected[row]), None)
-    if astray is not None:
-        names = f"{printable(ids[astray])} but must be {printable(expected[astray])}"
-        fault = f"the rows are not in the order of {source}: row {table.numbers[astray]:,} is {names}"
-        raise fault_in(table.path, fault, f"sort the rows as in {source}")
-
-
-def _same_spelled(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean '00017'?)`` if a known name differs only in what tools tend to change; otherwise empty."""
-    plain = _plain(name)
-    near = next((each for each in known if _plain(each) == plain), None)
-    return f" (did you mean '{printable(near)}'?)" if near is not None else ""
-
-
-def _plain(name: str) -> str:
-    """The name without what tools add or lose: spaces, extension, ``.0``, leading zeros and upper case."""
-    name = name.strip().casefold()
-    for suffix in (*IMAGE_SUFFIXES, ".0"):
-        name = name.removesuffix(suffix)
-    return name.lstrip("0")
+def _check_order(form: Form, table: Table) -> None:
+    ids = ids_in(form, table)
+    astray = np.flatnonzero([name != right for name, right in zip(ids, form.ids, strict=True)])
+    if len(astray):
+        row = astray[0]
+        names = f"{printable(ids[row])} but must be {printable(form.ids[row])}"
+        fault = f"the rows are not in the order of {form.source}: row {table.numbers[row]:,} is {names}"
+        raise fault_in(table.path, fault, f"sort the rows as in {form.source}")
 
 
 def _joined(cells: Iterable[str]) -> str:

@@ -29,7 +29,8 @@ _HIGH = re.compile(rb"[\x80-\xff]+")
 _CERTAIN = {
     code
     for code in range(0x80, 0x100)
-    if (letter := bytes([code]).decode("cp1252", "ignore")).isalpha() and letter == bytes([code]).decode("cp1250", "ignore")
+    if (letter := bytes([code]).decode("cp1252", "ignore")).isalpha()
+    and letter == bytes([code]).decode("cp1250", "ignore")
 }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from competition.form import Form
 from competition.spec import Competition, Split
 from competition.task import Label, Task
 
@@ -14,6 +15,7 @@ def contest(
     classes: tuple[Label, ...] = (0, 3, 10), ids: tuple[str, ...] = IDS, order: tuple[str, ...] | None = None
 ) -> Competition:
     """Seven training images, no validation table. order: of the sample submission; None for that of ``ids``."""
+    source = "sample_submission.csv" if order else "test.csv"
     train = Split("train", tuple("tuvwxyz"), (Path(),) * 7, np.array([0, 0, 0, 0, 1, 1, 2]) % len(classes))
     return Competition(
         name="contest",
@@ -23,5 +25,5 @@ def contest(
         train=train,
         val=Split("val", (), (), np.zeros(0, np.int64)),
         test=Split("test", ids, (Path(),) * len(ids)),
-        submission_ids=order or ids,
+        form=Form("class", ("Image", "Class"), order or ids, order or ids, source=source),
     )

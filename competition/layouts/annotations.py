@@ -116,7 +116,9 @@ def found_files(table: Path, names: Sequence[str], evidence: Evidence) -> tuple[
         return evidence.images.paths(table, _split_of(table, evidence) or _TRAIN, names)
     paths = tuple(place / name for name in names)
     if missing := [name for name, path in zip(names, paths, strict=True) if not path.is_file()]:
-        raise fault_in(table, f"no file for {counted(len(missing), 'image')} ({listed(missing)})", "unpack all archives")
+        raise fault_in(
+            table, f"no file for {counted(len(missing), 'image')} ({listed(missing)})", "unpack all archives"
+        )
     return paths
 
 

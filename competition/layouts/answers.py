@@ -47,7 +47,7 @@ def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, o
         return read_classes(train, column, False, names)
     is_plural = column.casefold() in PLURALS or options.form == "labels"
     separator, several = several_in_a_cell(sorted(cells), 1 if is_plural else FEWEST_JOINED)
-    if several and not (options.form in ("class", "ranking", "confidence")):
+    if several and options.form not in ("class", "ranking", "confidence"):
         return read_joined(train, column, several, separator, names)
     if _are_numbers(cells, len(train), sample, options):
         return read_numbers(train, columns)
@@ -68,7 +68,9 @@ def _read_columns(train: Table, columns: tuple[str, ...], sample: Sample | None,
         return read_flags(train, columns)
     are_all_numbers = all(all(map(NUMBER.fullmatch, some)) for some in cells)
     has_decimals = sample is not None and any(not WHOLE.fullmatch(cell) for cell in sample.cells)
-    if are_all_numbers and (options.wants_numbers or has_decimals or any(estimated(some, len(train)) for some in cells)):
+    if are_all_numbers and (
+        options.wants_numbers or has_decimals or any(estimated(some, len(train)) for some in cells)
+    ):
         return read_numbers(train, columns)
     return read_targets(train, columns)
 
@@ -79,7 +81,7 @@ def _are_numbers(cells: Collection[str], images: int, sample: Sample | None, opt
         return False
     if options.form or options.wants_numbers:
         return options.wants_numbers
-    if are_flags(cells) or sample is not None and (sample.is_wide or not sample.holds_numbers):
+    if are_flags(cells) or (sample is not None and (sample.is_wide or not sample.holds_numbers)):
         return False
     strange = sample.cells - set(cells) if sample else ()
     return any(not WHOLE.fullmatch(cell) for cell in strange) or bool(estimated(cells, images))
@@ -90,10 +92,12 @@ def _lose_decimals(cells: Collection[str], sample: Sample | None) -> bool:
     if not all(map(WHOLE.fullmatch, cells)) or not any("." in cell for cell in cells):
         return False
     asked = sample.cells if sample else frozenset()
-    return any("." not in cell for cell in cells) or bool(asked) and not asked <= set(cells)
+    return any("." not in cell for cell in cells) or (bool(asked) and not asked <= set(cells))
 
 
-def kind_of(reading: Reading, columns: tuple[str, ...], sample: Sample | None, is_long: bool, options: Options) -> FormKind:
+def kind_of(
+    reading: Reading, columns: tuple[str, ...], sample: Sample | None, is_long: bool, options: Options
+) -> FormKind:
     """What stands in a row of the submission. is_long: whether it has a row for each target."""
     task = reading.task
     if options.form:

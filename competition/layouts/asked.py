@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.errors import UserError
 from competition.layouts.answers import target_numbers
 from competition.layouts.images import located
 from competition.layouts.labels import Reading
@@ -46,7 +45,13 @@ def asked_of(found: Found, sample: Sample | None, reading: Reading, pictures: Pi
 
 def target_names(task: Task) -> tuple[str, ...]:
     """The names of the targets that the ids of rows may end with."""
-    return task.targets if task.kind == "multioutput" else () if task.kind == "multiclass" else tuple(map(str, task.classes))
+    return (
+        task.targets
+        if task.kind == "multioutput"
+        else ()
+        if task.kind == "multiclass"
+        else tuple(map(str, task.classes))
+    )
 
 
 def _of_sample(sample: Sample, targets: Sequence[str], pictures: Pictures) -> tuple[Part, tuple[str, ...]]:
@@ -176,7 +181,9 @@ def _by_ending(rows: tuple[str, ...], sample: Sample, targets: Sequence[str]) ->
 def _once(part: Part) -> Part:
     """The part with one row for each image."""
     kept = ~part.table.frame[part.image].duplicated().to_numpy()
-    paths = None if part.paths is None else tuple(path for path, is_kept in zip(part.paths, kept, strict=True) if is_kept)
+    paths = (
+        None if part.paths is None else tuple(path for path, is_kept in zip(part.paths, kept, strict=True) if is_kept)
+    )
     return replace(part, table=part.table.take(kept), paths=paths)
 
 

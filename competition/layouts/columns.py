@@ -58,9 +58,7 @@ def _spelled_as_files(table: Table, columns: Sequence[str], pictures: Pictures) 
     return spelled or columns
 
 
-def label_columns(
-    train: Table, test: Table | None, sample: Sample | None, image: str
-) -> tuple[str, ...]:
+def label_columns(train: Table, test: Table | None, sample: Sample | None, image: str) -> tuple[str, ...]:
     """The columns of train that hold the labels. Raises UserError if they cannot be told."""
     names = [name for name in train.columns if name and name != image]
     if sample and sample.names and set(sample.names) <= set(names):

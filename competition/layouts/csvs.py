@@ -19,10 +19,14 @@ from competition.wording import counted, did_you_mean, fault_in, listed
 VALIDATION = ("val.csv", "validation.csv", "valid.csv")
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
 _TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
-_SIDE = re.compile(r"annotation|bbox|box|leak|old|extra|pseudo|external|duplicate|relationship|mapping_test|mask|segment")
+_SIDE = re.compile(
+    r"annotation|bbox|box|leak|old|extra|pseudo|external|duplicate|relationship|mapping_test|mask|segment"
+)
 
 
-def from_csvs(evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures, has: Lookup | None) -> Found | None:
+def from_csvs(
+    evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures, has: Lookup | None
+) -> Found | None:
     """What the tables say; None if no table can be that of the training images.
 
     has: whether the images of ids are there; None if the training table is told by its name alone.
@@ -57,7 +61,9 @@ def _chosen(evidence: Evidence, options: Options) -> Path | None:
     if options.train_table is None:
         return None
     for path in evidence.tables:
-        if options.train_table in (path.name, path.stem, str(path)) or path.as_posix().endswith(f"/{options.train_table}"):
+        if options.train_table in (path.name, path.stem, str(path)) or path.as_posix().endswith(
+            f"/{options.train_table}"
+        ):
             return path
     names = [path.name for path in evidence.tables]
     fault = f"no table '{options.train_table}' there{did_you_mean(options.train_table, names)}, only {listed(names) or 'none'}"
@@ -141,7 +147,9 @@ def without_needless(table: Table, image: str, columns: tuple[str, ...]) -> tupl
     ids = table.column(image)
     hidden = np.array([is_hidden(cell) for cell in ids])
     if hidden.any():
-        blank = np.all([[not cell for cell in table.stripped(name)] for name in columns if name in table.columns], axis=0)
+        blank = np.all(
+            [[not cell for cell in table.stripped(name)] for name in columns if name in table.columns], axis=0
+        )
         found += _passed_over(table, hidden & blank, f"no image ({listed(np.array(ids)[hidden & blank])})")
         table = table.take(~(hidden & blank))
     refuse_blank_ids(table, image, table.column(image))
@@ -153,7 +161,10 @@ def without_needless(table: Table, image: str, columns: tuple[str, ...]) -> tupl
 
 
 def is_hidden(name: str) -> bool:
-    return name.strip().startswith(".") and not names_image(name) or name.strip().lower() in ("thumbs.db", "desktop.ini")
+    return (name.strip().startswith(".") and not names_image(name)) or name.strip().lower() in (
+        "thumbs.db",
+        "desktop.ini",
+    )
 
 
 def _passed_over(table: Table, rows: np.ndarray, why: str) -> list[str]:

@@ -13,7 +13,19 @@ from competition.tables import Table, glance
 from competition.wording import did_you_mean, fault_in, listed, printable
 
 TABLES = (".csv", ".tsv")
-CONTAINERS = (".tfrec", ".tfrecord", ".tfrecords", ".hdf5", ".h5", ".parquet", ".bson", ".json", ".npz", ".npy", *TABLES)
+CONTAINERS = (
+    ".tfrec",
+    ".tfrecord",
+    ".tfrecords",
+    ".hdf5",
+    ".h5",
+    ".parquet",
+    ".bson",
+    ".json",
+    ".npz",
+    ".npy",
+    *TABLES,
+)
 SAMPLE = re.compile(r"(sample|example|dummy|baseline).*(submi|solution)|benchmark|submission.*(format|example|sample)")
 DEEPEST = 4  # levels of folders below the roots in which a table is looked for
 _MOST = 2000  # entries of a folder that are looked at to recognise a contest
@@ -65,7 +77,9 @@ class Evidence:
 
     def listing(self) -> str:
         """What lies in the folder, for an error."""
-        return listed(sorted(entry.name for entry in self.folder.iterdir() if not is_passed_over(entry.name))) or "nothing"
+        return (
+            listed(sorted(entry.name for entry in self.folder.iterdir() if not is_passed_over(entry.name))) or "nothing"
+        )
 
 
 def is_passed_over(name: str) -> bool:
@@ -97,7 +111,9 @@ def holds_competition(folder: Path) -> bool:
             names = [entry.name.lower() for entry in islice(entries, _MOST)]
     except OSError:
         return False
-    kept = [name for name in names if not is_passed_over(name) and not names_image(name) and not name.endswith(_NO_DATA)]
+    kept = [
+        name for name in names if not is_passed_over(name) and not names_image(name) and not name.endswith(_NO_DATA)
+    ]
     return any(map(SAMPLE.search, kept)) or all(any(part in name for name in kept) for part in ("train", "test"))
 
 
@@ -120,7 +136,9 @@ def nearest(names: Sequence[str]) -> tuple[str, str]:
     """What is missing in a folder with entries of these names to be a competition's, and what to do."""
     there = listed(names) or "nothing"
     if trained := [name for name in names if "train" in name.lower()]:
-        fault = f"no test.csv there{did_you_mean('test.csv', names)}, nor a sample submission or test images, only {there}"
+        fault = (
+            f"no test.csv there{did_you_mean('test.csv', names)}, nor a sample submission or test images, only {there}"
+        )
         return fault, f"add one of them beside {printable(trained[0])}"
     fault = f"no train.csv there{did_you_mean('train.csv', names)}, nor a folder for each class, only {there}"
     return fault, f"a competition's folder holds {WANTED}"

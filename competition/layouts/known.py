@@ -10,10 +10,29 @@ from competition.spec import Symmetries
 
 KNOWN = Path(__file__).parent.parent / "known"
 # metrics that known contests have, and those that take probabilities
-_MORE = (
-    "accuracy balanced-accuracy weighted-recall log-loss balanced-log-loss weighted-log-loss auc weighted-auc "
-    "partial-auc f1-macro f1-micro f1-samples f1-binary f2-samples kappa map@5 top-5 gap average-precision rmse mae"
-).split()
+_MORE = [
+    "accuracy",
+    "balanced-accuracy",
+    "weighted-recall",
+    "log-loss",
+    "balanced-log-loss",
+    "weighted-log-loss",
+    "auc",
+    "weighted-auc",
+    "partial-auc",
+    "f1-macro",
+    "f1-micro",
+    "f1-samples",
+    "f1-binary",
+    "f2-samples",
+    "kappa",
+    "map@5",
+    "top-5",
+    "gap",
+    "average-precision",
+    "rmse",
+    "mae",
+]
 NAMES = tuple(dict.fromkeys([*METRICS, *_MORE]))
 
 

@@ -7,7 +7,6 @@ from math import isqrt
 
 import numpy as np
 
-
 from competition.tables import Table
 from competition.task import Label, Task
 from competition.wording import fault_in, listed, printable
@@ -77,12 +76,12 @@ def read_classes(train: Table, column: str, without_decimals: bool, named: Seque
     index = {str(label): place for place, label in enumerate(classes)}
     words = [label for label in map(str, classes) if label.casefold() in NO_LABEL]
     found = [f"{train.path.name}: '{word}' is read as the name of a class" for word in words]
-    return Reading(Task(classes), lambda table: _indices(table, column, index, spelled, train.path.name), " ", tuple(found))
+    return Reading(
+        Task(classes), lambda table: _indices(table, column, index, spelled, train.path.name), " ", tuple(found)
+    )
 
 
-def _indices(
-    table: Table, column: str, index: dict[str, int], spelled: Callable[[str], str], train: str
-) -> np.ndarray:
+def _indices(table: Table, column: str, index: dict[str, int], spelled: Callable[[str], str], train: str) -> np.ndarray:
     labels = [spelled(label) for label in cells_of(table, column)]
     labels = [label if label in index else as_whole(label) for label in labels]
     strange = listed(dict.fromkeys(label for label in labels if label not in index))
@@ -91,7 +90,9 @@ def _indices(
     return np.array([index[label] for label in labels], np.int64)
 
 
-def read_joined(train: Table, column: str, several: Sequence[str], separator: str | None, named: Sequence[str] = ()) -> Reading:
+def read_joined(
+    train: Table, column: str, several: Sequence[str], separator: str | None, named: Sequence[str] = ()
+) -> Reading:
     """Several labels in a cell, parted by ``separator``; a blank cell has none. several: cells with more than one."""
     cells = train.stripped(column)
     counts = [len(parts_of(cell, separator)) for cell in cells]
@@ -110,7 +111,9 @@ def read_joined(train: Table, column: str, several: Sequence[str], separator: st
 def _marks(table: Table, column: str, index: dict[str, int], separator: str | None, train: str) -> np.ndarray:
     parts = [parts_of(cell, separator) for cell in table.stripped(column)]
     strange = [some - index.keys() for some in parts]
-    fault = f"label that {train} never shows ({listed(dict.fromkeys(name for some in strange for name in sorted(some)))})"
+    fault = (
+        f"label that {train} never shows ({listed(dict.fromkeys(name for some in strange for name in sorted(some)))})"
+    )
     table.refuse([bool(some) for some in strange], fault, "correct them or take the rows out")
     marks = np.zeros((len(parts), len(index)), np.int64)
     for row, some in enumerate(parts):
@@ -242,5 +245,3 @@ def parts_of(cell: str, separator: str | None) -> set[str]:
     inner = _LIST.fullmatch(cell) if separator == "," else None
     parts = (inner[1] if inner else cell.strip("[](){}") if separator == "," else cell).split(separator)
     return {part.strip().strip("'\"") if separator == "," else part.strip() for part in parts} - {""}
-
-

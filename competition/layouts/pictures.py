@@ -124,7 +124,9 @@ class Pictures:
 def _in_folders(ids: tuple[str, ...], several: Sequence[Sequence[Path]]) -> Located:
     """An image for each file in the folders that the ids name, called by its folder and its place there."""
     rows = np.repeat(np.arange(len(ids)), [len(paths) for paths in several])
-    names = tuple(f"{image_id}/{place}" for image_id, paths in zip(ids, several, strict=True) for place in range(len(paths)))
+    names = tuple(
+        f"{image_id}/{place}" for image_id, paths in zip(ids, several, strict=True) for place in range(len(paths))
+    )
     return Located(names, tuple(path for paths in several for path in paths), rows, tuple(ids[row] for row in rows))
 
 

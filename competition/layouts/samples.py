@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from competition.errors import UserError
 from competition.images_on_disk import names_image
 from competition.layouts.evidence import SAMPLE, Evidence
 from competition.layouts.labels import NUMBER

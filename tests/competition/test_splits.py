@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from competition.errors import UserError
+from competition.form import Form
 from competition.spec import Competition, Split
 from competition.splits import limit_train, stratified_folds, stratified_holdout, stratified_rows
 from competition.task import Task
@@ -24,7 +25,7 @@ def competition_of(*counts: int) -> Competition:
         train=Split("train", ids, tuple(map(Path, ids)), labels),
         val=empty,
         test=Split("test", (), ()),
-        submission_ids=(),
+        form=Form("class", ("Image", "Class"), (), ()),
     )
 
 
