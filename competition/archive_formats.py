@@ -75,7 +75,7 @@ class _Parts(io.RawIOBase):
             raise ValueError("a position before the beginning")
         return self._position
 
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def,override]  # no type for what has a buffer in 3.11
+    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]  # no type for what has a buffer in 3.11
         begin = 0
         for file, size in zip(self._files, self._sizes, strict=True):
             if self._position < begin + size:
@@ -273,7 +273,7 @@ def _unpack_tar(file: BinaryIO, folder: Path, source: Source) -> None:
             assert content is not None
             with content:
                 _write(content, folder, _as_text(member.name))
-            opened.members.clear()  # it would keep all of a million
+            opened.members.clear()  # type: ignore[attr-defined]  # it would keep all of a million
         _refuse_open_end(opened)
 
 
@@ -357,7 +357,7 @@ def _decompressed(file: BinaryIO) -> IO[bytes]:
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file)
+        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
     return bz2.BZ2File(file) if start.startswith(b"BZh") else lzma.LZMAFile(file)
 
 

@@ -87,7 +87,7 @@ class _Folder:
         words = [_split_word(name) for name in names]
         at = next((place for place, word in enumerate(words) if word), 0)
         self.word = words[at] if words else None
-        self.home = root.joinpath(*names[: at + 1])
+        self.home = str(root.joinpath(*names[: at + 1]))  # text is compared faster than paths
         self.inside = "".join(f"{name}/" for name in names[at + 1 :])
         self.is_aside = any(map(_ASIDE.search, names))
 
@@ -101,7 +101,8 @@ class _Folder:
 def _listed(root: Path) -> _Folder:
     """A folder and all below it. Links to folders are followed last, and no folder is listed twice."""
     top = _Folder(root, root, ())
-    waiting, links, seen = [top], [], set()
+    waiting, seen = [top], set()
+    links: list[_Folder] = []
     while waiting or links:
         folder = waiting.pop() if waiting else links.pop(0)
         status = folder.path.stat()
@@ -158,7 +159,7 @@ class _Index:
     """Places by their names without suffix."""
 
     def __init__(self, places: Iterable[_Place]) -> None:
-        self._places = defaultdict(list)
+        self._places: dict[str, list[_Place]] = defaultdict(list)
         for place in places:
             self._places[_key(_stem(place.own_name))].append(place)
 
@@ -179,7 +180,7 @@ class _Index:
 
     @cached_property
     def _numbers(self) -> dict[int, list[_Place]]:
-        numbers = defaultdict(list)
+        numbers: dict[int, list[_Place]] = defaultdict(list)
         for key, places in self._places.items():
             if key.isascii() and key.isdecimal():
                 numbers[int(key)] += places
@@ -188,7 +189,7 @@ class _Index:
     @cached_property
     def _misread(self) -> dict[str, list[_Place]]:
         """Names whose bytes an unpacking tool took for another alphabet, under what they may have been."""
-        misread = defaultdict(list)
+        misread: dict[str, list[_Place]] = defaultdict(list)
         for key, places in self._places.items():
             for reading in () if key.isascii() else set(_readings(_stem(places[0].own_name))):
                 misread[_key(reading)] += places
@@ -204,8 +205,10 @@ def _readings(name: str) -> Iterator[str]:
 
 def _parts(image_id: str) -> list[str]:
     """The folders and the name in an id; Windows separates them by backslashes."""
-    parts = [part for part in image_id.strip().replace("\\", "/").split("/") if part not in ("", ".")]
-    return parts or [image_id]
+    name = image_id.strip()
+    if "/" not in name and "\\" not in name:
+        return [name]
+    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")] or [name]
 
 
 class ImagesOnDisk:
@@ -251,7 +254,7 @@ class ImagesOnDisk:
         found = [
             (folder.home, folder.inside + name, folder.path / name) for folder in folders for name in folder.images
         ]
-        found.sort(key=lambda file: (_natural(str(file[0])), _natural(file[1])))
+        found.sort(key=lambda file: (_natural(file[0]), _natural(file[1])))
         return tuple((path, name) for _, name, path in found)
 
     @cached_property
@@ -298,7 +301,7 @@ class _Lookup:
 
     def leaves(self, image_id: str) -> bool:
         """Whether an id points outside the competition's folder."""
-        return _CLIMBS.search(image_id) is not None or leaves_folder(self._inner(image_id))
+        return leaves_folder(self._inner(image_id)) or _CLIMBS.search(self._prefix) is not None
 
     def _inner(self, image_id: str) -> str:
         return image_id.removeprefix(self._prefix)
@@ -318,16 +321,16 @@ class _Lookup:
     def _in_pool(self, places: list[_Place]) -> list[_Place]:
         return [place for place in places if place.folder.word in self._pool]
 
-    def _ranks_of_homes(self, matches: Sequence[list[_Place]]) -> dict[Path, tuple[int, bool, int]]:
+    def _ranks_of_homes(self, matches: Sequence[list[_Place]]) -> dict[str, tuple[int, bool, int]]:
         """Which of several homes is meant, the lowest: that of the split, with all ids that are there, of a usual name.
 
         Homes of the same rank are as likely as each other.
         """
         words = {place.folder.home: place.folder.word for places in matches for place in places}
-        counts = Counter(home for places in matches for home in {place.folder.home for place in places})
+        counts = Counter(home for places in matches for home in _homes(places))
         found = sum(map(bool, matches))
         return {
-            home: (self._pool.index(word), counts[home] < found, _USUAL.get(home.name, len(_USUAL)))
+            home: (self._pool.index(word), counts[home] < found, _USUAL.get(Path(home).name, len(_USUAL)))
             for home, word in words.items()
         }
 
@@ -337,11 +340,15 @@ class _Lookup:
             return places
         best = min(self._ranks[place.folder.home] for place in places)
         places = [place for place in places if self._ranks[place.folder.home] == best]
-        if len({place.folder.home for place in places}) > 1:  # train-jpg and train-tif
+        if len(_homes(places)) > 1:  # train-jpg and train-tif
             places = list(filter(_is_photo, places)) or places
         name = _parts(self._inner(image_id))[-1]
         same = [[place for place in places if is_same(place.own_name, name)] for is_same in _SAMENESS]
         return next(filter(None, same), places)
+
+
+def _homes(places: Sequence[_Place]) -> set[str]:
+    return {place.folder.home for place in places}
 
 
 _SAMENESS: tuple[Callable[[str, str], bool], ...] = (
