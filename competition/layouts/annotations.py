@@ -69,18 +69,16 @@ def _split_of(path: Path, evidence: Evidence) -> str:
 
 
 def _labelled(path: Path, content: Mapping[str, Any], evidence: Evidence) -> Part:
-    """The images with an annotation. Raises UserError if an annotation belongs to no image, or if several do."""
+    """The images with their categories, parted by blanks if they are several. Raises UserError for unknown images."""
     files = {_id_of(image): image["file_name"] for image in content["images"]}
-    labels: dict[str, str] = {}
+    labels: dict[str, dict[str, None]] = {}
     for annotation in content["annotations"]:
-        image, label = str(annotation.get("image_id", annotation.get("id"))), str(annotation[LABEL])
-        if labels.setdefault(image, label) != label:
-            fault = f"several categories for image {printable(image)} ({labels[image]}, {label})"
-            raise fault_in(path, fault, "give a contest with one category an image")
+        image = str(annotation.get("image_id", annotation.get("id")))
+        labels.setdefault(image, {})[str(annotation[LABEL])] = None
     if strange := [image for image in labels if image not in files]:
         raise fault_in(path, f"annotations of unknown images ({listed(strange)})", "download it again")
     ids = [image for image in files if image in labels]
-    table = table_of(path, {IMAGE: ids, LABEL: [labels[image] for image in ids]})
+    table = table_of(path, {IMAGE: ids, LABEL: [" ".join(labels[image]) for image in ids]})
     return Part(table, IMAGE, found_files(path, [files[image] for image in ids], evidence))
 
 

@@ -155,11 +155,11 @@ def _is_fraction(cell: str, are_flag_labels: bool) -> bool:
 
 
 def holds_several(cell: str, labels: Collection[str]) -> bool:
-    """Whether a cell is a list of labels or of numbers."""
+    """Whether a cell is a list of labels, most of which train shows, or of numbers."""
     if cell[:1] in tuple("[({") and "," in cell:
         return True
     return any(
-        len(parts) > 1 and (parts <= set(labels) or all(map(NUMBER.fullmatch, parts)))
+        len(parts) > 1 and (2 * len(parts & set(labels)) > len(parts) or all(map(NUMBER.fullmatch, parts)))
         for parts in (parts_of(cell, separator) for separator in (None, ",", ";", "|"))
     )
 

@@ -25,37 +25,38 @@ def image_column(train: Table, test: Table | None, sample: Sample | None, pictur
     Raises UserError if it cannot be told.
     """
     if test is None:
-        return _image_column_of(train, sample, has)
+        return _image_column_of(train, sample, pictures, has)
     common = [name for name in test.columns if name and name in train.columns]
-    holding = [name for name in common if holds_images("test", test.column(name)[:PROBED], has)] if len(common) > 1 else []
+    holding = _holding("test", test, common, pictures, has) if len(common) > 1 else []
     if sample and sample.id_name in common:
         return sample.id_name if sample.id_name in holding or not holding else holding[0]
-    holding = _spelled_as_files(test, holding, pictures)
+    if sample and len(holding) > 1:
+        holding = [name for name in holding if set(test.column(name)) == set(sample.ids)] or holding
     if len(holding or common) == 1:
         return (holding or common)[0]
     raise _unclear("image", "--image-column", holding or common or test.columns, test)
 
 
-def _image_column_of(train: Table, sample: Sample | None, has: Lookup) -> str:
+def _image_column_of(train: Table, sample: Sample | None, pictures: Pictures, has: Lookup) -> str:
     """The column of train whose cells name images, else the one that the sample has too, else the first."""
     names = [name for name in train.columns if name]
     if sample and sample.id_name in names:
         names.sort(key=lambda name: name != sample.id_name)
-    holding = (name for name in names if holds_images("train", train.column(name)[:PROBED], has))
-    return next(holding, names[0])
+    return next(iter(_holding("train", train, names, pictures, has)), names[0])
+
+
+def _holding(split: str, table: Table, names: Sequence[str], pictures: Pictures, has: Lookup) -> list[str]:
+    """The columns that name images; of several those that spell them as the files are called: ``0007``, not ``7``."""
+    probes = {name: table.column(name)[:PROBED] for name in names}
+    holding = [name for name in names if holds_images(split, probes[name], has)]
+    if len(holding) < 2:
+        return holding
+    return [name for name in holding if pictures.are_spelled_so(split, probes[name])] or holding
 
 
 def holds_images(split: str, cells: Sequence[str], has: Lookup) -> bool:
     """Whether the first cells of a column name images; labels such as ``7`` may do so by chance, but repeat."""
     return all(map(names_image, cells)) or (2 * len(set(cells)) > len(cells) and has(split, cells))
-
-
-def _spelled_as_files(table: Table, columns: Sequence[str], pictures: Pictures) -> Sequence[str]:
-    """Of several columns that name images those that spell them as their files: ``0007``, not ``7``."""
-    if len(columns) < 2:
-        return columns
-    spelled = [name for name in columns if pictures.are_spelled_so("test", table.column(name)[:PROBED])]
-    return spelled or columns
 
 
 def label_columns(train: Table, test: Table | None, sample: Sample | None, image: str) -> tuple[str, ...]:
@@ -72,7 +73,7 @@ def label_columns(train: Table, test: Table | None, sample: Sample | None, image
         return tuple(extra)
     if len(extra) > 1 and all(are_flags(set(train.column(name))) for name in extra):
         return tuple(extra)
-    if sample and sample.names and (near := _nearest(sample.names[0], extra)):
+    if sample and sample.names and (near := _asked_by_cells(train, extra, sample) or _nearest(sample.names[0], extra)):
         return (near,)
     raise _unclear("label", "--label-column", extra or train.columns, train)
 
@@ -83,6 +84,13 @@ def _asked_by_classes(train: Table, names: Iterable[str], sample: Sample) -> tup
         return ()
     fitting = (name for name in names if matched(sample.names, set(train.stripped(name)) - {""}))
     return tuple(list(fitting)[:1])
+
+
+def _asked_by_cells(train: Table, names: Iterable[str], sample: Sample) -> str | None:
+    """The only column that has the labels in the cells of the sample, of which a ranking has several."""
+    cells = {part for cell in sorted(sample.cells)[:PROBED] for part in (cell, *cell.split()) if part}
+    fitting = [name for name in names if cells & set(train.stripped(name))]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _asked_by_rows(names: Iterable[str], sample: Sample) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from competition.layouts.samples import Sample, refuse_blank_ids
 from competition.tables import Table, read_table
 from competition.wording import counted, did_you_mean, fault_in, listed
 
-VALIDATION = ("val.csv", "validation.csv", "valid.csv")
+_VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
 _TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
 _SIDE = re.compile(
@@ -80,7 +80,7 @@ def _train_path(evidence: Evidence, sample: Sample | None, has: Lookup | None) -
 
 def _may_train(path: Path) -> bool:
     stem = path.stem.lower()
-    return not (SAMPLE.search(stem) or _TEST.search(stem) or _SIDE.search(stem) or path.name.lower() in VALIDATION)
+    return not (SAMPLE.search(stem) or _TEST.search(stem) or _SIDE.search(stem) or _VALIDATION.search(stem))
 
 
 def _rank(path: Path, evidence: Evidence, sample: Sample | None, has: Lookup | None) -> tuple[int, ...]:
@@ -118,7 +118,7 @@ def _test_table(evidence: Evidence, train: Path, sample: Sample | None) -> Table
 
 
 def _validation(evidence: Evidence, train: Path) -> Table | None:
-    there = [path for path in evidence.tables if path.name.lower() in VALIDATION and path.parent == train.parent]
+    there = [path for path in evidence.tables if _VALIDATION.search(path.stem.lower()) and path.parent == train.parent]
     if len(there) > 1:
         names = " and ".join(path.name for path in there)
         raise fault_in(train.parent, f"both {names} are there", "keep one of them")

@@ -1,6 +1,7 @@
 """What the cells of the label columns mean: a class, several labels, numbers; and the labels of a table in a task."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isqrt
@@ -9,7 +10,7 @@ import numpy as np
 
 from competition.tables import Table
 from competition.task import Label, Task
-from competition.wording import fault_in, listed, printable
+from competition.wording import counted, fault_in, listed, printable
 
 SEPARATORS = (None, ",", ";", "|")  # of labels in a cell; None: blanks, as for str.split
 FEWEST_JOINED = 2  # cells of labels joined by blanks; a single one may be a name: bus, school, school bus
@@ -74,8 +75,11 @@ def read_classes(train: Table, column: str, without_decimals: bool, named: Seque
         raise fault_in(train.path, fault, "add images of another or name the column with --label-column")
     classes = ordered({*cells, *named})
     index = {str(label): place for place, label in enumerate(classes)}
-    words = [label for label in map(str, classes) if label.casefold() in NO_LABEL]
-    found = [f"{train.path.name}: '{word}' is read as the name of a class" for word in words]
+    words = [label for label in cells_of(train, column) if label.casefold() in NO_LABEL]
+    found = [
+        f"{train.path.name}: '{word}', in {counted(number, 'row')}, is read as the name of a class"
+        for word, number in Counter(words).items()
+    ]
     return Reading(
         Task(classes), lambda table: _indices(table, column, index, spelled, train.path.name), " ", tuple(found)
     )

@@ -62,7 +62,8 @@ class Pictures:
         """Whether the ids are spelled as the names of their files, with or without a suffix."""
         there = [image_id for image_id in ids if self.images.has_all(split, [image_id])]
         paths = self.images.paths(Path(), split, there)
-        return all(image_id in (path.name, path.stem) for image_id, path in zip(there, paths, strict=True))
+        names = ((path.name, path.stem, image_id.strip().rpartition("/")[2]) for image_id, path in zip(there, paths, strict=True))
+        return bool(there) and all(last in (name, stem) for name, stem, last in names)
 
     def located(self, split: str, table: Path, ids: tuple[str, ...]) -> Located:
         """The images of some ids of a table. Raises UserError for ids that have none."""
