@@ -12,10 +12,10 @@ from competition.archives import unpacked
 from competition.datasets import DATASETS, write_dataset
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError
+from competition.layouts import competition_folder, load_competition
 from competition.metrics import find_metric
 from competition.spec import Competition
 from competition.storage import KAGGLE_INPUT, build_folder, expanded
-from competition.tables import competition_folder, load_competition
 from competition.wording import did_you_mean, fault_in, listed, printable
 
 REHEARSAL = "rehearsal"

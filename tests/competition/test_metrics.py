@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, l
 
 from competition import sources, tables
 from competition.errors import UserError
+from competition.layouts import load_competition
 from competition.metrics import (
     ACCURACY,
     BALANCED_ACCURACY,
@@ -19,7 +20,6 @@ from competition.metrics import (
     find_metric,
     proportion_interval,
 )
-from competition.tables import load_competition
 from competition.task import Task
 
 OF_CLASSES = [metric for metric in METRICS.values() if metric.fits(Task(tuple(range(5))))]

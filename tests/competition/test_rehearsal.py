@@ -15,9 +15,9 @@ import pytest
 
 from competition import rehearsal
 from competition.errors import UserError
+from competition.layouts import load_competition
 from competition.rehearsal import apportion, draw_rehearsal, main, plan_rehearsal
 from competition.scoring import score_submission
-from competition.tables import load_competition
 
 SCRIPT = Path(rehearsal.__file__)
 SMALL = 400

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competition.errors import UserError
+from competition.layouts import KNOWN, KnownCompetition, load_competition, read_known
 from competition.spec import Competition
-from competition.tables import KNOWN, KnownCompetition, load_competition, read_known, read_table, write_table
+from competition.tables import read_table, write_table
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from competition.unsupported import refuse_label_columns, refuse_labels, refuse_sample, refuse_wide_sample
 
 from competition.errors import UserError
-from competition.tables import load_competition
-from competition.unsupported import refuse_label_columns, refuse_labels, refuse_sample, refuse_wide_sample
+from competition.layouts import load_competition
 
 TABLE = Path("train.csv")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from competition import kaggle_call, kaggle_client
+from competition.layouts import load_competition
 from competition.stand_in.faults import Fault
 from competition.stand_in.server import StandIn
-from competition.tables import load_competition
 from pipeline import submit
 from pipeline.kaggle import submitter
 from pipeline.kaggle.ledger import HEADER, Note, sha256_of

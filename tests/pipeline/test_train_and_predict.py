@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from competition.tables import load_competition
+from competition.layouts import load_competition
 from pipeline.data.predictions import Predictions
 from pipeline.models.recipe import RECIPES
 from pipeline.runtime import memory

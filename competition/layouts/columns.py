@@ -1,0 +1,135 @@
+"""Which columns of the tables name the images and hold the labels."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+from os.path import commonprefix
+
+from competition.errors import UserError
+from competition.images_on_disk import names_image
+from competition.layouts.labels import are_flags
+from competition.layouts.pictures import PROBED, Pictures
+from competition.layouts.samples import Sample
+from competition.tables import Table
+from competition.wording import fault_in, listed
+
+Lookup = Callable[[str, Sequence[str]], bool]
+
+SEPARATORS = "_-.: |/"  # between the name of an image and that of a target in the id of a row
+_SIMILAR = 0.6  # how alike two names of a column are, such as landmarks and landmark_id
+
+
+def image_column(train: Table, test: Table | None, sample: Sample | None, pictures: Pictures, has: Lookup) -> str:
+    """The column of train, and of test if there is one, that names the images.
+
+    has: whether the images of ids are there.
+
+    Raises UserError if it cannot be told.
+    """
+    if test is None:
+        return _image_column_of(train, sample, has)
+    common = [name for name in test.columns if name and name in train.columns]
+    holding = [name for name in common if _holds_images(test.column(name)[:PROBED], has)] if len(common) > 1 else []
+    if sample and sample.id_name in common:
+        return sample.id_name if sample.id_name in holding or not holding else holding[0]
+    holding = _spelled_as_files(test, holding, pictures)
+    if len(holding or common) == 1:
+        return (holding or common)[0]
+    raise _unclear("image", "--image-column", holding or common or test.columns, test)
+
+
+def _image_column_of(train: Table, sample: Sample | None, has: Lookup) -> str:
+    """The column of train whose cells name images, else the one that the sample has too, else the first."""
+    names = [name for name in train.columns if name]
+    if sample and sample.id_name in names:
+        names.sort(key=lambda name: name != sample.id_name)
+    holding = (name for name in names if has("train", train.column(name)[:PROBED]))
+    return next(holding, names[0])
+
+
+def _holds_images(cells: Sequence[str], has: Lookup) -> bool:
+    return all(map(names_image, cells)) or has("test", cells)
+
+
+def _spelled_as_files(table: Table, columns: Sequence[str], pictures: Pictures) -> Sequence[str]:
+    """Of several columns that name images those that spell them as their files: ``0007``, not ``7``."""
+    if len(columns) < 2:
+        return columns
+    spelled = [name for name in columns if pictures.are_spelled_so("test", table.column(name)[:PROBED])]
+    return spelled or columns
+
+
+def label_columns(train: Table, test: Table | None, sample: Sample | None, image: str) -> tuple[str, ...]:
+    """The columns of train that hold the labels. Raises UserError if they cannot be told."""
+    names = [name for name in train.columns if name and name != image]
+    if sample and sample.names and set(sample.names) <= set(names):
+        return sample.names
+    if sample and (found := _asked_by_classes(train, names, sample) or _asked_by_rows(names, sample)):
+        return found
+    if sample and sample.is_wide:
+        raise _unclear_sample(sample)
+    extra = [name for name in names if test is None or name not in test.columns]
+    if len(extra) == 1:
+        return tuple(extra)
+    if len(extra) > 1 and all(are_flags(set(train.column(name))) for name in extra):
+        return tuple(extra)
+    if sample and sample.names and (near := _nearest(sample.names[0], extra)):
+        return (near,)
+    raise _unclear("label", "--label-column", extra or train.columns, train)
+
+
+def _asked_by_classes(train: Table, names: Iterable[str], sample: Sample) -> tuple[str, ...]:
+    """The column whose labels are the columns of a wide sample."""
+    if not sample.is_wide:
+        return ()
+    fitting = (name for name in names if matched(sample.names, set(train.stripped(name)) - {""}))
+    return tuple(list(fitting)[:1])
+
+
+def _asked_by_rows(names: Iterable[str], sample: Sample) -> tuple[str, ...]:
+    """The columns whose names end the ids of the sample, as in ``7_vowel``."""
+    ends = [name for name in names if any(_ends(row, name) for row in sample.ids[:PROBED])]
+    covered = all(any(_ends(row, name) for name in ends) for row in sample.ids[:PROBED])
+    return tuple(ends) if len(ends) > 1 and covered else ()
+
+
+def _ends(row: str, name: str) -> bool:
+    return row.endswith(name) and row[: -len(name)][-1:] in tuple(SEPARATORS)
+
+
+def matched(names: Sequence[str], labels: Collection[str]) -> Mapping[str, str]:
+    """The label that each column of a wide sample stands for, by the column's name; empty if they do not fit.
+
+    Names may differ from labels in case, or begin with the same word: ``class_3`` for ``3``. A column may stand for a
+    label that no training image has.
+    """
+    prefix = commonprefix(list(names))
+    shorter = [name[len(prefix) :] for name in names]
+    for spelled in (list(names), [name.strip() for name in names], shorter):
+        if labels and set(labels) <= set(spelled):
+            return dict(zip(names, spelled, strict=True))
+    folded = {_folded(label): label for label in labels}
+    if len(folded) == len(labels) == len(names) and all(_folded(name) in folded for name in names):
+        return {name: folded[_folded(name)] for name in names}
+    return {}
+
+
+def _folded(name: str) -> str:
+    return "".join(sign for sign in name.casefold() if sign.isalnum())
+
+
+def _nearest(name: str, columns: Sequence[str]) -> str | None:
+    """The column with the most similar name, if it is similar at all."""
+    alike = {column: SequenceMatcher(None, _folded(name), _folded(column)).ratio() for column in columns}
+    best = max(columns, key=alike.__getitem__, default=None)
+    return best if best is not None and alike[best] >= _SIMILAR else None
+
+
+def _unclear(what: str, option: str, columns: Sequence[str], table: Table) -> UserError:
+    fault = f"cannot tell which is the {what} column: {listed(columns)}"
+    return fault_in(table.path, fault, f"name it with {option}")
+
+
+def _unclear_sample(sample: Sample) -> UserError:
+    fault = f"the columns {listed(sample.table.columns)}, not an id and a label"
+    remedy = "its columns must be labels, or columns of the training table; leave an id and a label or remove the file"
+    return fault_in(sample.table.path, fault, remedy)
