@@ -75,7 +75,7 @@ def load_competition(
         else Split("val", (), (), train.known_labels[:0]),
         test=asked.test,
         form=form,
-        metric=metric or metric_called(options.metric or answers.usual_metric(form, reading.task), reading.task),
+        metric=(metric or find_metric(options.metric or answers.usual_metric(form, reading.task))).of(reading.task, form),
         symmetries=known.symmetries,
         found=(
             *found.found,
@@ -123,8 +123,3 @@ def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, o
 def _label_column(form: Form, found: Found) -> str:
     names = [name for place, name in enumerate(form.header) if place != form.id_at]
     return names[0] if len(names) == 1 else found.labels[0]
-
-
-def metric_called(name: str, task: Task) -> Metric:
-    """The metric of that name."""
-    return find_metric(name)

@@ -35,7 +35,7 @@ from pipeline.training.runs import (
 )
 from pipeline.training.scores import Score
 
-SCORE = Score("accuracy", 0.4, 0.6, {"accuracy": 0.5})
+SCORE = Score("accuracy", "accuracy", True, 0.4, 0.6, {"accuracy": 0.5})
 TRANSFER = load_recipe(RECIPES / "animals-transfer-head.toml")
 IDS, LABELS = ("a.png", "b.png"), np.array([1, 1])
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)

@@ -34,7 +34,7 @@ def test_a_score_holds_the_metric_with_its_interval_and_the_others(metric):
             "log-loss": (3 * np.log(2) + np.log(4)) / 4,
         }
     )
-    assert found.accuracy == 0.75
+    assert found.values["accuracy"] == 0.75
 
 
 def test_the_interval_of_accuracy_is_wilsons():
@@ -44,7 +44,9 @@ def test_the_interval_of_accuracy_is_wilsons():
 
 @pytest.mark.parametrize("metric", GOOD)
 def test_the_better_score_ranks_higher(metric):
-    assert Score(metric, 0, 2, GOOD).rank > Score(metric, 0, 2, POOR).rank
+    found = METRICS[metric]
+    better, worse = (Score(metric, found.title, found.greater_is_better, 0, 2, values) for values in (GOOD, POOR))
+    assert better.rank > worse.rank
 
 
 def test_a_score_in_words_is_the_metric_and_its_value():
