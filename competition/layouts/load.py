@@ -75,7 +75,9 @@ def load_competition(
         else Split("val", (), (), train.known_labels[:0]),
         test=asked.test,
         form=form,
-        metric=(metric or find_metric(options.metric or answers.usual_metric(form, reading.task))).of(reading.task, form),
+        metric=(metric or find_metric(options.metric or answers.usual_metric(form, reading.task))).of(
+            reading.task, form
+        ),
         symmetries=known.symmetries,
         found=(
             *found.found,
