@@ -95,21 +95,28 @@ def _refuse_rows(path: Path, numbers: Sequence[int], fault: str, remedy: str) ->
         raise fault_in(path, f"{fault} in {rows}", remedy)
 
 
-def read_table(path: Path, has_header: bool = True) -> Table:
+def read_table(path: Path, has_header: bool = True, is_plain: bool = False) -> Table:
     """Read a CSV without changing a cell.
 
     It is UTF-8, UTF-16 with its mark, or cp1252 where its letters leave no doubt, with any line ends; its cells are
     parted by commas, or by what a line ``sep=`` or all rows say. Blank lines and rows of empty cells at the end are
-    skipped. Raises UserError if the file is not a table: not text, broken quotes, rows of unequal length, no rows, or
-    no header where it ``has_header``; without one, columns are named by their numbers from 0.
+    skipped.
+
+    is_plain: only UTF-8 and commas will do, as in a submission.
+
+    Raises UserError if the file is not a table: not text, broken quotes, rows of unequal length, no rows, or no header
+    where it ``has_header``; without one, columns are named by their numbers from 0.
     """
-    text, dialect = _dialect_of(_text(path))
+    text = _text(path, is_plain)
+    text, dialect = (text, _Dialect()) if is_plain else _dialect_of(text)
     header, widths = _shape(path, text, dialect)
     if not widths.size:
         raise fault_in(path, "the file is empty", "it needs a header row and a row for each image")
     names = list(header) if has_header else [str(place) for place in range(len(header))]
     if has_header:
         _check_header(path, header)
+    if not is_plain:
+        _check_delimiter(path, header)
     numbers = np.flatnonzero(widths)[int(has_header) :] + 1
     if not numbers.size:
         raise fault_in(path, "the table is empty, a header row only", "add a row for each image")
@@ -125,7 +132,7 @@ def glance(path: Path) -> Table | None:
         with path.open("rb") as file:
             content = file.read(GLANCE)
         is_cut = len(content) == GLANCE
-        text, dialect = _dialect_of(_decoded(path, content[: content.rfind(b"\n") + 1] if is_cut else content))
+        text, dialect = _dialect_of(_decoded(path, content[: content.rfind(b"\n") + 1] if is_cut else content, is_plain=False))
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), **dialect._asdict()) if row]
     except (OSError, UserError, csv.Error):
         return None
@@ -192,30 +199,39 @@ def _frame(text: str, columns: int, rows: int, dialect: _Dialect) -> pd.DataFram
     return frame.set_axis(range(1, len(frame) + 1))
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, is_plain: bool) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise fault_in(path, f"cannot be read ({error.strerror})", "check the file") from error
-    text = _decoded(path, content)
+    text = _decoded(path, content, is_plain)
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise fault_in(path, f"a NUL character in line {line}, so not a CSV", "save it as 'CSV UTF-8'")
     return text
 
 
-def _decoded(path: Path, content: bytes) -> str:
+def _decoded(path: Path, content: bytes, is_plain: bool) -> str:
     """The text of a file. Raises UserError that names the likely encoding if it is not certain."""
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not is_plain and content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding, likely = "UTF-16", "UTF-16"
+    else:
+        encoding, likely = "utf-8-sig", _likely_encoding(content)
     try:
-        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
-        runs = _HIGH.findall(content)
-        if not is_utf16 and all(len(run) == 1 and run[0] in _CERTAIN for run in runs):
-            return content.decode("cp1252")
-        likely = "" if is_utf16 else ", perhaps cp1252" if all(len(run) == 1 for run in runs) else ", perhaps GBK"
-        fault = f"not {'UTF-16' if is_utf16 else 'UTF-8'} text (byte {error.start + 1}){likely}"
+        if likely == "cp1252" and not is_plain:
+            return content.decode(likely)
+        fault = f"not {encoding.removesuffix('-sig').upper()} text (byte {error.start + 1}), perhaps {likely}"
         raise fault_in(path, fault, "save it as 'CSV UTF-8'") from error
+
+
+def _likely_encoding(content: bytes) -> str:
+    """The encoding of what is not UTF-8: cp1252 only if its letters leave no doubt."""
+    runs = _HIGH.findall(content)
+    if all(len(run) == 1 for run in runs):
+        return "cp1252" if all(run[0] in _CERTAIN for run in runs) else "cp1252 or cp1250"
+    return "GBK or cp1251"
 
 
 def write_table(path: Path, columns: Mapping[str, Iterable[object]]) -> None:
@@ -230,6 +246,9 @@ def _check_header(path: Path, columns: tuple[str, ...]) -> None:
         raise fault_in(path, fault, "add one such as 'Image,Class'")
     if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
         raise fault_in(path, f"the header names {listed(twice)} twice", "rename one")
-    if len(columns) == 1 and (delimiter := next(filter(columns[0].count, DELIMITERS), None)):
-        fault = f"the header has {DELIMITERS[delimiter]} between its names, but not every row has as many"
+
+
+def _check_delimiter(path: Path, header: tuple[str, ...]) -> None:
+    if len(header) == 1 and (delimiter := next(filter(header[0].count, DELIMITERS), None)):
+        fault = f"the first row has {DELIMITERS[delimiter]} between its cells, but not every row has as many"
         raise fault_in(path, fault, "save it with commas")

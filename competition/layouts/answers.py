@@ -178,12 +178,14 @@ def separator_of(cells: Collection[str], usual: str) -> str:
 
 
 def spelled_as(sample: Sample, task: Task) -> dict[str, str]:
-    """How the sample spells labels that train spells otherwise: with decimals, or in another case."""
+    """How the sample spells labels that train spells otherwise: with decimals, by their number, or in another case."""
     labels = list(map(str, task.classes))
     strange = [cell for cell in sample.cells if cell and cell not in set(labels)]
     if strange and all(WHOLE.fullmatch(cell) and as_whole(cell) in set(labels) for cell in strange):
         ending = strange[0].partition(".")
         return {label: f"{label}{ending[1]}{ending[2]}" for label in labels} if ending[1] else {}
+    if strange and all(cell.isdecimal() and int(cell) < len(labels) for cell in strange) and not labels[0].isdecimal():
+        return {label: str(place) for place, label in enumerate(labels)}
     folded = {label.casefold(): label for label in labels}
     return {folded[cell.casefold()]: cell for cell in strange if cell.casefold() in folded}
 
@@ -194,6 +196,7 @@ def told(form: Form, task: Task, columns: tuple[str, ...]) -> list[str]:
     last = task.classes[-1]
     positive = f"'{printable(last)}'" if isinstance(last, str) else f"{printable(columns[0])} = {last}"
     what = "numbers" if task.kind == "continuous" else "a probability"
+    spelled = list(form.spelled.items())
     return {
         "probability": [f"{each} the probability of {positive if task.kind == 'multiclass' else 'its label'}"],
         "columns": [f"{each} {what} in {counted(len(task.classes), 'column')}"],
@@ -201,6 +204,7 @@ def told(form: Form, task: Task, columns: tuple[str, ...]) -> list[str]:
         "ranking": [f"{each} the {form.most} likeliest labels"],
         "confidence": [f"{each} the likeliest label and its probability"],
         "number": [f"{each} a number"],
+        "class": [f"the sample spells '{printable(label)}' as '{printable(cell)}'" for label, cell in spelled[:2]],
     }.get(form.kind, [])
 
 

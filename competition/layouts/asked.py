@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from competition.layouts.evidence import nothing_recognised
 from competition.layouts.answers import target_numbers
 from competition.layouts.images import located
 from competition.layouts.labels import Reading
@@ -71,8 +72,8 @@ def _of_files(found: Found, pictures: Pictures) -> tuple[Part, tuple[str, ...]]:
     """All files of the test folder. Raises UserError if there are none."""
     files = pictures.images.files("test")
     if not files:
-        fault = "no test images there, and neither test.csv nor a sample submission"
-        raise fault_in(pictures.evidence.folder, fault, "add what lists the images to predict")
+        folder = pictures.evidence.folder
+        raise nothing_recognised(folder, sorted(entry.name for entry in folder.iterdir()))
     names = [name.rpartition("/")[2] for _, name in files]
     names = names if len(set(names)) == len(names) else [name for _, name in files]
     table = table_of(files[0][0].parent, {found.train.image: names})

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
-from os.path import commonprefix
 
 from competition.errors import UserError
 from competition.images_on_disk import names_image
@@ -28,7 +27,7 @@ def image_column(train: Table, test: Table | None, sample: Sample | None, pictur
     if test is None:
         return _image_column_of(train, sample, has)
     common = [name for name in test.columns if name and name in train.columns]
-    holding = [name for name in common if _holds_images(test.column(name)[:PROBED], has)] if len(common) > 1 else []
+    holding = [name for name in common if holds_images("test", test.column(name)[:PROBED], has)] if len(common) > 1 else []
     if sample and sample.id_name in common:
         return sample.id_name if sample.id_name in holding or not holding else holding[0]
     holding = _spelled_as_files(test, holding, pictures)
@@ -42,12 +41,13 @@ def _image_column_of(train: Table, sample: Sample | None, has: Lookup) -> str:
     names = [name for name in train.columns if name]
     if sample and sample.id_name in names:
         names.sort(key=lambda name: name != sample.id_name)
-    holding = (name for name in names if has("train", train.column(name)[:PROBED]))
+    holding = (name for name in names if holds_images("train", train.column(name)[:PROBED], has))
     return next(holding, names[0])
 
 
-def _holds_images(cells: Sequence[str], has: Lookup) -> bool:
-    return all(map(names_image, cells)) or has("test", cells)
+def holds_images(split: str, cells: Sequence[str], has: Lookup) -> bool:
+    """Whether the first cells of a column name images; labels such as ``7`` may do so by chance, but repeat."""
+    return all(map(names_image, cells)) or (2 * len(set(cells)) > len(cells) and has(split, cells))
 
 
 def _spelled_as_files(table: Table, columns: Sequence[str], pictures: Pictures) -> Sequence[str]:
@@ -61,7 +61,7 @@ def _spelled_as_files(table: Table, columns: Sequence[str], pictures: Pictures) 
 def label_columns(train: Table, test: Table | None, sample: Sample | None, image: str) -> tuple[str, ...]:
     """The columns of train that hold the labels. Raises UserError if they cannot be told."""
     names = [name for name in train.columns if name and name != image]
-    if sample and sample.names and set(sample.names) <= set(names):
+    if sample and sample.names and set(sample.names) <= set(train.columns):
         return sample.names
     if sample and (found := _asked_by_classes(train, names, sample) or _asked_by_rows(names, sample)):
         return found
@@ -102,8 +102,7 @@ def matched(names: Sequence[str], labels: Collection[str]) -> Mapping[str, str]:
     Names may differ from labels in case, or begin with the same word: ``class_3`` for ``3``. A column may stand for a
     label that no training image has.
     """
-    prefix = commonprefix(list(names))
-    shorter = [name[len(prefix) :] for name in names]
+    shorter = _without_common_beginning(names)
     for spelled in (list(names), [name.strip() for name in names], shorter):
         if labels and set(labels) <= set(spelled):
             return dict(zip(names, spelled, strict=True))
@@ -111,6 +110,12 @@ def matched(names: Sequence[str], labels: Collection[str]) -> Mapping[str, str]:
     if len(folded) == len(labels) == len(names) and all(_folded(name) in folded for name in names):
         return {name: folded[_folded(name)] for name in names}
     return {}
+
+
+def _without_common_beginning(names: Sequence[str]) -> list[str]:
+    first, last = min(names), max(names)
+    same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), len(first))
+    return [name[same:] for name in names]
 
 
 def _folded(name: str) -> str:

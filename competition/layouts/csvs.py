@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from competition.images_on_disk import names_image
-from competition.layouts.columns import Lookup, image_column, label_columns
+from competition.layouts.columns import Lookup, holds_images, image_column, label_columns
 from competition.layouts.evidence import SAMPLE, Evidence
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part
@@ -74,7 +74,8 @@ def _train_path(evidence: Evidence, sample: Sample | None, has: Lookup | None) -
     """The likeliest training table."""
     ranks = {path: _rank(path, evidence, sample, has) for path in evidence.tables if _may_train(path)}
     fitting = [path for path, rank in ranks.items() if (rank[1] if has else rank[2])]
-    return max(fitting, key=ranks.__getitem__, default=None)
+    usual = evidence.folder / "train.csv"
+    return max(fitting, key=ranks.__getitem__, default=usual if has is None and usual.exists() else None)
 
 
 def _may_train(path: Path) -> bool:
@@ -96,7 +97,7 @@ def _rank(path: Path, evidence: Evidence, sample: Sample | None, has: Lookup | N
 def _names_images(table: Table, has: Lookup) -> bool:
     """Whether a column of the first rows names images, or images and targets."""
     columns = (table.column(name)[:PROBED] for name in table.columns if name)
-    return any(has("train", cells) or _are_long(cells, has) for cells in columns)
+    return any(holds_images("train", cells, has) or _are_long(cells, has) for cells in columns)
 
 
 def _are_long(cells: tuple[str, ...], has: Lookup) -> bool:

@@ -8,9 +8,10 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+from competition.errors import UserError
 from competition.images_on_disk import ImagesOnDisk, names_image
 from competition.tables import Table, glance
-from competition.wording import did_you_mean, fault_in, listed, printable
+from competition.wording import did_you_mean, fault_in, listed
 
 TABLES = (".csv", ".tsv")
 CONTAINERS = (
@@ -30,8 +31,10 @@ SAMPLE = re.compile(r"(sample|example|dummy|baseline).*(submi|solution)|benchmar
 DEEPEST = 4  # levels of folders below the roots in which a table is looked for
 _MOST = 2000  # entries of a folder that are looked at to recognise a contest
 
-WANTED = "a table of training images (or a folder for each class), a table or sample of the test images, and the images"
-
+_REMEDIES = {
+    "train.csv": "a competition's folder holds a table of labels, a folder of images for each class, or annotations",
+    "test.csv": "the images to predict are listed in test.csv or a sample submission, or lie in a folder test",
+}
 _PASSED_OVER = (".", "__MACOSX", "Thumbs.db")
 _NO_DATA = (".py", ".ipynb", ".md", ".txt", ".toml", ".html", ".log")
 
@@ -50,7 +53,7 @@ class Evidence:
     def __post_init__(self) -> None:
         for root in self.roots:
             if not root.is_dir():
-                raise fault_in(root, "no such folder", "give one that holds a competition's tables and images")
+                raise fault_in(root, "no such folder", "give a competition's folder or ZIP")
         files = [path for root in self.roots for path in _files(root, DEEPEST)]
         object.__setattr__(self, "files", tuple(sorted(files, key=lambda path: (len(path.parts), path))))
 
@@ -70,16 +73,6 @@ class Evidence:
     def glances(self) -> dict[Path, Table]:
         """The first rows of each table that has some."""
         return {path: shown for path in self.tables if (shown := glance(path)) is not None}
-
-    def named(self, *names: str) -> Path | None:
-        """The highest file of one of the names, in any case."""
-        return next((path for path in self.files if path.name.lower() in names), None)
-
-    def listing(self) -> str:
-        """What lies in the folder, for an error."""
-        return (
-            listed(sorted(entry.name for entry in self.folder.iterdir() if not is_passed_over(entry.name))) or "nothing"
-        )
 
 
 def is_passed_over(name: str) -> bool:
@@ -117,28 +110,24 @@ def holds_competition(folder: Path) -> bool:
     return any(map(SAMPLE.search, kept)) or all(any(part in name for name in kept) for part in ("train", "test"))
 
 
-def competition_folder(folder: Path) -> Path:
+def competition_folder(folder: Path, called: Path | None = None) -> Path:
     """The folder that holds a competition's files: this one, or the only folder in it.
 
-    Raises UserError if nothing there looks like a competition's.
+    called: what errors call it instead of its path. Raises UserError if nothing there could be a competition's.
     """
+    called = called or folder
     if not folder.is_dir():
-        raise fault_in(folder, "no such folder", f"give one that holds {WANTED}")
+        raise fault_in(called, "no such folder", "give a competition's folder or ZIP")
     entries = sorted(entry for entry in folder.iterdir() if not is_passed_over(entry.name))
     if len(entries) == 1 and entries[0].is_dir():
-        return competition_folder(entries[0])
-    if not holds_competition(folder):
-        raise fault_in(folder, *nearest([entry.name for entry in entries]))
+        return competition_folder(entries[0], called / entries[0].name)
+    if all(entry.is_file() and (names_image(entry.name) or entry.suffix.lower() in _NO_DATA) for entry in entries):
+        raise nothing_recognised(called, [entry.name for entry in entries])
     return folder
 
 
-def nearest(names: Sequence[str]) -> tuple[str, str]:
-    """What is missing in a folder with entries of these names to be a competition's, and what to do."""
-    there = listed(names) or "nothing"
-    if trained := [name for name in names if "train" in name.lower()]:
-        fault = (
-            f"no test.csv there{did_you_mean('test.csv', names)}, nor a sample submission or test images, only {there}"
-        )
-        return fault, f"add one of them beside {printable(trained[0])}"
-    fault = f"no train.csv there{did_you_mean('train.csv', names)}, nor a folder for each class, only {there}"
-    return fault, f"a competition's folder holds {WANTED}"
+def nothing_recognised(folder: Path, names: Sequence[str]) -> UserError:
+    """The error to raise about a folder with entries of these names: what is missing to be a competition's."""
+    lacking = "test.csv" if any("train" in name.lower() for name in names) else "train.csv"
+    fault = f"no {lacking} there{did_you_mean(lacking, names)}, only {listed(names) or 'nothing'}"
+    return fault_in(folder, fault, _REMEDIES[lacking])

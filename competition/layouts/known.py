@@ -9,31 +9,6 @@ from competition.metrics import METRICS
 from competition.spec import Symmetries
 
 KNOWN = Path(__file__).parent.parent / "known"
-# metrics that known contests have, and those that take probabilities
-_MORE = [
-    "accuracy",
-    "balanced-accuracy",
-    "weighted-recall",
-    "log-loss",
-    "balanced-log-loss",
-    "weighted-log-loss",
-    "auc",
-    "weighted-auc",
-    "partial-auc",
-    "f1-macro",
-    "f1-micro",
-    "f1-samples",
-    "f1-binary",
-    "f2-samples",
-    "kappa",
-    "map@5",
-    "top-5",
-    "gap",
-    "average-precision",
-    "rmse",
-    "mae",
-]
-NAMES = tuple(dict.fromkeys([*METRICS, *_MORE]))
 
 
 class KnownCompetition(CheckedModel):
@@ -46,7 +21,7 @@ class KnownCompetition(CheckedModel):
     image_column: str | None = None
     label_column: str | None = None
     group_column: str | None = None
-    metric: Literal[*NAMES] | None = None  # type: ignore[valid-type]  # the names are known at run time only
+    metric: Literal[*METRICS] | None = None  # type: ignore[valid-type]  # the names are known at run time only
     form: FormKind | None = None
     symmetries: Symmetries | None = None
 

@@ -9,11 +9,11 @@ from competition.layouts.annotations import from_annotations
 from competition.layouts.asked import Asked, asked_of
 from competition.layouts.contained import from_containers
 from competition.layouts.csvs import from_csvs
-from competition.layouts.evidence import Evidence, competition_folder, nearest
+from competition.layouts.evidence import Evidence, competition_folder, nothing_recognised
 from competition.layouts.folders import from_folders
 from competition.layouts.groups import group_hint
 from competition.layouts.images import labelled_split
-from competition.layouts.known import KNOWN, read_known
+from competition.layouts.known import KNOWN, KnownCompetition, read_known
 from competition.layouts.labels import Reading
 from competition.layouts.options import Options
 from competition.layouts.parts import Found
@@ -22,7 +22,6 @@ from competition.layouts.samples import Sample, find_sample
 from competition.metrics import Metric, find_metric
 from competition.spec import Competition, Split
 from competition.task import Task
-from competition.wording import fault_in
 
 
 def load_competition(
@@ -75,9 +74,7 @@ def load_competition(
         else Split("val", (), (), train.known_labels[:0]),
         test=asked.test,
         form=form,
-        metric=(metric or find_metric(options.metric or answers.usual_metric(form, reading.task))).of(
-            reading.task, form
-        ),
+        metric=_metric(metric, known, form, reading.task),
         symmetries=known.symmetries,
         found=(
             *found.found,
@@ -99,7 +96,7 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
         or from_csvs(evidence, sample, options, pictures, None)
     )
     if found is None:
-        raise fault_in(evidence.folder, *nearest([entry.name for entry in evidence.folder.iterdir()]))
+        raise nothing_recognised(evidence.folder, sorted(entry.name for entry in evidence.folder.iterdir()))
     return found
 
 
@@ -125,3 +122,9 @@ def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, o
 def _label_column(form: Form, found: Found) -> str:
     names = [name for place, name in enumerate(form.header) if place != form.id_at]
     return names[0] if len(names) == 1 else found.labels[0]
+
+
+def _metric(chosen: Metric | None, known: KnownCompetition, form: Form, task: Task) -> Metric:
+    """The metric that is chosen, else the known one, else what such a form is likely measured by."""
+    metric = chosen or find_metric(known.metric or answers.usual_metric(form, task))
+    return metric.of(task, form)
