@@ -12,14 +12,14 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from competition.form import Form
+from competition.form import Form, FormKind
 from competition.images_on_disk import IMAGE_SUFFIXES
 from competition.metrics import grades_of, likeliest
 from competition.tables import Table
@@ -167,9 +167,11 @@ class NumberCells(Cells):
         what = "a probability from 0 to 1" if self._are_probabilities else "a number"
         where = f" (column '{printable(table.columns[at])}')" if len(table.columns) > 2 else ""
         wrong = ~np.isfinite(numbers)
-        table.refuse(wrong, f"not a number ({listed(dict.fromkeys(cells[wrong]))}){where}", f"write {what}")
+        table.refuse(wrong.tolist(), f"not a number ({listed(dict.fromkeys(cells[wrong]))}){where}", f"write {what}")
         outside = (numbers < 0) | (numbers > 1) if self._are_probabilities else np.zeros(len(numbers), bool)
-        table.refuse(outside, f"not from 0 to 1 ({listed(dict.fromkeys(cells[outside]))}){where}", f"write {what}")
+        table.refuse(
+            outside.tolist(), f"not from 0 to 1 ({listed(dict.fromkeys(cells[outside]))}){where}", f"write {what}"
+        )
         return numbers
 
     def _remark(self, numbers: np.ndarray) -> str:
@@ -298,7 +300,7 @@ class ConfidenceCells(Cells):
         return (label.strip(), float(number)) if label and np.isfinite(number) else (cell.strip(), np.nan)
 
 
-_KINDS = {
+_KINDS: dict[FormKind, Callable[[Form, Task], Cells]] = {
     "class": ClassCells,
     "probability": NumberCells,
     "columns": NumberCells,

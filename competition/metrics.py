@@ -15,7 +15,7 @@ from competition import measures
 from competition.errors import UserError
 from competition.form import Form
 from competition.task import Kind, Task
-from competition.wording import counted, did_you_mean
+from competition.wording import did_you_mean
 
 Function = Callable[..., float]  # the truth and what is predicted, as ``measures.py`` describes them; maybe weights
 Interval = tuple[float, float]
@@ -63,7 +63,7 @@ class Metric:
         """
         if not self.fits(task):
             fitting = [name for name, metric in METRICS.items() if metric.fits(task)]
-            raise UserError(f"--metric {self.name} cannot measure {_described(task)}; use {', '.join(fitting)}")
+            raise UserError(f"--metric {self.name} cannot measure {task}; use {', '.join(fitting)}")
         if self.needs == "frames":
             from competition.own_metric import bound
 
@@ -116,6 +116,8 @@ class Metric:
     def _measurable(self, probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The truth and the predictions as ``function`` takes them."""
         task = self.task or Task(tuple(range(probabilities.shape[1])))
+        if task.kind != "multiclass":
+            labels = labels.reshape(len(labels), -1)
         return _FORMS[self.needs](self, task, probabilities, labels)
 
     def _bootstrap(self, truth: np.ndarray, predicted: np.ndarray) -> Interval:
@@ -226,15 +228,6 @@ def _any_counts_double(task: Task) -> np.ndarray:
     weights = np.ones(task.target_count)
     weights[task.classes.index("any") if "any" in task.classes else -1] = 2
     return weights
-
-
-def _described(task: Task) -> str:
-    of_kind = {
-        "multilabel": "several labels an image",
-        "multioutput": counted(task.target_count, "target"),
-        "continuous": "numbers",
-    }
-    return of_kind.get(task.kind, f"one of {len(task.classes)} classes an image")
 
 
 def _map_at(most: int) -> Metric:

@@ -106,8 +106,8 @@ def _own_value(metric: Metric, form: Form, solution: Table, given: Table) -> Val
     row_id = form.header[form.id_at] if form.ids else ""
 
     def value(rows: np.ndarray) -> float:
-        chosen = (frame[rows].reset_index(drop=True) for frame in frames)
-        return value_of(metric.name, *chosen, row_id)
+        right, answered = (frame[rows].reset_index(drop=True) for frame in frames)
+        return value_of(metric.name, right, answered, row_id)
 
     return value
 

@@ -44,6 +44,17 @@ class Split:
             raise UserError(f"the images of {self.name} have no labels; use a table with labels")
         return self.labels
 
+    def joined_with(self, other: "Split", name: str) -> "Split":
+        """The images of this split, then those of the other one."""
+        return Split(
+            name,
+            self.ids + other.ids,
+            self.paths + other.paths,
+            np.concatenate([self.known_labels, other.known_labels]),
+            _joined(self.groups, other.groups),
+            _joined(self.cases, other.cases),
+        )
+
     def take(self, rows: np.ndarray) -> "Split":
         """The split with only the given rows, in the given order. rows: integer indices."""
         return replace(
@@ -54,6 +65,10 @@ class Split:
             groups=None if self.groups is None else tuple(self.groups[row] for row in rows),
             cases=None if self.cases is None else tuple(self.cases[row] for row in rows),
         )
+
+
+def _joined(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if first is None or second is None else first + second
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.spec import Competition
+from competition.task import strata
 
 
 def limit_train(competition: Competition, images: int, seed: int) -> Competition:
@@ -15,11 +16,10 @@ def limit_train(competition: Competition, images: int, seed: int) -> Competition
     """
     if images < 1:
         raise UserError(f"--limit {images} leaves no training image; give 1 or more")
-    labels = competition.train.labels
-    assert labels is not None  # those of train are always known
+    labels = strata(competition.task.encode(competition.train.known_labels))
     if images >= len(labels):
         return competition
-    counts = np.bincount(labels, minlength=len(competition.classes))
+    counts = np.bincount(labels)
     least = np.minimum(counts, 1)
     if least.sum() > images:
         least = np.zeros_like(counts)

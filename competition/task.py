@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from competition.wording import counted, listed
+
 Label = int | str
 Kind = Literal["multiclass", "multilabel", "multioutput", "continuous"]  # as scikit-learn's type_of_target names them
 
@@ -27,6 +29,14 @@ class Task:
     kind: Kind = "multiclass"
     targets: tuple[str, ...] = ()
     intervals: tuple[tuple[float, ...], ...] = ()
+
+    def __str__(self) -> str:
+        """What is predicted, e.g. ``10 classes`` or ``17 labels, any of which an image may have``."""
+        if self.kind == "multioutput":
+            return f"{len(self.targets)} classes each ({listed(self.targets)})"
+        name = {"multiclass": "class", "multilabel": "label"}.get(self.kind, "number")
+        text = counted(len(self.classes), name)
+        return f"{text}, any of which an image may have" if self.kind == "multilabel" else text
 
     @property
     def target_count(self) -> int:
@@ -50,23 +60,18 @@ class Task:
         return probabilities.reshape(len(probabilities), self.target_count, self.choices)
 
     def encode(self, labels: np.ndarray) -> np.ndarray:
-        """The choices that models learn, int64 like ``labels``: of numbers, the interval with the nearest mean."""
-        if labels.dtype.kind != "f":
-            return labels
-        return np.stack([self._nearest(*pair) for pair in zip(labels.T, self._means, strict=True)], axis=1)
+        """The choices that models learn, int64 ``[N, T]``, or ``[N]`` of a single target.
 
-    def strata(self, labels: np.ndarray) -> np.ndarray:
-        """A class of each image by which to split images in equal parts, int64 ``[N]``.
-
-        With several targets, it is the rarest label or the choice of the first target.
+        Of a number it is the interval with the nearest mean.
         """
-        chosen = self.encode(labels)
-        if chosen.ndim == 1:
-            return chosen
-        if self.kind != "multilabel":
-            return chosen[:, 0]
-        order = np.argsort(chosen.sum(axis=0), kind="stable")
-        return np.where(chosen.any(axis=1), chosen[:, order].argmax(axis=1) + 1, 0)
+        if labels.dtype.kind == "f":
+            labels = np.stack([self._nearest(*pair) for pair in zip(labels.T, self._means, strict=True)], axis=1)
+        return labels.reshape(-1) if self.target_count == 1 else labels
+
+    def prior(self, labels: np.ndarray) -> np.ndarray:
+        """How often each choice of each target occurs, float64 ``[T * K]``; a target's sum to 1."""
+        chosen = self.encode(labels).reshape(len(labels), -1)
+        return np.concatenate([np.bincount(each, minlength=self.choices) for each in chosen.T]) / max(len(labels), 1)
 
     def numbers(self, probabilities: np.ndarray) -> np.ndarray:
         """The expected numbers of a continuous task, float64 ``[N, T]``. probabilities: a model's output."""
@@ -76,7 +81,7 @@ class Task:
         """The true numbers, float64 ``[N, T]``. labels: the numbers, or their intervals as ``encode`` gives them."""
         if labels.dtype.kind == "f":
             return labels
-        return np.take_along_axis(self._means, labels.T, axis=1).T
+        return np.take_along_axis(self._means, labels.reshape(len(labels), -1).T, axis=1).T
 
     def scores(self, probabilities: np.ndarray) -> np.ndarray:
         """The probability of each label, ``[N, L]``; of two classes only that of the second."""
@@ -87,7 +92,7 @@ class Task:
     def truths(self, labels: np.ndarray) -> np.ndarray:
         """Whether each image has each label, bool ``[N, L]``, with the columns of ``scores``."""
         if self.kind == "multilabel":
-            return labels.astype(bool)
+            return labels.reshape(len(labels), -1).astype(bool)
         return labels[:, None] == (np.arange(1, 2) if self.columns == 2 else np.arange(self.columns))
 
     @cached_property
@@ -96,3 +101,17 @@ class Task:
 
     def _nearest(self, numbers: np.ndarray, means: np.ndarray) -> np.ndarray:
         return np.searchsorted((means[1:] + means[:-1]) / 2, numbers, side="right").astype(np.int64)
+
+
+def strata(labels: np.ndarray) -> np.ndarray:
+    """A class of each image by which to split images into similar parts, int64 ``[N]``.
+
+    labels: the choices of each image, int64 ``[N]`` or, of several targets, ``[N, T]``. Of several, the rarest counts.
+    """
+    if labels.ndim == 1:
+        return labels
+    choices = labels.max(initial=0) + 1
+    places = labels + np.arange(labels.shape[1]) * choices
+    counts = np.bincount(places.ravel(), minlength=1)
+    rarest = np.take_along_axis(places, counts[places].argmin(axis=1)[:, None], axis=1)[:, 0]
+    return np.unique(rarest, return_inverse=True)[1]

@@ -19,8 +19,9 @@ def listed(names: Iterable[object]) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """``1 row``, ``2 rows``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    """``1 row``, ``2,000 rows``, ``2 classes``."""
+    ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
+    return f"{number:,} {thing}{ending}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from pipeline.runtime.faults import explained
 from pipeline.runtime.output import make_output_robust
 from pipeline.runtime.signals import stoppable
 from pipeline.settings import (
+    READING,
     Settings,
     bundle_options,
     kernel_options,
@@ -36,7 +37,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 Given = TypeVar("Given")
 
-REPEATED = ("competition", "data", "image_column", "label_column")  # options that the next command needs as well
+REPEATED = ("competition", "data", *READING)  # options that the next command needs as well
 
 
 def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = None) -> NoReturn:

@@ -20,7 +20,7 @@ import torch
 
 from competition.console import print_result
 from competition.errors import UserError, first_few
-from competition.metrics import METRICS, Metric
+from competition.metrics import Metric, find_metric
 from competition.sources import lasting_name, name_of, open_competition
 from competition.spec import Competition, Split
 from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
@@ -32,7 +32,7 @@ from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
-from pipeline.ensemble.decisions import class_counts, decide
+from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
 from pipeline.kaggle.ledger import Note, sha256_of
 from pipeline.report.context import ReportContext
 from pipeline.report.files import remove_report
@@ -61,9 +61,10 @@ def main(settings: Settings) -> None:
     images = test_images(competition, chosen, settings)
     stored = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
     predictions = fill_unreadable(blended(blend, stored, competition), images[chosen[0].image_shape], competition)
-    submission = hand_in(competition, predictions, settings)
+    decision = decision_for(competition, group, blend, usable)
+    submission = hand_in(competition, predictions, decision, settings)
     write_note(submission, blend, settings)
-    print(class_counts(competition, predictions))
+    print(class_counts(competition, predictions, decision))
     validated = {name: usable[name].validated for name in runs}
     report(
         ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
@@ -107,7 +108,8 @@ def metric_to_use(competition: Competition, runs: dict[str, StoredRun], settings
     """The metric of --metric; without that option, the metric that the newest model was trained with."""
     if settings.metric is not None:
         return competition.metric
-    return METRICS[newest_run(stored.run for stored in runs.values()).score.metric]
+    newest = newest_run(stored.run for stored in runs.values())
+    return find_metric(newest.score.metric).of(competition.task, competition.form)
 
 
 def best_blend(competition: Competition, runs: dict[str, StoredRun]) -> tuple[Group, Blend]:
@@ -152,13 +154,13 @@ def predict_test(
     """Save the mean prediction of the run's models for the test images as test.npz in the run's folder.
 
     You can build your own stacking on test.npz and on validation.npz in the same folder. They hold ``ids`` and float32
-    ``probabilities`` ``[N, classes]``, with the columns in the order of the classes in run.json. The probabilities of
-    unreadable images are meaningless there.
+    ``probabilities``, with the columns of the task in run.json. The probabilities of unreadable images are meaningless
+    there.
     """
     folder = RunFolder(settings.runs_folder(competition.name) / run.name)
     models = run.models(folder, device)
     title = f"{run.name} on test"
-    probabilities = np.empty((len(images), len(competition.classes)), np.float32)
+    probabilities = np.empty((len(images), competition.task.columns), np.float32)
     for rows in row_blocks(*probabilities.shape):
         some = images.subset(rows)
         answers = [model.predict_proba(some, settings.test_time_views, title) for model in models]
@@ -172,7 +174,7 @@ def blended(blend: Blend, stored: dict[str, Path], competition: Competition) -> 
 
     The members are read block by block of rows, since those of many classes would not fit into memory together.
     """
-    probabilities = np.empty((len(competition.test), len(competition.classes)), np.float32)
+    probabilities = np.empty((len(competition.test), competition.task.columns), np.float32)
     done = 0
     for blocks in zip(*map(stored_blocks, stored.values()), strict=True):
         block = blend.apply(dict(zip(stored, blocks, strict=True)))
@@ -187,17 +189,24 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
     if len(unreadable) == 0:
         return predictions
     names = first_few([competition.test.paths[row] for row in unreadable])
-    print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent class: {names}")
-    counts = np.bincount(competition.train.known_labels, minlength=len(competition.classes))
-    predictions.probabilities[unreadable] = counts / counts.sum()  # in place: a copy may need gigabytes
+    print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent answer: {names}")
+    prior = competition.task.prior(competition.train.known_labels)
+    predictions.probabilities[unreadable] = prior  # in place: a copy may need gigabytes
     return predictions
 
 
-def hand_in(competition: Competition, predictions: Predictions, settings: Settings) -> Path:
+def decision_for(competition: Competition, group: Group, blend: Blend, runs: dict[str, StoredRun]) -> Decision:
+    """How probabilities become answers, fitted on the validation images where the metric rewards it."""
+    validated = blend.apply({name: runs[name].validated.aligned_to(group.ids) for name in blend.powers})
+    labels = runs[group.names[0]].validated.aligned_to(group.ids).known_targets
+    return fit_decision(validated.probabilities, labels, competition.metric, competition.form)
+
+
+def hand_in(competition: Competition, predictions: Predictions, decision: Decision, settings: Settings) -> Path:
     """Write the submission and, on Kaggle, a copy in the notebook's output folder. Returns its path."""
     path = settings.submissions_folder(competition.name) / "submission.csv"
     remove_report(path)  # before, so that it never lies beside a submission that it is not about
-    write_submission(competition, decide(competition, predictions), path)
+    write_submission(competition, decision.cells(competition, predictions), path)
     if KAGGLE_WORKING.is_dir():
         with atomic_write(KAGGLE_WORKING / "submission.csv") as copy:
             shutil.copyfile(path, copy)

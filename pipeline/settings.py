@@ -23,6 +23,12 @@ MOST_SECONDS = 366 * 24 * 3600.0  # of a budget
 MOST_SEED = 2**31 - 1  # scikit-learn takes seeds below 2**32, and folds add to the seed
 DIGITS = 20  # of a number; Python refuses to convert thousands
 SET_BY_PLAN = ("models", "limit", "folds", "size", "seed")  # options of train.py
+READING = {  # options that say how to read a competition's tables, and what each names
+    "train_table": "CSV of the training images",
+    "image_column": "column with the image ids",
+    "label_column": "column with the labels",
+    "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split",
+}
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 
@@ -33,8 +39,10 @@ class Source(TypedDict):
     competition: str | None
     data: Path | None
     data_folder: Path
+    train_table: str | None
     image_column: str | None
     label_column: str | None
+    group_column: str | None
     metric: str | None
 
 
@@ -60,8 +68,10 @@ class Settings:
     competition: str | None
     data: Path | None
     work: Path
+    train_table: str | None
     image_column: str | None
     label_column: str | None
+    group_column: str | None
     models: tuple[str, ...]
     device: str
     metric: str | None = None
@@ -94,8 +104,10 @@ class Settings:
             "competition": self.competition,
             "data": self.data,
             "data_folder": self.data_folder,
+            "train_table": self.train_table,
             "image_column": self.image_column,
             "label_column": self.label_column,
+            "group_column": self.group_column,
             "metric": self.metric,
         }
 
@@ -185,12 +197,10 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--data", type=existing, metavar="FOLDER|ZIP", help="folder or ZIP with the competition's files"
         )
-        self.add_argument(
-            "--image-column", metavar="NAME", help="column with the image ids; default: found from the tables"
-        )
-        self.add_argument(
-            "--label-column", metavar="NAME", help="column with the labels; default: found from the tables"
-        )
+        for option, what in READING.items():
+            self.add_argument(
+                f"--{option.replace('_', '-')}", metavar="NAME", help=f"{what}; default: found in the files"
+            )
         self.add_argument(
             "--work",
             type=folder,
@@ -205,7 +215,9 @@ class Parser(argparse.ArgumentParser):
 
         names = ", ".join(METRICS)
         self.add_argument(
-            "--metric", metavar="NAME", help=f"{names}; default: the competition's metric, or accuracy if it has none"
+            "--metric",
+            metavar="NAME|FILE.py:FUNCTION",
+            help=f"{names}; default: the competition's metric, or one that fits its sample submission",
         )
 
     def add_quiet_option(self) -> None:

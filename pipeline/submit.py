@@ -27,7 +27,7 @@ from competition.submission import check_submission, put_in_order
 from competition.wording import printable
 from pipeline.kaggle.ledger import SCORED, Entry, Ledger, new_entry, note_of, sha256_of
 from pipeline.kaggle.submitter import Submitter, wait_for
-from pipeline.settings import data_folder, work_folder
+from pipeline.settings import READING, data_folder, work_folder
 
 KERNEL_WAIT = 13 * 3600.0  # seconds to wait for a kernel, which queues and then runs
 SAVED, SAVED_WAIT = "NEW_SCRIPT", 300.0  # status of a version without a run; seconds in which a run may begin
@@ -47,9 +47,8 @@ class Version:
 
 
 def main(given: argparse.Namespace) -> None:
-    competition = open_competition(
-        given.competition, given.data, data_folder(given.work), given.image_column, given.label_column
-    )
+    reading = {name: getattr(given, name) for name in READING}
+    competition = open_competition(given.competition, given.data, data_folder(given.work), **reading)
     folder = work_folder(given.work) / "submissions"
     version = ended_version(given.kernel) if given.kernel else None
     file = chosen_file(given, folder / competition.name, version)

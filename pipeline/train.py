@@ -96,8 +96,10 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
         competition = replace(competition, symmetries=symmetries)
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
-    counts = (len(competition.train), len(competition.val), len(competition.test), len(competition.classes))
-    print("{}: {:,} train, {:,} val and {:,} test images, {} classes".format(competition.name, *counts))
+    counts = (len(competition.train), len(competition.val), len(competition.test))
+    print("{}: {:,} train, {:,} val and {:,} test images, {}".format(competition.name, *counts, competition.task))
+    for line in competition.found:
+        print(line)
     return competition
 
 

@@ -19,8 +19,8 @@ class Predictions:
     """One model's probabilities for some images.
 
     ids: one unique id for each row.
-    probabilities: float32 ``[N, C]``, finite and not negative; column ``i`` is ``Competition.classes[i]``.
-    targets: int64 ``[N]``, the column of the true class; None if it is not known, as for test images.
+    probabilities: float32 ``[N, C]``, finite and not negative, with the columns of ``Task``.
+    targets: the labels as in ``Split.labels``; None if they are not known, as for test images.
     fingerprint: of the run whose model made them; empty if there is none.
 
     Raises UserError if these do not fit together.
@@ -35,7 +35,8 @@ class Predictions:
         object.__setattr__(self, "ids", tuple(str(name) for name in self.ids))
         object.__setattr__(self, "probabilities", np.asarray(self.probabilities, dtype=np.float32))
         if self.targets is not None:
-            object.__setattr__(self, "targets", np.asarray(self.targets, dtype=np.int64))
+            targets = np.asarray(self.targets)
+            object.__setattr__(self, "targets", targets.astype(np.float64 if targets.dtype.kind == "f" else np.int64))
         self._check_shape()
         self._check_values()
         self._check_targets()
@@ -61,10 +62,10 @@ class Predictions:
     def _check_targets(self) -> None:
         if self.targets is None:
             return
-        if self.targets.shape != (len(self),):
+        if len(self.targets) != len(self):
             raise UserError(f"targets of shape {self.targets.shape} for {len(self):,} ids; expected one for each id")
-        columns = self.probabilities.shape[1]
-        if ((self.targets < 0) | (self.targets >= columns)).any():
+        columns, is_choice = self.probabilities.shape[1], self.targets.dtype.kind != "f"
+        if is_choice and ((self.targets < 0) | (self.targets >= columns)).any():
             raise UserError(f"targets outside the {columns} columns; expected numbers from 0 to {columns - 1}")
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
@@ -11,6 +11,7 @@ import numpy as np
 from competition.errors import UserError, first_few
 from competition.spec import Competition, Split
 from competition.splits import stratified_folds, stratified_holdout
+from competition.task import Task, strata
 from pipeline.data.cache import ImageCache, decoder_version, open_cache
 from pipeline.data.data_record import DataRecord
 from pipeline.settings import Settings
@@ -26,16 +27,18 @@ class TrainingData:
     split: the rows of train, then those of val, ``N`` in all.
     images: the images of these rows.
     splits: pairs of int64 arrays of row numbers (train, validation); one pair, or one for each fold.
+    task: of the competition.
     """
 
     split: Split
     images: ImageCache
     splits: list[tuple[np.ndarray, np.ndarray]]
+    task: Task
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray:
-        """The labels of all rows, int64 ``[N]``."""
-        return self.split.known_labels
+        """What models learn about all rows, int64 ``[N]`` or ``[N, T]``; see ``Task.encode``."""
+        return self.task.encode(self.split.known_labels)
 
     @property
     def validated(self) -> np.ndarray:
@@ -45,7 +48,7 @@ class TrainingData:
     @cached_property
     def record(self) -> DataRecord:
         """The ids, labels and contents of all rows."""
-        return DataRecord.of(self.split.ids, self.labels, self.images.contents)
+        return DataRecord.of(self.split.ids, self.split.known_labels, self.images.contents)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -53,7 +56,7 @@ class TrainingData:
 
         It does not depend on where the files are or when they were written.
         """
-        arrays = [self.labels, self.images.contents, *chain.from_iterable(self.splits)]
+        arrays = [self.split.known_labels, self.images.contents, *chain.from_iterable(self.splits)]
         facts = [self.split.ids, self.images.shape, decoder_version(), [len(array) for array in arrays]]
         found = hashlib.sha256(json.dumps(facts).encode())
         for array in arrays:
@@ -64,8 +67,7 @@ class TrainingData:
 def labelled_images(competition: Competition) -> Split:
     """The rows of train, then those of val."""
     train, val = competition.train, competition.val
-    labels = np.append(train.known_labels, val.known_labels)
-    return Split("labelled", train.ids + val.ids, train.paths + val.paths, labels)
+    return train.joined_with(val, "labelled") if len(val) else replace(train, name="labelled")
 
 
 def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
@@ -82,7 +84,7 @@ def open_training_data(competition: Competition, settings: Settings) -> Training
     images = open_cache(split.paths, settings.cache_folder, size)
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
     split, images, trained = split.take(rows), images.subset(rows), int((rows < len(competition.train)).sum())
-    return TrainingData(split, images, _splits(split, trained, settings))
+    return TrainingData(split, images, _splits(split, trained, competition.task, settings), competition.task)
 
 
 def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarray:
@@ -97,14 +99,14 @@ def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarr
     return np.delete(np.arange(len(split)), unreadable)
 
 
-def _splits(split: Split, trained: int, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
+def _splits(split: Split, trained: int, task: Task, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
     if settings.folds is not None:
         if len(set(split.ids)) < len(split):
             raise UserError(
                 "--folds joins train and val, but some ids are in both; rename these images in one of the tables"
             )
-        return stratified_folds(split.known_labels, settings.folds, SPLIT_SEED)
+        return stratified_folds(strata(task.encode(split.known_labels)), settings.folds, SPLIT_SEED)
     if trained < len(split):
         rows = np.arange(len(split))
         return [(rows[:trained], rows[trained:])]
-    return [stratified_holdout(split.known_labels, HELD_OUT, SPLIT_SEED)]
+    return [stratified_holdout(strata(task.encode(split.known_labels)), HELD_OUT, SPLIT_SEED)]

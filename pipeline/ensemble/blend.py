@@ -39,6 +39,7 @@ class Blend:
     expected: estimated score on new images, by five-fold cross-validation: the blend is chosen on four fifths of the
         validation images and predicts the other fifth. The predictions of all five parts are scored together.
     best_single, single_score: the best single model, uncalibrated, and its score on the same images.
+    targets: the number of targets of the task; the powers are the same for all of them.
     """
 
     powers: dict[str, float]
@@ -47,6 +48,7 @@ class Blend:
     expected: Score
     best_single: str
     single_score: Score
+    targets: int = 1
 
     @property
     def weights(self) -> dict[str, float]:
@@ -60,7 +62,7 @@ class Blend:
             raise UserError(f"the blend needs the predictions of {first_few(missing)}; predict with them first")
         ids = predictions[next(iter(self.powers))].ids
         stack = _stack([predictions[name].aligned_to(ids) for name in self.powers])
-        return Predictions(ids, _pooled(stack, dict(enumerate(self.powers.values()))))
+        return Predictions(ids, _pooled(stack, dict(enumerate(self.powers.values())), self.targets))
 
     def table(self) -> str:
         """Text for the terminal: weight and gain of each member, then the scores of the blend and the best model."""
@@ -82,7 +84,8 @@ def select_blend(
     """Start from the best model by the metric and add others while they help.
 
     predictions: of each model, for at least the validation ``ids``.
-    labels: int64 ``[N]``, the labels of ``ids``.
+    labels: of ``ids``, as in ``Split.labels``.
+    metric: of the competition; it knows the task.
 
     The order of the models has no effect. By the metric the blend is never worse than the best model.
     Raises UserError if there is no model, an id has no prediction, or the numbers of classes differ.
@@ -96,10 +99,11 @@ def select_blend(
     return Blend(
         powers={names[member]: power for member, power in powers.items()},
         gains={names[member]: gain for member, gain in library.gains(steps).items() if member in powers},
-        score=score(_pooled(library.probabilities, powers), labels, metric),
+        score=score(library.pooled(powers), labels, metric),
         expected=score(_predicted_unseen(library), labels, metric),
         best_single=names[best],
         single_score=score(library.probabilities[best], labels, metric),
+        targets=library.targets,
     )
 
 
@@ -111,16 +115,26 @@ def _stack(members: Sequence[Predictions]) -> np.ndarray:
     return np.stack([member.probabilities for member in members])
 
 
-def _pooled(probabilities: np.ndarray, powers: Powers) -> np.ndarray:
-    """float32 ``[M, N, C]`` to ``[N, C]``: the product of the models, each raised to its power; rows sum to 1."""
+def _pooled(probabilities: np.ndarray, powers: Powers, targets: int) -> np.ndarray:
+    """float32 ``[M, N, C]`` to ``[N, C]``: the product of the models, each raised to its power; targets sum to 1."""
     if list(powers.values()) == [1.0]:
         return probabilities[next(iter(powers))]
     images, columns = probabilities.shape[1:]
     pooled = np.empty((images, columns), np.float32)
     for rows in row_blocks(images, columns * len(powers)):
         scores = np.tensordot(list(powers.values()), _logarithms(probabilities[list(powers), rows]), 1)
-        pooled[rows] = softmax(scores, axis=1)
+        pooled[rows] = softmax(_by_target(scores, targets), axis=-1).reshape(scores.shape)
     return pooled
+
+
+def _targets(metric: Metric) -> int:
+    return 1 if metric.task is None else metric.task.target_count
+
+
+def _by_target(values: np.ndarray, targets: int) -> np.ndarray:
+    """``[..., N, T * K]`` to ``[..., N * T, K]``: a row for each target of each image."""
+    *front, images, columns = values.shape
+    return values.reshape(*front, images * targets, columns // targets)
 
 
 def _logarithms(probabilities: np.ndarray) -> np.ndarray:
@@ -131,10 +145,11 @@ def _logarithms(probabilities: np.ndarray) -> np.ndarray:
 class Library:
     """The predictions of all models for some labelled images.
 
-    probabilities: float32 ``[M, N, C]``; labels: int64 ``[N]``.
-    logs: the natural logarithms of the probabilities, float64 ``[M, n, C]``, on which powers are fitted. n is N unless
-        they would need much memory: then the images are a random sample, enough for a few powers.
-    truths: float64 ``[M, n]``, log probability of the true label.
+    probabilities: float32 ``[M, N, T * K]``; labels: of the images, as in ``Split.labels``.
+    logs: the natural logarithms of the probabilities, float64 ``[M, n, K]``, on which powers are fitted, with a row for
+        each target of each image. If those of all images would need much memory, they are of a random sample, enough
+        for a few powers.
+    truths: float64 ``[M, n]``, log probability of the true choice.
     metric: decides which model or blend is better.
     """
 
@@ -149,8 +164,18 @@ class Library:
         images, columns = probabilities.shape[1:]
         most = next(row_blocks(images, columns), slice(0)).stop
         rows = np.arange(images) if most == images else np.random.default_rng(0).permutation(images)[:most]
-        logs = _logarithms(probabilities[:, rows])
-        return cls(probabilities, logs, labels, logs[:, np.arange(most), labels[rows]], metric)
+        choices = labels[rows] if metric.task is None else metric.task.encode(labels[rows])
+        logs = _by_target(_logarithms(probabilities[:, rows]), _targets(metric))
+        return cls(probabilities, logs, labels, logs[:, np.arange(choices.size), choices.ravel()], metric)
+
+    @property
+    def targets(self) -> int:
+        """The number of targets of the task."""
+        return _targets(self.metric)
+
+    def pooled(self, powers: Powers) -> np.ndarray:
+        """float32 ``[N, T * K]``, the product of the models, each raised to its power."""
+        return _pooled(self.probabilities, powers, self.targets)
 
     def take(self, rows: np.ndarray) -> Self:
         return self.of(self.probabilities[:, rows], self.labels[rows], self.metric)
@@ -216,7 +241,7 @@ class Library:
 
     def value(self, powers: Powers) -> float:
         """Value of the metric for the pool."""
-        return self.metric(_pooled(self.probabilities, powers), self.labels)
+        return self.metric(self.pooled(powers), self.labels)
 
     def gains(self, steps: Sequence[Powers]) -> dict[int, float]:
         """Improvement of the metric by the member added at each step; for the first member, the metric itself."""
@@ -231,5 +256,6 @@ def _predicted_unseen(library: Library) -> np.ndarray:
     predicted = np.empty_like(library.probabilities[0])
     for part in range(PARTS):
         seen, unseen = parts != part, parts == part
-        predicted[unseen] = _pooled(library.probabilities[:, unseen], library.take(seen).select()[-1])
+        powers = library.take(seen).select()[-1]
+        predicted[unseen] = _pooled(library.probabilities[:, unseen], powers, library.targets)
     return predicted

@@ -36,7 +36,8 @@ class NotTrained(UserError):  # noqa: N818 - the name says what has happened
 class Model(Protocol):
     """The interface of every kind of model.
 
-    Images are uint8 ``[N, H, W, 3]``, or features float32 ``[N, 1, D, 1]``; labels int64 ``[N]`` in ``range(classes)``.
+    Images are uint8 ``[N, H, W, 3]``, or features float32 ``[N, 1, D, 1]``; labels int64 ``[N]`` in ``range(classes)``,
+    or ``[N, targets]`` if there are several targets.
     """
 
     @property
@@ -53,7 +54,7 @@ class Model(Protocol):
         """Fit the model to the training images; settings are chosen on the validation images."""
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
-        """Class probabilities, float32 ``[N, classes]``.
+        """Class probabilities, float32 ``[N, targets * classes]``; those of each target sum to 1.
 
         test_time_views: average over the views of each image that the recipe names; ignored by a model without views.
         title: of the progress bar, if predicting takes long enough to show one.
@@ -75,7 +76,8 @@ class Model(Protocol):
 class ModelContext:
     """What a model needs besides its recipe. Each kind of model uses only the fields that concern it.
 
-    classes: the number of classes.
+    classes: the number of classes of each target. targets: how many choices among them are predicted for an image.
+    ordered: whether neighbouring classes are alike, as intervals of a number are.
     folder: where training writes its checkpoint and history.
     symmetries: the flips and rotations that preserve the class.
     plan: how long a network trains; None for the recipe's own number of epochs.
@@ -89,6 +91,8 @@ class ModelContext:
 
     classes: int
     folder: Path
+    targets: int = 1
+    ordered: bool = False
     symmetries: Symmetries = "none"
     plan: "NetworkPlan | None" = None
     seed: int = 0
@@ -103,10 +107,14 @@ class ModelContext:
 
 @dataclass(frozen=True)
 class Workload:
-    """The sizes that determine how long fitting a classifier takes. values: of one image, channels included."""
+    """The sizes that determine how long fitting a classifier takes. values: of one image, channels included.
+
+    classes: of each target.
+    """
 
     train_images: int
     validation_images: int
     values: int
     classes: int
     folds: int
+    targets: int = 1

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -42,19 +43,25 @@ class Saved:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a file that ``write`` wrote. Raises DamagedFile if its content is not what was written."""
-        try:
-            path.open("rb").close()  # safetensors calls a lack of file handles a missing file
-            with safe_open(path, framework="numpy") as file:
-                about = json.loads(file.metadata()["about"])
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with reading(path), safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["about"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if about.pop("sha256") == _digest(about, arrays):
                 return cls(about["kind"], about["facts"], arrays)
-        except PermissionError:
-            raise
-        except Exception as error:  # a damaged file raises many types, from safetensors and numpy
-            raise_shortage(error)
-            raise damaged(path) from error
         raise damaged(path)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raises DamagedFile for what fails while the file is read, except for a lack of memory, handles or rights."""
+    try:
+        path.open("rb").close()  # safetensors calls a lack of file handles a missing file
+        yield
+    except PermissionError:
+        raise
+    except Exception as error:  # a damaged file raises many types, from safetensors and numpy
+        raise_shortage(error)
+        raise damaged(path) from error
 
 
 def damaged(path: Path) -> DamagedFile:
@@ -82,9 +89,10 @@ def load_state(kind: type[Thing], path: Path) -> Thing:
     return thing
 
 
-def kind_of_state(kinds: Iterable[type[Thing]], path: Path) -> type[Thing] | None:
-    """The one of ``kinds`` whose object ``save_state`` wrote to ``path``; None if it is none of them."""
-    return {kind.__name__: kind for kind in kinds}.get(Saved.read(path).kind)
+def kind_in(path: Path) -> str:
+    """The kind of the object in the file, whose content is not checked. Raises DamagedFile if the file does not say."""
+    with reading(path), safe_open(path, framework="numpy") as file:
+        return str(json.loads(file.metadata()["about"])["kind"])
 
 
 def size_of(thing: object) -> int:

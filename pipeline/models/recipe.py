@@ -136,7 +136,7 @@ class Recipe(CheckedModel):
     def load(self, folder: Path, device: "torch.device | None" = None) -> "Model":
         """The fitted model that was saved to ``folder``."""
         if self.features is None:
-            return self._model_class().load(folder, device)
+            return self._load_on_images(folder, device)
         from pipeline.models.classical.features import OnFeatures
 
         return OnFeatures.load(folder, device)
@@ -146,8 +146,8 @@ class Recipe(CheckedModel):
         """The model without the features."""
 
     @abstractmethod
-    def _model_class(self) -> "type[Model]":
-        """The class that loads the saved model; for a recipe with features, the model on them."""
+    def _load_on_images(self, folder: Path, device: "torch.device | None") -> "Model":
+        """The fitted model without features."""
 
 
 class ClassicalRecipe(Recipe):
@@ -184,18 +184,23 @@ class ClassicalRecipe(Recipe):
             features = build_features(self.features.name, **self.features.arguments)
             values = features.count
             beforehand = features.cost(workload.train_images + workload.validation_images, workload.values)
-        return beforehand + workload.folds * classifier.cost(images, workload.validation_images, values)
+        fits = workload.folds * workload.targets
+        return beforehand + fits * classifier.cost(images, workload.validation_images, values)
 
     def _build_on_images(self, context: "ModelContext") -> "Model":
+        from pipeline.models.classical.base import Classifier
+        from pipeline.models.classical.per_target import PerTarget
         from pipeline.models.classical.registry import build_classifier
 
-        classifier = build_classifier(self.classifier.name, context.classes, **self.classifier.arguments)
-        return classifier.measured_by(context.metric)
+        def build() -> Classifier:
+            return build_classifier(self.classifier.name, context.classes, **self.classifier.arguments)
 
-    def _model_class(self) -> "type[Model]":
-        from pipeline.models.classical.registry import find_classifier
+        return PerTarget(build, context.targets) if context.targets > 1 else build().measured_by(context.metric)
 
-        return find_classifier(self.classifier.name)
+    def _load_on_images(self, folder: Path, device: "torch.device | None") -> "Model":
+        from pipeline.models.classical.per_target import load_classifier
+
+        return load_classifier(folder)
 
 
 class Tier(CheckedModel):
@@ -317,12 +322,14 @@ class NeuralRecipe(Recipe):
             compile=context.compile,
             metric=context.metric,
             fingerprint=context.fingerprint,
+            targets=context.targets,
+            ordered=context.ordered,
         )
 
-    def _model_class(self) -> "type[Model]":
+    def _load_on_images(self, folder: Path, device: "torch.device | None") -> "Model":
         from pipeline.models.neural.seed_ensemble import SeedEnsemble
 
-        return SeedEnsemble
+        return SeedEnsemble.load(folder, device)
 
 
 AnyRecipe = Annotated[ClassicalRecipe | NeuralRecipe, Field(discriminator="kind")]

@@ -58,6 +58,11 @@ class ReportContext:
         return self.competition.metric
 
     @property
+    def has_classes(self) -> bool:
+        """Whether each image has one class, so that there is something to show class by class."""
+        return self.competition.task.kind == "multiclass"
+
+    @property
     def has_folds(self) -> bool:
         return any(len(run.fold_folders) > 1 for run in self.runs.values())
 

@@ -31,7 +31,7 @@ def write_report(context: ReportContext) -> Path:
     """Write ``report.html`` beside the submission and its figures as PNG files into ``report/``. Returns its path."""
     folder = context.submission.parent
     figure_folder = FigureFolder(folder / FIGURES)
-    models = Progress(context.evaluations, desc="report", unit="model")
+    models = Progress(context.evaluations if context.has_classes else (), desc="report", unit="model")
     with figures.style():
         content = {
             "context": context,
@@ -73,7 +73,7 @@ def compared(context: ReportContext, figure_folder: FigureFolder) -> dict:
         for run in context.ranked
     ]
     for row in rows:
-        row["precision"] = context.evaluations[row["name"]].precision_macro
+        row["precision"] = context.evaluations[row["name"]].precision_macro if context.has_classes else None
     names = [row["name"] for row in rows]
     scores = [row["score"] for row in rows]
     values, lows, highs = np.array([(score.value, score.low, score.high) for score in scores]).T
@@ -195,8 +195,8 @@ def explored(context: ReportContext, figure_folder: FigureFolder) -> dict:
     means, stds = ({name: getattr(each, key) for name, each in stats.items()} for key in ("mean", "std"))
     said = "; ".join(f"{name} {', '.join(f'{value:.0f}' for value in mean)}" for name, mean in means.items())
     return {
-        "images": _images_of_classes(context, figure_folder),
-        "counts": _class_counts(context, figure_folder),
+        "images": _images_of_classes(context, figure_folder) if context.has_classes else None,
+        "counts": _class_counts(context, figure_folder) if context.has_classes else None,
         "channels": figure_folder.add(
             "channels", figures.channels(means, stds), f"Mean values of red, green and blue in each split: {said}"
         ),

@@ -30,7 +30,7 @@ def belonging(
 
 
 def _has_classes(stored: StoredRun, competition: Competition) -> bool:
-    return stored.run.classes == competition.classes
+    return stored.run.task == competition.task
 
 
 def _difference(trained: DataRecord, present: DataRecord) -> str | None:

@@ -227,8 +227,9 @@ def workload_of(competition: Competition, training_data: TrainingData) -> Worklo
         train_images=len(train),
         validation_images=len(validation),
         values=int(np.prod(training_data.images.shape[1:])),
-        classes=len(competition.classes),
+        classes=competition.task.choices,
         folds=len(training_data.splits),
+        targets=competition.task.target_count,
     )
 
 

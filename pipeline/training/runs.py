@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from competition.errors import UserError, first_few
 from competition.metrics import Metric
 from competition.storage import discard
-from competition.task import Label
+from competition.task import Task
 from competition.wording import did_you_mean
 from pipeline.data.data_record import DataRecord
 from pipeline.data.predictions import Predictions
@@ -36,7 +36,7 @@ Options = dict[str, str]
 SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
-FORMAT: Final = 2  # version of the files of a run
+FORMAT: Final = 3  # version of the files of a run
 
 
 class UnusableRun(Exception):  # noqa: N818 - the name says what is wrong with the run
@@ -197,7 +197,7 @@ class Run:
 
     options: Options
     fingerprint: str
-    classes: tuple[Label, ...]
+    task: Task
     image_shape: tuple[int, int]
     fold_folders: tuple[str, ...]
     model_files: tuple[str, ...]
@@ -207,7 +207,7 @@ class Run:
     plan: ModelPlan
     finished_at: AwareDatetime
     requested_at: AwareDatetime
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
 
     @property
     def recipe(self) -> AnyRecipe:

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from competition.metrics import metrics_for
 from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
+from competition.task import Task, strata
 from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache
 from pipeline.data.training_data import TrainingData
@@ -102,7 +104,7 @@ def settle_symmetries(
         return competition
     folder = settings.runs_folder(competition.name)
     try:
-        check = _checked_once(training_data, len(competition.classes), settings, device, folder, end)
+        check = _checked_once(training_data, settings, device, folder, end)
     except NotTrained:
         print("flips and rotations: none (the trial network that looks for them could not be trained)")
         return replace(competition, symmetries="none")
@@ -116,7 +118,6 @@ def _wants_symmetries(recipe: AnyRecipe) -> bool:
 
 def _checked_once(
     training_data: TrainingData,
-    classes: int,
     settings: Settings,
     device: torch.device,
     folder: Path,
@@ -132,7 +133,7 @@ def _checked_once(
         if check.fingerprint == key:
             return check
     seen, unseen = ((images.subset(rows), labels[rows]) for rows in (train, validation))
-    check = check_symmetries(seen, unseen, classes, settings.seed, device, key, end)
+    check = check_symmetries(seen, unseen, training_data.task, settings.seed, device, key, end)
     if check.trained == 1:
         write_json(path, TypeAdapter(SymmetryCheck).dump_python(check, mode="json"))
     return check
@@ -141,7 +142,7 @@ def _checked_once(
 def check_symmetries(
     train: tuple[ImageCache, np.ndarray],
     validation: tuple[ImageCache, np.ndarray],
-    classes: int,
+    task: Task,
     seed: int,
     device: torch.device,
     fingerprint: str = "",
@@ -149,8 +150,8 @@ def check_symmetries(
 ) -> SymmetryCheck:
     """Train the trial network on upright images only, and measure its accuracy on flipped and rotated ones.
 
-    train, validation: images uint8 ``[N, H, W, 3]`` and labels int64 ``[N]``.
-    classes: number of classes. fingerprint: stored with the result.
+    train, validation: images uint8 ``[N, H, W, 3]`` and labels int64 ``[N]`` or ``[N, T]``.
+    fingerprint: stored with the result.
     end: when the check has to end, on the clock of ``time.monotonic``; the training is then shorter if need be.
     Raises NotTrained if there is no time at all, or if the loss is not finite.
     """
@@ -163,13 +164,23 @@ def check_symmetries(
         epochs = max(1, round(STEPS / steps_per_epoch))
         recipe = _upright_recipe().model_copy(update={"epochs": epochs})
         plan = _plan(epochs, end)
-        network = NeuralNetwork(recipe, classes, Path(folder), "none", plan, seed, device)
+        network = NeuralNetwork(
+            recipe,
+            task.choices,
+            Path(folder),
+            "none",
+            plan,
+            seed,
+            device,
+            metric=metrics_for(task)[0],
+            targets=task.target_count,
+        )
         network.fit(images, labels, seen, truth)
     steps = sum(segment.batches for segment in network.trained)
     return SymmetryCheck(
         upright=_accuracy(network, seen, truth),
         turned={kind: _accuracy(network, turn(seen), truth) for kind, turn in TURNS.items()},
-        chance=float(np.bincount(truth).max() / len(truth)),
+        chance=float(np.mean([np.bincount(each).max() / len(each) for each in truth.reshape(len(truth), -1).T])),
         fingerprint=fingerprint,
         trained=min(1.0, steps / (epochs * steps_per_epoch)),
     )
@@ -183,7 +194,7 @@ def _plan(epochs: int, end: float | None) -> NetworkPlan:
 
 def _small(images: ImageCache, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """At most ``most`` of the images and their labels, resized to a square of at most SIDE pixels a side."""
-    rows = stratified_rows(labels, min(most, len(labels)), seed)
+    rows = stratified_rows(strata(labels), min(most, len(labels)), seed)
     side = min(SIDE, *images.shape[1:3])
     return resized(images[rows], side, side), labels[rows]
 
@@ -199,4 +210,5 @@ def _upright_recipe() -> NeuralRecipe:
 
 
 def _accuracy(network: NeuralNetwork, images: np.ndarray, labels: np.ndarray) -> float:
-    return float((network.predict_proba(images).argmax(1) == labels).mean())
+    choices = network.predict_proba(images).reshape(labels.size, -1)  # a row for each target of each image
+    return float((choices.argmax(1) == labels.ravel()).mean())

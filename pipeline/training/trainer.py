@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from competition.errors import UserError
 from competition.locks import locked
 from competition.spec import Competition
 from competition.splits import stratified_rows
+from competition.task import strata
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Model, ModelContext, NotTrained
@@ -132,7 +133,7 @@ class Trainer:
             FORMAT,
             recipe.model_dump(),
             self.training_data.fingerprint,
-            self.competition.classes,
+            asdict(self.competition.task),
             self.device.type,
             self.competition.metric.name,
             self._start(recipe),
@@ -205,7 +206,7 @@ class Trainer:
         if images is None:
             return train
         labels = self.training_data.labels[train]
-        return train[stratified_rows(labels, min(images, len(train)), self.settings.seed)]
+        return train[stratified_rows(strata(labels), min(images, len(train)), self.settings.seed)]
 
     def estimator(
         self,
@@ -223,7 +224,9 @@ class Trainer:
         """
         source = self._source(recipe)
         context = ModelContext(
-            classes=len(self.competition.classes),
+            classes=self.competition.task.choices,
+            targets=self.competition.task.target_count,
+            ordered=self.competition.task.kind == "continuous",
             folder=folder,
             symmetries=self.competition.symmetries or "none",  # if they are not set, no recipe uses them
             plan=plan,
@@ -269,7 +272,7 @@ class Trainer:
         run = Run(
             options=options,
             fingerprint=key,
-            classes=self.competition.classes,
+            task=self.competition.task,
             image_shape=self.training_data.images.shape[1:3],
             fold_folders=tuple(fold_folder(number, len(fitted)) for number in range(len(fitted))),
             model_files=folder.model_files(),

@@ -11,16 +11,18 @@ import numpy as np
 import torch
 
 from competition.errors import UserError
+from competition.task import strata
 from pipeline.data.cache import Images
 from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, computed_once, descriptors, descriptors_name
 from pipeline.models.base import CPU, FEATURES_FILE, WEIGHTS_FILE, Model, NotTrained
-from pipeline.models.classical.registry import CLASSIFIERS
+from pipeline.models.classical.per_target import load_classifier
 from pipeline.models.networks.lite0 import POOLED, Lite0
 from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, start_from
 from pipeline.models.networks.weights import LITE0, load_weights
+from pipeline.models.neural.network import KIND as NETWORK
 from pipeline.models.neural.seed_ensemble import SeedEnsemble
 from pipeline.models.neural.time_budget import Segment
-from pipeline.models.persistence import damaged, kind_of_state, load_state, save_state, size_of
+from pipeline.models.persistence import damaged, kind_in, load_state, save_state, size_of
 from pipeline.models.recipe import Tier
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import product_precision
@@ -195,14 +197,14 @@ class OnFeatures:
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Fit the features, then the model on them."""
-        self.features = distributed.from_main(lambda: self.features.fit(images, labels, self.weights))
+        self.features = distributed.from_main(lambda: self.features.fit(images, strata(labels), self.weights))
         with distributed.main_first():
             train, validation = (self.features.transform(each, self.device) for each in (images, validation_images))
         self.model.fit(train, labels, validation, validation_labels)
         return self
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
-        """Class probabilities, float32 ``[N, classes]``."""
+        """Class probabilities, float32 ``[N, targets * classes]``."""
         return self.model.predict_proba(self.features.transform(images, self.device), test_time_views, title)
 
     @property
@@ -226,7 +228,8 @@ class OnFeatures:
     def load(cls, folder: Path, device: torch.device | None = None) -> Self:
         """The model and its features from ``folder``. device: default CPU."""
         path = folder / FEATURES_FILE
-        kind = kind_of_state(FEATURES.values(), path)
+        kinds: dict[str, type[Features]] = {each.__name__: each for each in FEATURES.values()}
+        kind = kinds.get(kind_in(path))
         if kind is None:
             raise damaged(path)
         return cls(load_state(kind, path), _load_on_images(folder, device), device or CPU)
@@ -234,5 +237,6 @@ class OnFeatures:
 
 def _load_on_images(folder: Path, device: torch.device | None) -> Model:
     """The saved classifier in ``folder``; if it is none, the network."""
-    classifier = kind_of_state(CLASSIFIERS.values(), folder / WEIGHTS_FILE)
-    return (classifier or SeedEnsemble).load(folder, device)
+    if kind_in(folder / WEIGHTS_FILE) == NETWORK:
+        return SeedEnsemble.load(folder, device)
+    return load_classifier(folder)

@@ -26,24 +26,30 @@ class Predictor:
 
     normalise: turns an image's bytes into the network's input.
     input_size: (height, width) in pixels that the network takes.
+    targets: the number of targets; the network's output holds as many choices for each.
     """
 
     network: nn.Module
     normalise: Normalisation
     input_size: Size
     device: torch.device
+    targets: int = 1
 
     def predict_proba(self, images: Images, views: Sequence[View] = AS_IT_IS, title: str | None = None) -> np.ndarray:
-        """Probabilities float32 ``[N, classes]``, averaged over the views.
+        """Probabilities float32 ``[N, targets * classes]``, averaged over the views; those of each target sum to 1.
 
         images: uint8 ``[N, H, W, 3]``. title: of a progress bar; None shows no bar. Each rank predicts a part.
         """
 
         def compute(rows: slice) -> np.ndarray:
             outputs = self.prepared().outputs(rows_of(images, rows), views, title)
-            return torch.cat([logits.softmax(2).mean(0).cpu() for logits in outputs]).numpy()
+            return torch.cat([self.probabilities(logits).mean(0).cpu() for logits in outputs]).numpy()
 
         return distributed.shared_out(compute, len(images))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """The softmax over the choices of each target. logits: ``[..., targets * classes]``."""
+        return logits.unflatten(-1, (self.targets, -1)).softmax(-1).flatten(-2)
 
     def prepared(self) -> "Predictor":
         """This predictor with a prepared copy of the network, which later changes of the weights do not affect."""

@@ -15,7 +15,7 @@ from pipeline.runtime import distributed
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """images: uint8 ``[N, H, W, 3]``, an array or a cache; labels: int64 ``[N]``."""
+    """images: uint8 ``[N, H, W, 3]``, an array or a cache; labels: int64 ``[N]`` or ``[N, targets]``."""
 
     images: Images
     labels: np.ndarray
@@ -32,7 +32,8 @@ class LabelledImages:
 class Batch:
     """This rank's share of the images of one optimiser step.
 
-    images: uint8 ``[n, H, W, 3]``. labels: int64 ``[n]``. total: number of images in the shares of all ranks.
+    images: uint8 ``[n, H, W, 3]``. labels: int64 ``[n]`` or ``[n, targets]``.
+    total: number of images in the shares of all ranks.
     """
 
     images: np.ndarray | Tensor

@@ -18,6 +18,7 @@ from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
 from competition.splits import stratified_holdout
 from competition.storage import atomic_write, discard
+from competition.task import strata
 from competition.wording import printable
 from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
@@ -116,17 +117,21 @@ class NeuralNetwork:
         compile: bool = False,
         metric: Metric = ACCURACY,
         fingerprint: str = "",
+        targets: int = 1,
+        ordered: bool = False,
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
         self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
-        self.metric, self.fingerprint = metric, fingerprint
+        self.metric, self.fingerprint, self.targets, self.ordered = metric, fingerprint, targets, ordered
         self.tier: Tier | None = None
         self.trained: tuple[Segment, ...] = ()
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
-        """Train on uint8 ``[N, H, W, 3]`` with labels int64 ``[N]``; keep the weights with the best validation score.
+        """Train on uint8 ``[N, H, W, 3]``; keep the weights with the best validation score.
+
+        labels: int64 ``[N]``, or ``[N, targets]`` if there are several targets.
 
         A recipe with a holdout chooses the weights on a part of the training images instead. Raises UserError if a
         batch is too small for the number of processes, or if the starting weights do not fit the network; NotTrained if
@@ -169,11 +174,13 @@ class NeuralNetwork:
             "compile",
             "metric",
             "fingerprint",
+            "targets",
+            "ordered",
         )
         return NeuralNetwork(**({name: getattr(self, name) for name in own} | {"folder": folder} | changes))
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
-        """Class probabilities, float32 ``[N, classes]``, averaged over the recipe's views of each image.
+        """Class probabilities, float32 ``[N, targets * classes]``, averaged over the recipe's views of each image.
 
         test_time_views: if False, only the image as it is. title: of a progress bar; None shows no bar.
         """
@@ -181,7 +188,10 @@ class NeuralNetwork:
 
     @property
     def predictor(self) -> Predictor:
-        return Predictor(self.network, self.normalisation, self.input_size, self.device)
+        return self._predictor_of(self.network)
+
+    def _predictor_of(self, network: nn.Module) -> Predictor:
+        return Predictor(network, self.normalisation, self.input_size, self.device, self.targets)
 
     def _views(self, test_time_views: bool) -> list[View]:
         kinds = shifted_views if self.recipe.views == "shifts" else views
@@ -199,6 +209,7 @@ class NeuralNetwork:
         description = {
             "recipe": self.recipe.model_dump(),
             "classes": self.classes,
+            "targets": self.targets,
             "symmetries": self.symmetries,
             "input_size": self.input_size,
             "tier": self.tier and self.tier.model_dump(),
@@ -224,7 +235,8 @@ class NeuralNetwork:
     def _restored(cls, saved: Saved, folder: Path, device: torch.device | None) -> Self:
         description = saved.facts
         recipe = NeuralRecipe(**description["recipe"])
-        model = cls(recipe, description["classes"], folder, description["symmetries"], device=device)
+        sizes = {"classes": description["classes"], "targets": description["targets"]}
+        model = cls(recipe, folder=folder, symmetries=description["symmetries"], device=device, **sizes)
         model.input_size = tuple(description["input_size"])
         model.tier = Tier(**description["tier"]) if description["tier"] else None
         model.normalisation = Normalisation(**description["normalisation"])
@@ -238,7 +250,8 @@ class NeuralNetwork:
         width = width or (self.tier.width if self.tier is not None else None)
         arguments = self.recipe.network.arguments | ({"width": width} if width else {})
         channels = self.normalisation.channels
-        return build_network(self.recipe.network.name, self.classes, self.input_size, channels, **arguments)
+        columns = self.targets * self.classes
+        return build_network(self.recipe.network.name, columns, self.input_size, channels, **arguments)
 
     def _start_from_trained(self, sample: np.ndarray) -> None:
         """Load the weights that the recipe starts from: ImageNet's, or those of a network trained on other images."""
@@ -285,7 +298,7 @@ class NeuralNetwork:
 
     def _training(self, network: nn.Module, planner: Planner, compile: bool = False) -> Training:
         return Training(
-            Predictor(network, self.normalisation, self.input_size, self.device),
+            self._predictor_of(network),
             planner.recipe,
             self._augmentation(),
             self.seed,
@@ -294,6 +307,7 @@ class NeuralNetwork:
             compile=compile,
             metric=self.metric,
             fingerprint=self._owner(self.tier),
+            ordered=self.ordered,
         )
 
     def _augmentation(self) -> Augmentation:
@@ -387,7 +401,7 @@ class NeuralNetwork:
 
 def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, LabelledImages]:
     """Hold out a stratified ``share``, in (0, 1), with the seed 42 of the reports. Returns (rest, held-out images)."""
-    rest, held = stratified_holdout(train.labels, share, seed=42)
+    rest, held = stratified_holdout(strata(train.labels), share, seed=42)
     return train.take(rest), train.take(held)
 
 

@@ -38,7 +38,7 @@ class SeedEnsemble(NeuralNetwork):
         return self.clone(_place(self.folder, number), plan=plan, seed=self.seed + number * SEEDS_APART)
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
-        """Class probabilities, float32 ``[N, classes]``, the mean over the seeds."""
+        """Class probabilities, float32 ``[N, targets * classes]``, the mean over the seeds."""
         total = super().predict_proba(images, test_time_views, title)
         for other in self.others:
             total += other.predict_proba(images, test_time_views, title)

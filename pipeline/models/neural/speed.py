@@ -54,7 +54,8 @@ class StepTimer:
 
 def _seconds_a_step(trial: Training, size: int) -> float:
     """The fastest of three steps; the first one warms up."""
-    batch = _blank_batch(trial.recipe.batch_size, scaled(trial.predictor.input_size, size))
+    size_of_input = scaled(trial.predictor.input_size, size)
+    batch = _blank_batch(trial.recipe.batch_size, size_of_input, trial.predictor.targets)
     start = trial.stage_spans[trial.stage].start
     seconds = []
     for _ in range(3):
@@ -64,8 +65,8 @@ def _seconds_a_step(trial: Training, size: int) -> float:
     return min(seconds)
 
 
-def _blank_batch(total: int, size: tuple[int, int]) -> Batch:
-    labels = np.zeros(total, np.int64)[distributed.share(total)]
+def _blank_batch(total: int, size: tuple[int, int], targets: int) -> Batch:
+    labels = np.zeros((total, targets), np.int64)[distributed.share(total)]
     return Batch(np.zeros((len(labels), *size, 3), np.uint8), labels, total)
 
 

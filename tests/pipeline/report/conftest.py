@@ -8,6 +8,7 @@ import pytest
 
 from competition.layouts import load_competition
 from competition.metrics import ACCURACY
+from competition.task import Task
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend
 from pipeline.models.persistence import Saved
@@ -43,7 +44,7 @@ def _run(folder: Path, model: str, shipped: str, predictions: Predictions, label
     return Run(
         options={},
         fingerprint="",
-        classes=CLASSES,
+        task=Task(CLASSES),
         image_shape=(16, 16),
         fold_folders=(".",),
         model_files=(),

@@ -123,7 +123,7 @@ def test_a_row_of_the_table_tells_what_the_run_measured(context, page):
     row = next(row for row in rows(page) if len(row) == 10 and row[0] == "network")
     _, accuracy, interval, f1, loss, precision, seconds, an_epoch, parameters, reported = row
     score = context.runs["network"].score
-    assert (accuracy, interval) == (f"{score.accuracy:.4f}", f"{score.low:.3f}–{score.high:.3f}")
+    assert (accuracy, interval) == (f"{score.value:.4f}", f"{score.low:.3f}–{score.high:.3f}")
     assert precision == f"{context.evaluations['network'].precision_macro:.3f}"
     assert (f1, loss) == (f"{score.values['f1-macro']:.4f}", f"{score.values['log-loss']:.4f}")
     assert (seconds, an_epoch, parameters, reported) == ("12.0", "3.0", "1,234", "0.890")
@@ -150,11 +150,11 @@ def test_the_page_says_what_its_numbers_are_measured_on(parsed):
 
 def test_the_images_of_each_split_are_counted(context, parsed, tmp_path):
     classes = f"{len(context.competition.classes)} classes"
-    assert f"45 training, 40 validation and 10 test images of {classes}." in " ".join(parsed.text.split())
+    assert f"45 training, 40 validation and 10 test images, {classes}." in " ".join(parsed.text.split())
     val = context.competition.val
     held_out = replace(context.competition, train=val, val=val.take([]))
     page = write_report(replace(context, competition=held_out, submission=tmp_path / "submission.csv"))
-    lead = f"40 training and 10 test images of {classes}; 40 of the training images are used for validation."
+    lead = f"40 training and 10 test images, {classes}; 40 of the training images are used for validation."
     assert lead in " ".join(Page(page).text.split())
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from competition.errors import UserError
 from competition.metrics import ACCURACY, LOG_LOSS
+from competition.task import Task
 from pipeline.data.data_record import DataRecord
 from pipeline.data.predictions import Predictions
 from pipeline.models.persistence import Saved
@@ -34,7 +35,7 @@ from pipeline.training.runs import (
 )
 from pipeline.training.scores import Score
 
-SCORE = Score("accuracy", 0.4, 0.6, {"accuracy": 0.5})
+SCORE = Score("accuracy", "accuracy", True, 0.4, 0.6, {"accuracy": 0.5})
 TRANSFER = load_recipe(RECIPES / "animals-transfer-head.toml")
 IDS, LABELS = ("a.png", "b.png"), np.array([1, 1])
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -53,7 +54,7 @@ def finish(
     (recipe,) = choose_recipes([model])
     at = NOON - timedelta(seconds=age)
     run = Run(
-        options=options or {}, fingerprint=key, classes=("a", "b"), image_shape=(8, 8),
+        options=options or {}, fingerprint=key, task=Task(("a", "b")), image_shape=(8, 8),
         fold_folders=tuple(fold_folder(number, folds) for number in range(folds)), model_files=(), score=SCORE,
         seconds=1.0, parameters=1, plan=ModelPlan(recipe), finished_at=at, requested_at=at,
     )  # fmt: skip

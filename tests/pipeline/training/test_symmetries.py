@@ -10,6 +10,7 @@ import torch
 
 from competition.sources import open_competition
 from competition.spec import Competition
+from competition.task import Task
 from pipeline.data.training_data import open_training_data
 from pipeline.models.base import NotTrained
 from pipeline.models.recipe import choose_recipes
@@ -50,7 +51,7 @@ def tints(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     ids=["left or right", "above or below", "red or blue"],
 )
 def test_the_check_finds_what_leaves_a_class_what_it_is(draw, symmetries):
-    check = check_symmetries(draw(400, 1), draw(100, 2), classes=2, seed=0, device=CPU)
+    check = check_symmetries(draw(400, 1), draw(100, 2), task=Task((0, 1)), seed=0, device=CPU)
     assert check.upright > 0.9
     assert check.symmetries == symmetries
 
@@ -80,8 +81,8 @@ def test_a_trial_that_is_cut_short_is_not_trusted_and_one_without_time_is_not_be
 
 def test_with_enough_time_the_trial_is_the_one_without_a_limit():
     samples = spots(200, 1, [(0, 1), (3, 1)]), spots(60, 2, [(0, 1), (3, 1)])
-    free = check_symmetries(*samples, classes=2, seed=0, device=CPU)
-    limited = check_symmetries(*samples, classes=2, seed=0, device=CPU, end=time.monotonic() + 3600)
+    free = check_symmetries(*samples, task=Task((0, 1)), seed=0, device=CPU)
+    limited = check_symmetries(*samples, task=Task((0, 1)), seed=0, device=CPU, end=time.monotonic() + 3600)
     assert limited.trained == 1 and limited.symmetries == free.symmetries
     assert limited.upright == pytest.approx(free.upright, abs=0.05)
 
