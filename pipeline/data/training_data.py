@@ -100,13 +100,14 @@ def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarr
 
 
 def _splits(split: Split, trained: int, task: Task, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
+    choices = strata(task.encode(split.known_labels))
     if settings.folds is not None:
         if len(set(split.ids)) < len(split):
             raise UserError(
                 "--folds joins train and val, but some ids are in both; rename these images in one of the tables"
             )
-        return stratified_folds(strata(task.encode(split.known_labels)), settings.folds, SPLIT_SEED)
+        return stratified_folds(choices, settings.folds, SPLIT_SEED, split.groups)
     if trained < len(split):
         rows = np.arange(len(split))
         return [(rows[:trained], rows[trained:])]
-    return [stratified_holdout(strata(task.encode(split.known_labels)), HELD_OUT, SPLIT_SEED)]
+    return [stratified_holdout(choices, HELD_OUT, SPLIT_SEED, split.groups)]
