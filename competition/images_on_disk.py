@@ -245,8 +245,8 @@ class ImagesOnDisk:
         found = self._one_each(table, "folder of images", _Lookup(self._folders, split, ids))
         return tuple(_images_below(place.folder) for place in found)
 
-    def files(self, split: str) -> tuple[tuple[Path, str], ...]:
-        """All images in the folders that speak of a split, with their names in that folder, e.g. ``cat/1.jpg``.
+    def files(self, split: str | None) -> tuple[tuple[Path, str], ...]:
+        """All images in the folders that speak of a split (None: of no split), with their names in that folder, e.g. ``cat/1.jpg``.
 
         In natural order of folders and names: ``2.jpg`` before ``10.jpg``.
         """

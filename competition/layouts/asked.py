@@ -73,7 +73,7 @@ def _of_files(found: Found, pictures: Pictures) -> tuple[Part, tuple[str, ...]]:
     files = pictures.images.files("test")
     if not files:
         folder = pictures.evidence.folder
-        raise nothing_recognised(folder, sorted(entry.name for entry in folder.iterdir()))
+        raise nothing_recognised(folder, pictures.evidence.names, "test.csv")
     names = [name.rpartition("/")[2] for _, name in files]
     names = names if len(set(names)) == len(names) else [name for _, name in files]
     table = table_of(files[0][0].parent, {found.train.image: names})

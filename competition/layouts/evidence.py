@@ -74,6 +74,12 @@ class Evidence:
         """The first rows of each table that has some."""
         return {path: shown for path in self.tables if (shown := glance(path)) is not None}
 
+    @property
+    def names(self) -> list[str]:
+        """The names of what lies in the folder, for an error."""
+        return sorted(entry.name for entry in self.folder.iterdir() if not is_passed_over(entry.name))
+
+
 
 def is_passed_over(name: str) -> bool:
     return name.startswith(_PASSED_OVER)
@@ -126,8 +132,7 @@ def competition_folder(folder: Path, called: Path | None = None) -> Path:
     return folder
 
 
-def nothing_recognised(folder: Path, names: Sequence[str]) -> UserError:
+def nothing_recognised(folder: Path, names: Sequence[str], lacking: str = "train.csv") -> UserError:
     """The error to raise about a folder with entries of these names: what is missing to be a competition's."""
-    lacking = "test.csv" if any("train" in name.lower() for name in names) else "train.csv"
-    fault = f"no {lacking} there{did_you_mean(lacking, names)}, only {listed(names) or 'nothing'}"
-    return fault_in(folder, fault, _REMEDIES[lacking])
+    near = did_you_mean(lacking, [name for name in names if "." in name])
+    return fault_in(folder, f"no {lacking} there{near}, only {listed(names) or 'nothing'}", _REMEDIES[lacking])

@@ -62,14 +62,15 @@ def load_competition(
     reading = answers.read_labels(found.train.table, found.labels, sample, options)
     asked = asked_of(found, sample, reading, pictures)
     form = _form(found, sample, reading, asked, options)
-    train = labelled_split("train", found.train, reading, options.group_column, pictures)
+    group = options.group_column or found.group
+    train = labelled_split("train", found.train, reading, group, pictures)
     return Competition(
         name=name,
         image_column=form.header[form.id_at] if form.header and form.ids else found.train.image,
         label_column=_label_column(form, found),
         task=reading.task,
         train=train,
-        val=labelled_split("val", found.val, reading, options.group_column, pictures)
+        val=labelled_split("val", found.val, reading, group, pictures)
         if found.val
         else Split("val", (), (), train.known_labels[:0]),
         test=asked.test,
@@ -81,7 +82,7 @@ def load_competition(
             *reading.found,
             *asked.found,
             *answers.told(form, reading.task, found.labels),
-            *group_hint(found, options.group_column),
+            *group_hint(found, group),
         ),
     )
 
@@ -96,7 +97,7 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
         or from_csvs(evidence, sample, options, pictures, None)
     )
     if found is None:
-        raise nothing_recognised(evidence.folder, sorted(entry.name for entry in evidence.folder.iterdir()))
+        raise nothing_recognised(evidence.folder, evidence.names)
     return found
 
 

@@ -29,7 +29,7 @@ class Found:
     """What a layout recognises.
 
     labels: the columns of train with the labels. test: None if the sample submission or the folder of test images says
-    what to predict. found: what was found, a line each, for the user.
+    what to predict. found: what was found, a line each, for the user. group: the column of groups, if there is one.
     """
 
     train: Part
@@ -37,6 +37,7 @@ class Found:
     val: Part | None = None
     test: Part | None = None
     found: tuple[str, ...] = ()
+    group: str | None = None
 
 
 def table_of(path: Path, columns: dict[str, list[str]]) -> Table:
