@@ -12,6 +12,7 @@ from competition.layouts.labels import (
     FEWEST_JOINED,
     NUMBER,
     PLURALS,
+    SEPARATORS,
     WHOLE,
     Reading,
     are_flags,
@@ -25,6 +26,7 @@ from competition.layouts.labels import (
     read_numbers,
     read_targets,
     several_in_a_cell,
+    spelled_separator,
 )
 from competition.layouts.options import Options
 from competition.layouts.samples import Sample
@@ -33,7 +35,6 @@ from competition.task import Task
 from competition.wording import counted, fault_in, listed, printable
 
 _CONFIDENCE = re.compile(r"\S.*?[ ,;|]\s*([01]?\.\d+|[01]\.0*)(e-?\d+)?", re.IGNORECASE)
-_SEPARATOR = re.compile(r"[^\w.\-]+")
 
 
 def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, options: Options) -> Reading:
@@ -66,13 +67,17 @@ def _read_columns(train: Table, columns: tuple[str, ...], sample: Sample | None,
     cells = [set(cells_of(train, column)) for column in columns]
     if all(map(are_flags, cells)) and not options.wants_numbers:
         return read_flags(train, columns)
-    are_all_numbers = all(all(map(NUMBER.fullmatch, some)) for some in cells)
-    has_decimals = sample is not None and any(not WHOLE.fullmatch(cell) for cell in sample.cells)
-    if are_all_numbers and (
-        options.wants_numbers or has_decimals or any(estimated(some, len(train)) for some in cells)
+    asked = options.wants_numbers or (sample is not None and sample.is_wide and sample.holds_numbers)
+    if all(_numbers_among(some) > (0.5 if asked else 0.999) for some in cells) and (
+        asked or any(estimated(some, len(train)) for some in cells)
     ):
         return read_numbers(train, columns)
     return read_targets(train, columns)
+
+
+def _numbers_among(cells: Collection[str]) -> float:
+    """The share of different cells that are numbers."""
+    return sum(map(bool, map(NUMBER.fullmatch, cells))) / len(cells)
 
 
 def _are_numbers(cells: Collection[str], images: int, sample: Sample | None, options: Options) -> bool:
@@ -160,7 +165,7 @@ def holds_several(cell: str, labels: Collection[str]) -> bool:
         return True
     return any(
         len(parts) > 1 and (2 * len(parts & set(labels)) > len(parts) or all(map(NUMBER.fullmatch, parts)))
-        for parts in (parts_of(cell, separator) for separator in (None, ",", ";", "|"))
+        for parts in (parts_of(cell, separator) for separator in SEPARATORS)
     )
 
 
@@ -171,10 +176,15 @@ def asks(sample: Sample, what: str, cells: Sequence[str]) -> UserError:
     return fault_in(sample.table.path, fault, remedy)
 
 
-def separator_of(cells: Collection[str], usual: str) -> str:
+def separator_of(cells: Collection[str], task: Task, usual: str) -> str:
     """What parts the labels in the cells of a sample; ``usual`` if it shows none."""
-    found = next((match[0] for cell in sorted(cells) if (match := _SEPARATOR.search(cell))), usual)
-    return " " if found.isspace() else found
+    labels = set(map(str, task.classes))
+    for cell in sorted(cells):
+        for separator in (usual.strip() or None, *SEPARATORS):
+            parts = parts_of(cell, separator)
+            if len(parts) > 1 and (parts <= labels or all(map(NUMBER.fullmatch, parts))):
+                return spelled_separator(cell, separator)
+    return usual
 
 
 def spelled_as(sample: Sample, task: Task) -> dict[str, str]:

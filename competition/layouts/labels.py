@@ -107,7 +107,7 @@ def read_joined(
     return Reading(
         Task(classes, "multilabel"),
         lambda table: _marks(table, column, index, separator, train.path.name),
-        separator or " ",
+        spelled_separator(several[0], separator),
         (found,),
     )
 
@@ -242,6 +242,12 @@ def _joined_labels(labels: Sequence[str], separator: str | None, fewest: int) ->
     known = set(labels)
     joined = [label for label in several if parts[label] <= known]
     return joined if len(joined) >= fewest else []
+
+
+def spelled_separator(cell: str, separator: str | None) -> str:
+    """The separator with the blanks around it as they are in a cell of several labels."""
+    found = re.search(rf"\s*{re.escape(separator)}\s*", cell) if separator else None
+    return found[0] if found else " "
 
 
 def parts_of(cell: str, separator: str | None) -> set[str]:

@@ -113,7 +113,7 @@ def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, o
         id_at=sample.id_at or 0 if sample else 0,
         row_targets=asked.targets,
         order=answers.places(reading.task, names, sample) if kind == "columns" else (),
-        separator=answers.separator_of(sample.cells if sample else (), reading.separator),
+        separator=answers.separator_of(sample.cells if sample else (), reading.task, reading.separator),
         most=max(shown, default=5) if kind == "ranking" else 5,
         source=sample.table.path.name if sample else asked.source,
         spelled=answers.spelled_as(sample, reading.task) if sample and kind == "class" else {},

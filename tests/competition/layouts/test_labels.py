@@ -1,23 +1,9 @@
-"""Contests that ask for something else than a class for each image are refused; unusual classes are not."""
+"""What the cells of label columns mean: classes, several labels, numbers; and unusual classes stay classes."""
 
-import re
-from pathlib import Path
-
+import numpy as np
 import pytest
-from competition.unsupported import refuse_label_columns, refuse_labels, refuse_sample, refuse_wide_sample
 
-from competition.errors import UserError
-from competition.layouts import load_competition
-
-TABLE = Path("train.csv")
-
-
-def refusal(refuse, *arguments: object) -> str:
-    with pytest.raises(UserError) as caught:
-        refuse(TABLE, *arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
+from competition.layouts.labels import estimated, several_in_a_cell
 
 TAGS = ["clear", "haze road", "clear road", "haze water road", "clear water", "clear road water", "haze", "haze water"]
 CLASSES = {
@@ -51,116 +37,182 @@ NUMBERS = {
 }
 
 
+SEPARATORS = {"numbers": None, "bars": "|", "commas": ",", "lists": ",", "combinations of few words": None}
+
+
+def are_several(labels, fewest: int = 2) -> bool:
+    return bool(several_in_a_cell(sorted(set(labels)), fewest)[1])
+
+
 @pytest.mark.parametrize("labels", CLASSES.values(), ids=CLASSES)
-def test_unusual_classes_are_accepted(labels):
-    refuse_labels(TABLE, "Class", labels)
+def test_unusual_classes_are_classes(labels):
+    assert not are_several(labels)
+    assert not estimated(set(labels), len(labels))
 
 
 @pytest.mark.parametrize("labels", SEVERAL.values(), ids=SEVERAL)
-def test_several_labels_in_a_cell_are_refused_with_such_cells(labels):
-    message = refusal(refuse_labels, "tags", labels)
-    assert message.startswith("train.csv: column 'tags' has several labels in a cell (")
-    assert "this version writes one class for each image" in message
-    refuse_labels(TABLE, "tags", [re.sub("[ ,;|]+", "_", label) for label in labels])  # the remedy that it names
+def test_several_labels_in_a_cell_are_told(labels):
+    assert are_several(labels, fewest=1)
 
 
-def test_the_refusal_shows_only_the_cells_with_several_labels():
-    assert "in a cell (rust scab);" in refusal(refuse_labels, "labels", SEVERAL["parts that are labels"] * 3)
+@pytest.mark.parametrize("kind", SEPARATORS)
+def test_the_separator_of_several_labels_is_told(kind):
+    assert several_in_a_cell(sorted(set(SEVERAL[kind])))[0] == SEPARATORS[kind]
 
 
-def test_two_names_made_of_others_are_several_labels_under_any_header():
-    assert "(rot scab, rust scab)" in refusal(
-        refuse_labels, "disease", ["rust scab", "rust", "scab", "rot", "rot scab"]
-    )
+def test_only_the_cells_with_several_labels_count():
+    assert several_in_a_cell(sorted(SEVERAL["parts that are labels"]), 1)[1] == ["rust scab"]
+    assert several_in_a_cell(["rot", "rot scab", "rust", "rust scab", "scab"])[1] == ["rot scab", "rust scab"]
 
 
 @pytest.mark.parametrize("labels", NUMBERS.values(), ids=NUMBERS)
-def test_numbers_to_estimate_are_refused(labels):
-    message = refusal(refuse_labels, "age", labels)
-    assert f"column 'age' has {len(set(labels)):,} different numbers for {len(labels)} images (" in message
+def test_numbers_to_estimate_are_told(labels):
+    assert estimated(set(labels), len(labels))
 
 
-def test_several_columns_of_0_and_1_are_refused_with_a_way_out():
-    message = refusal(refuse_label_columns, {"rust": {"0", "1"}, "scab": {"0", "1"}})
-    assert "2 columns of 0 and 1 (rust, scab)" in message and "--label-column" in message
-    refuse_label_columns(TABLE, {"rust": {"0", "1"}})
-    refuse_label_columns(TABLE, {"rust": {"0", "1"}, "camera": {"0", "7"}})
+# --- a class an image
 
 
-def test_a_sample_with_a_column_of_numbers_for_each_class_is_refused():
-    assert "(cat, dog; 0.5)" in refusal(refuse_wide_sample, {"cat": {"0.5"}, "dog": {"0.5"}})
-    refuse_wide_sample(TABLE, {"cat": {"0.5"}})
-    refuse_wide_sample(TABLE, {"Class": {"cat"}, "Usage": {"0"}})
+def test_blanks_around_labels_and_ids_do_not_count(contest):
+    contest.images("train/a.png", "train/b.png", "train/c.png")
+    contest.table("train.csv", ["id", "label"], [["a.png ", "cat"], [" b.png", "dog "], ["c.png", " cat"]])
+    loaded = contest.sample("cat").load()
+    assert (loaded.classes, loaded.train.labels.tolist()) == (("cat", "dog"), [0, 1, 0])
+    assert [path.name for path in loaded.train.paths] == ["a.png", "b.png", "c.png"]
 
 
-@pytest.mark.parametrize(
-    ("cell", "labels", "asked"),
-    [
-        ("0.5", ["0", "1"], "a probability or another number"),
-        ("0.5", ["cat", "dog"], "a probability or another number"),
-        ("0.0", ["0", "1"], "a probability or another number"),
-        ("55.12", ["3", "40", "77"], "a probability or another number"),
-        ("w_1 w_2 w_3", ["w_1", "w_2", "w_3"], "several values"),
-        ("71 108 339", ["71", "108", "340"], "several values"),
-        ("137790 0.98", ["1", "7"], "several values"),
-        ("['cat', 'dog']", ["cat", "dog"], "several values"),
-    ],
-)
-def test_a_sample_that_asks_for_something_else_is_refused_with_its_cells(cell, labels, asked):
-    assert f"asks for {asked} in column 'target' ({cell})" in refusal(refuse_sample, "target", [cell] * 3, labels)
+def test_quotes_after_a_blank_are_quotes(contest):
+    contest.images("train/a.png", "train/b.png").text("train.csv", '"id", "label"\n"a.png", "cat, black"\n"b.png", "dog"\n')
+    assert contest.sample("dog").load().classes == ("cat, black", "dog")
 
 
-@pytest.mark.parametrize(
-    ("cell", "labels"),
-    [
-        ("0", ["0", "1"]),
-        ("1", ["cat", "dog"]),
-        ("0", ["0.0", "1.0", "2.0"]),
-        ("0.0", ["0", "1", "2"]),
-        ("0.5", ["0.5", "1.5"]),
-        ("Sugar beet", ["Sugar beet", "Sugar", "beet"]),
-        ("some class", ["cat", "dog"]),
-        ("", ["cat", "dog"]),
-    ],
-)
-def test_a_sample_whose_cells_could_be_a_class_or_a_placeholder_is_accepted(cell, labels):
-    refuse_sample(TABLE, "target", [cell], labels)
+def test_whole_numbers_with_decimals_are_read_as_the_sample_spells_them(contest):
+    loaded = contest.train(["0.0", "10.0", "2.0"]).sample(0).load()
+    assert (loaded.classes, loaded.form.spelled) == ((0, 2, 10), {})
+    loaded = contest.train([0, 10, 2]).sample("0.0").load()
+    assert (loaded.classes, loaded.form.spelled) == ((0, 2, 10), {"0": "0.0", "2": "2.0", "10": "10.0"})
 
 
-def rewrite(table: Path, change) -> None:
-    header, *rows = table.read_text().splitlines()
-    table.write_text("\n".join([header, *map(change, rows)]) + "\n")
+def test_one_number_spelled_in_two_ways_is_one_class(contest):
+    assert contest.train(["0.0", "1", "0", "1.0"]).sample(0).load().classes == (0, 1)
 
 
-def test_a_contest_that_wants_a_probability_is_refused_when_its_tables_are_read(make_competition, tmp_path):
-    folder = make_competition(tmp_path / "cactus", classes=(0, 1))
-    assert load_competition(folder).classes == (0, 1)
-    rewrite(folder / "sample_submission.csv", lambda row: f"{row.split(',')[0]},0.5")
-    with pytest.raises(UserError, match=r"sample_submission.csv: asks for a probability .*\(0\.5\)"):
-        load_competition(folder)
+def test_a_validation_table_may_spell_numbers_with_decimals(contest):
+    contest.train([0, 1, 1]).images("val/v.png").table("val.csv", ["id", "label"], [["v.png", "1.0"]])
+    assert contest.sample(0).load().val.labels.tolist() == [1]
 
 
-def test_a_contest_with_a_column_for_each_class_is_refused_when_its_tables_are_read(make_competition, tmp_path):
-    folder = make_competition(tmp_path / "plants", with_val=False, with_sample=False)
-    train = folder / "train.csv"
-    train.write_text(train.read_text().replace("Class", "rust,scab,rot"))
-    rewrite(train, lambda row: row.replace("ant", "1,0,0").replace("bee", "0,1,0").replace("cat", "0,0,1"))
-    with pytest.raises(UserError, match=r"train.csv: 3 columns of 0 and 1 \(rust, scab, rot\)"):
-        load_competition(folder)
-    assert load_competition(folder, label_column="rust").classes == (0, 1)
-    sample = "Image,rust,scab,rot\n" + "".join(
-        f"{line},0,0,0\n" for line in (folder / "test.csv").read_text().split()[1:]
-    )
-    (folder / "sample_submission.csv").write_text(sample)
-    with pytest.raises(UserError, match=r"sample_submission.csv: asks for numbers .* in 3 columns"):
-        load_competition(folder)
+def test_zeros_at_the_front_are_kept(contest):
+    assert contest.train(["007", "042", "100"]).sample("007").load().classes == ("007", "042", "100")
 
 
-def test_a_sample_of_another_cut_is_refused_with_the_missing_and_the_unknown_ids(make_competition, tmp_path):
-    folder = make_competition(tmp_path / "zoo")
-    sample = folder / "sample_submission.csv"
-    lines = sample.read_text().splitlines()
-    sample.write_text("\n".join([*lines[:-2], "gone.png,ant"]) + "\n")
-    lost = ", ".join(sorted(line.split(",")[0] for line in lines[-2:]))
-    with pytest.raises(UserError, match=f"lacks 2 test ids: {lost} and has 1 id not in test.csv: gone.png;"):
-        load_competition(folder)
+def test_words_for_nothing_are_names_of_classes_and_this_is_said(contest):
+    loaded = contest.train(["nan", "None", "NA", "cat", "nan"]).sample("cat").load()
+    assert loaded.classes == ("NA", "None", "cat", "nan")
+    assert "train.csv: 'nan', in 2 rows, is read as the name of a class" in loaded.found
+
+
+def test_the_sample_may_spell_classes_in_another_case(contest):
+    assert contest.train(["cat", "dog"]).sample("Cat").load().form.spelled == {"cat": "Cat"}
+
+
+# --- columns of 0 and 1
+
+
+def test_one_hot_columns_are_a_class_an_image(contest):
+    header = ["id", "scab", "rust", "healthy"]
+    contest.train([(0, 1, 0), (1, 0, 0), (0, 0, 1)], header)
+    loaded = contest.sample(0.3, 0.3, 0.4, header=header).load()
+    assert (loaded.task.kind, loaded.classes) == ("multiclass", ("healthy", "rust", "scab"))
+    assert loaded.train.labels.tolist() == [1, 2, 0]
+    assert (loaded.form.kind, loaded.form.order) == ("columns", (2, 1, 0))
+    assert "train.csv: 3 columns of 0 and 1, one of them 1 in each row: a class an image" in loaded.found
+
+
+def test_other_columns_of_0_and_1_are_several_labels(contest):
+    header = ["id", "left", "right"]
+    loaded = contest.train([(0, 1), (1, 1), (0, 0)], header).sample(0, 0, header=header).load()
+    assert (loaded.task.kind, loaded.classes) == ("multilabel", ("left", "right"))
+    assert loaded.train.labels.tolist() == [[0, 1], [1, 1], [0, 0]]
+    assert (loaded.form.kind, loaded.form.order, loaded.metric.name) == ("columns", (0, 1), "log-loss")
+
+
+def test_without_a_sample_the_submission_has_the_columns_of_train(contest):
+    contest.train([(0, 1), (1, 1)], ["id", "left", "right"]).images("test/t.png").table("test.csv", ["id"], [["t.png"]])
+    form = contest.load().form
+    assert (form.kind, form.header) == ("columns", ("id", "left", "right"))
+
+
+def test_one_of_the_columns_may_be_asked_for(contest):
+    contest.train([(0, 1), (1, 1)], ["id", "left", "right"]).images("test/t.png").table("test.csv", ["id"], [["t.png"]])
+    assert contest.load(label_column="left").classes == (0, 1)
+
+
+# --- several labels in a cell
+
+
+def test_cells_of_several_labels_are_several_labels_an_image(contest):
+    loaded = contest.train(["rust scab", "rust", "scab", ""], ["image", "labels"]).sample("rust scab").load()
+    assert (loaded.task.kind, loaded.classes) == ("multilabel", ("rust", "scab"))
+    assert loaded.train.labels.tolist() == [[1, 1], [1, 0], [0, 1], [0, 0]]
+    assert (loaded.form.kind, loaded.form.separator, loaded.metric.name) == ("labels", " ", "f1-samples")
+    said = "train.csv: 1 of 4 cells of column 'labels' hold several labels (rust scab): several labels an image"
+    assert said in loaded.found
+
+
+@pytest.mark.parametrize("separator", [", ", "|", ";"])
+def test_labels_may_be_parted_by_other_signs(contest, separator):
+    joined = separator.join(("no finding", "mass"))
+    loaded = contest.train([joined, "mass", "no finding"]).sample(joined).load()
+    assert loaded.classes == ("mass", "no finding")
+    assert loaded.form.separator == separator
+
+
+def test_numbers_of_labels_are_sorted_as_numbers(contest):
+    loaded = contest.train(["16 0", "2", "0 2 16"]).sample(0, header=["id", "Predicted"]).load()
+    assert (loaded.classes, loaded.form.kind) == ((0, 2, 16), "labels")
+    assert loaded.train.labels.tolist() == [[1, 0, 1], [0, 1, 0], [1, 1, 1]]
+
+
+def test_a_label_that_train_never_shows_is_refused_in_validation(contest):
+    header = ["id", "tags"]
+    contest.train(["a b", "a", "b"], header).images("val/v.png").table("val.csv", header, [["v.png", "a c"]])
+    assert "val.csv: label that train.csv never shows (c) in 1 row (row 2)" in contest.sample("a", header=header).refusal()
+
+
+# --- numbers
+
+
+def test_numbers_are_estimated_by_intervals_with_the_means_of_train(contest):
+    values = [round(float(value), 3) for value in np.random.default_rng(0).normal(40, 10, 400)]
+    loaded = contest.train(values, ["id", "age"]).sample(55.5, header=["id", "age"]).load()
+    (means,) = loaded.task.intervals
+    assert (loaded.task.kind, loaded.classes, loaded.form.kind, loaded.metric.name) == ("continuous", ("age",), "number", "rmse")
+    assert loaded.train.labels.tolist() == [[value] for value in values]
+    assert len(means) == 20 and list(means) == sorted(set(means))
+    chosen = np.array(means)[loaded.task.encode(loaded.train.labels).ravel()]
+    assert abs(chosen - values).mean() < 1
+
+
+def test_a_sample_with_decimals_makes_whole_numbers_numbers(contest):
+    assert contest.train([1, 2, 3, 1, 2, 3]).sample(1.7).load().task.kind == "continuous"
+    assert contest.train([1, 2, 3, 1, 2, 3]).sample(2).load().task.kind == "multiclass"
+
+
+def test_many_whole_numbers_are_classes_where_the_sample_ranks_them(contest):
+    numbers = [number**2 for number in range(40)]
+    assert contest.train(numbers).sample("1 4 9").load().task.kind == "multiclass"
+    assert contest.train(numbers).sample(4).load().task.kind == "continuous"
+
+
+def test_several_columns_of_numbers_have_as_many_intervals_each(contest):
+    header = ["id", "x", "y"]
+    loaded = contest.train([(0.5, 1), (1.5, 1), (2.5, 2)], header).sample(0, 0, header=header).load()
+    assert loaded.task.intervals == ((0.5, 1.5, 2.5), (1.0, 2.0, 2.0))
+    assert (loaded.form.kind, loaded.form.order) == ("columns", (0, 1))
+
+
+def test_a_cell_that_is_no_number_is_refused(contest):
+    header = ["id", "a", "b"]
+    contest.train([(0.5, 1), ("x", 1), (2.5, 3)], header).sample(0.5, 0.5, header=header)
+    assert "train.csv: no number (column 'a') in 1 row (row 3)" in contest.refusal()
