@@ -27,6 +27,7 @@ from competition.layouts.labels import (
     read_targets,
     several_in_a_cell,
     spelled_separator,
+    words_of,
 )
 from competition.layouts.options import Options
 from competition.layouts.samples import Sample
@@ -43,7 +44,7 @@ def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, o
         return _read_columns(train, columns, sample, options)
     (column,) = columns
     cells = set(train.stripped(column)) - {""}
-    names = tuple(matched(sample.names, _words(cells, sample)).values()) if sample and sample.is_wide else ()
+    names = tuple(matched(sample.names, words_of(cells, sample.names)).values()) if sample and sample.is_wide else ()
     if names and cells <= set(names):
         return read_classes(train, column, False, names)
     is_plural = column.casefold() in PLURALS or options.form == "labels"
@@ -53,14 +54,6 @@ def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, o
     if _are_numbers(cells, len(train), sample, options):
         return read_numbers(train, columns)
     return read_classes(train, column, _lose_decimals(cells, sample))
-
-
-def _words(cells: Collection[str], sample: Sample) -> set[str]:
-    """The labels in some cells, where each may hold several of the columns of a wide sample."""
-    if set(cells) <= set(sample.names):
-        return set(cells)
-    separator, several = several_in_a_cell(sorted(cells))
-    return {part for cell in cells for part in parts_of(cell, separator)} if several else set(cells)
 
 
 def _read_columns(train: Table, columns: tuple[str, ...], sample: Sample | None, options: Options) -> Reading:

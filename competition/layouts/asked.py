@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.layouts.evidence import nothing_recognised
 from competition.layouts.answers import target_numbers
+from competition.layouts.evidence import nothing_recognised
 from competition.layouts.images import located
 from competition.layouts.labels import Reading
 from competition.layouts.parts import Found, Part, table_of

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import islice
 
 from competition.errors import UserError
 from competition.images_on_disk import names_image
-from competition.layouts.labels import are_flags
+from competition.layouts.labels import are_flags, words_of
 from competition.layouts.pictures import PROBED, Pictures
 from competition.layouts.samples import Sample
 from competition.tables import Table
@@ -14,6 +15,7 @@ from competition.wording import fault_in, listed
 Lookup = Callable[[str, Sequence[str]], bool]
 
 SEPARATORS = "_-.: |/"  # between the name of an image and that of a target in the id of a row
+MOST = 100_000  # different cells of a column of labels
 _SIMILAR = 0.6  # how alike two names of a column are, such as landmarks and landmark_id
 
 
@@ -82,8 +84,9 @@ def _asked_by_classes(train: Table, names: Iterable[str], sample: Sample) -> tup
     """The column whose labels are the columns of a wide sample."""
     if not sample.is_wide:
         return ()
-    fitting = (name for name in names if matched(sample.names, set(train.stripped(name)) - {""}))
-    return tuple(list(fitting)[:1])
+    cells = ((name, set(train.stripped(name)) - {""}) for name in names)
+    fitting = (name for name, some in cells if len(some) < MOST and matched(sample.names, words_of(some, sample.names)))
+    return tuple(islice(fitting, 1))
 
 
 def _asked_by_cells(train: Table, names: Iterable[str], sample: Sample) -> str | None:

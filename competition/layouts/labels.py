@@ -244,6 +244,14 @@ def _joined_labels(labels: Sequence[str], separator: str | None, fewest: int) ->
     return joined if len(joined) >= fewest else []
 
 
+def words_of(cells: set[str], names: Sequence[str]) -> set[str]:
+    """The labels in some cells, which may hold several each unless all are among ``names``."""
+    if cells <= set(names):
+        return cells
+    separator, several = several_in_a_cell(sorted(cells))
+    return {part for cell in cells for part in parts_of(cell, separator)} if several else cells
+
+
 def spelled_separator(cell: str, separator: str | None) -> str:
     """The separator with the blanks around it as they are in a cell of several labels."""
     found = re.search(rf"\s*{re.escape(separator)}\s*", cell) if separator else None

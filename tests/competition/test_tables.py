@@ -570,3 +570,41 @@ def test_any_bytes_give_a_competition_or_one_line(little_zoo, contents):
         assert isinstance(competition, Competition)
         assert len(competition.train.ids) == len(competition.train.paths) == len(competition.train.labels) > 0
         assert sorted(competition.submission_ids) == sorted(competition.test.ids)
+
+
+# --- encodings and delimiters
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_an_encoding_that_is_certain_is_read(tmp_path, encoding, line_end):
+    (tmp_path / "a.csv").write_bytes(line_end.join(["Image,Class", "Käfer.png,Möhre", ""]).encode(encoding))
+    assert read_table(tmp_path / "a.csv").rows == (("Käfer.png", "Möhre"),)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_another_delimiter_is_read_if_all_rows_have_it(tmp_path, delimiter):
+    rows = [("Image", "Class"), ("a.png", "cat, black"), ("b.png", "dog")]
+    (tmp_path / "a.csv").write_text("".join(delimiter.join(row) + "\n" for row in rows))
+    assert read_table(tmp_path / "a.csv").rows == tuple(rows[1:])
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+def test_a_line_that_names_the_delimiter_is_no_row(tmp_path, line):
+    (tmp_path / "a.csv").write_text(f"{line}\nImage;Class\na.png;1,5\n")
+    table = read_table(tmp_path / "a.csv")
+    assert (table.columns, table.rows) == (("Image", "Class"), (("a.png", "1,5"),))
+
+
+def test_a_plain_table_is_read_with_commas_and_in_utf_8_alone(tmp_path):
+    (tmp_path / "a.csv").write_text("Image;Class\na.png;cat\n")
+    assert read_table(tmp_path / "a.csv", is_plain=True).columns == ("Image;Class",)
+    (tmp_path / "a.csv").write_bytes("Image,Class\nä.png,cat\n".encode("cp1252"))
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        read_table(tmp_path / "a.csv", is_plain=True)
+
+
+def test_a_table_without_a_header_is_read_from_its_first_row(tmp_path):
+    (tmp_path / "a.csv").write_text("a.png,0\nb.png,1\n")
+    table = read_table(tmp_path / "a.csv", has_header=False)
+    assert (table.columns, table.numbers) == (("0", "1"), (1, 2))
