@@ -1,13 +1,32 @@
-"""What a container of images is, which files are one, and how its images become files."""
+"""What a container of images is, and what the readers of its formats have in common."""
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from competition.errors import UserError
+from competition.wording import fault_in, printable
+
 Picture = bytes | np.ndarray  # an encoded image, or [H, W] or [H, W, C] numbers
+
+_STARTS = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG\r\n\x1a\n": ".png",
+    b"GIF8": ".gif",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+    b"RIFF": ".webp",
+}
+_ID_NAMES = (
+    *("id", "_id", "image_id", "imageid", "img_id", "isic_id", "image_name", "img_name", "file_name", "filename"),
+    *("image", "img", "name", "file", "path", "key"),
+)
+_LIKE_ID = re.compile(r"(^|[_ ])(id|uid|name)$|uid$|(?<=[a-z])Id$|ID$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,28 +52,66 @@ class Container:
         return len(self.columns)
 
 
-def read_container(path: Path) -> Container | None:
-    """The images that a file (or a folder with one file for each channel) holds; None if it is no container.
+def container(
+    path: Path, kind: str, columns: pd.DataFrame, pictures: Callable[[], Iterator[Picture]]
+) -> Container | None:
+    """A container of which the reader knows all columns, among them perhaps the ids; None if it holds no image."""
+    if not len(columns):
+        return None
+    name = _id_name(columns)
+    ids = columns[name] if name is not None else pd.Series([str(row) for row in range(1, len(columns) + 1)], dtype=str)
+    others = columns.drop(columns=[each for each in {name, "id"} if each in columns.columns])
+    others.insert(0, "id", ids.to_numpy())
 
-    Cheap: no image is decoded. Files are told by suffix and content: TFRecord, HDF5, BSON, parquet, JSON (a list of
-    records with lists of numbers), CSV (a column a pixel, or all pixels of an image in one cell), .npz and .npy (a
-    stack ``[N, H, W]`` or ``[N, H, W, C]``).
+    def read() -> Iterator[Picture]:
+        with damage_named(path, kind):
+            yield from pictures()
 
-    Raises UserError if the file is damaged, or if the package that reads it is missing.
-    """
-    raise NotImplementedError
+    return Container(path, kind, others, name, read)
 
 
-def extract(containers: Sequence[Container], folder: Path, scaled_by: Sequence[Container] = ()) -> pd.DataFrame:
-    """Write the images of some containers (all of one split) to ``folder``, unless they are there from before.
+def _id_name(columns: pd.DataFrame) -> str | None:
+    """The column that names the images: by its name, else the only one of text whose cells all differ."""
+    spelled = {str(name).strip().lower(): str(name) for name in reversed(columns.columns)}
+    if known := next((spelled[name] for name in _ID_NAMES if name in spelled), None):
+        return known
+    alike = [name for name in columns.columns if _LIKE_ID.search(name) and columns[name].is_unique]
+    texts = [name for name in columns.columns if columns[name].is_unique and not _are_numbers(columns[name])]
+    return next(iter(alike), texts[0] if len(texts) == 1 and len(columns) > 1 else None)
 
-    scaled_by: the containers whose values set the scale of numbers that are neither 0..255 nor 0..1: the 0.5 and 99.5
-        percentiles of each channel over all their images become black and white. None: ``containers`` themselves. Give
-        those of the training images for test images.
 
-    Returns the containers' columns, one below the other, and a column ``file``: the path of each image's file as a
-    string, ``<folder>/<id>.<suffix>`` where the id can be a file's name and is there once.
+def _are_numbers(cells: pd.Series) -> bool:
+    return bool(pd.to_numeric(cells, errors="coerce").notna().any())
 
-    Raises UserError if a container is damaged, or if the folder cannot be written.
-    """
-    raise NotImplementedError
+
+def frame_of(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+    """A table of strings out of records that may lack some of the names."""
+    frame = pd.DataFrame(list(rows), dtype=object)
+    return frame.map(as_cell).astype(str) if frame.size else frame
+
+
+def as_cell(value: object) -> str:
+    """A value as a cell: text as it is, nothing as an empty cell, a list joined by blanks."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list | tuple | np.ndarray):
+        return " ".join(map(as_cell, value))
+    return str(value)
+
+
+def suffix_of(data: bytes) -> str | None:
+    """The suffix of an encoded image by its first bytes; None if it is none."""
+    return next((suffix for start, suffix in _STARTS.items() if data.startswith(start)), None)
+
+
+@contextmanager
+def damage_named(path: Path, kind: str) -> Iterator[None]:
+    """Raise UserError for whatever the reader of a container raises when it is damaged."""
+    try:
+        yield
+    except (UserError, MemoryError, GeneratorExit):
+        raise
+    except Exception as error:  # the libraries raise many types
+        raise fault_in(path, f"not a complete {kind} ({printable(error)})", "download it again") from error
