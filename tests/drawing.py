@@ -47,7 +47,9 @@ class Contest:
     def json(self, name: str, content: object) -> "Contest":
         return self.text(name, json.dumps(content))
 
-    def train(self, labels: Sequence[object], header: Sequence[str] = ("id", "label"), name: str = "train.csv") -> "Contest":
+    def train(
+        self, labels: Sequence[object], header: Sequence[str] = ("id", "label"), name: str = "train.csv"
+    ) -> "Contest":
         """A table of the images 0.png, 1.png, ... of ``train/``; a label may be a tuple of cells."""
         rows = [(f"{row}.png", *(label if isinstance(label, tuple) else (label,))) for row, label in enumerate(labels)]
         return self.images(*(f"train/{row[0]}" for row in rows)).table(name, header, rows)

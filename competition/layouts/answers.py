@@ -7,7 +7,7 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.form import Form, FormKind
-from competition.layouts.columns import matched
+from competition.layouts.columns import matched, named_by
 from competition.layouts.labels import (
     FEWEST_JOINED,
     NUMBER,
@@ -19,6 +19,7 @@ from competition.layouts.labels import (
     as_whole,
     cells_of,
     estimated,
+    parted_among,
     parts_of,
     read_classes,
     read_flags,
@@ -27,7 +28,6 @@ from competition.layouts.labels import (
     read_targets,
     several_in_a_cell,
     spelled_separator,
-    words_of,
 )
 from competition.layouts.options import Options
 from competition.layouts.samples import Sample
@@ -44,16 +44,25 @@ def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, o
         return _read_columns(train, columns, sample, options)
     (column,) = columns
     cells = set(train.stripped(column)) - {""}
-    names = tuple(matched(sample.names, words_of(cells, sample.names)).values()) if sample and sample.is_wide else ()
+    names = tuple(named_by(sample, cells).values()) if sample and sample.is_wide else ()
     if names and cells <= set(names):
         return read_classes(train, column, False, names)
-    is_plural = column.casefold() in PLURALS or options.form == "labels"
-    separator, several = several_in_a_cell(sorted(cells), 1 if is_plural else FEWEST_JOINED)
-    if several and options.form not in ("class", "ranking", "confidence"):
+    separator, several = _several(cells, column, names, options)
+    if several:
         return read_joined(train, column, several, separator, names)
     if _are_numbers(cells, len(train), sample, options):
         return read_numbers(train, columns)
     return read_classes(train, column, _lose_decimals(cells, sample))
+
+
+def _several(cells: set[str], column: str, names: Sequence[str], options: Options) -> tuple[str | None, list[str]]:
+    """The separator of several labels in a cell, and the cells that have several; none if each has one."""
+    if options.form in ("class", "ranking", "confidence"):
+        return None, []
+    if names and (parted := parted_among(cells, names)) is not None:
+        return parted[0], [cell for cell in sorted(cells) if len(parts_of(cell, parted[0])) > 1]
+    is_plural = column.casefold() in PLURALS or options.form == "labels"
+    return several_in_a_cell(sorted(cells), 1 if is_plural else FEWEST_JOINED)
 
 
 def _read_columns(train: Table, columns: tuple[str, ...], sample: Sample | None, options: Options) -> Reading:

@@ -6,7 +6,7 @@ from itertools import islice
 
 from competition.errors import UserError
 from competition.images_on_disk import names_image
-from competition.layouts.labels import are_flags, words_of
+from competition.layouts.labels import are_flags, parted_among
 from competition.layouts.pictures import PROBED, Pictures
 from competition.layouts.samples import Sample
 from competition.tables import Table
@@ -85,8 +85,16 @@ def _asked_by_classes(train: Table, names: Iterable[str], sample: Sample) -> tup
     if not sample.is_wide:
         return ()
     cells = ((name, set(train.stripped(name)) - {""}) for name in names)
-    fitting = (name for name, some in cells if len(some) < MOST and matched(sample.names, words_of(some, sample.names)))
+    fitting = (name for name, some in cells if len(some) < MOST and named_by(sample, some))
     return tuple(islice(fitting, 1))
+
+
+def named_by(sample: Sample, cells: set[str]) -> Mapping[str, str]:
+    """The label that each column of a wide sample stands for, of those in some cells; empty if they do not fit."""
+    found = matched(sample.names, cells)
+    if not found and (parted := parted_among(cells, sample.names)) is not None:
+        return matched(sample.names, parted[1])
+    return found
 
 
 def _asked_by_cells(train: Table, names: Iterable[str], sample: Sample) -> str | None:

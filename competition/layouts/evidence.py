@@ -80,7 +80,6 @@ class Evidence:
         return sorted(entry.name for entry in self.folder.iterdir() if not is_passed_over(entry.name))
 
 
-
 def is_passed_over(name: str) -> bool:
     return name.startswith(_PASSED_OVER)
 

@@ -71,7 +71,9 @@ def _folders(files: Files, shown: set[str]) -> list[str] | None:
     outer = [[parts[:-depth] for parts in parents] for depth in range(1, deepest + 1)]
     fitting = [place for place, names in enumerate(levels) if _are_classes(names)]
     known = (place for place in fitting if shown.intersection(levels[place]))
-    apart = (place for place in fitting if len(set(zip(outer[place], levels[place], strict=True))) == len(set(levels[place])))
+    apart = (
+        place for place in fitting if len(set(zip(outer[place], levels[place], strict=True))) == len(set(levels[place]))
+    )
     best = next(known, next(apart, fitting[-1] if fitting else None))
     return None if best is None else levels[best]
 

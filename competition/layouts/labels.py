@@ -244,12 +244,13 @@ def _joined_labels(labels: Sequence[str], separator: str | None, fewest: int) ->
     return joined if len(joined) >= fewest else []
 
 
-def words_of(cells: set[str], names: Sequence[str]) -> set[str]:
-    """The labels in some cells, which may hold several each unless all are among ``names``."""
-    if cells <= set(names):
-        return cells
-    separator, several = several_in_a_cell(sorted(cells))
-    return {part for cell in cells for part in parts_of(cell, separator)} if several else cells
+def parted_among(cells: set[str], names: Collection[str]) -> tuple[str | None, set[str]] | None:
+    """The separator and the labels in some cells, which hold several of the names each; None if they do not."""
+    for separator in SEPARATORS:
+        words = {part for cell in cells for part in parts_of(cell, separator)}
+        if words <= set(names):
+            return separator, words
+    return None
 
 
 def spelled_separator(cell: str, separator: str | None) -> str:

@@ -17,7 +17,7 @@ PROBED = 100  # ids to look up when finding out whether a column names images
 ENOUGH = 0.5  # the share of ids with an image that shows that a column names images
 SMALLEST = 192  # pixels of the images that are taken of several sizes
 _SIZE = re.compile(r"(\d{2,4})x\1")
-_SPLITS = {"test": re.compile(r"test"), "val": re.compile(r"val"), "train": re.compile(r"train|")}
+_SPLITS = ("test", "val", "train")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ class Pictures:
         """Whether the ids are spelled as the names of their files, with or without a suffix."""
         there = [image_id for image_id in ids if self.images.has_all(split, [image_id])]
         paths = self.images.paths(Path(), split, there)
-        names = ((path.name, path.stem, image_id.strip().rpartition("/")[2]) for image_id, path in zip(there, paths, strict=True))
+        names = (
+            (path.name, path.stem, image_id.strip().rpartition("/")[2])
+            for image_id, path in zip(there, paths, strict=True)
+        )
         return bool(there) and all(last in (name, stem) for name, stem, last in names)
 
     def located(self, split: str, table: Path, ids: tuple[str, ...]) -> Located:
@@ -80,13 +83,13 @@ class Pictures:
 
     @cached_property
     def containers(self) -> dict[str, tuple[Container, ...]]:
-        """The containers of each split, told by the names of their files and folders; of several sizes one."""
-        by_split: dict[str, list[Container]] = {split: [] for split in _SPLITS}
+        """The containers of each split, told by the names of their files and folders; else those of no split."""
+        by_word: dict[str, list[Container]] = {word: [] for word in (*_SPLITS, "")}
         for path in self._container_paths():
             if (container := read_container(path)) is not None:
                 where = self._place(path).lower()
-                by_split[next(split for split, word in _SPLITS.items() if word.search(where))].append(container)
-        return {split: tuple(containers) for split, containers in by_split.items()}
+                by_word[next((word for word in _SPLITS if word in where), "")].append(container)
+        return {word: tuple(by_word[word] or (by_word[""] if word != "val" else ())) for word in _SPLITS}
 
     def contained_ids(self, split: str) -> set[str]:
         """The ids of the images in the containers of a split that have ids."""
@@ -98,8 +101,13 @@ class Pictures:
         return extract(self.containers[split], self.derived / split, scaled_by)
 
     def _container_paths(self) -> list[Path]:
-        files = [path for path in self.evidence.files if path.suffix.lower() in CONTAINERS]
-        return of_one_size([*files, *self._folders_of_channels()])
+        """The files that may be containers; of several sizes of images only those of one."""
+        paths = [path for path in self.evidence.files if path.suffix.lower() in CONTAINERS]
+        paths += self._folders_of_channels()
+        sizes = {path: int(found[1]) for path in paths if (found := _SIZE.search(self._place(path)))}
+        large = [size for size in sizes.values() if size >= SMALLEST]
+        kept = min(large) if large else max(sizes.values(), default=0)
+        return [path for path in paths if sizes.get(path, kept) == kept]
 
     def _folders_of_channels(self) -> Iterator[Path]:
         for root in self.evidence.roots:
@@ -129,11 +137,3 @@ def _in_folders(ids: tuple[str, ...], several: Sequence[Sequence[Path]]) -> Loca
         f"{image_id}/{place}" for image_id, paths in zip(ids, several, strict=True) for place in range(len(paths))
     )
     return Located(names, tuple(path for paths in several for path in paths), rows, tuple(ids[row] for row in rows))
-
-
-def of_one_size(paths: Sequence[Path]) -> list[Path]:
-    """The paths without those of other sizes, such as ``jpeg-512x512``: the smallest of at least 192 pixels stays."""
-    sizes = {path: int(found[1]) for path in paths if (found := _SIZE.search(path.parent.name))}
-    large = [size for size in sizes.values() if size >= SMALLEST]
-    kept = min(large) if large else max(sizes.values(), default=0)
-    return [path for path in paths if sizes.get(path, kept) == kept]

@@ -8,7 +8,8 @@ def coco(images: dict, labels: dict, **more: object) -> dict:
     return {
         "images": [{"file_name": file, "id": number, "height": 2, "width": 2} for number, file in images.items()],
         "annotations": [
-            {"category_id": label, "id": place, "image_id": number} for place, (number, label) in enumerate(labels.items())
+            {"category_id": label, "id": place, "image_id": number}
+            for place, (number, label) in enumerate(labels.items())
         ],
         "categories": [{"id": number, "name": name} for number, name in NAMES.items()],
         **more,
@@ -17,8 +18,12 @@ def coco(images: dict, labels: dict, **more: object) -> dict:
 
 def test_images_annotations_and_categories_are_read_with_gaps_in_their_numbers(contest):
     files = {10: "images/000/10.png", 41: "images/000/41.png", 72: "images/001/72.png"}
-    contest.json("train/metadata.json", coco(files, {10: 31, 41: 204, 72: 31})).images(*(f"train/{f}" for f in files.values()))
-    contest.json("test/metadata.json", {"images": [{"file_name": "images/0.png", "id": "0"}]}).images("test/images/0.png")
+    contest.json("train/metadata.json", coco(files, {10: 31, 41: 204, 72: 31})).images(
+        *(f"train/{f}" for f in files.values())
+    )
+    contest.json("test/metadata.json", {"images": [{"file_name": "images/0.png", "id": "0"}]}).images(
+        "test/images/0.png"
+    )
     loaded = contest.table("sample_submission.csv", ["Id", "Predicted"], [[0, 31]]).load()
     assert loaded.classes == (31, 204)
     assert loaded.train.ids == ("10", "41", "72")
@@ -43,7 +48,10 @@ def test_train_validation_and_test_may_be_told_by_the_names_of_the_files(contest
 def test_other_names_of_the_keys_and_a_bare_list_of_test_images_are_read(contest):
     images = [{"image_id": f"{k}__{n}", "file_name": f"{k}/{n}.png"} for k in (2, 31) for n in range(2)]
     notes = [{"category_id": int(image["image_id"].split("_")[0]), "image_id": image["image_id"]} for image in images]
-    categories = [{"category_id": 2, "scientificName": "Abies alba"}, {"category_id": 31, "scientificName": "Pinus mugo"}]
+    categories = [
+        {"category_id": 2, "scientificName": "Abies alba"},
+        {"category_id": 31, "scientificName": "Pinus mugo"},
+    ]
     contest.json("train_metadata.json", {"images": images, "annotations": notes, "categories": categories})
     contest.json("test_metadata.json", [{"image_id": "0", "file_name": "000/test-0.png"}])
     contest.images(*(f"train_images/{image['file_name']}" for image in images), "test_images/000/test-0.png")

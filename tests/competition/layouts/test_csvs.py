@@ -24,11 +24,18 @@ def test_the_training_table_is_found_whatever_it_is_called(contest, name):
     "name",
     [
         *("sample_submission.csv", "sampleSubmission.csv", "sample_submission_v2.csv", "kaggle_sample_submission.csv"),
-        *("sample_submission_stg1.csv", "all_zeros_benchmark.csv", "example_submission.csv", "sub/sample_submission.csv"),
+        *(
+            "sample_submission_stg1.csv",
+            "all_zeros_benchmark.csv",
+            "example_submission.csv",
+            "sub/sample_submission.csv",
+        ),
     ],
 )
 def test_the_sample_is_found_whatever_it_is_called_and_its_ids_are_predicted_in_its_order(contest, name):
-    contest.train(CATS).images("test/a.png", "test/b.png").table(name, ["file", "kind"], [["b.png", "cat"], ["a.png", "cat"]])
+    contest.train(CATS).images("test/a.png", "test/b.png").table(
+        name, ["file", "kind"], [["b.png", "cat"], ["a.png", "cat"]]
+    )
     loaded = contest.load()
     assert loaded.form.header == ("file", "kind")
     assert loaded.form.ids == loaded.form.cases == loaded.test.ids == ("b.png", "a.png")
@@ -52,7 +59,9 @@ def test_the_ids_may_be_the_second_column_of_the_sample(contest):
 
 
 def test_a_sample_may_have_no_header(contest):
-    contest.train([0, 1, 1, 0]).images("test/a.png", "test/b.png").table("sample_submission.csv", [], [["a.png", 0], ["b.png", 0]])
+    contest.train([0, 1, 1, 0]).images("test/a.png", "test/b.png").table(
+        "sample_submission.csv", [], [["a.png", 0], ["b.png", 0]]
+    )
     form = contest.load().form
     assert (form.header, form.ids) == ((), ("a.png", "b.png"))
 
@@ -178,7 +187,9 @@ def test_a_row_for_each_image_and_label_is_read_as_a_row_for_each_image(contest)
 
 def test_different_labels_of_one_image_and_label_are_refused(contest):
     contest.images("train/1.png", "train/2.png")
-    contest.table("train.csv", ["ID", "Label"], [("1_a", 1), ("1_b", 0), ("2_a", 1), ("2_b", 1), ("2_b", 0)]).sample(0.5)
+    contest.table("train.csv", ["ID", "Label"], [("1_a", 1), ("1_b", 0), ("2_a", 1), ("2_b", 1), ("2_b", 0)]).sample(
+        0.5
+    )
     assert "different labels for the same id in 2 rows (row 5, 6)" in contest.refusal()
 
 

@@ -82,7 +82,9 @@ def test_blanks_around_labels_and_ids_do_not_count(contest):
 
 
 def test_quotes_after_a_blank_are_quotes(contest):
-    contest.images("train/a.png", "train/b.png").text("train.csv", '"id", "label"\n"a.png", "cat, black"\n"b.png", "dog"\n')
+    contest.images("train/a.png", "train/b.png").text(
+        "train.csv", '"id", "label"\n"a.png", "cat, black"\n"b.png", "dog"\n'
+    )
     assert contest.sample("dog").load().classes == ("cat, black", "dog")
 
 
@@ -177,7 +179,9 @@ def test_numbers_of_labels_are_sorted_as_numbers(contest):
 def test_a_label_that_train_never_shows_is_refused_in_validation(contest):
     header = ["id", "tags"]
     contest.train(["a b", "a", "b"], header).images("val/v.png").table("val.csv", header, [["v.png", "a c"]])
-    assert "val.csv: label that train.csv never shows (c) in 1 row (row 2)" in contest.sample("a", header=header).refusal()
+    assert (
+        "val.csv: label that train.csv never shows (c) in 1 row (row 2)" in contest.sample("a", header=header).refusal()
+    )
 
 
 # --- numbers
@@ -187,7 +191,12 @@ def test_numbers_are_estimated_by_intervals_with_the_means_of_train(contest):
     values = [round(float(value), 3) for value in np.random.default_rng(0).normal(40, 10, 400)]
     loaded = contest.train(values, ["id", "age"]).sample(55.5, header=["id", "age"]).load()
     (means,) = loaded.task.intervals
-    assert (loaded.task.kind, loaded.classes, loaded.form.kind, loaded.metric.name) == ("continuous", ("age",), "number", "rmse")
+    assert (loaded.task.kind, loaded.classes, loaded.form.kind, loaded.metric.name) == (
+        "continuous",
+        ("age",),
+        "number",
+        "rmse",
+    )
     assert loaded.train.labels.tolist() == [[value] for value in values]
     assert len(means) == 20 and list(means) == sorted(set(means))
     chosen = np.array(means)[loaded.task.encode(loaded.train.labels).ravel()]
