@@ -78,12 +78,11 @@ def fit_decision(probabilities: np.ndarray, labels: np.ndarray, metric: Metric, 
     expected = metric(last(_unseen(family, probabilities, labels, metric)), labels)
     value = metric(last(plain(probabilities)), labels)
     rule = family.fit(probabilities, labels, metric)
-    told = f"{family.describe(rule)}, fitted on {len(labels):,} validation images"
+    values = f"{metric.title} {expected:.4f} on images that did not fit it, {value:.4f} {family.plain}"
+    told = f"{family.describe(rule)}, fitted on {len(labels):,} validation images: {values}"
     if metric.rank(expected) > metric.rank(value):
-        told = f"{told}: {metric.title} {expected:.4f} on images that did not fit it, {value:.4f} without"
         return Decision(Steps((rule, last)), told, expected, value)
-    told = f"not used: {told}; {metric.title} {expected:.4f} on images that did not fit it, {value:.4f} without"
-    return Decision(Steps((plain, last)), told, value, value)
+    return Decision(Steps((plain, last)), f"not used: {told}", value, value)
 
 
 def plain_decision() -> Decision:
