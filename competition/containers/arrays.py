@@ -109,7 +109,7 @@ def _is_list_of_images(dataset: Any) -> bool:
 
 def _bytes_of(value: Any) -> bytes:
     if isinstance(value, bytes | np.void):
-        return bytes(value)
+        return value if isinstance(value, bytes) else value.tobytes()
     is_text = isinstance(value, str)
     return b"" if is_text or getattr(value, "dtype", None) != np.uint8 else np.asarray(value).tobytes()
 
