@@ -33,7 +33,7 @@ from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import class_counts, decide
-from pipeline.kaggle.ledger import Note, sha256_of
+from pipeline.kaggle.ledger import Note, fingerprint_of, sha256_of
 from pipeline.report.context import ReportContext
 from pipeline.report.files import remove_report
 from pipeline.runtime.devices import choose_device
@@ -62,7 +62,7 @@ def main(settings: Settings) -> None:
     stored = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
     predictions = fill_unreadable(blended(blend, stored, competition), images[chosen[0].image_shape], competition)
     submission = hand_in(competition, predictions, settings)
-    write_note(submission, blend, settings)
+    write_note(submission, blend, competition, settings)
     print(class_counts(competition, predictions))
     validated = {name: usable[name].validated for name in runs}
     report(
@@ -98,9 +98,19 @@ def usable_runs(competition: Competition, settings: Settings) -> dict[str, Store
     if not runs:
         raise UserError(
             f"{folder}: no trained model fits the tables and images of {competition.name} as they are now; "
-            "run pipeline/train.py"
+            f"run pipeline/train.py{earlier_answer(competition, settings)}"
         )
     return runs
+
+
+def earlier_answer(competition: Competition, settings: Settings) -> str:
+    """What to say of a submission that was made from earlier tables or images; empty if there is none."""
+    path = submission_path(competition, settings)
+    return f" ({path} answers earlier ones)" if path.exists() else ""
+
+
+def submission_path(competition: Competition, settings: Settings) -> Path:
+    return settings.submissions_folder(competition.name) / "submission.csv"
 
 
 def metric_to_use(competition: Competition, runs: dict[str, StoredRun], settings: Settings) -> Metric:
@@ -195,7 +205,7 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
 
 def hand_in(competition: Competition, predictions: Predictions, settings: Settings) -> Path:
     """Write the submission and, on Kaggle, a copy in the notebook's output folder. Returns its path."""
-    path = settings.submissions_folder(competition.name) / "submission.csv"
+    path = submission_path(competition, settings)
     remove_report(path)  # before, so that it never lies beside a submission that it is not about
     write_submission(competition, decide(competition, predictions), path)
     if KAGGLE_WORKING.is_dir():
@@ -204,7 +214,7 @@ def hand_in(competition: Competition, predictions: Predictions, settings: Settin
     return path
 
 
-def write_note(submission: Path, blend: Blend, settings: Settings) -> None:
+def write_note(submission: Path, blend: Blend, competition: Competition, settings: Settings) -> None:
     """Write submission.json beside the submission, for submit.py to copy into the ledger."""
     expected = blend.expected
     note = Note(
@@ -215,6 +225,7 @@ def write_note(submission: Path, blend: Blend, settings: Settings) -> None:
         high=expected.high,
         metric=expected.metric,
         source=lasting_source(settings),
+        data=fingerprint_of(competition),
     )
     note.write(submission.with_name("submission.json"))
 

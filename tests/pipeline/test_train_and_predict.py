@@ -131,6 +131,8 @@ def test_runs_of_other_images_under_the_same_ids_are_left_out(tmp_path, make_com
     assert "left out" not in succeed("predict", *options, "--data", folder, "--no-report")
     done = run("predict", *options, "--data", other)
     assert done.status == 2 and "left out, as their images have changed: dhc-gaussian-nb\n" in done.out
+    assert f"({tmp_path / 'submissions' / 'insects' / 'submission.csv'} answers earlier ones)" in done.err
+    assert "have changed since it was made" in fail("submit", "--check", *options, "--data", other)
     assert "dhc-gaussian-nb~run=2: accuracy" in succeed(
         "train", *options, "--data", other, "--models", "dhc-gaussian-nb"
     )
