@@ -40,7 +40,17 @@ from pipeline.runtime.devices import choose_device
 from pipeline.runtime.memory import row_blocks
 from pipeline.settings import Settings
 from pipeline.training.identity import belonging
-from pipeline.training.runs import Run, RunFolder, StoredRun, leave_out, newest_run, run_folders, stored_runs
+from pipeline.training.runs import (
+    Run,
+    RunFolder,
+    StoredRun,
+    leave_out,
+    newest_run,
+    not_finished,
+    run_folders,
+    stored_runs,
+    unfinished_runs,
+)
 
 
 def main(settings: Settings) -> None:
@@ -92,9 +102,13 @@ def usable_runs(competition: Competition, settings: Settings) -> dict[str, Store
     Raises UserError if there is none.
     """
     folder = settings.runs_folder(competition.name)
+    for name in unfinished_runs(folder, settings.models):
+        print(f"warning: {not_finished(name)}")
     runs, damaged = stored_runs(run_folders(folder, settings.models))
     runs, others = belonging(runs, competition, settings.cache_folder)
     leave_out(damaged | others)
+    if not runs and not others:
+        raise UserError(f"{folder}: no trained model can be used; run pipeline/train.py again")
     if not runs:
         raise UserError(
             f"{folder}: no trained model fits the tables and images of {competition.name} as they are now; "

@@ -103,7 +103,11 @@ class Trainer:
             print(f"{name}: trained before ({run.score} on validation); to train it again, add --fresh")
             return run.plan
         begun = time.monotonic()
-        model, fitted = self._fit_in_share(model, plan, folder, key)
+        try:
+            model, fitted = self._fit_in_share(model, plan, folder, key)
+        except NotTrained:
+            distributed.from_main(folder.remove_if_idle)
+            raise
         run = distributed.from_main(lambda: self._write_run(model, options, key, folder, fitted, begun))
         print(f"{name}: {run.score} on validation, trained and validated in {run.seconds:.0f} s")
         return run.plan

@@ -54,9 +54,9 @@ def test_a_damaged_model_does_not_predict_and_is_trained_again_to_the_same_bytes
     before = submission.read_bytes()
     damage(tmp_path / "runs" / "insects" / f"{model}~epochs=2" / "model.safetensors", "flipped")
     done = run("predict", *options, "--no-report", "--models", model)
-    line = f"warning: left out, as model.safetensors is damaged or missing: {model}~epochs=2\n"
+    line = f"warning: left out, as model.safetensors is damaged: {model}~epochs=2\n"
     assert done.status == 2 and done.out == line and "run pipeline/train.py" in done.err
-    again = f"warning: {model}~epochs=2: model.safetensors is damaged or missing; training it again\n"
+    again = f"warning: {model}~epochs=2: model.safetensors is damaged; training it again\n"
     assert again in succeed("train", *options, *TRAIN, model)
     succeed("predict", *options, "--no-report")
     assert submission.read_bytes() == before

@@ -205,6 +205,12 @@ def test_a_damaged_run_is_left_out_and_trained_again(copied, tmp_path):
     assert "left out, as validation.npz is damaged: sprint~epochs=8\n" in said
 
 
+def test_a_run_that_is_not_finished_is_named(copied, tmp_path):
+    (tmp_path / "runs" / "insects" / "sprint~epochs=8" / "run.json").unlink()
+    line = "warning: sprint~epochs=8 is not finished; run the same train.py command again to finish it\n"
+    assert line in succeed("predict", *copied, "--no-report")
+
+
 def test_runs_of_an_older_version_are_called_that(copied, tmp_path):
     record = tmp_path / "runs" / "insects" / "sprint~epochs=8" / "run.json"
     older = {key: value for key, value in json.loads(record.read_text()).items() if key not in ("sha256", "format")}
@@ -396,7 +402,7 @@ def test_a_network_whose_loss_is_not_finite_is_left_out_and_the_others_are_train
     plan = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())
     assert [model["recipe"]["name"] for model in plan["models"]] == ["dhc-gaussian-nb"]
     assert "my-hot" in plan["left_out"]
-    succeed("predict", "--competition", folder, "--work", tmp_path)
+    assert "my-hot" not in succeed("predict", "--competition", folder, "--work", tmp_path, "--no-report")
 
 
 def test_a_command_whose_only_network_is_not_finite_fails_in_one_line(tmp_path, make_competition):
