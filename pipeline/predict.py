@@ -53,7 +53,8 @@ from pipeline.training.runs import (
 )
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings) -> Path:
+    """Returns the path of the submission."""
     find_runs(settings)
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
@@ -64,15 +65,15 @@ def main(settings: Settings) -> None:
     group, blend = best_blend(competition, usable)
     train, validation = train_and_validation(competition, group.ids)
     runs = {name: usable[name].run for name in group.names}
-    table, scores = blend.table().rsplit("\n", 1)
-    print(table)
-    print_result(scores)
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
     stored = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
     predictions = fill_unreadable(blended(blend, stored, competition), images[chosen[0].image_shape], competition)
     submission = hand_in(competition, predictions, settings)
     write_note(submission, blend, competition, settings)
+    table, scores = blend.table().rsplit("\n", 1)
+    print(table)
+    print_result(scores)
     print(class_counts(competition, predictions))
     validated = {name: usable[name].validated for name in runs}
     report(
@@ -80,6 +81,7 @@ def main(settings: Settings) -> None:
     )
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
+    return submission
 
 
 def next_step(submission: Path, settings: Settings) -> str:
