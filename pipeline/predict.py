@@ -113,7 +113,7 @@ def usable_runs(competition: Competition, settings: Settings) -> dict[str, Store
         raise UserError(f"{folder}: no trained model can be used; run pipeline/train.py again")
     if not runs:
         raise UserError(
-            f"{folder}: no trained model fits the tables and images of {competition.name} as they are now; "
+            f"{folder}: no trained model fits the tables and images of {printable(competition.name)} as they are now; "
             f"run pipeline/train.py{earlier_answer(competition, settings)}"
         )
     return runs
@@ -212,7 +212,7 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
     unreadable = images.unreadable
     if len(unreadable) == 0:
         return predictions
-    names = first_few([competition.test.paths[row] for row in unreadable])
+    names = first_few([printable(competition.test.paths[row], most=200) for row in unreadable])
     print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent class: {names}")
     counts = np.bincount(competition.train.known_labels, minlength=len(competition.classes))
     predictions.probabilities[unreadable] = counts / counts.sum()  # in place: a copy may need gigabytes

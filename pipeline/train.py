@@ -56,7 +56,7 @@ def main(settings: Settings) -> None:
     find_imagenet_weights(recipes, settings)
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     if recorded and recorded.competition != competition.name:
-        print(f"warning: {settings.plan} was made for {printable(recorded.competition)}, not for {competition.name}")
+        print(f"warning: {settings.plan} was made for {printable(recorded.competition)}, not for {printable(competition.name)}")
     find_sources(recipes, settings, competition)
     with distributed.main_first():
         training_data = decoded(competition, settings)
@@ -97,7 +97,7 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
     counts = (len(competition.train), len(competition.val), len(competition.test), len(competition.classes))
-    print("{}: {:,} train, {:,} val and {:,} test images, {} classes".format(competition.name, *counts))
+    print("{}: {:,} train, {:,} val and {:,} test images, {:,} classes".format(printable(competition.name), *counts))
     return competition
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from competition.errors import UserError
 from competition.spec import Competition
 from competition.task import Label
+from competition.wording import printable
 from pipeline.data.predictions import Predictions
 from pipeline.training.scores import text_table
 
@@ -29,13 +30,13 @@ def class_counts(competition: Competition, predictions: Predictions) -> str:
     shares = counts / max(counts.sum(), 1)
     train_shares = np.bincount(competition.train.known_labels, minlength=classes) / max(len(competition.train), 1)
     rows = [
-        (str(competition.classes[c]), f"{counts[c]:,}", f"{shares[c]:.2%}", f"{train_shares[c]:.2%}")
+        (printable(competition.classes[c]), f"{counts[c]:,}", f"{shares[c]:.2%}", f"{train_shares[c]:.2%}")
         for c in np.argsort(-counts, kind="stable")
     ]
     if classes > LISTED_CLASSES:
         half = LISTED_CLASSES // 2
         rows = [*rows[:half], (f"({classes - 2 * half} more)", "", "", ""), *rows[-half:]]
-    return text_table((competition.label_column, "predicted", "share", "in train"), rows)
+    return text_table((printable(competition.label_column), "predicted", "share", "in train"), rows)
 
 
 def _predicted_labels(competition: Competition, predictions: Predictions) -> np.ndarray:
@@ -43,7 +44,7 @@ def _predicted_labels(competition: Competition, predictions: Predictions) -> np.
     columns = predictions.probabilities.shape[1]
     if columns != len(competition.classes):
         raise UserError(
-            f"the predictions have {columns:,} classes, but {competition.name} has {len(competition.classes):,}; "
+            f"the predictions have {columns:,} classes, but {printable(competition.name)} has {len(competition.classes):,}; "
             "train the models on this competition"
         )
     return predictions.predicted_labels[predictions.rows_of(competition.submission_ids)]
