@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from competition.errors import UserError
-from competition.storage import HOST, MACHINE
+from competition.storage import HOST, MACHINE, remedy_for
 from competition.wording import fault_in, printable
 
 PATIENCE = 1.0  # seconds of waiting without a word
@@ -94,5 +94,4 @@ def _holder(lock: FileLock) -> str:
 
 
 def _not_writable(path: Path, error: OSError) -> UserError:
-    remedy = "free some space there, make it writable or choose another folder with --work"
-    return fault_in(path, f"cannot be written ({printable(error.strerror or error)})", remedy)
+    return fault_in(path, f"cannot be written ({printable(error.strerror or error)})", remedy_for(error))

@@ -56,7 +56,8 @@ def main(settings: Settings) -> None:
     find_imagenet_weights(recipes, settings)
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     if recorded and recorded.competition != competition.name:
-        print(f"warning: {settings.plan} was made for {printable(recorded.competition)}, not for {printable(competition.name)}")
+        names = f"{printable(recorded.competition)}, not for {printable(competition.name)}"
+        print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
     with distributed.main_first():
         training_data = decoded(competition, settings)

@@ -44,7 +44,7 @@ def _predicted_labels(competition: Competition, predictions: Predictions) -> np.
     columns = predictions.probabilities.shape[1]
     if columns != len(competition.classes):
         raise UserError(
-            f"the predictions have {columns:,} classes, but {printable(competition.name)} has {len(competition.classes):,}; "
-            "train the models on this competition"
+            f"the predictions have {columns:,} classes, but {printable(competition.name)} has "
+            f"{len(competition.classes):,}; train the models on this competition"
         )
     return predictions.predicted_labels[predictions.rows_of(competition.submission_ids)]

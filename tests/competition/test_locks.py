@@ -130,11 +130,19 @@ def test_the_lock_is_released_after_an_error(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".run.lock"]
 
 
-@pytest.mark.parametrize("error", [errno.EROFS, errno.ENOSPC, errno.EACCES])
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, error):
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (errno.EROFS, "choose a folder on another disk with --work"),
+        (errno.ENOSPC, "free some space there, or choose another folder with --work"),
+        (errno.EACCES, "change its permissions, or choose another folder with --work"),
+        (errno.EIO, "check that file or folder, or choose another one with --work"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_one_line_with_the_remedy(tmp_path, monkeypatch, error, remedy):
     monkeypatch.setattr(FileLock, "acquire", lambda *_, **__: (_ for _ in ()).throw(OSError(error, os.strerror(error))))
     with (
-        pytest.raises(UserError, match=rf"\.run\.lock: cannot be written \({os.strerror(error)}\); .*--work"),
+        pytest.raises(UserError, match=rf"\.run\.lock: cannot be written \({os.strerror(error)}\); {remedy}$"),
         locked(tmp_path / "run"),
     ):
         pass

@@ -1,5 +1,6 @@
 """The commands: how they end, and that a mistake is answered before anything heavy is imported."""
 
+import errno
 import os
 import re
 import resource
@@ -121,8 +122,17 @@ def test_a_full_disk_is_one_line_with_the_file_and_the_remedy(tmp_path, capsys, 
     assert status_of(write, []) == 2
     line = capsys.readouterr().err
     assert line.startswith(f"error: {tmp_path / 'model'}: ") and line.count("\n") == 1
-    assert "free some space, or choose another folder with --work" in line
+    assert "free some space there, or choose another folder with --work" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_read_only_disk_no_space_is_to_be_freed(capsys):
+    def write(arguments: list[str]) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "runs/sprint")
+
+    assert status_of(write, []) == 2
+    line = capsys.readouterr().err
+    assert line == "error: runs/sprint: Read-only file system; choose a folder on another disk with --work\n"
 
 
 def test_a_file_that_may_not_be_read_is_one_line_with_the_remedy(capsys):
@@ -138,7 +148,7 @@ def test_a_file_that_may_not_be_read_is_one_line_with_the_remedy(capsys):
 def test_memory_that_runs_out_is_one_line_that_says_what_to_lower(capsys, allocate):
     assert status_of(lambda _: allocate(10**14), []) == 2
     line = capsys.readouterr().err
-    assert line.startswith("error: memory ran out (") and "lower --size" in line and line.count("\n") == 1
+    assert line.startswith("error: memory ran out; ") and "lower --size" in line and line.count("\n") == 1
 
 
 def test_a_fault_of_the_pipeline_is_one_line_too(capsys):
