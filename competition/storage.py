@@ -58,7 +58,9 @@ MACHINE = f"{_BOOT}-{_hashed(_told_by('/proc/self/ns/pid'))}"
 
 def remedy_for(error: BaseException) -> str:
     """What to do about a file or folder that cannot be written. error: that of writing it."""
-    return REMEDIES.get(getattr(error, "errno", None) or 0, "check that file or folder, or choose another one with --work")
+    return REMEDIES.get(
+        getattr(error, "errno", None) or 0, "check that file or folder, or choose another one with --work"
+    )
 
 
 def default_work_folder() -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from competition.errors import UserError
-from competition.locks import locked
+from competition.locks import StillLocked, locked
 from competition.spec import Competition
 from competition.splits import stratified_rows
 from pipeline.data.predictions import Predictions
@@ -89,11 +89,22 @@ class Trainer:
 
     @contextmanager
     def _locked(self, model: ModelPlan) -> Iterator[None]:
-        """Hold the lock of the model's run; the other ranks wait for the main rank, which does."""
+        """Hold the lock of the model's run; the other ranks wait for the main rank, which does.
+
+        Raises NotTrained, on all ranks, if another process still holds it at the deadline.
+        """
         place = self.folder / run_name(model.name, self._options(model))
         with ExitStack() as stack:
-            distributed.from_main(lambda: stack.enter_context(locked(place, "writes this run", self.deadline)))
+            if fault := distributed.from_main(lambda: self._fault_of_lock(place, stack)):
+                raise NotTrained(f"{model.name}: {fault}")
             yield
+
+    def _fault_of_lock(self, place: Path, stack: ExitStack) -> str | None:
+        try:
+            stack.enter_context(locked(place, "writes this run", self.deadline))
+        except StillLocked as error:
+            return str(error)
+        return None
 
     def _train_alone(self, model: ModelPlan, plan: Plan) -> ModelPlan:
         key = self.fingerprint(model)

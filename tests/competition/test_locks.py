@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from competition import locks
 from competition.errors import UserError
-from competition.locks import locked
+from competition.locks import StillLocked, locked
 from tests.commands import ROOT
 
 HOLD = """
@@ -96,7 +96,7 @@ def test_a_holder_whose_name_cannot_be_read_is_waited_for_too(tmp_path, holder, 
 def test_who_has_no_time_left_to_wait_is_told_for_whom_it_waited(tmp_path, holder):
     with (
         pytest.raises(
-            UserError, match=rf"another train.py \(process {holder.pid}\) still writes this run when the bud"
+            StillLocked, match=rf"another train.py \(process {holder.pid}\) still writes this run when the bud"
         ),
         locked(tmp_path / "run", "writes this run", until=time.monotonic()),
     ):

@@ -1,6 +1,7 @@
 """Damage to what a training leaves: one line, never a traceback or a wrong answer; and no pickle is ever executed."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from competition import locks
+from competition.locks import locked
 from competition.storage import MACHINE
 from pipeline.data.descriptors import computed_once
 from pipeline.data.predictions import Predictions
@@ -113,6 +115,14 @@ def test_a_training_waits_for_the_one_that_writes_its_run_and_sweeps_what_a_kill
         said = succeed("train", *options, *TRAIN, "dhc-cnn32")
     assert f"(process {holder.pid}) writes this run; waiting\n" in said
     assert "trained before" in said and not left.exists()
+
+
+def test_a_run_that_another_process_writes_until_the_budget_ends_is_left_out(options, tmp_path):
+    models = ("--models", "dhc-gaussian-nb", "dhc-cnn32")
+    with locked(tmp_path / "runs" / "insects" / "dhc-cnn32~budget=4s", "writes this run"):
+        said = succeed("train", *options, *models, "--budget", "4s")
+    assert re.search(r"warning: left out: dhc-cnn32: another .* still writes this run when the budget ends", said)
+    assert (tmp_path / "runs" / "insects" / "dhc-gaussian-nb~budget=4s" / "run.json").is_file()
 
 
 def test_a_plan_of_a_stranger_writes_nowhere_else(options, tmp_path):

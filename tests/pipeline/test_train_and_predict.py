@@ -413,14 +413,22 @@ def test_a_command_whose_only_network_is_not_finite_fails_in_one_line(tmp_path, 
     assert said.startswith("my-hot: the ") and "not finite in epoch 1" in said
 
 
-def test_a_budget_that_decoding_alone_uses_up_is_refused_with_one_that_holds_it(tmp_path, make_competition):
+def test_a_budget_too_short_for_decoding_is_refused_with_what_took_the_time_and_one_that_would_do(
+    tmp_path, make_competition
+):
     folder = make_competition(tmp_path / "insects", train=60)
     options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb", "--budget", "10s")
     done = run("train", *options, seconds_ago=60)
+    fault = r"decoding the images takes about \ds, after 1m 0\ds for the start"
     assert done.status == 2
-    assert re.fullmatch(
-        r"error: --budget 10s: preparing the images alone takes about .* here; give --budget \d+m or more\n", done.err
-    )
+    assert re.fullmatch(rf"error: --budget 10s: {fault}; give --budget 3m or more\n", done.err)
+
+
+def test_a_budget_that_the_start_uses_up_before_a_cache_is_read_says_so(copied, trained, tmp_path):
+    shutil.copytree(trained["place"] / "competition", tmp_path / "competition")
+    done = run("train", *copied, "--models", "dhc-gaussian-nb", "--budget", "10s", seconds_ago=60)
+    fault = r"the start took 1m 0\ds, which leaves too little time to read the images"
+    assert re.fullmatch(rf"error: --budget 10s: {fault}; give --budget 3m or more\n", done.err)
 
 
 def test_every_command_names_the_next_one(trained):
