@@ -132,7 +132,9 @@ def glance(path: Path) -> Table | None:
         with path.open("rb") as file:
             content = file.read(GLANCE)
         is_cut = len(content) == GLANCE
-        text, dialect = _dialect_of(_decoded(path, content[: content.rfind(b"\n") + 1] if is_cut else content, is_plain=False))
+        text, dialect = _dialect_of(
+            _decoded(path, content[: content.rfind(b"\n") + 1] if is_cut else content, is_plain=False)
+        )
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), **dialect._asdict()) if row]
     except (OSError, UserError, csv.Error):
         return None
