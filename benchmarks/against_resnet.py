@@ -116,8 +116,8 @@ def run_sprint(command: list[str], folder: RunFolder) -> Evaluation:
     run = folder.finished()
     if process.returncode or run is None:
         raise UserError("pipeline/train.py trained no sprint; fix what it reports above")
-    print(f"sprint     {Evaluation(seconds, run.score.accuracy)}, the whole run", flush=True)
-    return Evaluation(seconds, run.score.accuracy)
+    print(f"sprint     {Evaluation(seconds, run.score.value)}, the whole run", flush=True)
+    return Evaluation(seconds, run.score.value)
 
 
 def check_reached(sprint: Evaluation, target: float) -> None:

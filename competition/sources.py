@@ -8,14 +8,14 @@ from itertools import chain
 from pathlib import Path
 
 from competition import kaggle_client
-from competition.archives import unpacked
+from competition.archives import is_archive, opened, unpacked
 from competition.datasets import DATASETS, write_dataset
 from competition.errors import UserError
 from competition.kaggle_client import KaggleError
+from competition.layouts import competition_folder, holds_competition, load_competition
 from competition.metrics import find_metric
 from competition.spec import Competition
 from competition.storage import KAGGLE_INPUT, build_folder, expanded
-from competition.tables import competition_folder, load_competition
 from competition.wording import did_you_mean, fault_in, listed, printable
 
 REHEARSAL = "rehearsal"
@@ -32,6 +32,8 @@ def open_competition(
     image_column: str | None = None,
     label_column: str | None = None,
     metric: str | None = None,
+    train_table: str | None = None,
+    group_column: str | None = None,
     kaggle_input: Path = KAGGLE_INPUT,
 ) -> Competition:
     """Find a competition's files (unpack, download or draw them if necessary) and read them.
@@ -39,15 +41,18 @@ def open_competition(
     competition: a name, a folder or a ZIP. None means in a notebook the only competition among its inputs, elsewhere
         the rehearsal.
     data: a folder or ZIP to read under that name.
-    data_folder: holds ``<name>/`` with what was unpacked, downloaded or drawn, and ``answers/<name>.csv`` with the
-        test labels if they are known.
-    image_column, label_column, metric: see ``load_competition``.
+    data_folder: holds ``<name>/`` with what was unpacked, downloaded or drawn, ``answers/<name>.csv`` with the test
+        labels if they are known, and what archives and containers in the competition's folder hold.
+    image_column, label_column, metric, train_table, group_column: see ``load_competition``.
 
     Raises UserError if there is no competition or metric of that name, or if the files are wrong.
     """
     chosen = None if metric is None else find_metric(metric)  # before anything is fetched
     name, folder = _locate(competition, data, data_folder, kaggle_input)
-    return load_competition(folder, name, image_column, label_column, chosen)
+    folder = competition_folder(folder)
+    roots = opened(folder, data_folder / ".unpacked" / name)
+    derived = data_folder / ".images" / name
+    return load_competition(roots, name, image_column, label_column, chosen, train_table, group_column, derived)
 
 
 def name_of(competition: str | None, data: Path | None, kaggle_input: Path = KAGGLE_INPUT) -> str | None:
@@ -88,7 +93,7 @@ def _locate(competition: str | None, data: Path | None, data_folder: Path, kaggl
 
 def _is_path(text: str, path: Path) -> bool:
     """Whether the text is spelled like a path, or names a competition's folder in the working directory."""
-    return path.name != text or path.suffix.lower() == ".zip" or holds_tables(path)
+    return path.name != text or path.suffix.lower() == ".zip" or holds_competition(path)
 
 
 def _from_path(path: Path, data_folder: Path, name: str | None = None) -> tuple[str, Path]:
@@ -97,12 +102,12 @@ def _from_path(path: Path, data_folder: Path, name: str | None = None) -> tuple[
     if not path.exists():
         hint = did_you_mean(path.name, _entries(path.parent))
         raise fault_in(path, f"no such file or folder{hint}", "give a competition's folder or ZIP")
-    if not zipfile.is_zipfile(path):
+    if not is_archive(path):
         raise fault_in(
             path, "neither a folder nor a ZIP", "give the ZIP from the competition's page, or its unpacked folder"
         )
     name = _checked(name or path.stem)
-    return name, unpacked(path, data_folder / name, competition_folder)
+    return name, unpacked(path, data_folder / name, lambda draft: competition_folder(draft, path))
 
 
 def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Path]:
@@ -121,10 +126,11 @@ def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Pat
         return name, build_folder(kept, lambda folder: draw_rehearsal(folder, answers))
     if Path(name).is_dir():
         return name, Path(name)
-    kept_before = [folder.name for folder in subfolders(data_folder) if holds_tables(folder)]
+    kept_before = [folder.name for folder in subfolders(data_folder) if holds_competition(folder)]
     places = [*kept_before, *inputs, *DATASETS, REHEARSAL]
     remedy = _attach(inputs) if _is_notebook(kaggle_input) else ""
-    return name, unpacked(_downloaded(name, data_folder, places, remedy), kept, competition_folder)
+    archive = _downloaded(name, data_folder, places, remedy)
+    return name, unpacked(archive, kept, lambda draft: competition_folder(draft, archive))
 
 
 def _downloaded(name: str, data_folder: Path, places: list[str], remedy: str) -> Path:
@@ -166,11 +172,6 @@ def _entries(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
 
-def holds_tables(folder: Path) -> bool:
-    """Whether the folder has a train.csv and a test.csv."""
-    return (folder / "train.csv").is_file() and (folder / "test.csv").is_file()
-
-
 def _is_notebook(kaggle_input: Path) -> bool:
     return kaggle_input.is_dir() or "KAGGLE_KERNEL_RUN_TYPE" in os.environ
 
@@ -186,7 +187,7 @@ def _inputs(kaggle_input: Path) -> dict[str, list[Path]]:
     mounted = [folder for kind, pattern in _MOUNTS.items() for folder in sorted((kaggle_input / kind).glob(pattern))]
     found: dict[str, list[Path]] = {}
     for folder in (*mounted, *(each for each in subfolders(kaggle_input) if each.name not in _MOUNTS)):
-        if place := next(filter(holds_tables, chain((folder,), subfolders(folder))), None):
+        if place := next(filter(holds_competition, chain((folder,), subfolders(folder))), None):
             found.setdefault(folder.name, []).append(place)
     return found
 
@@ -213,6 +214,6 @@ def _only_input(kaggle_input: Path) -> tuple[str, Path]:
     if len(inputs) > 1:
         raise UserError(f"{len(inputs)} inputs hold a competition: {listed(inputs)}; name one with --competition")
     if not inputs:
-        fault = f"{kaggle_input}: no input of this notebook holds a competition (train.csv and test.csv)"
+        fault = f"{kaggle_input}: no input of this notebook holds a competition, such as train.csv and test.csv"
         raise UserError(f"{fault}; attach one to the notebook, or name another with --competition")
     return _input(*next(iter(inputs.items())))

@@ -1,5 +1,7 @@
 """Stratified splits of the training images: a hold-out, folds, a smaller training set."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,12 +29,18 @@ def limit_train(competition: Competition, images: int, seed: int) -> Competition
     return replace(competition, train=competition.train.take(kept))
 
 
-def stratified_holdout(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def stratified_holdout(
+    labels: np.ndarray, fraction: float, seed: int, groups: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers (train, validation), each ascending: a stratified ``fraction`` is held out for validation.
 
-    Every class keeps at least one training row, so a class with a single image stays in train.
-    Raises UserError if no class has two images.
+    Every class keeps at least one training row, so a class with a single image stays in train. Images of one of the
+    ``groups`` stay together; then classes that only a few groups have may be missing from train.
+    Raises UserError if no class has two images, or if there is a single group.
     """
+    if groups is not None:
+        folds = _group_folds(labels, groups, max(2, round(1 / fraction)), seed)
+        return min(folds, key=lambda fold: -len(np.unique(labels[fold[0]])))
     counts = np.bincount(labels)
     spare = np.maximum(counts - 1, 0)
     total = min(max(1, round(len(labels) * fraction)), int(spare.sum()))
@@ -45,20 +53,43 @@ def stratified_holdout(labels: np.ndarray, fraction: float, seed: int) -> tuple[
     return np.setdiff1d(np.arange(len(labels)), taken), taken
 
 
-def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def stratified_folds(
+    labels: np.ndarray, folds: int, seed: int, groups: Sequence[str] | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """``folds`` pairs of row numbers (train, validation), both ascending; each row is in exactly one validation part.
 
     Rows are dealt to the folds in turn, class after class, so the sizes of the validation parts differ by at most one
     image, overall and within each class. A class with a single image is missing from the training rows of one fold.
-    Raises UserError if there are fewer than two folds or fewer rows than folds.
+    With ``groups``, the images of each stay together, and the sizes differ by what that costs.
+    Raises UserError if there are fewer than two folds, or fewer rows or groups than folds.
     """
-    if not 2 <= folds <= len(labels):
-        raise UserError(f"--folds {folds} is not possible with {len(labels)} images; give 2 to {len(labels)}")
+    most, things = (len(labels), "images") if groups is None else (len(set(groups)), "groups")
+    if not 2 <= folds <= most:
+        raise UserError(f"--folds {folds} is not possible with {most} {things}; give 2 to {most}")
+    if groups is not None:
+        return _group_folds(labels, groups, folds, seed)
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     fold = np.empty(len(labels), np.int64)
     fold[by_class] = np.arange(len(labels)) % folds
     return [(np.flatnonzero(fold != part), np.flatnonzero(fold == part)) for part in range(folds)]
+
+
+def _group_folds(
+    labels: np.ndarray, groups: Sequence[str], folds: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """At most ``folds`` pairs of row numbers (train, validation), none with a group on both sides."""
+    from sklearn.model_selection import StratifiedGroupKFold  # imported here because it is slow to import
+
+    numbers = np.unique(np.array(groups), return_inverse=True)[1]
+    folds = min(folds, int(numbers.max()) + 1)
+    if folds < 2:
+        raise UserError("all images are of one group, so none can be held out for validation; add a val.csv")
+    # scikit-learn refuses more folds than the largest class has images, which then cannot be equal in classes anyway
+    strata = labels if np.bincount(labels).max() >= folds else np.zeros_like(labels)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings(action="ignore"):  # of classes with fewer images than folds
+        return list(splitter.split(np.zeros(len(labels)), strata, numbers))
 
 
 def stratified_rows(labels: np.ndarray, total: int, seed: int) -> np.ndarray:

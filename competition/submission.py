@@ -63,7 +63,7 @@ def check_submission(competition: Competition, path: Path) -> str:
 
 def read_submission(form: Form, path: Path) -> Table:
     """The table of a submission in that form."""
-    return read_table(path, has_header=bool(form.header))
+    return read_table(path, bool(form.header), is_plain=True)
 
 
 def header_of(path: Path) -> tuple[str, ...]:

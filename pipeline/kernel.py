@@ -20,7 +20,8 @@ if __name__ == "__main__":  # run as a script: check the options before importin
     commands.kernel()
 
 from competition.errors import UserError, first_few
-from competition.sources import holds_tables, subfolders
+from competition.layouts import holds_competition
+from competition.sources import subfolders
 from competition.storage import ROOT, atomic_write
 from pipeline.commands import repeated
 from pipeline.settings import train_settings
@@ -34,7 +35,7 @@ OVERTIME = 1.1, 120.0  # training is stopped after this multiple of the budget p
 def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
     given, options = parsed
     name, work = given.competition, given.work
-    data = input_of(given.input, name, "a folder with train.csv and test.csv", holds_tables)
+    data = input_of(given.input, name, "a competition, such as a folder with train.csv and test.csv", holds_competition)
     source = ["--competition", name, "--data", str(data), "--work", str(work)]
     asked = [*source, *options]
     runs, is_answered = work / "runs" / name, False

@@ -12,6 +12,7 @@ from competition.errors import UserError, first_few
 from competition.spec import Competition, Split
 from competition.splits import stratified_folds, stratified_holdout
 from competition.task import Task, strata
+from competition.wording import printable
 from pipeline.data.cache import ImageCache, decoder_version, open_cache
 from pipeline.data.data_record import DataRecord
 from pipeline.settings import Settings
@@ -88,7 +89,7 @@ def open_training_data(competition: Competition, settings: Settings) -> Training
 
 
 def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarray:
-    names = first_few([split.paths[row] for row in unreadable])
+    names = first_few([printable(split.paths[row], most=200) for row in unreadable])
     if len(unreadable) and not skip:
         raise UserError(
             f"{len(unreadable)} of {len(split):,} labelled images cannot be read: {names}; "
@@ -100,13 +101,14 @@ def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarr
 
 
 def _splits(split: Split, trained: int, task: Task, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
+    choices = strata(task.encode(split.known_labels))
     if settings.folds is not None:
         if len(set(split.ids)) < len(split):
             raise UserError(
                 "--folds joins train and val, but some ids are in both; rename these images in one of the tables"
             )
-        return stratified_folds(strata(task.encode(split.known_labels)), settings.folds, SPLIT_SEED)
+        return stratified_folds(choices, settings.folds, SPLIT_SEED, split.groups)
     if trained < len(split):
         rows = np.arange(len(split))
         return [(rows[:trained], rows[trained:])]
-    return [stratified_holdout(strata(task.encode(split.known_labels)), HELD_OUT, SPLIT_SEED)]
+    return [stratified_holdout(choices, HELD_OUT, SPLIT_SEED, split.groups)]

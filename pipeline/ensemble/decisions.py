@@ -16,7 +16,7 @@ from competition.form import Form
 from competition.metrics import Metric
 from competition.spec import Competition
 from competition.task import Task
-from competition.wording import listed
+from competition.wording import listed, printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.rules import VALUES, Family, Rule, Steps, family_for, last_rule, plain_rule
 from pipeline.runtime.memory import row_blocks
@@ -115,23 +115,23 @@ def class_counts(competition: Competition, predictions: Predictions, decision: D
     if len(rows) > LISTED_CLASSES:
         half = LISTED_CLASSES // 2
         rows = [*rows[:half], (f"({len(rows) - 2 * half} more)", "", "", ""), *rows[-half:]]
-    return text_table((competition.label_column, "predicted", "share", "in train"), rows)
+    return text_table((printable(competition.label_column), "predicted", "share", "in train"), rows)
 
 
 def _choice_counts(task: Task, labels: np.ndarray) -> tuple[list[str], np.ndarray]:
     """The classes or labels, and how many images have each; of several targets a class is named with its target."""
     counts = np.rint(task.prior(labels) * len(labels)).astype(np.int64)
     if task.kind == "multilabel":
-        return list(map(str, task.classes)), counts[1::2]
+        return list(map(printable, task.classes)), counts[1::2]
     if task.kind == "multiclass":
-        return list(map(str, task.classes)), counts
-    return [f"{target} {label}" for target in task.targets for label in task.classes], counts
+        return list(map(printable, task.classes)), counts
+    return [printable(f"{target} {label}") for target in task.targets for label in task.classes], counts
 
 
 def _ranges(task: Task, decided: np.ndarray, labels: np.ndarray) -> str:
     """The mean and the range of each number, decided and in train."""
     rows = [
-        (str(name), *(f"{value:.4g}" for side in pair for value in (side.mean(), side.min(), side.max())))
+        (printable(name), *(f"{value:.4g}" for side in pair for value in (side.mean(), side.min(), side.max())))
         for name, *pair in zip(task.classes, task.numbers(decided).T, task.true_numbers(labels).T, strict=True)
     ]
     return text_table(("number", "mean", "least", "most", "mean in train", "least", "most"), rows)
@@ -142,8 +142,8 @@ def by_case(competition: Competition, predictions: Predictions) -> tuple[tuple[s
     test, columns = competition.test, predictions.probabilities.shape[1]
     if columns != competition.task.columns:
         raise UserError(
-            f"the predictions have {columns:,} classes, but {competition.name} has {competition.task.columns:,}; "
-            "train the models on this competition"
+            f"the predictions have {columns:,} classes, but {printable(competition.name)} has "
+            f"{competition.task.columns:,}; train the models on this competition"
         )
     probabilities = predictions.aligned_to(test.ids).probabilities
     if test.cases is None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from competition.errors import UserError
-from competition.metrics import METRICS, Metric
+from competition.metrics import Metric, find_metric
 from competition.wording import printable
 from pipeline.models.neural.history import EpochRecord
 from pipeline.models.persistence import Saved
@@ -87,7 +87,7 @@ class RunRecord:
         places = [folder.fold(name) for name in run.fold_folders]
         histories = [history for place in places if (history := read_history(place.history))]
         numbers = [None] if len(places) == 1 else range(1, len(places) + 1)
-        metric = METRICS[run.score.metric]
+        metric = find_metric(run.score.metric)
         grids = [
             Grid(fold, rows, metric) for fold, place in zip(numbers, places, strict=True) if (rows := read_grid(place))
         ]

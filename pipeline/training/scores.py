@@ -1,28 +1,29 @@
 """Scores of predictions: the competition's metric with its interval, and others; as a table and as scores.csv."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from competition.errors import UserError
-from competition.metrics import ACCURACY, F1_MACRO, LOG_LOSS, METRICS, Metric
+from competition.metrics import Metric, metrics_for
 from competition.storage import atomic_write
-
-ALWAYS = (ACCURACY, F1_MACRO, LOG_LOSS)  # measured for every competition
+from competition.task import Task
 
 
 @dataclass(frozen=True)
 class Score:
     """The scores of predictions.
 
-    metric: name of the metric by which models are chosen and sorted. low, high: its 95 % interval.
-    values: of that metric and of those in ``ALWAYS``, by name.
+    metric, title: name and title of the metric by which models are chosen and sorted. low, high: its 95 % interval.
+    values: of that metric and of those that are always measured, by name.
     """
 
     metric: str
+    title: str
+    greater_is_better: bool
     low: float
     high: float
     values: dict[str, float]
@@ -33,22 +34,21 @@ class Score:
         return self.values[self.metric]
 
     @property
-    def accuracy(self) -> float:
-        return self.values[ACCURACY.name]
-
-    @property
     def rank(self) -> float:
         """Higher for a better score; comparable between scores by the same metric."""
-        return METRICS[self.metric].rank(self.value)
+        return self._rank(self.value)
 
     @property
     def cautious_rank(self) -> float:
         """The rank of the worse end of the interval."""
-        return min(METRICS[self.metric].rank(end) for end in (self.low, self.high))
+        return min(map(self._rank, (self.low, self.high)))
+
+    def _rank(self, value: float) -> float:
+        return value if self.greater_is_better else -value
 
     def __str__(self) -> str:
         """The metric and its value, e.g. ``accuracy 0.9123``."""
-        return f"{METRICS[self.metric].title} {self.value:.4f}"
+        return f"{self.title} {self.value:.4f}"
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,15 @@ class ModelScore:
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Score:
-    """Score probabilities, float ``[N, C]`` with rows that sum to 1, against labels, int ``[N]`` in ``range(C)``.
+    """Score a model's output, float ``[N, T * K]``, against labels, as in ``Split.labels``.
 
     Raises UserError if there is no image.
     """
     if len(labels) == 0:
         raise UserError("no labelled image to measure on; give a validation table with at least one row")
     values = {each.name: each(probabilities, labels) for each in (metric, *other_metrics(metric))}
-    return Score(metric.name, *metric.interval(probabilities, labels), values)
+    low, high = metric.interval(probabilities, labels)
+    return Score(metric.name, metric.title, metric.greater_is_better, low, high, values)
 
 
 def score_by(metric: Metric, known: Score | None, probabilities: np.ndarray, labels: np.ndarray) -> Score:
@@ -83,7 +84,8 @@ def score_by(metric: Metric, known: Score | None, probabilities: np.ndarray, lab
 
 def other_metrics(metric: Metric) -> list[Metric]:
     """The metrics that are measured in addition to this one."""
-    return [each for each in ALWAYS if each != metric]
+    task = metric.task or Task((0, 1))  # without a task it is one class an image
+    return [replace(each, task=metric.task) for each in metrics_for(task) if each != metric]
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

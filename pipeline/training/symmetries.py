@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from competition.metrics import ACCURACY
+from competition.metrics import metrics_for
 from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
 from competition.task import Task, strata
@@ -172,7 +172,7 @@ def check_symmetries(
             plan,
             seed,
             device,
-            metric=ACCURACY.of(task),
+            metric=metrics_for(task)[0],
             targets=task.target_count,
         )
         network.fit(images, labels, seen, truth)

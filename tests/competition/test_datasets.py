@@ -11,7 +11,7 @@ import pytest
 
 from competition.datasets import Pictures, read_idx, write_competition, write_dataset
 from competition.errors import UserError
-from competition.tables import load_competition
+from competition.layouts import load_competition
 
 CLASSES = ("ant", "bee")
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
-from competition import sources, tables
+from competition import sources
 from competition.errors import UserError
+from competition.layouts import load, load_competition
 from competition.metrics import (
     ACCURACY,
     BALANCED_ACCURACY,
@@ -21,7 +22,6 @@ from competition.metrics import (
     metrics_for,
     proportion_interval,
 )
-from competition.tables import load_competition
 from competition.task import Task
 
 OF_CLASSES = [metric for metric in METRICS.values() if metric.fits(Task(tuple(range(5))))]
@@ -127,7 +127,7 @@ def metric_of(folder, name: str = "zoo", metric: Metric | None = None) -> str:
 
 def test_the_metric_asked_for_wins_over_the_known_one_and_that_over_accuracy(make_competition, tmp_path, monkeypatch):
     folder = make_competition(tmp_path / "zoo")
-    monkeypatch.setattr(tables, "KNOWN", tmp_path)
+    monkeypatch.setattr(load, "KNOWN", tmp_path)
     assert metric_of(folder) == "accuracy"
     (tmp_path / "zoo.toml").write_text('metric = "log-loss"\n')
     assert metric_of(folder) == "log-loss"

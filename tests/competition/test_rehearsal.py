@@ -15,10 +15,10 @@ import pytest
 
 from competition import rehearsal
 from competition.errors import UserError
+from competition.layouts import load_competition
 from competition.rehearsal import apportion, draw_rehearsal, main, plan_rehearsal
 from competition.rehearsal_forms import FORMS, LABELS
 from competition.scoring import score_submission
-from competition.tables import load_competition
 
 SCRIPT = Path(rehearsal.__file__)
 SMALL = 400

@@ -75,7 +75,9 @@ def test_a_name_may_be_a_folder_here(zoo, data_folder, monkeypatch):
 
 
 def test_a_folder_that_is_none_is_refused_for_what_it_lacks(zoo, data_folder, monkeypatch):
-    (zoo / "test.csv").unlink()
+    for name in ("test.csv", "sample_submission.csv"):
+        (zoo / name).unlink()
+    shutil.rmtree(zoo / "test_images")
     monkeypatch.chdir(zoo.parent)
     assert "zoo: no test.csv there" in refusal("zoo", None, data_folder)
     assert "zoo: no test.csv there" in refusal(None, zoo, data_folder)
@@ -176,14 +178,14 @@ def test_a_zip_with_an_unsafe_member_is_refused_whole(zoo, data_folder, tmp_path
 def test_an_unsafe_member_of_a_zip_in_a_zip_is_refused_too(zoo, data_folder, tmp_path):
     with_member(zoo / "more.zip", "../../evil.txt")
     message = refusal(None, zipped(zoo, tmp_path / "zoo.zip"), data_folder)
-    assert "more.zip: 1 unsafe member" in message
+    assert "more.zip in it: 1 unsafe member" in message
     assert list(data_folder.iterdir()) == []
 
 
 def test_a_cut_zip_is_refused(zoo, data_folder, tmp_path):
     archive = zipped(zoo, tmp_path / "zoo.zip")
     archive.write_bytes(archive.read_bytes()[:-200])
-    assert "zoo.zip: neither a folder nor a ZIP" in refusal(None, archive, data_folder)
+    assert "zoo.zip: not a complete ZIP" in refusal(None, archive, data_folder)
 
 
 def test_a_zip_with_a_damaged_member_is_refused_and_leaves_nothing(zoo, data_folder, tmp_path):
@@ -206,7 +208,7 @@ def test_a_zip_that_needs_a_password_is_refused(zoo, data_folder, tmp_path):
 
 def test_a_zip_that_is_no_competition_is_refused_and_not_kept(data_folder, tmp_path):
     archive = with_member(tmp_path / "zoo.zip", "readme.txt")
-    assert "no train.csv there, only readme.txt" in refusal(None, archive, data_folder)
+    assert "zoo.zip: no train.csv there, only readme.txt" in refusal(None, archive, data_folder)
     assert list(data_folder.iterdir()) == []
 
 

@@ -137,3 +137,35 @@ def test_stratified_rows_share_out_a_total_by_largest_remainder():
     rows = stratified_rows(labels, 5, seed=0)
     assert len(rows) == 5
     assert sorted(np.bincount(labels[rows], minlength=3).tolist()[:2]) in ([1, 1], [1, 2])
+
+
+# --- groups
+
+GROUPS = tuple(f"patient {number // 3}" for number in range(60))
+GRADES = np.repeat([0, 1, 0, 2], 15)
+
+
+def groups_of(rows: np.ndarray) -> set[str]:
+    return {GROUPS[row] for row in rows}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_is_on_both_sides_of_a_split(seed):
+    folds = stratified_folds(GRADES, 4, seed, GROUPS)
+    for train, val in (*folds, stratified_holdout(GRADES, 0.1, seed, GROUPS)):
+        assert not groups_of(train) & groups_of(val)
+        assert sorted([*train, *val]) == list(range(60))
+        assert set(GRADES[train]) == {0, 1, 2}
+    assert sorted(row for _, val in folds for row in val) == list(range(60))
+
+
+def test_a_grouped_hold_out_is_about_as_large_as_asked_for():
+    _, val = stratified_holdout(GRADES, 0.25, 0, GROUPS)
+    assert 9 <= len(val) <= 21
+
+
+def test_more_folds_than_groups_are_refused_and_a_single_group_cannot_be_split():
+    with pytest.raises(UserError, match="--folds 21 is not possible with 20 groups; give 2 to 20"):
+        stratified_folds(GRADES, 21, 0, GROUPS)
+    with pytest.raises(UserError, match="all images are of one group"):
+        stratified_holdout(GRADES, 0.1, 0, ("a",) * 60)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from competition.errors import UserError
+from competition.layouts import KNOWN, KnownCompetition, load_competition, read_known
 from competition.spec import Competition
-from competition.tables import KNOWN, KnownCompetition, load_competition, read_known, read_table, write_table
+from competition.tables import read_table, write_table
 
 
 @pytest.fixture
@@ -278,12 +279,12 @@ def test_marks_line_ends_and_blank_lines_are_read_without_complaint(folder, chan
         ("val.csv", 3, "50000.png,ant", "val.csv: duplicate id (50000.png) in 2 rows (row 2, 3)"),
         ("train.csv", 6, "00004.png,", "train.csv: missing label (column 'Class') in 1 row (row 6); fill"),
         ("val.csv", 6, "50004.png, ", "val.csv: missing label (column 'Class') in 1 row (row 6)"),
-        ("train.csv", 7, "lost.png,ant", "train.csv: no image (.png .jpg .jpeg .webp .bmp) in"),
+        ("train.csv", 7, "lost.png,ant", "train.csv: no image in"),
         (
             "val.csv",
             7,
-            "00001.png,ant",
-            "val_images for 1 id: 00001.png; put the files there or take the rows out",
+            "lost.png,ant",
+            "val_images for 1 id: lost.png; put the files there or take the rows out",
         ),
         ("val.csv", 8, "50006.png,dog", "val.csv: label that train.csv never shows (dog) in 1 row (row 8)"),
         (
@@ -347,7 +348,7 @@ def test_many_faults_are_counted_and_the_first_few_named(folder):
     write_lines(folder / "train.csv", [lines[0], *(f"lost_{line}" for line in lines[1:])])
     message = refusal(folder)
     assert "train.csv: no image" in message
-    assert "train_images for 30 ids: lost_00000.png, lost_00001.png, lost_00002.png and 27 more" in message
+    assert " for 30 ids: lost_00000.png, lost_00001.png, lost_00002.png and 27 more" in message
 
 
 def test_row_numbers_are_those_of_a_spreadsheet_though_lines_are_blank(folder):
@@ -364,8 +365,10 @@ def test_row_numbers_are_those_of_a_spreadsheet_though_lines_are_blank(folder):
         (b"\n\n", "the file is empty"),
         (b"\xef\xbb\xbf", "the file is empty"),
         (b"Image,Class\n", "the table is empty, a header row only"),
-        ("Image,Class\n1,é\n".encode("latin-1"), "not UTF-8 text (byte 15); save it as 'CSV UTF-8'"),
-        ("Image,Class\n1,2\n".encode("utf-16"), "not UTF-8 text (byte 1)"),
+        ("Image,Class\n1,è\n".encode("cp1252"), "not UTF-8 text (byte 15), perhaps cp1252 or cp1250; save it as"),
+        ("Image,Class\n1,жук\n".encode("cp1251"), "not UTF-8 text (byte 15), perhaps GBK or cp1251; save it as"),
+        ("Image,Class\n1,2\n".encode("utf-16")[:-1], "not UTF-16 text"),
+        (b"Image;Class\n1;2\n1;2;3\n", "the first row has semicolons between its cells, but not every row has as"),
     ],
 )
 def test_an_empty_or_undecodable_table_is_refused(folder, table, content, words):
@@ -373,11 +376,18 @@ def test_an_empty_or_undecodable_table_is_refused(folder, table, content, words)
     assert f"{table}: {words}" in refusal(folder)
 
 
-@pytest.mark.parametrize("table", ["train.csv", "test.csv"])
-def test_a_missing_table_is_refused_with_what_is_there(folder, table):
-    (folder / table).rename(folder / f"my_{table}")
-    message = refusal(folder)
-    assert f"no {table} there (did you mean 'my_{table}'?)" in message
+def test_a_folder_without_anything_to_train_on_is_refused_with_what_is_there(folder):
+    (folder / "train.csv").rename(folder / "tarin.cvs")
+    (folder / "val.csv").unlink()
+    shutil.rmtree(folder / "train_images")
+    assert "no train.csv there (did you mean 'tarin.cvs'?), only sample_submission.csv, tarin.cvs" in refusal(folder)
+
+
+def test_a_folder_with_nothing_to_predict_is_refused_with_what_is_missing(folder):
+    for name in ("test.csv", "sample_submission.csv"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "test_images")
+    assert "no test.csv there" in refusal(folder)
 
 
 def test_a_folder_in_place_of_a_table_is_refused(folder):
@@ -400,7 +410,7 @@ def test_an_id_without_extension_that_means_two_files_is_refused(make_competitio
     shutil.copy(folder / "train_images" / "00003.png", folder / "train_images" / "00003.jpg")
     message = refusal(folder)
     assert "train.csv: several images in" in message
-    assert "00003 (00003.jpg 00003.png); write the ids with their extension" in message
+    assert "for 1 id: 00003 (00003." in message and "); write the ids with their folders and extensions" in message
 
 
 @pytest.mark.parametrize(
@@ -458,7 +468,7 @@ def test_every_file_about_a_known_competition_is_valid(path):
 
 
 def test_a_competition_without_such_a_file_gets_the_defaults(tmp_path):
-    assert read_known("zoo", tmp_path) == KnownCompetition(metric="accuracy", symmetries=None)
+    assert read_known("zoo", tmp_path) == KnownCompetition(metric=None, symmetries=None)
 
 
 @pytest.mark.parametrize(
@@ -560,3 +570,41 @@ def test_any_bytes_give_a_competition_or_one_line(little_zoo, contents):
         assert isinstance(competition, Competition)
         assert len(competition.train.ids) == len(competition.train.paths) == len(competition.train.labels) > 0
         assert sorted(competition.submission_ids) == sorted(competition.test.ids)
+
+
+# --- encodings and delimiters
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_an_encoding_that_is_certain_is_read(tmp_path, encoding, line_end):
+    (tmp_path / "a.csv").write_bytes(line_end.join(["Image,Class", "Käfer.png,Möhre", ""]).encode(encoding))
+    assert read_table(tmp_path / "a.csv").rows == (("Käfer.png", "Möhre"),)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_another_delimiter_is_read_if_all_rows_have_it(tmp_path, delimiter):
+    rows = [("Image", "Class"), ("a.png", "cat, black"), ("b.png", "dog")]
+    (tmp_path / "a.csv").write_text("".join(delimiter.join(row) + "\n" for row in rows))
+    assert read_table(tmp_path / "a.csv").rows == tuple(rows[1:])
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+def test_a_line_that_names_the_delimiter_is_no_row(tmp_path, line):
+    (tmp_path / "a.csv").write_text(f"{line}\nImage;Class\na.png;1,5\n")
+    table = read_table(tmp_path / "a.csv")
+    assert (table.columns, table.rows) == (("Image", "Class"), (("a.png", "1,5"),))
+
+
+def test_a_plain_table_is_read_with_commas_and_in_utf_8_alone(tmp_path):
+    (tmp_path / "a.csv").write_text("Image;Class\na.png;cat\n")
+    assert read_table(tmp_path / "a.csv", is_plain=True).columns == ("Image;Class",)
+    (tmp_path / "a.csv").write_bytes("Image,Class\nä.png,cat\n".encode("cp1252"))
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        read_table(tmp_path / "a.csv", is_plain=True)
+
+
+def test_a_table_without_a_header_is_read_from_its_first_row(tmp_path):
+    (tmp_path / "a.csv").write_text("a.png,0\nb.png,1\n")
+    table = read_table(tmp_path / "a.csv", has_header=False)
+    assert (table.columns, table.numbers) == (("0", "1"), (1, 2))

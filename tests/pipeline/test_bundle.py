@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from competition.sources import holds_tables
+from competition.layouts import holds_competition
 from competition.storage import ROOT
 from pipeline import bundle, kernel
 from pipeline.settings import bundle_options, predict_settings
@@ -221,14 +221,14 @@ def test_a_kernel_without_its_input_ends_with_one_line(notebook):
 @pytest.mark.parametrize("mount", ["insects", "competitions/insects", "datasets/ann/insects", "notebooks/ann/insects"])
 def test_of_two_inputs_the_one_with_the_competitions_name_counts(make_competition, notebook, mount):
     make_competition(notebook / "input" / mount)
-    found = kernel.input_of(notebook / "input", "insects", "tables", holds_tables)
+    found = kernel.input_of(notebook / "input", "insects", "tables", holds_competition)
     assert found == notebook / "input" / mount
 
 
 def test_the_competition_itself_counts_before_a_dataset_of_its_name(make_competition, notebook):
     for mount in ("competitions/insects", "datasets/ann/insects"):
         make_competition(notebook / "input" / mount)
-    found = kernel.input_of(notebook / "input", "insects", "tables", holds_tables)
+    found = kernel.input_of(notebook / "input", "insects", "tables", holds_competition)
     assert found == notebook / "input" / "competitions" / "insects"
 
 

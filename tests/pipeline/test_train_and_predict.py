@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from competition.tables import load_competition
+from competition.layouts import load_competition
 from pipeline.data.predictions import Predictions
 from pipeline.models.recipe import RECIPES
 from pipeline.runtime import memory
@@ -131,6 +131,8 @@ def test_runs_of_other_images_under_the_same_ids_are_left_out(tmp_path, make_com
     assert "left out" not in succeed("predict", *options, "--data", folder, "--no-report")
     done = run("predict", *options, "--data", other)
     assert done.status == 2 and "left out, as their images have changed: dhc-gaussian-nb\n" in done.out
+    assert f"({tmp_path / 'submissions' / 'insects' / 'submission.csv'} answers earlier ones)" in done.err
+    assert "have changed since it was made" in fail("submit", "--check", *options, "--data", other)
     assert "dhc-gaussian-nb~run=2: accuracy" in succeed(
         "train", *options, "--data", other, "--models", "dhc-gaussian-nb"
     )
@@ -201,6 +203,12 @@ def test_a_damaged_run_is_left_out_and_trained_again(copied, tmp_path):
     assert "dhc-knn-sweep~epochs=8: trained before" in said
     said = succeed("predict", *copied, "--no-report")
     assert "left out, as validation.npz is damaged: sprint~epochs=8\n" in said
+
+
+def test_a_run_that_is_not_finished_is_named(copied, tmp_path):
+    (tmp_path / "runs" / "insects" / "sprint~epochs=8" / "run.json").unlink()
+    line = "warning: sprint~epochs=8 is not finished; run the same train.py command again to finish it\n"
+    assert line in succeed("predict", *copied, "--no-report")
 
 
 def test_runs_of_an_older_version_are_called_that(copied, tmp_path):
@@ -394,7 +402,7 @@ def test_a_network_whose_loss_is_not_finite_is_left_out_and_the_others_are_train
     plan = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())
     assert [model["recipe"]["name"] for model in plan["models"]] == ["dhc-gaussian-nb"]
     assert "my-hot" in plan["left_out"]
-    succeed("predict", "--competition", folder, "--work", tmp_path)
+    assert "my-hot" not in succeed("predict", "--competition", folder, "--work", tmp_path, "--no-report")
 
 
 def test_a_command_whose_only_network_is_not_finite_fails_in_one_line(tmp_path, make_competition):
@@ -405,14 +413,22 @@ def test_a_command_whose_only_network_is_not_finite_fails_in_one_line(tmp_path, 
     assert said.startswith("my-hot: the ") and "not finite in epoch 1" in said
 
 
-def test_a_budget_that_decoding_alone_uses_up_is_refused_with_one_that_holds_it(tmp_path, make_competition):
+def test_a_budget_too_short_for_decoding_is_refused_with_what_took_the_time_and_one_that_would_do(
+    tmp_path, make_competition
+):
     folder = make_competition(tmp_path / "insects", train=60)
     options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb", "--budget", "10s")
     done = run("train", *options, seconds_ago=60)
+    fault = r"decoding the images takes about \ds, after 1m 0\ds for the start"
     assert done.status == 2
-    assert re.fullmatch(
-        r"error: --budget 10s: preparing the images alone takes about .* here; give --budget \d+m or more\n", done.err
-    )
+    assert re.fullmatch(rf"error: --budget 10s: {fault}; give --budget 3m or more\n", done.err)
+
+
+def test_a_budget_that_the_start_uses_up_before_a_cache_is_read_says_so(copied, trained, tmp_path):
+    shutil.copytree(trained["place"] / "competition", tmp_path / "competition")
+    done = run("train", *copied, "--models", "dhc-gaussian-nb", "--budget", "10s", seconds_ago=60)
+    fault = r"the start took 1m 0\ds, which leaves too little time to read the images"
+    assert re.fullmatch(rf"error: --budget 10s: {fault}; give --budget 3m or more\n", done.err)
 
 
 def test_every_command_names_the_next_one(trained):

@@ -61,7 +61,7 @@ def test_models_that_err_on_different_images_make_a_better_blend(models, labels)
     blend = select_blend(models, some_ids(500), labels)
     assert blend.best_single == "model4"
     assert len(blend.weights) >= 3
-    assert blend.score.accuracy > blend.single_score.accuracy + 0.05
+    assert blend.score.value > blend.single_score.value + 0.05
     assert sum(blend.weights.values()) == pytest.approx(1)
     assert min(blend.weights.values()) > 0
 
@@ -69,16 +69,16 @@ def test_models_that_err_on_different_images_make_a_better_blend(models, labels)
 def test_the_reported_score_is_that_of_the_applied_blend(models, labels):
     ids = some_ids(500)
     blend = select_blend(models, ids, labels)
-    assert accuracy(blend.apply(models), ids, labels) == blend.score.accuracy
-    assert accuracy(models[blend.best_single], ids, labels) == blend.single_score.accuracy
+    assert accuracy(blend.apply(models), ids, labels) == blend.score.value
+    assert accuracy(models[blend.best_single], ids, labels) == blend.single_score.value
 
 
 def test_the_first_gain_is_the_best_model_and_all_together_are_the_blend(models, labels):
     blend = select_blend(models, some_ids(500), labels)
     first, *_ = blend.gains.items()
-    assert first == (blend.best_single, blend.single_score.accuracy)
+    assert first == (blend.best_single, blend.single_score.value)
     assert list(blend.gains) == list(blend.weights)
-    assert sum(blend.gains.values()) == pytest.approx(blend.score.accuracy)
+    assert sum(blend.gains.values()) == pytest.approx(blend.score.value)
 
 
 def test_rows_are_joined_by_id(models, labels):
@@ -135,8 +135,8 @@ def test_a_weak_model_may_help_with_a_small_weight():
         for name, right in {"strong": strong, "weak": weak}.items()
     }
     blend = select_blend(models, some_ids(100), labels)
-    assert blend.single_score.accuracy == 0.9
-    assert blend.score.accuracy == 1
+    assert blend.single_score.value == 0.9
+    assert blend.score.value == 1
     assert 0 < blend.weights["weak"] <= 1 / 3
 
 
@@ -170,7 +170,7 @@ def test_what_selection_did_not_see_tells_a_lucky_pick_from_skill():
     labels = np.random.default_rng(1).integers(0, 10, 300)
     models = {f"guess{seed}": guesses(labels, 10, 0, seed) for seed in range(40)}
     blend = select_blend(models, some_ids(300), labels)
-    assert blend.score.accuracy > 0.13
+    assert blend.score.value > 0.13
     assert blend.expected.value < 0.11
     assert blend.expected.low < 0.1 < blend.expected.high
 
@@ -179,10 +179,10 @@ def test_the_table_shows_members_and_how_the_expectation_was_measured(models, la
     blend = select_blend(models, some_ids(500), labels)
     header, first, *_, last = blend.table().splitlines()
     assert header.split() == ["member", "weight", "gain"]
-    best = blend.single_score.accuracy
+    best = blend.single_score.value
     assert first.split() == ["model4", f"{blend.weights['model4']:.2f}", f"{best:.4f}"]
-    assert f"blend: accuracy {blend.score.accuracy:.4f} on the validation images that chose it" in last
-    assert f"{blend.expected.accuracy:.4f} expected on new images (cross-validated)" in last
+    assert f"blend: accuracy {blend.score.value:.4f} on the validation images that chose it" in last
+    assert f"{blend.expected.value:.4f} expected on new images (cross-validated)" in last
     assert f"best single model: {best:.4f} (model4)" in last
 
 

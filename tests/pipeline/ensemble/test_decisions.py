@@ -50,6 +50,11 @@ def test_class_counts_stand_beside_the_shares_of_train():
     ]
 
 
+def test_a_class_with_control_characters_keeps_to_its_line():
+    table = class_counts(contest(classes=("ant", "bee\n\x1b[31m", "cat")), answers([1, 0, 1, 1]))
+    assert "\nbee\\n\\x1b[31m          3" in table and "\x1b" not in table
+
+
 def test_of_many_classes_the_counts_show_the_top_and_the_bottom():
     competition = contest(classes=tuple(range(100, 196)))
     lines = class_counts(competition, answers([95, 95, 95, 7], classes=96)).splitlines()

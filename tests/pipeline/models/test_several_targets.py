@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from competition.metrics import ACCURACY
+from competition.metrics import metrics_for
 from competition.task import Task
 from pipeline.models.base import Model, ModelContext
 from pipeline.models.neural.network import NetworkPlan
@@ -46,7 +46,7 @@ def fitted(name: str, task: Task, folder: Path, sample: tuple[np.ndarray, ...]) 
         ordered=task.kind == "continuous",
         folder=folder,
         plan=NetworkPlan(epochs=10, tier=NARROW),
-        metric=ACCURACY.of(task),
+        metric=metrics_for(task)[0],
     )
     learnt = images, task.encode(labels), validation_images, task.encode(validation_labels)
     return small(name).build(context).fit(*learnt)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from competition.layouts import load_competition
 from competition.metrics import ACCURACY
-from competition.tables import load_competition
 from competition.task import Task
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend

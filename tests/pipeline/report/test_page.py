@@ -123,7 +123,7 @@ def test_a_row_of_the_table_tells_what_the_run_measured(context, page):
     row = next(row for row in rows(page) if len(row) == 10 and row[0] == "network")
     _, accuracy, interval, f1, loss, precision, seconds, an_epoch, parameters, reported = row
     score = context.runs["network"].score
-    assert (accuracy, interval) == (f"{score.accuracy:.4f}", f"{score.low:.3f}–{score.high:.3f}")
+    assert (accuracy, interval) == (f"{score.value:.4f}", f"{score.low:.3f}–{score.high:.3f}")
     assert precision == f"{context.evaluations['network'].precision_macro:.3f}"
     assert (f1, loss) == (f"{score.values['f1-macro']:.4f}", f"{score.values['log-loss']:.4f}")
     assert (seconds, an_epoch, parameters, reported) == ("12.0", "3.0", "1,234", "0.890")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from competition.tables import load_competition
+from competition.layouts import load_competition
 from pipeline.data.cache import open_cache
 from pipeline.data.decode import content_hash
 from pipeline.data.training_data import labelled_images

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from competition.errors import UserError
-from competition.metrics import ACCURACY, F1_MACRO, LOG_LOSS
-from pipeline.training.scores import ALWAYS, ModelScore, Score, score, scores_table, write_scores
+from competition.metrics import ACCURACY, F1_MACRO, LOG_LOSS, METRICS
+from pipeline.training.scores import ModelScore, Score, score, scores_table, write_scores
 
+ALWAYS = (ACCURACY, F1_MACRO, LOG_LOSS)  # of classes
 GOOD = {"accuracy": 0.9612, "f1-macro": 0.9, "log-loss": 0.125}
 POOR = {"accuracy": 0.5, "f1-macro": 0.45, "log-loss": 1.5}
 ROWS = [
-    ModelScore("sprint", Score("accuracy", 0.95, 0.97, GOOD), 61.25, 1_234_567),
-    ModelScore("dhc-svm", Score("accuracy", 0.4, 0.6, POOR), 3, 0, "epochs=3,seed=1"),
+    ModelScore("sprint", Score("accuracy", "accuracy", True, 0.95, 0.97, GOOD), 61.25, 1_234_567),
+    ModelScore("dhc-svm", Score("accuracy", "accuracy", True, 0.4, 0.6, POOR), 3, 0, "epochs=3,seed=1"),
 ]
-BY_LOG_LOSS = [ModelScore("sprint", Score("log-loss", 0.1, 0.15, GOOD), 61.25, 1_234_567)]
+BY_LOG_LOSS = [ModelScore("sprint", Score("log-loss", "log loss", False, 0.1, 0.15, GOOD), 61.25, 1_234_567)]
 
 
 def measured(metric=ACCURACY) -> Score:
@@ -23,7 +24,7 @@ def measured(metric=ACCURACY) -> Score:
     return score(probabilities, np.array([0, 1, 1, 2]), metric)
 
 
-@pytest.mark.parametrize("metric", ALWAYS, ids=[metric.name for metric in ALWAYS])
+@pytest.mark.parametrize("metric", ALWAYS, ids=lambda metric: metric.name)
 def test_a_score_holds_the_metric_with_its_interval_and_the_others(metric):
     found = measured(metric)
     assert found.metric == metric.name and found.low < found.value < found.high
@@ -34,7 +35,7 @@ def test_a_score_holds_the_metric_with_its_interval_and_the_others(metric):
             "log-loss": (3 * np.log(2) + np.log(4)) / 4,
         }
     )
-    assert found.accuracy == 0.75
+    assert found.values["accuracy"] == 0.75
 
 
 def test_the_interval_of_accuracy_is_wilsons():
@@ -44,7 +45,9 @@ def test_the_interval_of_accuracy_is_wilsons():
 
 @pytest.mark.parametrize("metric", GOOD)
 def test_the_better_score_ranks_higher(metric):
-    assert Score(metric, 0, 2, GOOD).rank > Score(metric, 0, 2, POOR).rank
+    found = METRICS[metric]
+    better, worse = (Score(metric, found.title, found.greater_is_better, 0, 2, values) for values in (GOOD, POOR))
+    assert better.rank > worse.rank
 
 
 def test_a_score_in_words_is_the_metric_and_its_value():

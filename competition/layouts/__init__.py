@@ -1,0 +1,7 @@
+"""How contests lay out their files: each way recognises its own and says what it found."""
+
+from competition.layouts.evidence import competition_folder, holds_competition
+from competition.layouts.known import KNOWN, KnownCompetition, read_known
+from competition.layouts.load import load_competition
+
+__all__ = ["KNOWN", "KnownCompetition", "competition_folder", "holds_competition", "load_competition", "read_known"]

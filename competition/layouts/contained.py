@@ -1,0 +1,65 @@
+"""Layouts whose images lie in containers: pixels in cells, parquet, HDF5, TFRecord and the like."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from competition.layouts.csvs import from_csvs
+from competition.layouts.evidence import Evidence
+from competition.layouts.options import Options
+from competition.layouts.parts import Found, Part
+from competition.layouts.pictures import Pictures
+from competition.layouts.samples import Sample
+from competition.tables import Table
+from competition.wording import counted, fault_in, listed
+
+LABELS = ("label", "class", "target", "category", "emotion", "y")  # names of a container's column of labels
+FILE = "file"
+
+
+def from_containers(evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures) -> Found | None:
+    """What containers hold, with labels of their own or those of a table; None if there are none for training."""
+    if not pictures.containers["train"]:
+        return None
+    if found := from_csvs(evidence, sample, options, pictures, pictures.has):
+        return found
+    train = pictures.extracted("train")
+    labels = _labels(evidence.folder, train, sample, options, pictures)
+    val, test = (pictures.extracted(split) if pictures.containers[split] else None for split in ("val", "test"))
+    first = pictures.containers["train"][0]
+    told = f"{first.path.name}: {counted(len(train), 'image')} in a container ({first.kind})"
+    path = first.path
+    return Found(
+        _part(path, train, labels),
+        labels,
+        None if val is None else _part(path, val, labels),
+        None if test is None else _part(pictures.containers["test"][0].path, test, ()),
+        (told,),
+    )
+
+
+def _part(path: Path, rows: pd.DataFrame, labels: tuple[str, ...]) -> Part:
+    """The rows of containers; those without an id of their own are numbered."""
+    frame = rows.drop(columns=FILE).set_axis(range(2, len(rows) + 2))
+    return Part(Table(path, frame), "id", tuple(map(Path, rows[FILE])))
+
+
+def _labels(
+    folder: Path, train: pd.DataFrame, sample: Sample | None, options: Options, pictures: Pictures
+) -> tuple[str, ...]:
+    """The columns with the labels. Raises UserError if they cannot be told."""
+    names = [name for name in train.columns if name not in ("id", FILE)]
+    if options.label_column in names:
+        return (options.label_column,)
+    if sample and sample.names and set(sample.names) <= set(names):
+        return sample.names
+    folded = {name.strip().casefold(): name for name in names}
+    asked = [name.casefold() for name in sample.names] if sample else []
+    if named := [folded[name] for name in (*asked, *LABELS) if name in folded]:
+        return (named[0],)
+    test = pictures.containers["test"][0].columns.columns if pictures.containers["test"] else ()
+    extra = [name for name in names if name not in test]
+    if len(extra) == 1:
+        return tuple(extra)
+    fault = f"cannot tell which column of the containers holds the labels: {listed(extra or names) or 'none'}"
+    raise fault_in(folder, fault, "name it with --label-column")

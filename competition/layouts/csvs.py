@@ -1,0 +1,181 @@
+"""The layout of most contests: CSVs whose ids name images. They are told by what they hold, not by their names."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from competition.images_on_disk import names_image
+from competition.layouts.columns import Lookup, holds_images, image_column, label_columns
+from competition.layouts.evidence import SAMPLE, Evidence
+from competition.layouts.options import Options
+from competition.layouts.parts import Found, Part
+from competition.layouts.pictures import PROBED, Pictures
+from competition.layouts.rows import pivoted
+from competition.layouts.samples import Sample, refuse_blank_ids
+from competition.tables import Table, read_table
+from competition.wording import counted, did_you_mean, fault_in, listed
+
+_VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
+_TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
+_TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
+_SIDE = re.compile(
+    r"annotation|bbox|box|leak|old|extra|pseudo|external|duplicate|relationship|mapping_test|mask|segment"
+)
+
+
+def from_csvs(
+    evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures, has: Lookup | None
+) -> Found | None:
+    """What the tables say; None if no table can be that of the training images.
+
+    has: whether the images of ids are there; None if the training table is told by its name alone.
+    """
+    path = _chosen(evidence, options) or _train_path(evidence, sample, has)
+    if path is None:
+        return None
+    train, test = read_table(path), _test_table(evidence, path, sample)
+    val = _validation(evidence, path)
+    image = options.image_column or image_column(train, test, sample, pictures, has or pictures.has)
+    found = []
+    if options.label_column is None and (long := _long(train, image, has or pictures.has)):
+        train, columns = long, tuple(name for name in long.columns if name != image)
+        found.append(f"{path.name}: a row for each image and label ({listed(columns)}), read as a row for each image")
+    elif options.label_column:
+        columns = (options.label_column,)
+    else:
+        columns = label_columns(train, test, sample, image)
+    _refuse_same(train, image, columns)
+    train, dropped = without_needless(train, image, columns)
+    return Found(
+        Part(train, image),
+        columns,
+        val and Part(without_needless(val, image, columns)[0], image),
+        test and Part(test, image),
+        (*_named_otherwise(path, sample), *found, *dropped),
+    )
+
+
+def _chosen(evidence: Evidence, options: Options) -> Path | None:
+    """The table that --train-table names. Raises UserError if it is not there."""
+    if options.train_table is None:
+        return None
+    for path in evidence.tables:
+        if options.train_table in (path.name, path.stem, str(path)) or path.as_posix().endswith(
+            f"/{options.train_table}"
+        ):
+            return path
+    names = [path.name for path in evidence.tables]
+    fault = f"no table '{options.train_table}' there{did_you_mean(options.train_table, names)}, only {listed(names) or 'none'}"
+    raise fault_in(evidence.folder, fault, "name one with --train-table")
+
+
+def _train_path(evidence: Evidence, sample: Sample | None, has: Lookup | None) -> Path | None:
+    """The likeliest training table."""
+    ranks = {path: _rank(path, evidence, sample, has) for path in evidence.tables if _may_train(path)}
+    fitting = [path for path, rank in ranks.items() if (rank[1] if has else rank[2])]
+    usual = evidence.folder / "train.csv"
+    return max(fitting, key=ranks.__getitem__, default=usual if has is None and usual.exists() else None)
+
+
+def _may_train(path: Path) -> bool:
+    stem = path.stem.lower()
+    return not (SAMPLE.search(stem) or _TEST.search(stem) or _SIDE.search(stem) or _VALIDATION.search(stem))
+
+
+def _rank(path: Path, evidence: Evidence, sample: Sample | None, has: Lookup | None) -> tuple[int, ...]:
+    """How likely it is the training table: what the sample asks for, ids that name images, its name, its place."""
+    stem = path.stem.lower()
+    named = next((len(_TRAIN) - place for place, pattern in enumerate(_TRAIN) if pattern.search(stem)), 0)
+    table = evidence.glances.get(path)
+    if table is None or len(table.columns) < 2:
+        return 0, named == len(_TRAIN), named, -len(path.parts)
+    asked = sample is not None and bool(sample.names) and set(sample.names) <= set(table.columns)
+    return asked, has is not None and _names_images(table, has), named, -len(path.parts)
+
+
+def _names_images(table: Table, has: Lookup) -> bool:
+    """Whether a column of the first rows names images, or images and targets."""
+    columns = (table.column(name)[:PROBED] for name in table.columns if name)
+    return any(holds_images("train", cells, has) or _are_long(cells, has) for cells in columns)
+
+
+def _are_long(cells: tuple[str, ...], has: Lookup) -> bool:
+    cases = [cell.rpartition("_")[0] for cell in cells]
+    return all(cases) and has("train", list(dict.fromkeys(cases)))
+
+
+def _test_table(evidence: Evidence, train: Path, sample: Sample | None) -> Table | None:
+    """The table of the test images: test.csv, or one named like it with a column that train or the sample has too."""
+    there = [path for path in evidence.tables if _TEST.search(path.stem.lower()) and path != train]
+    plain = [path for path in there if path.stem.lower() == "test"]
+    for path in plain or there:
+        shown = evidence.glances.get(path)
+        known = {*evidence.glances[train].columns} if train in evidence.glances else set()
+        if plain or (shown and {*shown.columns} & ({sample.id_name} if sample else known)):
+            return read_table(path)
+    return None
+
+
+def _validation(evidence: Evidence, train: Path) -> Table | None:
+    there = [path for path in evidence.tables if _VALIDATION.search(path.stem.lower()) and path.parent == train.parent]
+    if len(there) > 1:
+        names = " and ".join(path.name for path in there)
+        raise fault_in(train.parent, f"both {names} are there", "keep one of them")
+    return read_table(there[0]) if there else None
+
+
+def _long(train: Table, image: str, has: Lookup) -> Table | None:
+    """Train with a row for each image, if it has one for each image and label."""
+    ids = train.column(image)
+    values = [name for name in train.columns if name != image]
+    if len(values) != 1 or has("train", ids[:PROBED]) or not _are_long(ids[:PROBED], has):
+        return None
+    return pivoted(train, image, values[0])
+
+
+def _refuse_same(train: Table, image: str, columns: tuple[str, ...]) -> None:
+    for name in (image, *columns):
+        train.column(name)
+    if image in columns:
+        fault = f"column '{image}' cannot be both the image and the label column"
+        raise fault_in(train.path, fault, "name two with --image-column and --label-column")
+
+
+def without_needless(table: Table, image: str, columns: tuple[str, ...]) -> tuple[Table, list[str]]:
+    """The table without rows that are there twice and hidden files without a label, and what was passed over."""
+    found = []
+    ids = table.column(image)
+    hidden = np.array([is_hidden(cell) for cell in ids])
+    if hidden.any():
+        blank = np.all(
+            [[not cell for cell in table.stripped(name)] for name in columns if name in table.columns], axis=0
+        )
+        found += _passed_over(table, hidden & blank, f"no image ({listed(np.array(ids)[hidden & blank])})")
+        table = table.take(~(hidden & blank))
+    refuse_blank_ids(table, image, table.column(image))
+    if table.frame[image].duplicated().any():
+        twice = table.frame.duplicated().to_numpy()
+        found += _passed_over(table, twice, "the same as an earlier row")
+        table = table.take(~twice)
+    return table, found
+
+
+def is_hidden(name: str) -> bool:
+    return (name.strip().startswith(".") and not names_image(name)) or name.strip().lower() in (
+        "thumbs.db",
+        "desktop.ini",
+    )
+
+
+def _passed_over(table: Table, rows: np.ndarray, why: str) -> list[str]:
+    number = int(rows.sum())
+    return [f"{table.path.name}: {counted(number, 'row')} passed over, {why}"] if number else []
+
+
+def _named_otherwise(path: Path, sample: Sample | None) -> list[str]:
+    """What to tell of a training table and a sample that are not called as usual."""
+    told = [] if path.name == "train.csv" else [f"{path.name} holds the training images"]
+    if sample is not None and sample.table.path.name not in ("sample_submission.csv", "sampleSubmission.csv"):
+        told.append(f"{sample.table.path.name} shows the form of a submission")
+    return told

@@ -1,0 +1,131 @@
+"""Reads a competition's folders into a ``Competition``: what lies there, what it means, and what is asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from competition.form import Form
+from competition.layouts import answers
+from competition.layouts.annotations import from_annotations
+from competition.layouts.asked import Asked, asked_of
+from competition.layouts.contained import from_containers
+from competition.layouts.csvs import from_csvs
+from competition.layouts.evidence import Evidence, competition_folder, nothing_recognised
+from competition.layouts.folders import from_folders
+from competition.layouts.groups import group_hint
+from competition.layouts.images import labelled_split
+from competition.layouts.known import KNOWN, KnownCompetition, read_known
+from competition.layouts.labels import Reading
+from competition.layouts.options import Options
+from competition.layouts.parts import Found
+from competition.layouts.pictures import Pictures
+from competition.layouts.samples import Sample, find_sample
+from competition.metrics import Metric, find_metric
+from competition.spec import Competition, Split
+from competition.task import Task
+
+
+def load_competition(
+    folder: Path | Sequence[Path],
+    name: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    metric: Metric | None = None,
+    train_table: str | None = None,
+    group_column: str | None = None,
+    derived: Path | None = None,
+) -> Competition:
+    """Read and check a competition.
+
+    folder: its folder, or several that belong together. A folder that holds only another folder stands for that one.
+    image_column, label_column: of the training table. metric: None for what ``known/<name>.toml`` says, else for what
+        fits the form of the submission.
+    train_table: the name of the table of training images. group_column: its column with what images have in common.
+    derived: where images that are taken out of containers go; None for a folder in the competition's.
+
+    Raises UserError if nothing is recognised, or if anything is wrong with the files.
+    """
+    folders = (folder,) if isinstance(folder, Path) else tuple(folder)
+    name = name or folders[0].resolve().name
+    known = read_known(name, KNOWN)
+    options = Options(
+        train_table or known.train_table,
+        image_column or known.image_column,
+        label_column or known.label_column,
+        group_column or known.group_column,
+        known.form,
+        metric.name if metric else known.metric,
+    )
+    evidence = Evidence((competition_folder(folders[0]), *folders[1:]))
+    pictures = Pictures(evidence, derived or evidence.folder / ".images")
+    sample = find_sample(evidence)
+    found = _recognised(evidence, sample, options, pictures)
+    reading = answers.read_labels(found.train.table, found.labels, sample, options)
+    asked = asked_of(found, sample, reading, pictures)
+    form = _form(found, sample, reading, asked, options)
+    group = options.group_column or found.group
+    train = labelled_split("train", found.train, reading, group, pictures)
+    return Competition(
+        name=name,
+        image_column=form.header[form.id_at] if form.header and form.ids else found.train.image,
+        label_column=_label_column(form, found),
+        task=reading.task,
+        train=train,
+        val=labelled_split("val", found.val, reading, group, pictures)
+        if found.val
+        else Split("val", (), (), train.known_labels[:0]),
+        test=asked.test,
+        form=form,
+        metric=_metric(metric, known, form, reading.task),
+        symmetries=known.symmetries,
+        found=(
+            *found.found,
+            *reading.found,
+            *asked.found,
+            *answers.told(form, reading.task, found.labels),
+            *group_hint(found, group),
+        ),
+    )
+
+
+def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures) -> Found:
+    """What the first layout says that recognises the files. Raises UserError if none does."""
+    found = (
+        from_csvs(evidence, sample, options, pictures, pictures.has_files)
+        or from_annotations(evidence, sample, options)
+        or from_containers(evidence, sample, options, pictures)
+        or from_folders(evidence, sample, pictures)
+        or from_csvs(evidence, sample, options, pictures, None)
+    )
+    if found is None:
+        raise nothing_recognised(evidence.folder, evidence.names)
+    return found
+
+
+def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, options: Options) -> Form:
+    kind = answers.kind_of(reading, found.labels, sample, asked.targets is not None, options)
+    names = sample.names if sample and sample.names else found.labels
+    shown = [len(cell.split()) for cell in sample.cells] if sample else []
+    return Form(
+        kind=kind,
+        header=sample.header if sample else (found.train.image, *(names if kind != "labels" else found.labels)),
+        ids=asked.ids,
+        cases=asked.cases,
+        id_at=sample.id_at or 0 if sample else 0,
+        row_targets=asked.targets,
+        order=answers.places(reading.task, names, sample) if kind == "columns" else (),
+        separator=answers.separator_of(sample.cells if sample else (), reading.task, reading.separator),
+        most=max(shown, default=5) if kind == "ranking" else 5,
+        source=sample.table.path.name if sample else asked.source,
+        spelled=answers.spelled_as(sample, reading.task) if sample and kind == "class" else {},
+    )
+
+
+def _label_column(form: Form, found: Found) -> str:
+    names = [name for place, name in enumerate(form.header) if place != form.id_at]
+    return names[0] if len(names) == 1 else found.labels[0]
+
+
+def _metric(chosen: Metric | None, known: KnownCompetition, form: Form, task: Task) -> Metric:
+    """The metric that is chosen, else the known one, else what such a form is likely measured by."""
+    metric = chosen or find_metric(known.metric or answers.usual_metric(form, task))
+    return metric.of(task, form)

@@ -1,0 +1,102 @@
+"""The form of a submission and the metric, from the training table and the sample together."""
+
+import pytest
+
+from competition.metrics import METRICS
+
+BINARY = [0, 1, 0, 1]
+CATS = ["cat", "dog", "owl", "cat"]
+
+
+def test_a_class_is_asked_for_as_usual(contest):
+    loaded = contest.train(CATS).sample("cat").load()
+    assert (loaded.form.kind, loaded.metric.name, loaded.found[1:]) == ("class", "accuracy", ())
+
+
+@pytest.mark.parametrize("cell", ["0.5", "0.3", "0.0", "1e-3"])
+def test_a_fraction_asks_for_the_probability_of_1(contest, cell):
+    loaded = contest.train(BINARY, ["id", "has_cactus"]).sample(cell, header=["id", "has_cactus"]).load()
+    assert (loaded.form.kind, loaded.metric.name) == ("probability", "log-loss")
+    assert "each row of the submission has the probability of has_cactus = 1" in loaded.found
+
+
+def test_0_asks_for_a_class_unless_the_metric_takes_probabilities(contest):
+    contest.train(BINARY).sample(0)
+    assert contest.load().form.kind == "class"
+    assert contest.load("histopathologic-cancer-detection").form.kind == "probability"
+    assert contest.load(metric=METRICS["auc"]).form.kind == "probability"
+    assert contest.load(metric=METRICS["f1-macro"]).form.kind == "class"
+
+
+def test_a_fraction_for_several_names_is_refused_with_the_cells(contest):
+    message = contest.train(CATS).sample("0.5").refusal()
+    assert "sample_submission.csv: asks for a probability or another number in column 'label' (0.5)" in message
+
+
+@pytest.mark.parametrize("cell", ["cat", "", "some class", "1"])
+def test_any_other_word_is_a_placeholder_for_a_class(contest, cell):
+    assert contest.train(CATS).sample(cell).load().form.kind == "class"
+
+
+@pytest.mark.parametrize(
+    ("labels", "cell", "most"),
+    [
+        (["w1", "w2", "w3"], "w1 w2 w3", 3),
+        (["w1", "w2", "w3"], "new w1 w2 w3", 4),
+        ([36363, 53586, 7], "36363 53586 18807 64314 60181", 5),
+    ],
+)
+def test_several_labels_where_train_has_one_are_a_ranking(contest, labels, cell, most):
+    loaded = contest.train(labels).sample(cell).load()
+    assert (loaded.form.kind, loaded.form.most, loaded.metric.name) == ("ranking", most, f"map@{most}")
+    assert f"each row of the submission has the {most} likeliest labels" in loaded.found
+
+
+def test_a_label_and_a_fraction_are_a_label_with_its_confidence(contest):
+    loaded = contest.train([1, 7, 113209]).sample("137790 0.98").load()
+    assert (loaded.form.kind, loaded.form.separator, loaded.metric.name) == ("confidence", " ", "gap")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [["cat", "owl", "dog"], ["class_cat", "class_owl", "class_dog"], ["Cat", "Owl", "Dog"], [" cat", "owl ", "dog"]],
+)
+def test_a_column_a_class_is_told_by_the_header(contest, header):
+    loaded = contest.train(CATS).sample(0.3, 0.3, 0.4, header=["id", *header]).load()
+    assert (loaded.task.kind, loaded.classes) == ("multiclass", ("cat", "dog", "owl"))
+    assert (loaded.form.kind, loaded.form.order, loaded.form.header) == ("columns", (0, 2, 1), ("id", *header))
+    assert loaded.metric.name == "log-loss"
+
+
+def test_the_header_may_name_classes_that_train_never_shows(contest):
+    loaded = contest.train([1, 2, 1]).sample(0.3, 0.3, 0.4, header=["id", "3", "2", "1"]).load()
+    assert (loaded.classes, loaded.form.order) == ((1, 2, 3), (2, 1, 0))
+
+
+def test_several_labels_in_a_cell_may_be_asked_for_in_columns(contest):
+    loaded = contest.train(["a b", "b", "c"], ["id", "tags"]).sample(0, 0, 0, header=["id", "c", "b", "a"]).load()
+    assert (loaded.task.kind, loaded.form.kind, loaded.form.order) == ("multilabel", "columns", (2, 1, 0))
+
+
+def test_several_words_in_columns_are_several_targets(contest):
+    header = ["id", "colour", "shape"]
+    loaded = contest.train([("red", "round"), ("blue", "round")], header).sample("red", "round", header=header).load()
+    assert (loaded.task.kind, loaded.task.targets, loaded.form.kind) == ("multioutput", ("colour", "shape"), "class")
+
+
+def test_columns_of_a_sample_that_mean_nothing_are_refused(contest):
+    message = contest.train(CATS).sample("cat", "x", header=["id", "label", "more"]).refusal()
+    assert "sample_submission.csv: the columns id, label, more, not an id and a label" in message
+
+
+def test_a_list_in_brackets_is_refused(contest):
+    assert "asks for several values in column 'label'" in contest.train(CATS).sample("['cat', 'dog']").refusal()
+
+
+def test_a_metric_that_cannot_measure_the_task_is_refused(contest):
+    assert "--metric rmse cannot measure" in contest.train(CATS).sample("cat").refusal(metric=METRICS["rmse"])
+
+
+def test_a_metric_of_numbers_makes_numbers_of_grades(contest):
+    loaded = contest.train([0, 1, 2, 3, 4, 0]).sample(0).load(metric=METRICS["rmse"])
+    assert (loaded.task.kind, loaded.form.kind) == ("continuous", "number")

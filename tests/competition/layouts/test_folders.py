@@ -1,0 +1,78 @@
+"""Contests without a table of labels: a folder for each class, or the class in the name of the file."""
+
+import pytest
+
+
+def test_a_folder_for_each_class_is_read_with_blanks_in_the_names(contest):
+    contest.images(*(f"train/{kind}/{number}.png" for kind in ("Fat Hen", "Maize") for number in range(3)))
+    loaded = contest.sample("Maize", header=["file", "species"]).load()
+    assert loaded.classes == ("Fat Hen", "Maize")
+    assert loaded.train.ids[:2] == ("Fat Hen/0.png", "Fat Hen/1.png")
+    assert loaded.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert loaded.form.header == ("file", "species")
+    assert "no table of labels: a folder for each class (2 classes: Fat Hen, Maize)" in loaded.found
+
+
+def test_folders_of_a_split_are_validation(contest):
+    for split in ("train", "val"):
+        contest.images(*(f"{split}/{kind}/{number}.png" for kind in "ab" for number in range(2)))
+    loaded = contest.sample("a").load()
+    assert (len(loaded.train), len(loaded.val)) == (4, 4)
+    assert loaded.val.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_folders_between_the_split_and_the_classes_do_not_matter(contest):
+    contest.images(*(f"data/train/images/{kind}/{number}.png" for kind in "ab" for number in range(2)))
+    assert contest.sample("a").load().classes == ("a", "b")
+
+
+def test_classes_may_be_told_by_an_outer_folder(contest):
+    contest.images(*(f"train/{kind}/{number}/x.png" for kind in "ab" for number in range(2)))
+    contest.images("test/t.png")
+    assert contest.load().classes == ("a", "b")
+
+
+def test_of_nested_folders_the_sample_shows_which_are_the_classes(contest):
+    contest.images(*(f"train/part{part}/{kind}/{number}.png" for part in "12" for kind in "ab" for number in range(2)))
+    assert contest.sample("a").load().classes == ("a", "b")
+
+
+def test_images_of_the_same_name_in_several_class_folders_stay_together(contest):
+    contest.images(*(f"train/{kind}/{number}.png" for kind in ("cover", "hidden") for number in range(3)))
+    assert contest.sample("cover").load().train.groups == ("0.png", "1.png", "2.png") * 2
+
+
+def test_class_folders_may_lie_beside_that_of_the_test_images(contest):
+    contest.images(*(f"{kind}/{kind}{number}.png" for kind in ("cats", "dogs") for number in range(3)))
+    loaded = contest.sample("cats").load()
+    assert loaded.classes == ("cats", "dogs")
+    assert len(loaded.train) == 6
+
+
+@pytest.mark.parametrize("name", ["{}.{}.png", "{}_{}.png", "{}-{}.png", "{} ({}).png"])
+def test_the_class_may_be_in_the_name_of_the_file(contest, name):
+    contest.images(*("train/" + name.format(kind, number) for kind in ("cat", "dog") for number in range(3)))
+    loaded = contest.sample(0.5).load()
+    assert (loaded.classes, loaded.form.kind) == (("cat", "dog"), "probability")
+    assert "each row of the submission has the probability of 'dog'" in loaded.found
+
+
+def test_a_sample_of_numbers_numbers_the_classes_of_folders(contest):
+    contest.images(*(f"train/{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)))
+    loaded = contest.sample(0).load()
+    assert loaded.form.spelled == {"cat": "0", "dog": "1"}
+    assert "the sample spells 'dog' as '1'" in loaded.found
+
+
+def test_a_wide_sample_names_the_classes_of_folders(contest):
+    contest.images(*(f"train/{kind}/{number}.png" for kind in ("c0", "c1") for number in range(2)))
+    loaded = contest.sample(0.5, 0.5, header=["img", "c1", "c0"]).load()
+    assert (loaded.classes, loaded.form.kind, loaded.form.order) == (("c0", "c1"), "columns", (1, 0))
+
+
+def test_images_without_any_label_are_refused_with_what_is_missing(contest):
+    contest.images("train/a.png", "train/b.png").sample("cat")
+    assert (
+        "no train.csv there, only sample_submission.csv, test, train; a competition's folder holds a table of labels, a folder of images for each class, or annotations"
+        in contest.refusal()
+    )
