@@ -74,11 +74,11 @@ def _decode_in_strips(data: bytes, width: int, colour: int, factor: int) -> np.n
     palette = next((np.frombuffer(chunk, np.uint8).reshape(-1, 3) for chunk in _chunks(data, b"PLTE")), None)
     above, strips = bytes(row), []
     for content in _inflated(data, rows * row):
-        strip = decode_with_cv2(_as_png(above + content, width, samples), cv2.IMREAD_UNCHANGED)
-        pixels = strip if strip.ndim == 2 else strip[..., ::-1]
-        above = b"\0" + pixels[-1].tobytes()
-        colours = first_bands(pixels[1:]) if palette is None or colour != 3 else palette[pixels[1:]]
-        strips.append(shrunk(colours, factor))
+        strip = decode_with_cv2(_as_png(above + content, width, samples), cv2.IMREAD_UNCHANGED)  # grey or BGR
+        above = b"\0" + (strip[-1] if strip.ndim == 2 else strip[-1, :, ::-1]).tobytes()
+        seen = palette[strip[1:]] if palette is not None and colour == 3 else strip[1:]
+        small = shrunk(seen, factor)
+        strips.append(first_bands(small if strip.ndim == 2 else small[..., ::-1]))
     return np.concatenate(strips)
 
 
