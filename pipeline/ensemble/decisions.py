@@ -90,11 +90,6 @@ def plain_decision() -> Decision:
     return Decision(Steps(()), "", np.nan, np.nan)
 
 
-def decide(competition: Competition, predictions: Predictions) -> list[tuple[str, ...]]:
-    """The cells of the plain decision."""
-    return plain_decision().cells(competition, predictions)
-
-
 def class_counts(competition: Competition, predictions: Predictions, decision: Decision | None = None) -> str:
     """A table as text: how often each class or label is decided for the test cases, and its share of the training set.
 
