@@ -285,9 +285,9 @@ def _score(given: argparse.Namespace) -> None:
     scores = score_submission(given.submission, answers, metric=metric)
     if metric != ACCURACY:
         print(f"metric   {metric.title}")
-    print(f"public   {scores.public:.4f}")
-    print(f"private  {scores.private:.4f}")
-    print(f"overall  {scores.overall:.4f}")
+    print(f"public   {scores.public:z.4f}")
+    print(f"private  {scores.private:z.4f}")
+    print(f"overall  {scores.overall:z.4f}")
 
 
 def main(arguments: list[str] | None = None) -> int:

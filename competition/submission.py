@@ -67,7 +67,7 @@ def read_submission(form: Form, path: Path) -> Table:
 
 
 def header_of(path: Path) -> tuple[str, ...]:
-    """The first row of a CSV as Kaggle reads it: UTF-8, its cells parted by commas alone. Raises UserError if it is not.
+    """The first row of a CSV as Kaggle reads it: in UTF-8, parted by commas alone. Raises UserError if it is not UTF-8.
 
     Tables are read more kindly than that, but a submission must be what Kaggle takes.
     """

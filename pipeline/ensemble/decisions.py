@@ -68,6 +68,8 @@ def fit_decision(probabilities: np.ndarray, labels: np.ndarray, metric: Metric, 
     metric: of the competition; without a task it is taken for one class an image.
     """
     task = metric.task or Task(tuple(range(probabilities.shape[1])))
+    if task.kind != "multiclass":
+        labels = labels.reshape(len(labels), -1)
     plain, last = plain_rule(metric, task), last_rule(metric, task, form, labels)
     some = np.random.default_rng(0).permutation(len(labels))[: VALUES // task.columns]
     value = metric(last(plain(probabilities)), labels)
@@ -88,11 +90,6 @@ def fit_decision(probabilities: np.ndarray, labels: np.ndarray, metric: Metric, 
 def plain_decision() -> Decision:
     """The decision that takes probabilities as they are."""
     return Decision(Steps(()), "", np.nan, np.nan)
-
-
-def decide(competition: Competition, predictions: Predictions) -> list[tuple[str, ...]]:
-    """The cells of the plain decision."""
-    return plain_decision().cells(competition, predictions)
 
 
 def class_counts(competition: Competition, predictions: Predictions, decision: Decision | None = None) -> str:
@@ -149,10 +146,10 @@ def by_case(competition: Competition, predictions: Predictions) -> tuple[tuple[s
     if test.cases is None:
         return test.ids, probabilities
     places, names = pd.factorize(np.array(test.cases, dtype=object))
-    means = np.zeros((len(names), columns))
-    np.add.at(means, places, probabilities)
-    means /= np.bincount(places)[:, None]
-    return tuple(names), means.astype(np.float32)
+    counts = np.bincount(places)
+    first = np.cumsum(counts) - counts
+    sums = np.add.reduceat(probabilities[np.argsort(places, kind="stable")], first, dtype=np.float64)
+    return tuple(names), (sums / counts[:, None]).astype(np.float32)
 
 
 def _rows_of(form: Form, cases: tuple[str, ...]) -> np.ndarray:

@@ -6,7 +6,7 @@ A family fits its rule on labelled images. All have few numbers to fit, since va
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from scipy.optimize import minimize
@@ -31,7 +31,7 @@ ABOVE_HALF = np.nextafter(np.float32(0.5), np.float32(1))
 class Family(Protocol):
     """A kind of rule. plain: what is done without it, in words."""
 
-    plain: str
+    plain: ClassVar[str]
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         """The rule that serves the metric best on these images. labels: as in ``Split.labels``."""
@@ -68,7 +68,7 @@ class Thresholds:
 class CommonThreshold:
     """One threshold for all labels."""
 
-    plain: str = "with 0.5 for all"
+    plain: ClassVar[str] = "with 0.5 for all"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         ranks = np.array([metric.rank(metric(Thresholds(each)(probabilities), labels)) for each in THRESHOLDS])
@@ -83,7 +83,7 @@ class CommonThreshold:
 class ThresholdALabel:
     """The threshold with the highest F1 of each label, drawn to the common one where the label is rare."""
 
-    plain: str = "with 0.5 for all"
+    plain: ClassVar[str] = "with 0.5 for all"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         truth, scores = labels.astype(bool), probabilities[:, 1::2]
@@ -119,7 +119,7 @@ class PriorExponent:
     """How far rare classes are preferred: not at all (0), or as if all classes were equally frequent (1)."""
 
     task: Task
-    plain: str = "without"
+    plain: ClassVar[str] = "without"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         counts = self.task.prior(labels) * len(labels) + 1  # of a class without images too, something is divided by
@@ -154,7 +154,7 @@ class FittedCutPoints:
     """Cut points that serve the metric best (Nelder and Mead, Computer Journal 7, 1965, from the midpoints)."""
 
     task: Task
-    plain: str = "with midpoints"
+    plain: ClassVar[str] = "with midpoints"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         start = midpoints(self.task).cuts
@@ -177,7 +177,7 @@ class Median:
     """The median of each number in place of its mean. Nothing is fitted."""
 
     task: Task
-    plain: str = "with the mean"
+    plain: ClassVar[str] = "with the mean"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         return self

@@ -1,7 +1,9 @@
 """Metrics: values as scikit-learn has them, which of two is better, intervals, and where a competition's comes from."""
 
 import pickle
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from competition.metrics import (
     metrics_for,
     proportion_interval,
 )
+from competition.rehearsal_forms import FORMS
 from competition.task import Task
 
 OF_CLASSES = [metric for metric in METRICS.values() if metric.fits(Task(tuple(range(5))))]
@@ -252,3 +255,10 @@ def test_the_likeliest_of_many_are_sorted_as_all_would_be():
 def test_some_metrics_are_always_measured(task, names):
     assert [metric.name for metric in metrics_for(task)] == names
     assert all(metric.task == task for metric in metrics_for(task))
+
+
+def test_the_page_of_metrics_lists_every_metric_and_every_form_of_the_rehearsal():
+    page = (Path(__file__).parents[2] / "docs" / "METRICS.md").read_text(encoding="utf-8")
+    first_cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    names = set(re.findall(r"`([^`]+)`", " ".join(first_cells))) - {"--metric", "--form", "map@K", "top-K"}
+    assert names == {*METRICS, *FORMS}
