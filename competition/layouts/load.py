@@ -54,6 +54,7 @@ def load_competition(
         group_column or known.group_column,
         known.form,
         metric.name if metric else known.metric,
+        known.negative,
     )
     evidence = Evidence((competition_folder(folders[0]), *folders[1:]))
     pictures = Pictures(evidence, derived or evidence.folder / ".images")
@@ -93,7 +94,7 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
         from_csvs(evidence, sample, options, pictures, pictures.has_files)
         or from_annotations(evidence, sample, options)
         or from_containers(evidence, sample, options, pictures)
-        or from_folders(evidence, sample, pictures)
+        or from_folders(evidence, sample, options, pictures)
         or from_csvs(evidence, sample, options, pictures, None)
     )
     if found is None:
