@@ -20,7 +20,7 @@ _VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadat
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
 _TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
 _SIDE = re.compile(
-    r"annotation|bbox|box|leak|old|extra|pseudo|external|duplicate|relationship|mapping_test|mask|segment"
+    r"^test|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
 )
 
 
@@ -160,8 +160,8 @@ def without_needless(table: Table, image: str, columns: tuple[str, ...]) -> tupl
         table = table.take(~(hidden & blank))
     refuse_blank_ids(table, image, table.column(image))
     if table.frame[image].duplicated().any():
-        twice = table.frame.duplicated().to_numpy()
-        found += _passed_over(table, twice, "the same as an earlier row")
+        twice = table.frame.duplicated([image, *(name for name in columns if name in table.columns)]).to_numpy()
+        found += _passed_over(table, twice, "the same image and label as in an earlier row")
         table = table.take(~twice)
     return table, found
 

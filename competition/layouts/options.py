@@ -21,7 +21,6 @@ class Options:
     train_table: str | None = None
     image_column: str | None = None
     label_column: str | None = None
-    group_column: str | None = None
     form: FormKind | None = None
     metric: str | None = None
     negative: str | None = None
