@@ -246,7 +246,9 @@ class ImagesOnDisk:
         return tuple(_images_below(place.folder) for place in found)
 
     def files(self, split: str | None) -> tuple[tuple[Path, str], ...]:
-        """All images in the folders that speak of a split (None: of no split), with their names in that folder, e.g. ``cat/1.jpg``.
+        """All images in the folders that speak of a split, with their names in that folder, e.g. ``cat/1.jpg``.
+
+        split: None for those in folders that speak of none.
 
         In natural order of folders and names: ``2.jpg`` before ``10.jpg``.
         """
