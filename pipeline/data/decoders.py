@@ -2,6 +2,7 @@
 
 import io
 import threading
+import warnings
 
 import cv2
 import numpy as np
@@ -17,7 +18,10 @@ NO_IMAGES = {  # what often lies in the place of an image
 LARGE = 1 << 26  # pixels, 200 MB as RGB; larger pictures are read at a half, a quarter or an eighth of their size
 MOST = 1 << 29  # pixels of a picture that can be decoded
 CONTRAST = (0.5, 99.5)  # percentiles that become black and white where numbers have no scale of their own
-Image.MAX_IMAGE_PIXELS = None  # the limits here are those above
+# what is wrong with an image is told by its exception, with the image's name
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+Image.MAX_IMAGE_PIXELS = None  # the limit here is that above
 one_large = threading.Lock()  # a large picture may need a gigabyte while it is decoded
 
 
