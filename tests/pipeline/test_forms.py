@@ -1,5 +1,6 @@
 """Contests of every form go all the way: from their files to a valid submission that beats their sample."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,47 @@ def test_a_network_and_a_report_take_several_labels_too(drawn, tmp_path):
     lines = succeed("predict", *options).splitlines()
     assert any(line.startswith("report: ") for line in lines)
     assert "any of which an image may have" in Path(lines[-1]).with_name("report.html").read_text(encoding="utf-8")
+
+
+# --- in a notebook
+
+
+def kernel(notebook: Path, form: str, *options: str) -> Path:
+    """Run the kernel on the notebook's inputs. Returns the submission it leaves."""
+    places = ("--input", notebook / "input", "--work", notebook / "working")
+    succeed("kernel", "--competition", form, *places, *options)
+    return notebook / "working" / "submission.csv"
+
+
+def notebook_with(folder: Path, notebook: Path, form: str) -> Path:
+    """The competition's files in a notebook's inputs, to be changed."""
+    shutil.copytree(folder, notebook / "input" / "competitions" / form)
+    (notebook / "working").mkdir()
+    return notebook / "input" / "competitions" / form
+
+
+@pytest.mark.parametrize("form", ["lists", "numbers", "folders"])
+def test_a_kernel_answers_with_the_models_of_an_earlier_one(form, drawn, tmp_path):
+    folder, answers = drawn(form)
+    notebook_with(folder, tmp_path, form)
+    trained = tmp_path / "input" / "notebooks" / "ann" / "pipeline"
+    options = ("--competition", form, "--data", folder, "--work", trained)
+    succeed("train", *options, "--models", MODEL)
+    score_submission(kernel(tmp_path, form, "--predict-only", "--no-report"), answers)
+
+
+@pytest.mark.parametrize("form", ["probabilities", "targets"])
+def test_the_test_images_that_lie_there_when_it_predicts_are_answered(form, drawn, tmp_path):
+    """In some contests a single row stands for the test set until the submission is scored."""
+    folder, answers = drawn(form)
+    mounted = notebook_with(folder, tmp_path, form)
+    tables = [mounted / name for name in ("test.csv", "sample_submission.csv") if (mounted / name).exists()]
+    few = len(FORMS[form].rule.targets) or 1
+    for table in tables:
+        table.write_text("".join(table.read_text().splitlines(keepends=True)[: 1 + few]))
+    assert len(kernel(tmp_path, form, "--models", MODEL, "--epochs", "1").read_text().splitlines()) == 1 + few
+    trained = tmp_path / "input" / "notebooks" / "ann" / "pipeline"
+    shutil.copytree(tmp_path / "working", trained)
+    for table in tables:
+        shutil.copyfile(folder / table.name, table)
+    score_submission(kernel(tmp_path, form, "--predict-only", "--no-report"), answers)
