@@ -33,6 +33,7 @@ _UTF_8 = 0x800  # the flag of a ZIP's member whose name is UTF-8
 _LOCKED = 0x1  # that of one with a password
 _READABLE = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 _NAMES_IN = ("utf-8", "gb2312", "cp437", "gb18030", "cp932", "big5", "cp949", "cp1252", "cp866", "cp1251")
+_LONGEST_END = (1 << 16) + 22  # bytes of a ZIP's end with its comment
 _PROBED = 100  # names looked up in the tables
 _JUNK = {"thumbs.db", "desktop.ini", ".ds_store"}
 
@@ -201,11 +202,21 @@ def _zip_members(file: BinaryIO, source: Source) -> list[str]:
 
 def _unpack_zip(file: BinaryIO, folder: Path, source: Source) -> None:
     with zipfile.ZipFile(file) as opened:
+        _check_count(file, len(opened.infolist()))
         members = _wanted(opened)
         _check_zip(members, source)
         for member in Progress(members, desc=f"unpacking {_shown(source)}", unit="file"):
             with opened.open(member) as content:
                 _write(content, folder, member.filename)
+
+
+def _check_count(file: BinaryIO, count: int) -> None:
+    """Raises BadZipFile if a ZIP's end tells of another number of members; zipfile is silent if it loses some."""
+    file.seek(-min(_LONGEST_END, file.seek(0, io.SEEK_END)), io.SEEK_END)
+    end = file.read()
+    (told,) = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
+    if told not in (count & 0xFFFF, 0xFFFF):  # which stands for more
+        raise zipfile.BadZipFile(f"{counted(count, 'member')} of {told}")
 
 
 def _wanted(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -89,22 +89,19 @@ def _csv_numbers(block: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
 def read_parquet(path: Path) -> Container | None:
     """Parquet with a column a pixel, with all pixels in a list, or with encoded images; None for other tables."""
     parquet = optional_package("pyarrow.parquet", path, "a parquet file")
-    with damage_named(path, "parquet file"), parquet.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        first = next(file.iter_batches(batch_size=8), None)
-        if first is None:
-            return None
-        numeric = [name for name in schema.names if _is_number(schema.field(name).type)]
-        pixels = pixel_columns(numeric)
-        images = [name for name in schema.names if _holds_image(first.column(name)[0].as_py())]
+    with damage_named(path, "parquet file"), parquet.ParquetFile(path, memory_map=True) as file:
+        fields = {field.name: field.type for field in file.schema_arrow}
+        pixels = pixel_columns([name for name, kind in fields.items() if _is_number(kind)])
+        nested = [name for name, kind in fields.items() if not _is_number(kind)]  # or text
+        first = next(file.iter_batches(batch_size=1, columns=nested), None)
+        images = [name for name in nested if first is not None and _holds_image(first.column(name)[0].as_py())]
         if not pixels and not images:
             return None
-        grid = grid_of(np.stack([first.column(name).to_numpy() for name in pixels], 1)) if pixels else None
         known = {*pixels, *images}
-        others = [name for name in schema.names if name not in known and not name.startswith("__index")]
+        others = [name for name in fields if name not in known and not name.startswith("__index")]
         rows = file.read(columns=others).to_pylist() if others else [{}] * file.metadata.num_rows
     names = pixels or images[:1]
-    return container(path, "parquet file", frame_of(rows), partial(_parquet_pictures, path, names, grid))
+    return container(path, "parquet file", frame_of(rows), partial(_parquet_pictures, path, names))
 
 
 def _is_number(kind: Any) -> bool:
@@ -119,14 +116,17 @@ def _holds_image(value: Any) -> bool:
     return isinstance(value, list) and np.size(value) >= LEAST
 
 
-def _parquet_pictures(path: Path, names: Sequence[str], grid: Grid | None) -> Iterator[Picture]:
+def _parquet_pictures(path: Path, names: Sequence[str]) -> Iterator[Picture]:
     parquet = optional_package("pyarrow.parquet", path, "a parquet file")
-    with parquet.ParquetFile(path) as file:
+    grid = None
+    with parquet.ParquetFile(path, memory_map=True) as file:
         for batch in file.iter_batches(batch_size=_BLOCK, columns=list(names)):
-            if grid is not None:
-                yield from map(grid.picture, np.stack([column.to_numpy() for column in batch.columns], 1))
-            else:
+            if len(names) == 1:
                 yield from map(_picture_in, batch.columns[0].to_pylist())
+                continue
+            rows = np.stack([column.to_numpy() for column in batch.columns], 1)
+            grid = grid or grid_of(rows)
+            yield from map(grid.picture, rows)
 
 
 def _picture_in(value: Any) -> Picture:

@@ -226,6 +226,13 @@ def test_deflate64_is_named(give):
     assert "compression method 9 (Deflate64) cannot be read here; unpack it yourself and give the folder" in message
 
 
+def test_a_zip_whose_list_has_lost_members_is_refused(give):
+    whole = zipped(CONTENT)
+    lost = bytearray(whole)
+    lost[whole.index(b"PK\1\2") + 32] = 46 + len("train/a.png")  # the comment of the first swallows the second
+    assert "not a complete ZIP (2 members of 3)" in refusal(give("zoo.zip", bytes(lost)))
+
+
 def test_a_locked_archive_inside_is_named(give):
     locked = with_header_field(zipped(CONTENT), 6, 8, b"\x01\0")
     message = refusal(give("zoo.zip", zipped({"train.csv": b"id\n", "train_images.zip": locked})))
