@@ -36,6 +36,7 @@ def from_csvs(
         return None
     train, test, val = read_table(path), _test_table(evidence, path, sample), _validation(evidence, path)
     has = has or pictures.has
+    options = options.fitting(train.columns)
     image = options.image_column or image_column(train, test, sample, pictures, has)
     train, columns, reshaped = _labels(train, test, sample, image, options, has)
     _refuse_same(train, image, columns)

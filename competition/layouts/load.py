@@ -49,8 +49,9 @@ def load_competition(
     known = read_known(name, KNOWN)
     options = Options(
         train_table or known.train_table,
-        image_column or known.image_column,
-        label_column or known.label_column,
+        image_column,
+        label_column,
+        (known.image_column, known.label_column),
         known.form,
         metric.name if metric else known.metric,
         known.negative,
