@@ -24,8 +24,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from benchmarks.measuring import timed
+from competition.dreams import Dreams
 from competition.progress import Progress
-from competition.rehearsal import Dreams
 from pipeline.data.decode import resize
 from pipeline.models.classical.registry import Classifier, NearestNeighbours, SupportVectorMachine
 from pipeline.models.recipe import RECIPES, load_recipe

@@ -11,10 +11,12 @@
     confidence   float64 ``[N, 2]``: the likeliest label and its probability
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -83,12 +85,13 @@ class Cells(ABC):
 
     def _refuse_unknown(self, table: Table, at: int, parts: dict[str, list[str]]) -> None:
         """Raises UserError for cells with labels that are none of the names. parts: of each cell, its labels."""
-        strange = {cell: [part for part in cut if part not in self.places] for cell, cut in parts.items()}
-        unknown = list(dict.fromkeys(part for parts in strange.values() for part in parts))
-        hint = (same_spelled(unknown[0], self.places) or did_you_mean(unknown[0], self.places)) if unknown else ""
-        fault = f"class not in train.csv ({listed(unknown)}){hint}"
-        remedy = f"write the {len(self.places):,} classes as in train.csv: {listed(self.places)}"
-        table.refuse([bool(strange[cell]) for cell in table.frame.iloc[:, at]], fault, remedy)
+        unknown = [part for part in dict.fromkeys(chain.from_iterable(parts.values())) if part not in self.places]
+        if unknown:
+            hint = same_spelled(unknown[0], self.places) or did_you_mean(unknown[0], self.places)
+            fault = f"class not in train.csv ({listed(unknown)}){hint}"
+            remedy = f"write the {len(self.places):,} classes as in train.csv: {listed(self.places)}"
+            strange = set(unknown)
+            table.refuse([not strange.isdisjoint(parts[cell]) for cell in table.frame.iloc[:, at]], fault, remedy)
 
 
 class ClassCells(Cells):
@@ -106,11 +109,11 @@ class ClassCells(Cells):
     def check(self, table: Table, places: Sequence[int]) -> str:
         seen: set[str] = set()
         for at in places:
-            cells = set(table.frame.iloc[:, at])
+            cells = dict.fromkeys(table.frame.iloc[:, at])
             blank = [not cell.strip() for cell in table.frame.iloc[:, at]]
             table.refuse(blank, "no prediction", "give each id a class")
             self._refuse_unknown(table, at, {cell: [cell] for cell in cells})
-            seen |= cells
+            seen.update(cells)
         return f"{len(seen):,} of {len(self.places):,} classes"
 
     def read(self, columns: Sequence[Sequence[str]]) -> np.ndarray:
@@ -202,7 +205,7 @@ class LabelCells(Cells):
     def check(self, table: Table, places: Sequence[int]) -> str:
         (at,) = places
         cells = table.frame.iloc[:, at]
-        parts = {cell: self._parts(cell) for cell in set(cells)}
+        parts = {cell: self._parts(cell) for cell in dict.fromkeys(cells)}
         self._refuse_unknown(table, at, parts)
         return self._summary(table, [len(parts[cell]) for cell in cells])
 
@@ -274,8 +277,8 @@ class ConfidenceCells(Cells):
     def check(self, table: Table, places: Sequence[int]) -> str:
         (at,) = places
         cells = table.frame.iloc[:, at]
-        pairs = {cell: self._pair(cell) for cell in set(cells)}
-        unsure = [np.isnan(pairs[cell][1]) for cell in cells]
+        pairs = {cell: self._pair(cell) for cell in dict.fromkeys(cells)}
+        unsure = [math.isnan(pairs[cell][1]) for cell in cells]
         table.refuse(unsure, "no confidence behind the label", f"write them as {self.names[0]}{self.form.separator}0.9")
         self._refuse_unknown(table, at, {cell: [label] if label else [] for cell, (label, _) in pairs.items()})
         return "a label and its confidence a row"
@@ -296,8 +299,8 @@ class ConfidenceCells(Cells):
         if not cell.strip():
             return "", 0.0
         label, _, sure = cell.strip().rpartition(self.form.separator)
-        number = pd.to_numeric(sure, errors="coerce")
-        return (label.strip(), float(number)) if label and np.isfinite(number) else (cell.strip(), np.nan)
+        number = _number(sure)
+        return (label.strip(), number) if label and math.isfinite(number) else (cell.strip(), math.nan)
 
 
 _KINDS: dict[FormKind, Callable[[Form, Task], Cells]] = {
@@ -332,6 +335,14 @@ def spelled(column: Column) -> list[str]:
     if column.dtype.kind == "f":
         return [f"{number:.9g}" for number in column.tolist()]
     return [str(cell) for cell in column.tolist()]
+
+
+def _number(text: str) -> float:
+    """The number that the text spells; nan if it spells none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def same_spelled(name: str, known: Iterable[str]) -> str:

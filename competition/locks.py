@@ -11,13 +11,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from competition.errors import UserError
-from competition.storage import HOST, MACHINE
+from competition.storage import HOST, MACHINE, remedy_for
 from competition.wording import fault_in, printable
 
 PATIENCE = 1.0  # seconds of waiting without a word
 POLL = 0.1  # seconds between two tries
 # flock's answers on a file system that has no locks
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+
+class StillLocked(UserError):  # noqa: N818 - the name says what has happened
+    """Another process holds the lock for longer than this one may wait."""
 
 
 @contextmanager
@@ -31,7 +35,7 @@ def locked(path: Path, doing: str = "", until: float | None = None) -> Iterator[
     until: when the budget of this command ends, as ``time.monotonic`` tells it; None: wait without end.
 
     On a file system without locks, a warning is printed, and the block runs without one.
-    Raises UserError if the lock's file cannot be written, or if another process still holds it at ``until``.
+    Raises UserError if the lock's file cannot be written, and StillLocked if another process holds it at ``until``.
     """
     doing = doing or f"changes {printable(path.name)}"
     lock = FileLock(path.with_name(f".{path.name}.lock"))
@@ -76,7 +80,7 @@ def _acquire_until(lock: FileLock, until: float | None, fault: str) -> None:
     try:
         lock.acquire(timeout=-1 if until is None else max(0.0, until - time.monotonic()), poll_interval=POLL)
     except Timeout:
-        raise UserError(f"{fault}; run the same command again when that has ended, or give more --budget") from None
+        raise StillLocked(f"{fault}; run the same command again when that has ended, or give more --budget") from None
 
 
 def _name_holder(lock: FileLock, text: str) -> None:
@@ -94,5 +98,4 @@ def _holder(lock: FileLock) -> str:
 
 
 def _not_writable(path: Path, error: OSError) -> UserError:
-    remedy = "free some space there, make it writable or choose another folder with --work"
-    return fault_in(path, f"cannot be written ({printable(error.strerror or error)})", remedy)
+    return fault_in(path, f"cannot be written ({printable(error.strerror or error)})", remedy_for(error))

@@ -1,6 +1,7 @@
 """Scores of a submission as a leaderboard would show them: on the public and the private test images."""
 
 import io
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,9 @@ from competition.checked_toml import CheckedModel, read_checked_toml
 from competition.form import Form, FormKind
 from competition.metrics import Metric, find_metric
 from competition.own_metric import value_of
-from competition.submission import check_cells, read_submission, value_places
+from competition.submission import check_cells, header_of, read_submission, value_places
 from competition.tables import Table, read_table
-from competition.task import Label, Task
+from competition.task import Kind, Label, Task
 from competition.wording import counted, fault_in, listed, printable
 
 Value = Callable[[np.ndarray], float]  # of the rows that are marked, bool ``[R]``
@@ -25,11 +26,16 @@ USAGES = ("Public", "Private")
 
 
 class ScoringRule(CheckedModel):
-    """What ``<answers>.toml``, beside the answers, says of them: the metric, and what the cells hold."""
+    """What ``<answers>.toml``, beside the answers, says of them.
+
+    metric, form: how they are measured, and what the cells hold. separator: between labels in a cell.
+    targets: if there are several for each case, their names; the id of a row is then ``<case>_<target>``.
+    """
 
     metric: str = "accuracy"
     form: FormKind = "class"
     separator: str = " "
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ def write_rule(answers: Path, rule: ScoringRule) -> None:
     """Write what is not the default beside the answers."""
     given = rule.model_dump(exclude_defaults=True)
     if given:
-        text = "".join(f'{key} = "{value}"\n' for key, value in given.items())
+        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
         answers.with_suffix(".toml").write_text(text, encoding="utf-8")
 
 
@@ -70,26 +76,48 @@ def score_submission(submission: Path, answers: Path, form: Form | None = None, 
     metric = metric or find_metric(rule.metric)
     solution = read_table(answers)
     _check_solution(solution)
-    form = _form_of(solution, form or Form(rule.form, solution.columns[:-1], ("",), (), separator=rule.separator))
+    form = _with_rows(form, solution) if form else _form(rule, metric, solution)
     given = read_submission(form, submission)
     _check_given(form, given)
     pair = Table(solution.path, solution.frame.iloc[:, :-1]), _aligned(form, given)
-    value = (_own_value if metric.needs == "frames" else _value)(metric, form, *pair)
+    if form.kind == "class":
+        _check_classes(*pair, value_places(form, given))
+    if metric.needs == "frames":
+        value = _own_value(metric, form, *pair)
+    else:
+        value = _value(metric.of(metric.task or _task(rule.targets, form, metric, *pair)), form, *pair)
     is_public = (solution.frame["Usage"] == "Public").to_numpy()
     return Scores(*map(value, (is_public, ~is_public, np.ones(len(is_public), bool))))
 
 
-def _form_of(solution: Table, form: Form) -> Form:
+def _form(rule: ScoringRule, metric: Metric, solution: Table) -> Form:
+    """The form of submissions that are scored by the rule; numbers where the metric measures them."""
+    ids = _ids(solution, 0)
+    are_numbers = rule.form == "class" and metric.needs == "numbers"
+    form = Form("number" if are_numbers else rule.form, solution.columns[:-1], ids, ids, separator=rule.separator)
+    if not rule.targets:
+        return form
+    parts = [name.rpartition("_") for name in ids]
+    solution.refuse([part[2] not in rule.targets for part in parts], "id without a target", f"add _{rule.targets[0]}")
+    targets = np.array([rule.targets.index(part[2]) for part in parts])
+    return replace(form, cases=tuple(part[0] for part in parts), row_targets=targets)
+
+
+def _with_rows(form: Form, solution: Table) -> Form:
     """The form with the rows of the solution, in its order."""
     if not form.ids:
         return form
-    ids = tuple(solution.frame.iloc[:, form.id_at])
-    _refuse_twice(solution, ids)
-    if form.row_targets is None:
-        return replace(form, ids=ids, cases=ids)
-    places = {name: row for row, name in enumerate(form.ids)}
+    ids, places = _ids(solution, form.id_at), {name: row for row, name in enumerate(form.ids)}
+    solution.refuse([name not in places for name in ids], "unknown id", f"take the ids from {form.source}")
     rows = [places[name] for name in ids]
-    return replace(form, ids=ids, cases=tuple(form.cases[row] for row in rows), row_targets=form.row_targets[rows])
+    targets = None if form.row_targets is None else form.row_targets[rows]
+    return replace(form, ids=ids, cases=tuple(form.cases[row] for row in rows), row_targets=targets)
+
+
+def _ids(solution: Table, at: int) -> tuple[str, ...]:
+    ids = tuple(solution.frame.iloc[:, at])
+    _refuse_twice(solution, ids)
+    return ids
 
 
 def _aligned(form: Form, given: Table) -> Table:
@@ -113,11 +141,9 @@ def _own_value(metric: Metric, form: Form, solution: Table, given: Table) -> Val
 
 
 def _value(metric: Metric, form: Form, solution: Table, given: Table) -> Value:
-    """The value of a metric on some rows of the form."""
-    task = metric.task or _task(form, metric, solution, given)
-    metric, cells, of_answers = metric.of(task), cells_of(form, task), cells_of(answers_form(form), task)
-    if form.kind == "class":
-        _check_classes(solution, given, value_places(form, given))
+    """The value of a metric, which knows its task, on some rows of the form."""
+    assert metric.task is not None
+    cells, of_answers = cells_of(form, metric.task), cells_of(answers_form(form), metric.task)
     check_cells(of_answers, solution)
     check_cells(cells, given)
     truth, decided = (_by_case(each, table) for each, table in ((of_answers, solution), (cells, given)))
@@ -153,7 +179,7 @@ def _by_case(cells: Cells, table: Table) -> np.ndarray:
     return by_case
 
 
-def _task(form: Form, metric: Metric, solution: Table, given: Table) -> Task:
+def _task(targets: tuple[str, ...], form: Form, metric: Metric, solution: Table, given: Table) -> Task:
     """The task of which these are the answers and a submission."""
     names = tuple(solution.columns[at] for at in value_places(form, solution))
     if form.kind == "number" or metric.needs == "numbers":
@@ -169,7 +195,8 @@ def _task(form: Form, metric: Metric, solution: Table, given: Table) -> Task:
         cells = [cell.strip().rpartition(form.separator)[0] or cell for cell in cells]
     if form.kind in ("labels", "ranking"):
         cells = [part for cell in set(cells) for part in cell.split(form.separator)]
-    return Task(_classes(filter(str.strip, cells)), "multilabel" if form.kind == "labels" else "multiclass")
+    kind: Kind = "multioutput" if targets else "multilabel" if form.kind == "labels" else "multiclass"
+    return Task(_classes(filter(str.strip, cells)), kind, targets)
 
 
 def _classes(cells: Iterable[str]) -> tuple[Label, ...]:
@@ -190,8 +217,8 @@ def _check_solution(solution: Table) -> None:
 
 
 def _check_given(form: Form, given: Table) -> None:
-    if form.header and given.columns != form.header:
-        fault = f"the header is {_joined(given.columns)} but must be {_joined(form.header)}"
+    if form.header and (header := header_of(given.path)) != form.header:
+        fault = f"the header is {_joined(header)} but must be {_joined(form.header)}"
         raise fault_in(given.path, fault, "rename, drop or add columns")
     if form.ids:
         _check_ids(given, form)

@@ -6,6 +6,7 @@ this machine, or of this machine before it was started again; otherwise after tw
 
 """
 
+import errno
 import hashlib
 import os
 import platform
@@ -19,6 +20,14 @@ from pathlib import Path
 
 from competition.errors import UserError
 from competition.wording import fault_in
+
+# errors of writing: the disk is full or the quota used up, or the folder may not be written
+FULL, FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (errno.EACCES, errno.EPERM)
+REMEDIES = (
+    dict.fromkeys(FULL, "free some space there, or choose another folder with --work")
+    | dict.fromkeys(FORBIDDEN, "change its permissions, or choose another folder with --work")
+    | {errno.EROFS: "choose a folder on another disk with --work"}
+)
 
 ROOT = Path(__file__).resolve().parent.parent  # the folder with competition/ and pipeline/
 KAGGLE_INPUT, KAGGLE_WORKING = Path("/kaggle/input"), Path("/kaggle/working")
@@ -45,6 +54,13 @@ _INSTALLATION = _hashed(HOST, _told_by("/etc/machine-id"))  # machines with a co
 _BOOT = f"{_INSTALLATION}-{_hashed(_told_by('/proc/sys/kernel/random/boot_id'))}"
 # containers may share all of this, but each has process numbers of its own
 MACHINE = f"{_BOOT}-{_hashed(_told_by('/proc/self/ns/pid'))}"
+
+
+def remedy_for(error: BaseException) -> str:
+    """What to do about a file or folder that cannot be written. error: that of writing it."""
+    return REMEDIES.get(
+        getattr(error, "errno", None) or 0, "check that file or folder, or choose another one with --work"
+    )
 
 
 def default_work_folder() -> Path:

@@ -1,5 +1,7 @@
 """Write a submission, check it as Kaggle would, and put its rows in the right order."""
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -64,6 +66,18 @@ def read_submission(form: Form, path: Path) -> Table:
     return read_table(path, bool(form.header), is_plain=True)
 
 
+def header_of(path: Path) -> tuple[str, ...]:
+    """The first row of a CSV as Kaggle reads it: in UTF-8, parted by commas alone. Raises UserError if it is not UTF-8.
+
+    Tables are read more kindly than that, but a submission must be what Kaggle takes.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise fault_in(path, f"not UTF-8 text (byte {error.start + 1})", "save it as 'CSV UTF-8'") from error
+    return next((tuple(cells) for cells in csv.reader(io.StringIO(text, newline="")) if cells), ())
+
+
 def ids_in(form: Form, table: Table) -> tuple[str, ...]:
     """The ids of a table in that form; none if its rows have none."""
     return tuple(table.frame.iloc[:, form.id_at]) if form.ids else ()
@@ -109,14 +123,14 @@ def _checked_table(competition: Competition, path: Path) -> tuple[Table, str]:
 
 
 def _check_header(form: Form, table: Table) -> None:
-    expected = form.header
-    if table.columns == expected:
+    expected, header = form.header, header_of(table.path)
+    if header == expected:
         return
-    got, right = _joined(table.columns), _joined(expected)
-    if table.columns[1:] == expected or (table.columns[0] in INDEX_HEADERS and len(table.columns) > len(expected)):
+    got, right = _joined(header), _joined(expected)
+    if header[1:] == expected or (header[0] in INDEX_HEADERS and len(header) > len(expected)):
         fault = f"extra index column in front ({got})"
         raise fault_in(table.path, fault, f"write it with to_csv(index=False): {right}")
-    if table.columns[0] in set(form.ids):
+    if header[0] in set(form.ids):
         raise fault_in(table.path, f"no header row, the first row is {got}", f"add the header {right}")
     raise fault_in(table.path, f"the header is {got} but must be {right}", "rename, drop or add columns")
 

@@ -24,6 +24,15 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{ending}"
 
 
+def size_text(count: float) -> str:
+    """A number of bytes in the unit that fits: ``512 bytes``, ``3.2 kB``, ``1,234.5 TB``."""
+    units = iter(("kB", "MB", "GB", "TB"))
+    unit = "bytes"
+    while count >= 999.95 and (larger := next(units, None)):
+        count, unit = count / 1000, larger
+    return f"{count:.0f} bytes" if unit == "bytes" else f"{count:,.1f} {unit}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` (did you mean 'Class'?)`` if a known name is similar, else an empty string."""
     spelled = {candidate.casefold(): candidate for candidate in known}

@@ -16,8 +16,9 @@ from typing import NoReturn, TypeVar
 
 from competition.console import quiet
 from competition.errors import UserError
+from competition.wording import printable
 from pipeline.runtime.faults import explained
-from pipeline.runtime.output import make_output_robust
+from pipeline.runtime.output import fault_of_output, make_output_robust
 from pipeline.runtime.signals import stoppable
 from pipeline.settings import (
     READING,
@@ -43,6 +44,7 @@ REPEATED = ("competition", "data", *READING)  # options that the next command ne
 def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = None) -> NoReturn:
     """Call ``main`` with the arguments (default: those of the command line), then exit the process.
 
+    main: may return the path of the submission that it has written.
     Exit status: 0 on success; 2 after an error, which prints one line ``error: ...``, or its traceback with --debug;
     130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP.
     """
@@ -50,8 +52,7 @@ def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = 
     make_output_robust()
     try:
         with stoppable():
-            main(arguments)
-            print(end="", flush=True)
+            end_with(main(arguments))
     except KeyboardInterrupt as stop:
         number = signal.Signals(*stop.args or (signal.SIGINT,))
         again = "run it again without --fresh" if "--fresh" in arguments else "run the same command"
@@ -64,6 +65,17 @@ def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = 
         print(f"error: {explained(error)}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)
+
+
+def end_with(result: object) -> None:
+    """Flush the output. Raises UserError if it could not be printed.
+
+    result: what ``main`` returned; a path is that of the file to be handed in.
+    """
+    print(end="", flush=True)
+    if fault := fault_of_output():
+        where = f"; the submission is at {printable(result, most=200)}" if isinstance(result, Path) else ""
+        raise UserError(f"all work is done, but its output could not be printed ({fault}){where}")
 
 
 def end_at_once(main: Callable[[], NoReturn]) -> NoReturn:
@@ -87,10 +99,10 @@ def command(module: str, parse: Callable[[list[str]], object]) -> Callable[..., 
     Without arguments it is the entry of a process: it takes the process's own, and ends the process.
     """
 
-    def main(arguments: list[str]) -> None:
+    def main(arguments: list[str]) -> object:
         given = parsed(parse, arguments)
         with quiet() if getattr(given, "quiet", False) else nullcontext():
-            import_module(module).main(given)
+            return import_module(module).main(given)
 
     def entry(arguments: list[str] | None = None) -> NoReturn:
         if arguments is None:

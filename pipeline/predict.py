@@ -33,17 +33,28 @@ from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
-from pipeline.kaggle.ledger import Note, sha256_of
+from pipeline.kaggle.ledger import Note, fingerprint_of, sha256_of
 from pipeline.report.context import ReportContext
 from pipeline.report.files import remove_report
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.memory import row_blocks
 from pipeline.settings import Settings
 from pipeline.training.identity import belonging
-from pipeline.training.runs import Run, RunFolder, StoredRun, leave_out, newest_run, run_folders, stored_runs
+from pipeline.training.runs import (
+    Run,
+    RunFolder,
+    StoredRun,
+    leave_out,
+    newest_run,
+    not_finished,
+    run_folders,
+    stored_runs,
+    unfinished_runs,
+)
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings) -> Path:
+    """Returns the path of the submission."""
     find_runs(settings)
     device = choose_device(settings.device)
     competition = open_competition(**settings.source)
@@ -54,16 +65,18 @@ def main(settings: Settings) -> None:
     group, blend = best_blend(competition, usable)
     train, validation = train_and_validation(competition, group.ids)
     runs = {name: usable[name].run for name in group.names}
-    table, scores = blend.table().rsplit("\n", 1)
-    print(table)
-    print_result(scores)
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
     stored = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
     predictions = fill_unreadable(blended(blend, stored, competition), images[chosen[0].image_shape], competition)
     decision = decision_for(competition, group, blend, usable)
     submission = hand_in(competition, predictions, decision, settings)
-    write_note(submission, blend, settings)
+    write_note(submission, blend, competition, settings)
+    table, scores = blend.table().rsplit("\n", 1)
+    print(table)
+    print_result(scores)
+    if decision.description:
+        print(decision.description)
     print(class_counts(competition, predictions, decision))
     validated = {name: usable[name].validated for name in runs}
     report(
@@ -71,6 +84,7 @@ def main(settings: Settings) -> None:
     )
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
+    return submission
 
 
 def next_step(submission: Path, settings: Settings) -> str:
@@ -93,15 +107,29 @@ def usable_runs(competition: Competition, settings: Settings) -> dict[str, Store
     Raises UserError if there is none.
     """
     folder = settings.runs_folder(competition.name)
+    for name in unfinished_runs(folder, settings.models):
+        print(f"warning: {not_finished(name)}")
     runs, damaged = stored_runs(run_folders(folder, settings.models))
     runs, others = belonging(runs, competition, settings.cache_folder)
     leave_out(damaged | others)
+    if not runs and not others:
+        raise UserError(f"{folder}: no trained model can be used; run pipeline/train.py again")
     if not runs:
         raise UserError(
-            f"{folder}: no trained model fits the tables and images of {competition.name} as they are now; "
-            "run pipeline/train.py"
+            f"{folder}: no trained model fits the tables and images of {printable(competition.name)} as they are now; "
+            f"run pipeline/train.py{earlier_answer(competition, settings)}"
         )
     return runs
+
+
+def earlier_answer(competition: Competition, settings: Settings) -> str:
+    """What to say of a submission that was made from earlier tables or images; empty if there is none."""
+    path = submission_path(competition, settings)
+    return f" ({path} answers earlier ones)" if path.exists() else ""
+
+
+def submission_path(competition: Competition, settings: Settings) -> Path:
+    return settings.submissions_folder(competition.name) / "submission.csv"
 
 
 def metric_to_use(competition: Competition, runs: dict[str, StoredRun], settings: Settings) -> Metric:
@@ -188,7 +216,7 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
     unreadable = images.unreadable
     if len(unreadable) == 0:
         return predictions
-    names = first_few([competition.test.paths[row] for row in unreadable])
+    names = first_few([printable(competition.test.paths[row], most=200) for row in unreadable])
     print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent answer: {names}")
     prior = competition.task.prior(competition.train.known_labels)
     predictions.probabilities[unreadable] = prior  # in place: a copy may need gigabytes
@@ -204,7 +232,7 @@ def decision_for(competition: Competition, group: Group, blend: Blend, runs: dic
 
 def hand_in(competition: Competition, predictions: Predictions, decision: Decision, settings: Settings) -> Path:
     """Write the submission and, on Kaggle, a copy in the notebook's output folder. Returns its path."""
-    path = settings.submissions_folder(competition.name) / "submission.csv"
+    path = submission_path(competition, settings)
     remove_report(path)  # before, so that it never lies beside a submission that it is not about
     write_submission(competition, decision.cells(competition, predictions), path)
     if KAGGLE_WORKING.is_dir():
@@ -213,7 +241,7 @@ def hand_in(competition: Competition, predictions: Predictions, decision: Decisi
     return path
 
 
-def write_note(submission: Path, blend: Blend, settings: Settings) -> None:
+def write_note(submission: Path, blend: Blend, competition: Competition, settings: Settings) -> None:
     """Write submission.json beside the submission, for submit.py to copy into the ledger."""
     expected = blend.expected
     note = Note(
@@ -224,6 +252,7 @@ def write_note(submission: Path, blend: Blend, settings: Settings) -> None:
         high=expected.high,
         metric=expected.metric,
         source=lasting_source(settings),
+        data=fingerprint_of(competition),
     )
     note.write(submission.with_name("submission.json"))
 

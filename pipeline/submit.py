@@ -25,7 +25,7 @@ from competition.sources import open_competition
 from competition.spec import Competition
 from competition.submission import check_submission, put_in_order
 from competition.wording import printable
-from pipeline.kaggle.ledger import SCORED, Entry, Ledger, new_entry, note_of, sha256_of
+from pipeline.kaggle.ledger import SCORED, Entry, Ledger, Note, new_entry, note_of, sha256_of
 from pipeline.kaggle.submitter import Submitter, wait_for
 from pipeline.settings import READING, data_folder, work_folder
 
@@ -53,7 +53,9 @@ def main(given: argparse.Namespace) -> None:
     version = ended_version(given.kernel) if given.kernel else None
     file = chosen_file(given, folder / competition.name, version)
     if given.check:
-        print(f"ok: {check_submission(competition, file)}")
+        summary = check_submission(competition, file)
+        refuse_outdated(competition, file, note_of(file, sha256_of(file)), given)
+        print(f"ok: {summary}")
         return
     submitter = Submitter(competition.name, Ledger(folder / "ledger.csv"))
     with submitter.alone():
@@ -68,6 +70,20 @@ def chosen_file(given: argparse.Namespace, folder: Path, version: Version | None
     if version:
         return kernel_csv(version, folder / "kernel")
     return given.file or folder / SUBMISSION
+
+
+def refuse_outdated(competition: Competition, file: Path, note: Note | None, given: argparse.Namespace) -> None:
+    """Raises UserError if the CSV was made from tables or images that have changed since.
+
+    A file that the user has named is only warned about.
+    """
+    if given.kernel or note is None or not note.is_outdated(competition):
+        return
+    place, name = printable(file, most=200), printable(competition.name)
+    fault = f"{place}: the tables or images of {name} have changed since it was made"
+    if not given.file:
+        raise UserError(f"{fault}; run pipeline/predict.py again, or name the file to use it as it is")
+    print(f"warning: {fault}")
 
 
 def ended_version(kernel: str) -> Version:
@@ -127,6 +143,7 @@ def hand_in(
     """
     sent = put_in_order(competition, file, submitter.ledger.path.parent / competition.name / "in-order.csv")
     note = note_of(file, sha256_of(sent))
+    refuse_outdated(competition, file, note, given)
     message = one_line(given.message or (", ".join(note.recipes) if note else sent.name))
     if version is None or not submitter.takes_versions:
         if sent != file:

@@ -56,7 +56,8 @@ def main(settings: Settings) -> None:
     find_imagenet_weights(recipes, settings)
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     if recorded and recorded.competition != competition.name:
-        print(f"warning: {settings.plan} was made for {printable(recorded.competition)}, not for {competition.name}")
+        names = f"{printable(recorded.competition)}, not for {printable(competition.name)}"
+        print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
     with distributed.main_first():
         training_data = decoded(competition, settings)
@@ -97,7 +98,8 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
     counts = (len(competition.train), len(competition.val), len(competition.test))
-    print("{}: {:,} train, {:,} val and {:,} test images, {}".format(competition.name, *counts, competition.task))
+    name = printable(competition.name)
+    print("{}: {:,} train, {:,} val and {:,} test images, {}".format(name, *counts, competition.task))
     for line in competition.found:
         print(line)
     return competition
@@ -140,12 +142,21 @@ def decoded(competition: Competition, settings: Settings) -> TrainingData:
         with time_limit(BEGUN + DECODING_SHARE * settings.budget):
             return open_training_data(competition, settings)
     except OutOfTime as error:
-        needed = begun - BEGUN + (time.monotonic() - begun) / max(error.done, 1e-3)
-        enough = math.ceil(2 * needed / 60)
-        raise UserError(
-            f"--budget {clock(settings.budget)}: preparing the images alone takes about {clock(needed)} here; "
-            f"give --budget {enough}m or more"
-        ) from None
+        raise UserError(f"--budget {clock(settings.budget)}: {too_short(begun, error.done)}") from None
+
+
+def too_short(begun: float, done: float) -> str:
+    """What took the time, and a budget that would do.
+
+    begun: when the images began to be read, on the clock of ``time.monotonic``. done: the part of them that is decoded.
+    """
+    start, decoding = begun - BEGUN, time.monotonic() - begun
+    if done:
+        decoding /= min(done, 1.0)
+        fault = f"decoding the images takes about {clock(math.ceil(decoding))}, after {clock(start)} for the start"
+    else:
+        fault = f"the start took {clock(start)}, which leaves too little time to read the images"
+    return f"{fault}; give --budget {math.ceil(2 * (start + decoding) / 60)}m or more"
 
 
 def trial_end(settings: Settings) -> float | None:

@@ -1,10 +1,12 @@
 """A competition as far as its tables go: ids and classes, no images."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from competition.form import Form
+from competition.form import Form, FormKind
 from competition.spec import Competition, Split
 from competition.task import Label, Task
 
@@ -27,3 +29,9 @@ def contest(
         test=Split("test", ids, (Path(),) * len(ids)),
         form=Form("class", ("Image", "Class"), order or ids, order or ids, source=source),
     )
+
+
+def asking(kind: FormKind, task: Task, *columns: str, **more: Any) -> Competition:
+    """A competition whose submissions have that form, with these columns besides the id and a row for each of IDS."""
+    form = Form(kind, ("id", *columns), IDS, IDS, source="sample_submission.csv", **more)
+    return replace(contest(), task=task, form=form)

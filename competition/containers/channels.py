@@ -58,7 +58,8 @@ def _pictures(files: dict[str, dict[str, Path]], chosen: Sequence[str]) -> Itera
 
 def _resized(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A plane in the size of another; some bands of satellites are coarser."""
-    return plane if plane.shape == shape else np.asarray(Image.fromarray(plane).resize(shape[::-1]))
+    height, width = shape
+    return plane if plane.shape == shape else np.asarray(Image.fromarray(plane).resize((width, height)))
 
 
 def _plane(path: Path) -> np.ndarray:

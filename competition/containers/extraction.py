@@ -137,10 +137,10 @@ def _as_picture(shades: np.ndarray) -> np.ndarray:
 
 def _scale_of(containers: Sequence[Container]) -> _Scale | None:
     """The scale of numbers; None for encoded images and for bytes, which need none."""
-    first = list(islice(_all_pictures(containers), _PROBED))
-    if not first or any(isinstance(picture, bytes) or picture.dtype == np.uint8 for picture in first):
+    first = next(_all_pictures(containers), b"")
+    if isinstance(first, bytes) or first.dtype == np.uint8:
         return None
-    probe = _sample(first, _PROBED)
+    probe = _sample(islice(_all_pictures(containers), _PROBED), _PROBED)
     whole = bool((probe == np.rint(probe)).all())
     low, high = float(probe.min()), float(probe.max())
     if low >= 0 and (high <= 1 or (whole and high <= 255)):

@@ -30,7 +30,7 @@ def read_json(path: Path) -> Container | None:
 def _first_record(path: Path) -> dict[str, Any]:
     """The first of a list of records or of a record a line; empty if it is neither, or damaged already here."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        if file.read(1) != "[" and not file.readline(_LONGEST).endswith("\n"):
+        if not file.read(64).lstrip().startswith("[") and not file.readline(_LONGEST).endswith("\n"):
             return {}  # one object, such as COCO's, which may be gigabytes
     try:
         first = next(_records(path), None)

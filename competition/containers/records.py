@@ -4,13 +4,14 @@ import gzip
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
 from competition.containers.container import Container, Picture, container, damage_named, frame_of, suffix_of
 from competition.containers.pixels import LEAST, grid_of
 
+_LONGEST = 1 << 28  # bytes of a record
 _LONGEST_TEXT = 512  # bytes of a feature that is text
 
 Record = dict[str, Any]
@@ -38,8 +39,15 @@ def _of_records(path: Path, kind: str, read: Callable[[Path], Iterator[Record]])
 
 def _is_scalar(value: object) -> bool:
     if isinstance(value, bytes):
-        return len(value) <= _LONGEST_TEXT and suffix_of(value) is None
+        return len(value) <= _LONGEST_TEXT and _is_text(value)
     return not isinstance(value, list) or len(value) < LEAST
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return data.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _pictures_in(record: Record) -> list[Picture]:
@@ -71,10 +79,12 @@ def _examples(path: Path) -> Iterator[Record]:
 def _plain(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         is_compressed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if is_compressed else path.open("rb")
+    return cast(IO[bytes], gzip.open(path)) if is_compressed else path.open("rb")
 
 
 def _exactly(file: IO[bytes], length: int) -> bytes:
+    if length > _LONGEST:
+        raise ValueError(f"a record of {length} bytes")
     data = file.read(length)
     if len(data) < length:
         raise EOFError("it ends within a record")

@@ -51,7 +51,7 @@ def _pixels_in(head: pd.DataFrame) -> list[str]:
     """The columns of pixels, or the one whose cells hold all of them."""
     if not len(head):
         return []
-    pixels = pixel_columns(head.columns)
+    pixels = pixel_columns(list(head.columns))
     if pixels and numbers_in(" ".join(head[pixels].iloc[0])).size == len(pixels):
         return pixels
     return _cells_of_pixels(head)[:1]

@@ -12,7 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from competition.errors import UserError
-from competition.scoring import score_submission
+from competition.metrics import Metric, find_metric
+from competition.scoring import rule_of, score_submission
 from competition.stand_in.downloads import archive_of
 from competition.stand_in.state import State, Submission, Upload
 from competition.stand_in.wire import (
@@ -37,7 +38,7 @@ _SUBMITTED = "submissions/"
 
 @dataclass(frozen=True)
 class Hosted:
-    """The competition to serve: its public folder and, outside of it, the answers (id, class, Usage).
+    """The competition to serve: its public folder and, outside of it, the answers, as ``score_submission`` takes them.
 
     Raises UserError if one of them is missing, or if the answers lie in the public folder.
     """
@@ -53,6 +54,11 @@ class Hosted:
             raise fault_in(self.answers, "the test labels are missing", "give their path with --answers")
         if self.answers.resolve().is_relative_to(self.folder.resolve()):
             raise fault_in(self.answers, "the test labels lie in the folder that is served", "move them elsewhere")
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the answers."""
+        return find_metric(rule_of(self.answers).metric)
 
     def names(self) -> list[str]:
         """All files to serve, relative to the folder; hidden files are left out."""
@@ -145,7 +151,7 @@ class Board:
         takes = "versions of kernels, no files" if self.only_kernels else "files and versions of kernels"
         pages = {
             "description": f"{self.hosted.slug}, served by a stand-in for Kaggle's server",
-            "evaluation": "the share of right labels; a public and a private score",
+            "evaluation": f"{self.hosted.metric.title}; a public and a private score",
             "rules": f"{self.daily_limit} submissions in a UTC day; it takes {takes}",
         }
         asked = request.get("pageName")
@@ -260,7 +266,7 @@ class Board:
         scored = [each for each in self._state.submissions(self.hosted.slug) if each.public is not None]
         if not scored:
             return []
-        best = max(scored, key=lambda each: each.public or 0.0)
+        best = max(scored, key=lambda each: self.hosted.metric.rank(each.public or 0.0))
         score = f"{best.public:.5f}"
         return [{"teamId": _TEAM, "teamName": self.username, "submissionDate": best.date, "score": score}]
 

@@ -18,7 +18,7 @@ import numpy as np
 import PIL
 
 from competition.errors import UserError
-from competition.storage import build_folder, discard
+from competition.storage import build_folder, discard, remedy_for
 from pipeline.data import decode as decoding
 from pipeline.data.cache_files import Size as Size  # which users of a cache import from here
 from pipeline.data.cache_files import contents_in, read_cache, write_cache
@@ -126,10 +126,7 @@ def open_cache(
             found = read_cache(place, len(paths), check_pixels=False)
     except (OSError, DamagedFile) as error:
         raise_shortage(error)
-        raise UserError(
-            f"cannot write the image cache in {folder}: {_reason(error)}; "
-            "free some space there or choose another folder with --work"
-        ) from error
+        raise UserError(f"cannot write the image cache in {folder}: {_reason(error)}; {remedy_for(error)}") from error
     images, unreadable, contents = found
     return ImageCache(images, unreadable, None, place, contents)
 
@@ -142,13 +139,17 @@ def _read_if_sound(place: Path, count: int) -> tuple[np.ndarray, np.ndarray, np.
         return read_cache(place, count)
     except (OSError, DamagedFile) as error:
         raise_shortage(error)
-        print(f"warning: the image cache in {place} is damaged ({_reason(error)}); decoding the images again")
+        print(f"warning: the image cache in {place} cannot be used ({_reason(error)}); decoding the images again")
     discard(place)
     return None
 
 
 def _reason(error: Exception) -> str:
-    return f"{error.path.name} is damaged" if isinstance(error, DamagedFile) else str(getattr(error, "strerror", error))
+    if isinstance(error, DamagedFile):
+        return f"{error.path.name} is damaged"
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{Path(error.filename).name} is missing"
+    return str(getattr(error, "strerror", error))
 
 
 def known_contents(paths: Sequence[ImagePath], folder: Path, sizes: Iterable[Size | None]) -> np.ndarray | None:
@@ -186,7 +187,7 @@ def _names(paths: Sequence[ImagePath], sizes: Iterable[Size | None]) -> Iterator
 
 def decoder_version() -> list[object]:
     """What the pixels decoded from a file depend on besides its content and their size."""
-    code = hashlib.sha256(Path(decoding.__file__).read_bytes()).hexdigest()
+    code = hashlib.sha256(b"".join(source.read_bytes() for source in decoding.SOURCES)).hexdigest()
     return [CACHE_VERSION, code, cv2.__version__, PIL.__version__]
 
 

@@ -23,6 +23,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from competition.errors import UserError
 from competition.progress import Progress
+from competition.wording import size_text
 from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode, decode_bytes, read_file, resize
 from pipeline.runtime.memory import raise_shortage
 from pipeline.runtime.sealed import DamagedFile, read_arrays, read_json, write_arrays, write_json
@@ -132,7 +133,7 @@ def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"the image cache needs {needed / 1e9:,.2f} GB, but only {free / 1e9:,.2f} GB are free in {folder.parent}; "
+            f"the image cache needs {size_text(needed)}, but only {size_text(free)} are free in {folder.parent}; "
             "free some space there, choose another folder with --work, or lower --size"
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.progress import Progress
-from competition.storage import atomic_write, discard
+from competition.storage import atomic_write, discard, remedy_for
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, Images
 from pipeline.data.decode import resize
@@ -124,8 +124,7 @@ def computed_once(images: Images, name: str, compute: Callable[[Images], np.ndar
             _save(compute(images.whole), place)
     except OSError as error:
         raise UserError(
-            f"cannot write the features to {place.parent}: {error.strerror or error}; "
-            "free some space there or choose another folder with --work"
+            f"cannot write the features to {place.parent}: {error.strerror or error}; {remedy_for(error)}"
         ) from error
     return np.load(place, mmap_mode="r", allow_pickle=False)[images.rows]
 

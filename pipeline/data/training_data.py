@@ -12,6 +12,7 @@ from competition.errors import UserError, first_few
 from competition.spec import Competition, Split
 from competition.splits import stratified_folds, stratified_holdout
 from competition.task import Task, strata
+from competition.wording import printable
 from pipeline.data.cache import ImageCache, decoder_version, open_cache
 from pipeline.data.data_record import DataRecord
 from pipeline.settings import Settings
@@ -88,7 +89,7 @@ def open_training_data(competition: Competition, settings: Settings) -> Training
 
 
 def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarray:
-    names = first_few([split.paths[row] for row in unreadable])
+    names = first_few([printable(split.paths[row], most=200) for row in unreadable])
     if len(unreadable) and not skip:
         raise UserError(
             f"{len(unreadable)} of {len(split):,} labelled images cannot be read: {names}; "

@@ -16,7 +16,7 @@ from competition.form import Form
 from competition.metrics import Metric
 from competition.spec import Competition
 from competition.task import Task
-from competition.wording import listed
+from competition.wording import listed, printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.rules import VALUES, Family, Rule, Steps, family_for, last_rule, plain_rule
 from pipeline.runtime.memory import row_blocks
@@ -68,6 +68,8 @@ def fit_decision(probabilities: np.ndarray, labels: np.ndarray, metric: Metric, 
     metric: of the competition; without a task it is taken for one class an image.
     """
     task = metric.task or Task(tuple(range(probabilities.shape[1])))
+    if task.kind != "multiclass":
+        labels = labels.reshape(len(labels), -1)
     plain, last = plain_rule(metric, task), last_rule(metric, task, form, labels)
     some = np.random.default_rng(0).permutation(len(labels))[: VALUES // task.columns]
     value = metric(last(plain(probabilities)), labels)
@@ -78,22 +80,16 @@ def fit_decision(probabilities: np.ndarray, labels: np.ndarray, metric: Metric, 
     expected = metric(last(_unseen(family, probabilities, labels, metric)), labels)
     value = metric(last(plain(probabilities)), labels)
     rule = family.fit(probabilities, labels, metric)
-    told = f"{family.describe(rule)}, fitted on {len(labels):,} validation images"
+    values = f"{metric.title} {expected:.4f} on images that did not fit it, {value:.4f} {family.plain}"
+    told = f"{family.describe(rule)}, fitted on {len(labels):,} validation images: {values}"
     if metric.rank(expected) > metric.rank(value):
-        told = f"{told}: {metric.title} {expected:.4f} on images that did not fit it, {value:.4f} without"
         return Decision(Steps((rule, last)), told, expected, value)
-    told = f"not used: {told}; {metric.title} {expected:.4f} on images that did not fit it, {value:.4f} without"
-    return Decision(Steps((plain, last)), told, value, value)
+    return Decision(Steps((plain, last)), f"not used: {told}", value, value)
 
 
 def plain_decision() -> Decision:
     """The decision that takes probabilities as they are."""
     return Decision(Steps(()), "", np.nan, np.nan)
-
-
-def decide(competition: Competition, predictions: Predictions) -> list[tuple[str, ...]]:
-    """The cells of the plain decision."""
-    return plain_decision().cells(competition, predictions)
 
 
 def class_counts(competition: Competition, predictions: Predictions, decision: Decision | None = None) -> str:
@@ -112,27 +108,28 @@ def class_counts(competition: Competition, predictions: Predictions, decision: D
     rows = [
         (names[c], f"{counts[c]:,}", f"{shares[c]:.2%}", f"{train_shares[c]:.2%}")
         for c in np.argsort(-counts, kind="stable")
+        if task.kind != "multioutput" or counts[c] or in_train[c]  # a target need not have all of the classes
     ]
     if len(rows) > LISTED_CLASSES:
         half = LISTED_CLASSES // 2
         rows = [*rows[:half], (f"({len(rows) - 2 * half} more)", "", "", ""), *rows[-half:]]
-    return text_table((competition.label_column, "predicted", "share", "in train"), rows)
+    return text_table((printable(competition.label_column), "predicted", "share", "in train"), rows)
 
 
 def _choice_counts(task: Task, labels: np.ndarray) -> tuple[list[str], np.ndarray]:
     """The classes or labels, and how many images have each; of several targets a class is named with its target."""
     counts = np.rint(task.prior(labels) * len(labels)).astype(np.int64)
     if task.kind == "multilabel":
-        return list(map(str, task.classes)), counts[1::2]
+        return list(map(printable, task.classes)), counts[1::2]
     if task.kind == "multiclass":
-        return list(map(str, task.classes)), counts
-    return [f"{target} {label}" for target in task.targets for label in task.classes], counts
+        return list(map(printable, task.classes)), counts
+    return [printable(f"{target} {label}") for target in task.targets for label in task.classes], counts
 
 
 def _ranges(task: Task, decided: np.ndarray, labels: np.ndarray) -> str:
     """The mean and the range of each number, decided and in train."""
     rows = [
-        (str(name), *(f"{value:.4g}" for side in pair for value in (side.mean(), side.min(), side.max())))
+        (printable(name), *(f"{value:.4g}" for side in pair for value in (side.mean(), side.min(), side.max())))
         for name, *pair in zip(task.classes, task.numbers(decided).T, task.true_numbers(labels).T, strict=True)
     ]
     return text_table(("number", "mean", "least", "most", "mean in train", "least", "most"), rows)
@@ -143,17 +140,17 @@ def by_case(competition: Competition, predictions: Predictions) -> tuple[tuple[s
     test, columns = competition.test, predictions.probabilities.shape[1]
     if columns != competition.task.columns:
         raise UserError(
-            f"the predictions have {columns:,} classes, but {competition.name} has {competition.task.columns:,}; "
-            "train the models on this competition"
+            f"the predictions have {columns:,} classes, but {printable(competition.name)} has "
+            f"{competition.task.columns:,}; train the models on this competition"
         )
     probabilities = predictions.aligned_to(test.ids).probabilities
     if test.cases is None:
         return test.ids, probabilities
     places, names = pd.factorize(np.array(test.cases, dtype=object))
-    means = np.zeros((len(names), columns))
-    np.add.at(means, places, probabilities)
-    means /= np.bincount(places)[:, None]
-    return tuple(names), means.astype(np.float32)
+    counts = np.bincount(places)
+    first = np.cumsum(counts) - counts
+    sums = np.add.reduceat(probabilities[np.argsort(places, kind="stable")], first, dtype=np.float64)
+    return tuple(names), (sums / counts[:, None]).astype(np.float32)
 
 
 def _rows_of(form: Form, cases: tuple[str, ...]) -> np.ndarray:

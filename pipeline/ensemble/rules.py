@@ -6,7 +6,7 @@ A family fits its rule on labelled images. All have few numbers to fit, since va
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from scipy.optimize import minimize
@@ -22,14 +22,16 @@ Rule = Callable[[np.ndarray], np.ndarray]  # a model's output, float ``[N, T * K
 THRESHOLDS = expit(np.arange(-5, 2.25, 0.25))  # 0.007 to 0.88
 EXPONENTS = np.linspace(0, 1, 21)
 RARE = 20.0  # labels with that many images get a threshold half-way between their own best and the common one
-MOST_CUTS = 10  # more cannot be fitted on the images that there are
+MOST_GRADES = 11  # the cut points of more cannot be fitted on the images that there are
 VALUES = 4_000_000  # probabilities on which a rule is fitted at most; of larger outputs a random part of the images
 _OF_ANY_VALUES = (METRICS["accuracy"], METRICS["error"])  # where probabilities are asked for, they stay probabilities
 ABOVE_HALF = np.nextafter(np.float32(0.5), np.float32(1))
 
 
 class Family(Protocol):
-    """A kind of rule."""
+    """A kind of rule. plain: what is done without it, in words."""
+
+    plain: ClassVar[str]
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         """The rule that serves the metric best on these images. labels: as in ``Split.labels``."""
@@ -57,7 +59,7 @@ class Thresholds:
     values: np.ndarray | float
 
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
-        shifted = np.stack([self.values, 1 - np.asarray(self.values)], axis=-1)
+        shifted = np.stack([self.values, 1 - np.asarray(self.values)], axis=-1).astype(np.float32)
         odds = probabilities.reshape(len(probabilities), -1, 2) * shifted
         return (odds / odds.sum(axis=2, keepdims=True)).reshape(probabilities.shape)
 
@@ -65,6 +67,8 @@ class Thresholds:
 @dataclass(frozen=True)
 class CommonThreshold:
     """One threshold for all labels."""
+
+    plain: ClassVar[str] = "with 0.5 for all"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         ranks = np.array([metric.rank(metric(Thresholds(each)(probabilities), labels)) for each in THRESHOLDS])
@@ -78,6 +82,8 @@ class CommonThreshold:
 @dataclass(frozen=True)
 class ThresholdALabel:
     """The threshold with the highest F1 of each label, drawn to the common one where the label is rare."""
+
+    plain: ClassVar[str] = "with 0.5 for all"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         truth, scores = labels.astype(bool), probabilities[:, 1::2]
@@ -113,6 +119,7 @@ class PriorExponent:
     """How far rare classes are preferred: not at all (0), or as if all classes were equally frequent (1)."""
 
     task: Task
+    plain: ClassVar[str] = "without"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         counts = self.task.prior(labels) * len(labels) + 1  # of a class without images too, something is divided by
@@ -123,7 +130,7 @@ class PriorExponent:
 
     def describe(self, rule: Rule) -> str:
         assert isinstance(rule, Tempered)
-        return f"probabilities divided by the {rule.exponent:.2f}th power of the classes' frequencies"
+        return f"probabilities divided by the frequencies of the classes to the power {rule.exponent:.2f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +154,10 @@ class FittedCutPoints:
     """Cut points that serve the metric best (Nelder and Mead, Computer Journal 7, 1965, from the midpoints)."""
 
     task: Task
+    plain: ClassVar[str] = "with midpoints"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         start = midpoints(self.task).cuts
-        if len(start) > MOST_CUTS:
-            return midpoints(self.task)
         numbers, grades = np.array(self.task.classes, np.float64), grades_of(self.task, probabilities)
 
         def cost(cuts: np.ndarray) -> float:
@@ -171,6 +177,7 @@ class Median:
     """The median of each number in place of its mean. Nothing is fitted."""
 
     task: Task
+    plain: ClassVar[str] = "with the mean"
 
     def fit(self, probabilities: np.ndarray, labels: np.ndarray, metric: Metric) -> Rule:
         return self
@@ -225,7 +232,7 @@ class Hard:
 def family_for(metric: Metric, task: Task, form: Form) -> Family | None:
     """What is fitted for that metric; None if its plain decision is the best there is."""
     if metric.needs == "grades":
-        return FittedCutPoints(task)
+        return FittedCutPoints(task) if len(task.classes) <= MOST_GRADES else None
     if metric.name == "mae":
         return Median(task)
     if task.kind == "multilabel":

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from competition.errors import UserError
 from competition.locks import locked
 from competition.metrics import ACCURACY
+from competition.spec import Competition, Split
 from competition.storage import atomic_write
 from competition.wording import fault_in, printable
 
@@ -30,6 +32,7 @@ class Note:
     low, high: 95 % interval of ``validation``.
     metric: name of the metric, a key of ``METRICS``.
     source: the arguments of ``open_competition`` with which the competition was read; empty in older notes.
+    data: ``fingerprint_of`` that competition; empty in older notes.
     """
 
     sha256: str
@@ -39,6 +42,11 @@ class Note:
     high: float
     metric: str = ACCURACY.name  # missing in older notes
     source: dict[str, str | None] = field(default_factory=dict)
+    data: str = ""
+
+    def is_outdated(self, competition: Competition) -> bool:
+        """Whether the competition's tables or images have changed since the CSV was made."""
+        return self.data not in ("", fingerprint_of(competition))
 
     def write(self, path: Path) -> None:
         with atomic_write(path) as temporary:
@@ -52,6 +60,18 @@ def note_of(file: Path, sha256: str) -> Note | None:
     except (OSError, ValidationError):
         return None
     return note if note.sha256 == sha256 else None
+
+
+def fingerprint_of(competition: Competition) -> str:
+    """Hash of a competition's tables and of the size of each image file, which a copy of them has as well."""
+    splits = (competition.train, competition.val, competition.test)
+    facts = [asdict(competition.task), *map(_facts, splits)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _facts(split: Split) -> list[object]:
+    labels = None if split.labels is None else split.labels.tolist()
+    return [split.ids, labels, [path.stat().st_size for path in split.paths]]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ import os
 import re
 
 from competition.errors import UserError
+from competition.storage import REMEDIES
 from competition.wording import printable
 from pipeline.runtime.memory import is_out_of_memory
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # of safetensors
 _HALF_WRITTEN = "inline_container"  # the file of PyTorch's C++ code that finds a file shorter than what it wrote
 
@@ -19,8 +18,9 @@ def explained(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if is_out_of_memory(error):
+        memory = "the GPU's memory" if "cuda" in str(error).casefold() else "memory"
         remedy = "lower --size, --limit or the recipe's batch_size, choose another model, or use a larger machine"
-        return f"memory ran out ({_first_line(error)}); {remedy}"
+        return f"{memory} ran out; {remedy}"
     number, reason = _system_error(error)
     if reason is not None:
         return f"{_place(error)}{reason}{_remedy(number, error)}"
@@ -46,10 +46,8 @@ def _place(error: Exception) -> str:
 
 
 def _remedy(number: int | None, error: Exception) -> str:
-    if number in FULL:
-        return "; free some space, or choose another folder with --work"
-    if number in FORBIDDEN:
-        return "; change its permissions, or choose another folder with --work"
+    if number in REMEDIES:
+        return f"; {REMEDIES[number]}"
     return "; check that file or folder" if _place(error) else ""
 
 

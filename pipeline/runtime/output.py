@@ -13,9 +13,16 @@ if TYPE_CHECKING:
 
 GONE = (errno.EPIPE, errno.EIO, errno.EINVAL)  # the reader has ended, the terminal hung up, as EPIPE on Windows
 
+LAST_STANDARD = 2  # the descriptor of stderr
+
 
 class _Outlet(io.FileIO):
-    """A file descriptor that drops what it cannot pass on. Any other fault, such as a full disk, is raised once."""
+    """A file descriptor that drops what it cannot pass on.
+
+    fault: why, if it is another reason than that nobody reads it, such as a full disk.
+    """
+
+    fault: str | None = None
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
@@ -24,19 +31,35 @@ class _Outlet(io.FileIO):
             with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a name, not a path
                 os.dup2(nowhere.fileno(), self.fileno())
             if error.errno not in GONE:
-                raise
+                self.fault = os.strerror(error.errno or errno.EIO)
             return super().write(data)
 
 
+def fault_of_output() -> str | None:
+    """Why stdout could not be written, on a full disk for example; None if it could, or if nobody reads it."""
+    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return outlet.fault if isinstance(outlet, _Outlet) else None
+
+
 def make_output_robust() -> None:
-    """Make ``print`` go on after the reader of a pipe has ended, and escape what the encoding lacks.
+    """Make ``print`` never fail: after a reader has ended, on a full disk, or for what the encoding lacks.
 
     Output that something else has replaced, such as a test, stays as it is.
     """
+    _occupy_closed()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - as long as the process
+        elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
             setattr(sys, name, _robust(stream))
+
+
+def _occupy_closed() -> None:
+    """Open the standard descriptors that are closed, whose numbers the next files would get, and with them messages."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= LAST_STANDARD:
+        pass
+    os.close(descriptor)
 
 
 def _robust(stream: io.TextIOWrapper) -> io.TextIOWrapper:

@@ -19,10 +19,10 @@ from competition.errors import UserError, first_few
 from competition.metrics import Metric
 from competition.storage import discard
 from competition.task import Task
-from competition.wording import did_you_mean
+from competition.wording import did_you_mean, printable
 from pipeline.data.data_record import DataRecord
 from pipeline.data.predictions import Predictions
-from pipeline.models.base import CHECKPOINT_FILE, GRID_FILE, HISTORY_FILE, WEIGHTS_FILE, Model
+from pipeline.models.base import CHECKPOINT_FILE, GRID_FILE, HISTORY_FILE, TIER_FILE, WEIGHTS_FILE, Model
 from pipeline.models.persistence import Saved
 from pipeline.models.recipe import AnyRecipe
 from pipeline.runtime.sealed import DamagedFile, read_json, write_json
@@ -36,6 +36,7 @@ Options = dict[str, str]
 SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
+MARKS = MARK, RECIPE = "fingerprint.json", "recipe.toml"  # written when a run begins
 FORMAT: Final = 3  # version of the files of a run
 
 
@@ -61,11 +62,11 @@ class RunFolder:
     @property
     def mark(self) -> Path:
         """The fingerprint of everything that the run depends on; written first."""
-        return self.path / "fingerprint.json"
+        return self.path / MARK
 
     @property
     def recipe(self) -> Path:
-        return self.path / "recipe.toml"
+        return self.path / RECIPE
 
     @property
     def validation(self) -> Path:
@@ -90,6 +91,12 @@ class RunFolder:
         """Delete the checkpoints, from which an interrupted training would resume."""
         for checkpoint in self.path.rglob(CHECKPOINT_FILE):
             checkpoint.unlink()
+
+    def remove_if_idle(self) -> None:
+        """Remove the folder if the training has left nothing in it to go on with."""
+        left = {path.name for path in self.path.rglob("*") if path.is_file()}
+        if left <= {*MARKS, TIER_FILE}:
+            discard(self.path)
 
     def read(self) -> "Run":
         """The run. Raises FileNotFoundError if none was finished here, and UnusableRun if its record is of no use."""
@@ -116,9 +123,9 @@ class RunFolder:
         except DamagedFile as error:
             raise UnusableRun(f"{error.path.name} is damaged") from None
         except UserError:
-            raise UnusableRun(f"{self.validation.name} is damaged") from None
+            raise UnusableRun(_fault_of(self.validation)) from None
         except FileNotFoundError:
-            raise UnusableRun(f"{self.data.name} is damaged") from None
+            raise UnusableRun(_fault_of(self.data)) from None
         if validated.fingerprint != run.fingerprint or validated.targets is None:
             raise UnusableRun(f"{self.validation.name} is that of another run")
         if check_models:
@@ -126,12 +133,12 @@ class RunFolder:
         return StoredRun(self, run, validated, data)
 
     def _check(self, model_files: Iterable[str]) -> None:
-        """Raises UnusableRun if a file of the fitted models is damaged or missing."""
+        """Raises UnusableRun if a file of the fitted models cannot be used."""
         for name in model_files:
             try:
                 Saved.read(self.path / name)
             except DamagedFile:
-                raise UnusableRun(f"{name} is damaged or missing") from None
+                raise UnusableRun(_fault_of(self.path / name)) from None
 
     def model_files(self) -> tuple[str, ...]:
         """The files of the fitted models, relative to the folder."""
@@ -332,8 +339,13 @@ def _fault_of_unfinished(folder: RunFolder) -> str:
         read_json(folder.mark)
     except (FileNotFoundError, DamagedFile):
         holds_files = any(not path.name.startswith(".") for path in folder.path.glob("*"))
-        return f"{folder.mark.name} is damaged or missing" if holds_files else ""
+        return _fault_of(folder.mark) if holds_files else ""
     return ""
+
+
+def _fault_of(path: Path) -> str:
+    """What is wrong with a file that cannot be used."""
+    return f"{path.name} is {'damaged' if path.exists() else 'missing'}"
 
 
 def _described(run: Run) -> str:
@@ -347,6 +359,8 @@ def run_folders(folder: Path, patterns: Sequence[str] = ()) -> list[RunFolder]:
     Raises UserError if there is no run, or none that matches one of the patterns.
     """
     names = sorted(place.parent.name for place in _records(folder))
+    if not names and (begun := unfinished_runs(folder)):
+        raise UserError(f"{folder} holds no trained model; {not_finished(begun[0])}")
     if not names:
         others = [place.name for place in folder.parent.glob("*") if any(_records(place))]
         hint = did_you_mean(folder.name, others)
@@ -355,20 +369,43 @@ def run_folders(folder: Path, patterns: Sequence[str] = ()) -> list[RunFolder]:
     return [RunFolder(folder / name) for name in (chosen if patterns else names)]
 
 
+def unfinished_runs(folder: Path, patterns: Sequence[str] = ()) -> list[str]:
+    """The names of the runs in ``runs/<competition>`` that were begun but not finished.
+
+    patterns: see ``run_folders``.
+    """
+    begun = {place.parent.name for name in MARKS for place in folder.glob(f"*/{name}")}
+    finished = {place.parent.name for place in _records(folder)}
+    names = [name for name in sorted(begun - finished) if not name.startswith(".")]
+    return [name for name in names if not patterns or any(_is_meant(name, pattern) for pattern in patterns)]
+
+
+def not_finished(name: str) -> str:
+    return f"{printable(name)} is not finished; run the same train.py command again to finish it"
+
+
 def _records(folder: Path) -> Iterator[Path]:
     """The records of finished runs; hidden folders are being removed."""
     return (place for place in folder.glob(f"*/{RECORD}") if not place.parent.name.startswith("."))
 
 
 def _matching(names: Sequence[str], pattern: str, folder: Path) -> list[str]:
-    pattern = Path(pattern).stem if pattern.endswith(".toml") else pattern
-    matching = [
-        name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name.split("~", maxsplit=1)[0], pattern)
-    ]
+    matching = [name for name in names if _is_meant(name, pattern)]
     if not matching:
+        pattern = _without_suffix(pattern)
         near = get_close_matches(pattern, names, n=3, cutoff=0.4) or names
         raise UserError(f"no trained model is called {pattern!r} in {folder}; there are {', '.join(near)}")
     return matching
+
+
+def _is_meant(name: str, pattern: str) -> bool:
+    """Whether a pattern matches the name of a run, or of its recipe."""
+    pattern = _without_suffix(pattern)
+    return fnmatchcase(name, pattern) or fnmatchcase(name.split("~", maxsplit=1)[0], pattern)
+
+
+def _without_suffix(pattern: str) -> str:
+    return Path(pattern).stem if pattern.endswith(".toml") else pattern
 
 
 def stored_runs(folders: Iterable[RunFolder], check_models: bool = True) -> tuple[dict[str, StoredRun], dict[str, str]]:

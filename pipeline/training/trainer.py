@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from competition.errors import UserError
-from competition.locks import locked
+from competition.locks import StillLocked, locked
 from competition.spec import Competition
 from competition.splits import stratified_rows
 from competition.task import strata
@@ -90,11 +90,22 @@ class Trainer:
 
     @contextmanager
     def _locked(self, model: ModelPlan) -> Iterator[None]:
-        """Hold the lock of the model's run; the other ranks wait for the main rank, which does."""
+        """Hold the lock of the model's run; the other ranks wait for the main rank, which does.
+
+        Raises NotTrained, on all ranks, if another process still holds it at the deadline.
+        """
         place = self.folder / run_name(model.name, self._options(model))
         with ExitStack() as stack:
-            distributed.from_main(lambda: stack.enter_context(locked(place, "writes this run", self.deadline)))
+            if fault := distributed.from_main(lambda: self._fault_of_lock(place, stack)):
+                raise NotTrained(f"{model.name}: {fault}")
             yield
+
+    def _fault_of_lock(self, place: Path, stack: ExitStack) -> str | None:
+        try:
+            stack.enter_context(locked(place, "writes this run", self.deadline))
+        except StillLocked as error:
+            return str(error)
+        return None
 
     def _train_alone(self, model: ModelPlan, plan: Plan) -> ModelPlan:
         key = self.fingerprint(model)
@@ -104,7 +115,11 @@ class Trainer:
             print(f"{name}: trained before ({run.score} on validation); to train it again, add --fresh")
             return run.plan
         begun = time.monotonic()
-        model, fitted = self._fit_in_share(model, plan, folder, key)
+        try:
+            model, fitted = self._fit_in_share(model, plan, folder, key)
+        except NotTrained:
+            distributed.from_main(folder.remove_if_idle)
+            raise
         run = distributed.from_main(lambda: self._write_run(model, options, key, folder, fitted, begun))
         print(f"{name}: {run.score} on validation, trained and validated in {run.seconds:.0f} s")
         return run.plan

@@ -180,7 +180,7 @@ def _run(study: Study, trial: Trial, objective: Callable[[Trial], float]) -> Non
 def _forgive(trial: Trial, error: Exception) -> None:
     """Note the error if the trial's values are at fault; otherwise raise it."""
     if is_out_of_memory(error):
-        _note_fault(trial, f"memory ran out ({printable(error, most=100)})")
+        _note_fault(trial, "memory ran out")
     elif isinstance(error, UserError) and OWN not in trial.user_attrs:
         _note_fault(trial, str(error))
     else:

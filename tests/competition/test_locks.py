@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from competition import locks
 from competition.errors import UserError
-from competition.locks import locked
+from competition.locks import StillLocked, locked
 from tests.commands import ROOT
 
 HOLD = """
@@ -96,7 +96,7 @@ def test_a_holder_whose_name_cannot_be_read_is_waited_for_too(tmp_path, holder, 
 def test_who_has_no_time_left_to_wait_is_told_for_whom_it_waited(tmp_path, holder):
     with (
         pytest.raises(
-            UserError, match=rf"another train.py \(process {holder.pid}\) still writes this run when the bud"
+            StillLocked, match=rf"another train.py \(process {holder.pid}\) still writes this run when the bud"
         ),
         locked(tmp_path / "run", "writes this run", until=time.monotonic()),
     ):
@@ -130,11 +130,19 @@ def test_the_lock_is_released_after_an_error(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".run.lock"]
 
 
-@pytest.mark.parametrize("error", [errno.EROFS, errno.ENOSPC, errno.EACCES])
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, error):
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (errno.EROFS, "choose a folder on another disk with --work"),
+        (errno.ENOSPC, "free some space there, or choose another folder with --work"),
+        (errno.EACCES, "change its permissions, or choose another folder with --work"),
+        (errno.EIO, "check that file or folder, or choose another one with --work"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_one_line_with_the_remedy(tmp_path, monkeypatch, error, remedy):
     monkeypatch.setattr(FileLock, "acquire", lambda *_, **__: (_ for _ in ()).throw(OSError(error, os.strerror(error))))
     with (
-        pytest.raises(UserError, match=rf"\.run\.lock: cannot be written \({os.strerror(error)}\); .*--work"),
+        pytest.raises(UserError, match=rf"\.run\.lock: cannot be written \({os.strerror(error)}\); {remedy}$"),
         locked(tmp_path / "run"),
     ):
         pass

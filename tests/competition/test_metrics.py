@@ -1,7 +1,9 @@
 """Metrics: values as scikit-learn has them, which of two is better, intervals, and where a competition's comes from."""
 
 import pickle
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +20,11 @@ from competition.metrics import (
     METRICS,
     Metric,
     find_metric,
+    likeliest,
+    metrics_for,
     proportion_interval,
 )
+from competition.rehearsal_forms import FORMS
 from competition.task import Task
 
 OF_CLASSES = [metric for metric in METRICS.values() if metric.fits(Task(tuple(range(5))))]
@@ -139,3 +144,121 @@ def test_a_competition_is_opened_with_a_metric_by_name(make_competition, tmp_pat
     assert opened.metric == LOG_LOSS
     with pytest.raises(UserError, match=r"no metric is called 'log_loss' \(did you mean 'log-loss'\?\)"):
         sources.open_competition(str(folder), None, tmp_path / "data", metric="log_loss")
+
+
+LABELLED, PAIRED = Task(("any", "b", "c"), "multilabel"), Task((0, 1, 2), "multioutput", ("root", "vowel"))
+GRADED, NUMBERED = Task((0, 1, 2, 4)), Task(("x", "y"), "continuous", intervals=((0.0, 10.0), (-1.0, 1.0)))
+TASKS = {"graded": GRADED, "binary": Task((0, 1)), "labelled": LABELLED, "paired": PAIRED, "numbered": NUMBERED}
+
+
+def output(task: Task, labels: np.ndarray, images: int = 80) -> np.ndarray:
+    """A model's output that leans to the labels, float32 ``[N, T * K]``."""
+    odds = np.random.default_rng(1).random((images, task.target_count, task.choices))
+    odds += np.eye(task.choices)[task.encode(labels).reshape(images, -1)] / 2
+    return (odds / odds.sum(axis=2, keepdims=True)).reshape(images, -1).astype(np.float32)
+
+
+def labels_of(task: Task, images: int = 80) -> np.ndarray:
+    """Labels as a ``Split`` has them."""
+    shape = (images,) if task.kind == "multiclass" else (images, task.target_count)
+    drawn = np.random.default_rng(2).integers(0, task.choices, shape)
+    return task.true_numbers(drawn) if task.kind == "continuous" else drawn
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_each_metric_that_fits_a_task_prefers_right_answers_and_has_an_interval_around_them(task):
+    labels = labels_of(task)
+    leaning, astray = output(task, labels), output(task, np.roll(labels, 1, axis=0))
+    for name in METRICS:
+        if METRICS[name].fits(task):
+            metric = METRICS[name].of(task)
+            value = metric(leaning, labels)
+            assert metric.rank(value) > metric.rank(metric(astray, labels)) or metric.most > task.choices, name
+            low, high = metric.interval(leaning, labels)
+            assert low <= value <= high and metric.interval(leaning, labels) == (low, high), name
+            assert pickle.loads(pickle.dumps(metric)) == metric
+
+
+def test_a_metric_that_does_not_fit_is_refused_with_those_that_do():
+    with pytest.raises(UserError, match=r"^--metric kappa cannot measure 3 labels.*; use .*f1-samples") as raised:
+        find_metric("kappa").of(LABELLED)
+    assert "rmse" not in str(raised.value)
+    with pytest.raises(UserError, match=r"^--metric auc cannot measure 2 numbers; use rmse, mcrmse, mae$"):
+        find_metric("auc").of(NUMBERED)
+    with pytest.raises(UserError, match="--metric f1-binary cannot measure 4 classes"):
+        find_metric("f1-binary").of(GRADED)
+    with pytest.raises(UserError, match="--metric kappa cannot measure 2 classes"):
+        find_metric("kappa").of(Task(("mild", "severe")))
+
+
+def test_a_metric_of_a_task_is_the_metric_of_that_name():
+    assert find_metric("auc").of(LABELLED) == find_metric("auc")
+    assert LOG_LOSS.of(LABELLED).task == LABELLED and LOG_LOSS.task is None
+
+
+def test_accuracy_and_log_loss_of_several_targets_are_means_over_all_pairs():
+    labels = labels_of(PAIRED)
+    probabilities = output(PAIRED, labels)
+    chosen = probabilities.reshape(80, 2, 3)
+    assert ACCURACY.of(PAIRED)(probabilities, labels) == pytest.approx((chosen.argmax(axis=2) == labels).mean())
+    losses = [log_loss(labels[:, at], chosen[:, at], labels=[0, 1, 2]) for at in range(2)]
+    assert LOG_LOSS.of(PAIRED)(probabilities, labels) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_the_label_any_counts_double_wherever_it_stands():
+    labels = np.zeros((10, 3), np.int64)
+    sure = np.tile([1.0, 0.0], (10, 3))
+    wrong_about_any, wrong_about_b = sure.copy(), sure.copy()
+    wrong_about_any[:, :2], wrong_about_b[:, 2:4] = 0.5, 0.5
+    metric = find_metric("weighted-log-loss").of(LABELLED)
+    assert metric(wrong_about_any, labels) == pytest.approx(2 * metric(wrong_about_b, labels))
+
+
+def test_kappa_rounds_the_expected_grade_to_the_nearest_class():
+    probabilities = np.array([[0, 0, 0.4, 0.6], [0.5, 0, 0.5, 0], [1, 0, 0, 0]])  # 3.2, 1.0 and 0
+    metric = find_metric("kappa").of(GRADED)
+    assert metric(probabilities, np.array([3, 1, 0])) == 1
+
+
+def test_numbers_are_measured_by_their_expected_value():
+    halves = np.full((4, 4), 0.5)  # 5 and 0
+    labels = np.array([[5.0, 0.0], [5.0, 0.0], [5.0, 0.0], [9.0, 0.0]])
+    assert find_metric("mae").of(NUMBERED)(halves, labels) == pytest.approx(0.5)
+    assert find_metric("rmse").of(NUMBERED)(halves, labels) == pytest.approx(np.sqrt(2))
+
+
+def test_rankings_may_have_any_length():
+    labels = np.array([1, 0])
+    probabilities = np.array([[0.6, 0.3, 0.1, 0], [0, 0.2, 0.3, 0.5]])
+    assert find_metric("map@2")(probabilities, labels) == pytest.approx(1 / 4)
+    assert find_metric("top-2")(probabilities, labels) == pytest.approx(1 / 2)
+    assert find_metric("top-1")(probabilities, labels) == 0
+    with pytest.raises(UserError, match="no metric is called 'map@0'"):
+        find_metric("map@0")
+
+
+def test_the_likeliest_of_many_are_sorted_as_all_would_be():
+    probabilities = np.round(np.random.default_rng(0).random((50, 40)), 2)
+    few = likeliest(probabilities, 3)
+    assert np.take_along_axis(probabilities, few, axis=1).tolist() == np.sort(probabilities)[:, :-4:-1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        (GRADED, ["accuracy", "f1-macro", "log-loss"]),
+        (LABELLED, ["log-loss", "auc", "f1-samples"]),
+        (PAIRED, ["accuracy", "log-loss"]),
+        (NUMBERED, ["rmse", "mae"]),
+    ],
+)
+def test_some_metrics_are_always_measured(task, names):
+    assert [metric.name for metric in metrics_for(task)] == names
+    assert all(metric.task == task for metric in metrics_for(task))
+
+
+def test_the_page_of_metrics_lists_every_metric_and_every_form_of_the_rehearsal():
+    page = (Path(__file__).parents[2] / "docs" / "METRICS.md").read_text(encoding="utf-8")
+    first_cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    names = set(re.findall(r"`([^`]+)`", " ".join(first_cells))) - {"--metric", "--form", "map@K", "top-K"}
+    assert names == {*METRICS, *FORMS}

@@ -17,6 +17,7 @@ from competition import rehearsal
 from competition.errors import UserError
 from competition.layouts import load_competition
 from competition.rehearsal import apportion, draw_rehearsal, main, plan_rehearsal
+from competition.rehearsal_forms import FORMS, LABELS
 from competition.scoring import score_submission
 
 SCRIPT = Path(rehearsal.__file__)
@@ -32,7 +33,7 @@ def drawn(tmp_path_factory):
 
 
 def answers_of(folder: Path) -> Path:
-    return folder.parent / "answers" / "rehearsal.csv"
+    return folder.parent / "answers" / f"{folder.name}.csv"
 
 
 def read(path: Path) -> list[list[str]]:
@@ -271,3 +272,59 @@ def test_an_error_of_the_command_is_a_status_and_no_traceback(tmp_path):
     done = run("draw", "--images", 3, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: 3 images cannot be drawn; ask for 60 to 138,000\n"
+
+
+@pytest.fixture(scope="module")
+def in_forms(tmp_path_factory):
+    """A folder with sixty images of each form."""
+    data = tmp_path_factory.mktemp("forms")
+    for form in FORMS:
+        draw_rehearsal(data / form, data / "answers" / f"{form}.csv", images=60, form=form)
+    return data
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_draws_44_images_to_learn_from_and_16_to_answer_for(in_forms, form):
+    folder = in_forms / form
+    header, *sample = read(folder / "sample_submission.csv")
+    right_header, *right = read(answers_of(folder))
+    assert right_header == [*header, "Usage"] and {row[-1] for row in right} == {"Public", "Private"}
+    assert [row[0] for row in sample] == [row[0] for row in right]
+    assert (len(list((folder / "train").rglob("*.png"))), len(list((folder / "test").iterdir()))) == (44, 16)
+    assert (folder / "train.csv").exists() == (form != "folders")
+    assert not any(answers_of(folder).stem in path.name for path in folder.rglob("*.csv"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_right_answers_score_better_than_the_sample_by_the_metric_of_the_form(in_forms, form, capsys, tmp_path):
+    header, *rows = read(answers_of(in_forms / form))
+    endings = {"confidences": " 0.9", "rankings": ""}
+    right = tmp_path / "right.csv"
+    with right.open("w", newline="") as file:
+        csv.writer(file).writerows([header[:-1], *([*row[:-2], row[-2] + endings.get(form, "")] for row in rows)])
+    values = []
+    for path in (right, in_forms / form / "sample_submission.csv"):
+        assert main(["score", str(path), "--competition", form, "--data-folder", str(in_forms)]) == 0
+        values.append(capsys.readouterr().out.split())
+    assert values[0] != values[1]
+    assert float(values[0][-1]) == pytest.approx({"probabilities": 0, "several-labels": 0, "numbers": 0}.get(form, 1))
+
+
+def test_several_labels_stand_in_a_column_each_and_grades_begin_at_the_lowest(in_forms):
+    header, *rows = read(in_forms / "several-labels" / "train.csv")
+    assert header == ["Image", *LABELS]
+    assert {sum(map(int, row[1:])) for row in rows} == {1, 2, 3}
+    grades = Counter(row[1] for row in read(in_forms / "grades" / "train.csv")[1:])
+    assert set(grades) <= set("01234") and grades.most_common(1)[0][0] == "0"
+
+
+def test_another_metric_of_the_same_form_may_be_asked_for(in_forms, capsys):
+    sample = str(in_forms / "several-labels" / "sample_submission.csv")
+    options = ["--competition", "several-labels", "--data-folder", str(in_forms), "--metric", "auc"]
+    assert main(["score", sample, *options]) == 0
+    assert capsys.readouterr().out == "metric   AUC\npublic   0.5000\nprivate  0.5000\noverall  0.5000\n"
+
+
+def test_a_form_that_is_not_there_is_refused(capsys):
+    assert main(["draw", "--form", "boxes"]) == 2
+    assert "invalid choice: 'boxes' (choose from" in capsys.readouterr().err

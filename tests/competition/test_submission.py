@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from competition.errors import UserError
 from competition.spec import Competition
 from competition.submission import check_submission, put_in_order, write_submission
-from tests.contest import IDS, contest
+from competition.task import Task
+from tests.contest import IDS, asking, contest
 
 
 @pytest.fixture
@@ -153,6 +155,107 @@ def test_other_faults_are_not_put_right(tmp_path):
     path.write_text("Image,Class\nd.png,10\nb.png,0\nc.png,3\n")
     with pytest.raises(UserError, match="1 of 4 ids missing"):
         put_in_order(contest(), path, tmp_path / "in-order.csv")
+
+
+CLASSES, LABELS = Task(("ant", "bee", "cow")), Task(("moss", "rust", "scab"), "multilabel")
+PROBABILITY = asking("probability", Task((0, 1)), "target")
+COLUMNS = asking("columns", CLASSES, "ant", "bee", "cow")
+SETS = asking("labels", LABELS, "labels")
+RANKING = asking("ranking", CLASSES, "kinds", most=2)
+CONFIDENCE = asking("confidence", CLASSES, "kind")
+NUMBER = asking("number", Task(("x",), "continuous", intervals=((0.0, 1.0),)), "x")
+
+
+def rows(*cells: str) -> str:
+    """Rows of the test images with these cells."""
+    return "".join(f"{name},{cell}\n" for name, cell in zip(IDS, cells, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("competition", "cells", "words"),
+    [
+        (PROBABILITY, ["0.25", "1e-05", "1", "0"], "4 rows, a probability a row, order of sample_submission.csv"),
+        (COLUMNS, ["0.5,0.25,0.25", "1,0,0", "0,0,1", "0.2,0.4,0.4"], "4 rows, 3 probabilities a row, "),
+        (SETS, ["moss rust", "", "scab", "rust"], "4 rows, 1.00 labels a row, "),
+        (RANKING, ["ant bee", "bee ant", "cow", "ant cow"], "4 rows, up to 2 labels a row, "),
+        (CONFIDENCE, ["ant 0.5", "", "bee 1e-3", "cow 1"], "4 rows, a label and its confidence a row, "),
+        (NUMBER, ["3.5", "-1", "100", "0"], "4 rows, numbers from -1 to 100, "),
+    ],
+    ids=["probability", "columns", "labels", "ranking", "confidence", "number"],
+)
+def test_a_good_file_of_each_form_is_written_counted_and_kept_when_sorted(competition, cells, words, tmp_path):
+    path, shuffled = tmp_path / "s.csv", tmp_path / "shuffled.csv"
+    write_submission(competition, [tuple(cell.split(",")) for cell in cells], path)
+    header = ",".join(competition.form.header) + "\n"
+    assert path.read_text() == header + rows(*cells)
+    assert check_submission(competition, path).startswith(words)
+    shuffled.write_text(header + "".join(reversed(rows(*cells).splitlines(keepends=True))))
+    corrected = put_in_order(competition, shuffled, tmp_path / "in-order.csv")
+    assert corrected.read_text() == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("competition", "cells", "words"),
+    [
+        (
+            PROBABILITY,
+            ["0.5", "high", "0.5", ""],
+            r"not a number \(high, \) in 2 rows \(row 3, 5\); write a prob",
+        ),
+        (PROBABILITY, ["0.5", "nan", "inf", "1"], r"not a number \(nan, inf\) in 2 rows"),
+        (PROBABILITY, ["0.5", "1.5", "-0.1", "1"], r"not from 0 to 1 \(1\.5, -0\.1\) in 2 rows \(row 3, 4\)"),
+        (COLUMNS, ["1,0,0", "1,0,x", "0,0,1", "0,0,1"], r"not a number \(x\) \(column 'cow'\) in 1 row \(row 3\)"),
+        (COLUMNS, ["1,0", "1,0", "0,0", "0,0"], r"not 4 cells, as in the header, in 4 rows"),
+        (
+            SETS,
+            ["moss", "moss dust", "scab", "Rust"],
+            r"not in train\.csv \(dust, Rust\) .*in 2 rows \(row 3, 5\)",
+        ),
+        (SETS, ["moss,rust", "moss", "moss", "moss"], r"not 2 cells, as in the header, in 1 row \(row 2\)"),
+        (RANKING, ["ant", "", "bee", "cow"], r"no prediction in 1 row \(row 3\); give each id at least one label"),
+        (RANKING, ["ant bee cow", "bee", "bee", "cow"], r"more than 2 labels in 1 row \(row 2\); keep the 2 likeliest"),
+        (CONFIDENCE, ["ant", "bee 1", "bee 1", "cow 1"], r"no confidence behind the label in 1 row \(row 2\)"),
+        (CONFIDENCE, ["dog 1", "bee 1", "bee 1", "cow 1"], r"class not in train\.csv \(dog\).* in 1 row \(row 2\)"),
+        (NUMBER, ["3.5", "3,5", "1", "0"], r"not 2 cells, as in the header, in 1 row \(row 3\)"),
+        (NUMBER, ["3.5", "1e999", "1", "0"], r"not a number \(1e999\) in 1 row \(row 3\); write a number$"),
+    ],
+)
+def test_faults_of_each_form_are_told_with_their_rows(check, competition, cells, words):
+    with pytest.raises(UserError, match=words) as raised:
+        check(",".join(competition.form.header) + "\n" + rows(*cells), competition)
+    assert is_one_line(raised.value)
+
+
+def test_hard_answers_where_probabilities_are_asked_for_are_remarked_on(check):
+    assert "(only 0 and 1; the metric may want values between)" in check("id,target\n" + rows(*"0110"), PROBABILITY)
+    wide = "id,ant,bee,cow\n" + rows("0.5,0,0", "1,0,0", "0.5,0.5,0.5", "0.5,0.5,0")
+    assert "(2 rows not summing to 1)" in check(wide, COLUMNS)
+
+
+def test_the_id_may_stand_in_another_place(check, tmp_path):
+    form = replace(contest().form, header=("Class", "Image"), id_at=1)
+    competition = replace(contest(), form=form)
+    write_submission(competition, [3, 0, 3, 10], tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text() == "Class,Image\n3,00017.png\n0,b.png\n3,c.png\n10,d.png\n"
+    with pytest.raises(UserError, match=r"the header is Image,Class but must be Class,Image"):
+        check(GOOD, competition)
+
+
+def test_a_form_without_header_and_ids_is_only_the_answers(check, tmp_path):
+    competition = replace(contest(), form=replace(contest().form, header=(), ids=()))
+    write_submission(competition, [3, 0, 3, 10], tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text() == "3\n0\n3\n10\n"
+    with pytest.raises(UserError, match=r"3 rows, but test\.csv has 4; write a row for each image"):
+        check("3\n0\n3\n", competition)
+    with pytest.raises(UserError, match=r"class not in train\.csv \(7\) in 1 row \(row 1\)"):
+        check("7\n0\n3\n0\n", competition)
+
+
+def test_labels_are_written_as_the_sample_spells_them(tmp_path):
+    competition = replace(contest(), form=replace(contest().form, spelled={"0": "0.0", "3": "3.0", "10": "10.0"}))
+    write_submission(competition, ["3.0", "0.0", "3.0", "10.0"], tmp_path / "s.csv")
+    with pytest.raises(UserError, match=r"class not in train\.csv \(3, 0, 10\)"):
+        write_submission(competition, [3, 0, 3, 10], tmp_path / "s.csv")
 
 
 def is_one_line(error: UserError) -> bool:

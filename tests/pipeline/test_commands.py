@@ -1,8 +1,10 @@
 """The commands: how they end, and that a mistake is answered before anything heavy is imported."""
 
+import errno
 import os
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -120,8 +122,17 @@ def test_a_full_disk_is_one_line_with_the_file_and_the_remedy(tmp_path, capsys, 
     assert status_of(write, []) == 2
     line = capsys.readouterr().err
     assert line.startswith(f"error: {tmp_path / 'model'}: ") and line.count("\n") == 1
-    assert "free some space, or choose another folder with --work" in line
+    assert "free some space there, or choose another folder with --work" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_read_only_disk_no_space_is_to_be_freed(capsys):
+    def write(arguments: list[str]) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "runs/sprint")
+
+    assert status_of(write, []) == 2
+    line = capsys.readouterr().err
+    assert line == "error: runs/sprint: Read-only file system; choose a folder on another disk with --work\n"
 
 
 def test_a_file_that_may_not_be_read_is_one_line_with_the_remedy(capsys):
@@ -137,7 +148,7 @@ def test_a_file_that_may_not_be_read_is_one_line_with_the_remedy(capsys):
 def test_memory_that_runs_out_is_one_line_that_says_what_to_lower(capsys, allocate):
     assert status_of(lambda _: allocate(10**14), []) == 2
     line = capsys.readouterr().err
-    assert line.startswith("error: memory ran out (") and "lower --size" in line and line.count("\n") == 1
+    assert line.startswith("error: memory ran out; ") and "lower --size" in line and line.count("\n") == 1
 
 
 def test_a_fault_of_the_pipeline_is_one_line_too(capsys):
@@ -218,6 +229,49 @@ def test_output_that_is_lost_on_a_full_disk_is_an_error():
         done = python(NOHUP, stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "No space left on device" in done.stderr
+
+
+HANDS_IN = """
+import sys
+from pathlib import Path
+from pipeline.commands import run_main
+def main(arguments):
+    print("the blend", flush=True)
+    path = Path(arguments[0])
+    path.write_text("Image,Class")
+    print(path)
+    return path
+run_main(main)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_is_lost_stops_no_work_and_the_submission_is_named_on_stderr(tmp_path):
+    path = tmp_path / "submission.csv"
+    with Path("/dev/full").open("w") as full:
+        done = python(HANDS_IN, path, stdout=full, stderr=subprocess.PIPE)
+    fault = "all work is done, but its output could not be printed (No space left on device)"
+    assert (done.returncode, done.stderr) == (2, f"error: {fault}; the submission is at {path}\n")
+    assert path.read_text() == "Image,Class"
+
+
+MIXES = """
+import os
+from pathlib import Path
+from pipeline.commands import run_main
+def main(arguments):
+    with Path(arguments[0]).open("w") as file:
+        os.write(1, b"a message of a library")
+        file.write("Image,Class")
+run_main(main)
+"""
+
+
+def test_a_file_never_gets_the_messages_for_an_output_that_is_closed(tmp_path):
+    path = tmp_path / "submission.csv"
+    command = shlex.join([sys.executable, "-c", MIXES, str(path)])
+    done = subprocess.run(["sh", "-c", f"{command} >&- 2>&-"], cwd=ROOT, check=False)
+    assert (done.returncode, path.read_text()) == (0, "Image,Class")
 
 
 def test_a_name_that_the_terminal_cannot_show_is_escaped():

@@ -1,6 +1,7 @@
 """Damage to what a training leaves: one line, never a traceback or a wrong answer; and no pickle is ever executed."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from competition import locks
+from competition.locks import locked
 from competition.storage import MACHINE
 from pipeline.data.descriptors import computed_once
 from pipeline.data.predictions import Predictions
@@ -54,9 +56,9 @@ def test_a_damaged_model_does_not_predict_and_is_trained_again_to_the_same_bytes
     before = submission.read_bytes()
     damage(tmp_path / "runs" / "insects" / f"{model}~epochs=2" / "model.safetensors", "flipped")
     done = run("predict", *options, "--no-report", "--models", model)
-    line = f"warning: left out, as model.safetensors is damaged or missing: {model}~epochs=2\n"
+    line = f"warning: left out, as model.safetensors is damaged: {model}~epochs=2\n"
     assert done.status == 2 and done.out == line and "run pipeline/train.py" in done.err
-    again = f"warning: {model}~epochs=2: model.safetensors is damaged or missing; training it again\n"
+    again = f"warning: {model}~epochs=2: model.safetensors is damaged; training it again\n"
     assert again in succeed("train", *options, *TRAIN, model)
     succeed("predict", *options, "--no-report")
     assert submission.read_bytes() == before
@@ -113,6 +115,14 @@ def test_a_training_waits_for_the_one_that_writes_its_run_and_sweeps_what_a_kill
         said = succeed("train", *options, *TRAIN, "dhc-cnn32")
     assert f"(process {holder.pid}) writes this run; waiting\n" in said
     assert "trained before" in said and not left.exists()
+
+
+def test_a_run_that_another_process_writes_until_the_budget_ends_is_left_out(options, tmp_path):
+    models = ("--models", "dhc-gaussian-nb", "dhc-cnn32")
+    with locked(tmp_path / "runs" / "insects" / "dhc-cnn32~budget=4s", "writes this run"):
+        said = succeed("train", *options, *models, "--budget", "4s")
+    assert re.search(r"warning: left out: dhc-cnn32: another .* still writes this run when the budget ends", said)
+    assert (tmp_path / "runs" / "insects" / "dhc-gaussian-nb~budget=4s" / "run.json").is_file()
 
 
 def test_a_plan_of_a_stranger_writes_nowhere_else(options, tmp_path):

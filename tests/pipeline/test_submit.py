@@ -14,7 +14,7 @@ from competition.stand_in.faults import Fault
 from competition.stand_in.server import StandIn
 from pipeline import submit
 from pipeline.kaggle import submitter
-from pipeline.kaggle.ledger import HEADER, Note, sha256_of
+from pipeline.kaggle.ledger import HEADER, Note, fingerprint_of, sha256_of
 from tests.commands import fail, run, script, start, succeed
 from tests.stand_in import CREDENTIALS, client_environment, hosted, kaggle, write_submission
 
@@ -44,7 +44,7 @@ def write_rows(path: Path, rows: list[tuple[str, str]], header: tuple[str, ...] 
 def test_a_good_file_gets_one_line_and_status_0(folder, answer):
     done = start("submit", "--check", answer, "--competition", folder, cwd=folder)
     assert (done.status, done.err) == (0, "")
-    assert done.out == "ok: 12 rows, 1 of 3 classes, order of test.csv\n"
+    assert done.out == "ok: 12 rows, 1 of 3 classes, order of sample_submission.csv\n"
 
 
 def test_without_a_file_the_check_looks_at_what_predict_wrote(folder, answer, tmp_path):
@@ -54,6 +54,22 @@ def test_without_a_file_the_check_looks_at_what_predict_wrote(folder, answer, tm
     place.mkdir(parents=True)
     answer.rename(place / "submission.csv")
     assert succeed("submit", *options).startswith("ok: ")
+
+
+def test_an_answer_to_earlier_tables_is_refused_unless_it_is_named(folder, answer, tmp_path):
+    options = ("--check", "--competition", folder, "--work", tmp_path / "work")
+    file = tmp_path / "work" / "submissions" / "insects" / "submission.csv"
+    file.parent.mkdir(parents=True)
+    answer.rename(file)
+    data = fingerprint_of(load_competition(folder))
+    Note(sha256_of(file), {"sprint": 1.0}, 0.9, 0.8, 0.95, data=data).write(file.with_name("submission.json"))
+    assert succeed("submit", *options).startswith("ok: ")
+    swapped = (folder / "train.csv").read_text().replace("ant", "?").replace("bee", "ant").replace("?", "bee")
+    (folder / "train.csv").write_text(swapped)
+    fault = "the tables or images of insects have changed since it was made"
+    assert f"{fault}; run pipeline/predict.py again" in fail("submit", *options)
+    warning, ok = succeed("submit", *options, file).splitlines()
+    assert warning.startswith("warning: ") and warning.endswith(fault) and ok.startswith("ok: ")
 
 
 def test_a_bad_file_gets_one_line_of_error_and_status_2(folder, answer):

@@ -99,8 +99,8 @@ def test_runs_of_other_options_stand_beside_each_other_and_are_blended(tmp_path,
     assert runs == {"dhc-gaussian-nb", "sprint~epochs=2,seed=1", "sprint~epochs=2,seed=2"}
     scored = {(row[0], row[-1]) for row in rows(tmp_path / "runs" / "insects" / "scores.csv")[1:]}
     assert scored == {("dhc-gaussian-nb", ""), ("sprint", "epochs=2,seed=1"), ("sprint", "epochs=2,seed=2")}
-    assert "left out" not in succeed("predict", *options)
-    assert "dhc-gaussian-nb" not in succeed("predict", *options, "--models", "sprint")
+    assert "left out" not in succeed("predict", *options, "--no-report")
+    assert "dhc-gaussian-nb" not in succeed("predict", *options, "--no-report", "--models", "sprint")
 
 
 @pytest.mark.parametrize("table", ["val.csv", "train.csv"])
@@ -131,6 +131,8 @@ def test_runs_of_other_images_under_the_same_ids_are_left_out(tmp_path, make_com
     assert "left out" not in succeed("predict", *options, "--data", folder, "--no-report")
     done = run("predict", *options, "--data", other)
     assert done.status == 2 and "left out, as their images have changed: dhc-gaussian-nb\n" in done.out
+    assert f"({tmp_path / 'submissions' / 'insects' / 'submission.csv'} answers earlier ones)" in done.err
+    assert "have changed since it was made" in fail("submit", "--check", *options, "--data", other)
     assert "dhc-gaussian-nb~run=2: accuracy" in succeed(
         "train", *options, "--data", other, "--models", "dhc-gaussian-nb"
     )
@@ -203,10 +205,16 @@ def test_a_damaged_run_is_left_out_and_trained_again(copied, tmp_path):
     assert "left out, as validation.npz is damaged: sprint~epochs=8\n" in said
 
 
+def test_a_run_that_is_not_finished_is_named(copied, tmp_path):
+    (tmp_path / "runs" / "insects" / "sprint~epochs=8" / "run.json").unlink()
+    line = "warning: sprint~epochs=8 is not finished; run the same train.py command again to finish it\n"
+    assert line in succeed("predict", *copied, "--no-report")
+
+
 def test_runs_of_an_older_version_are_called_that(copied, tmp_path):
     record = tmp_path / "runs" / "insects" / "sprint~epochs=8" / "run.json"
     older = {key: value for key, value in json.loads(record.read_text()).items() if key not in ("sha256", "format")}
-    record.write_text(json.dumps(older))
+    record.write_text(json.dumps(older | {"classes": older.pop("task")["classes"]}))
     line = "left out, as an older version of the pipeline trained them: sprint~epochs=8\n"
     assert line in succeed("predict", *copied, "--no-report")
     done = run("predict", *copied, "--models", "sprint")
@@ -328,7 +336,7 @@ def test_an_unknown_metric_is_one_line_with_the_nearest_name(copied):
 
 
 def test_one_view_alone_can_be_asked_for(trained, copied, tmp_path):
-    succeed("predict", *copied, "--models", "sprint", "--no-tta")
+    succeed("predict", *copied, "--models", "sprint", "--no-tta", "--no-report")
     assert accuracy(tmp_path / "submissions" / "insects" / "submission.csv", trained["folder"]) > 0.8
 
 
@@ -339,7 +347,7 @@ def test_same_seed_same_bytes(tmp_path, make_competition):
     for work, ran in ((tmp_path / "first", run), (tmp_path / "second", start)):
         options = ("--competition", folder, "--work", work)
         assert ran("train", *options, "--epochs", 2, "--models", "sprint", "dhc-knn-sweep", "--seed", 3).status == 0
-        assert ran("predict", *options).status == 0
+        assert ran("predict", *options, "--no-report").status == 0
     submissions = [tmp_path / work / "submissions" / "insects" / "submission.csv" for work in ("first", "second")]
     assert submissions[0].read_bytes() == submissions[1].read_bytes()
 
@@ -353,7 +361,7 @@ def test_a_budgeted_run_is_repeated_to_the_byte_by_its_plan(tmp_path, make_compe
     plan = first / "runs" / "insects" / "plan.json"
     succeed("train", "--competition", folder, "--work", second, "--plan", plan)
     for work in (first, second):
-        succeed("predict", "--competition", folder, "--work", work)
+        succeed("predict", "--competition", folder, "--work", work, "--no-report")
     submissions = [work / "submissions" / "insects" / "submission.csv" for work in (first, second)]
     assert submissions[0].read_bytes() == submissions[1].read_bytes()
     networks = [json.loads((work / "runs/insects/plan.json").read_text())["models"][-1] for work in (first, second)]
@@ -394,7 +402,7 @@ def test_a_network_whose_loss_is_not_finite_is_left_out_and_the_others_are_train
     plan = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())
     assert [model["recipe"]["name"] for model in plan["models"]] == ["dhc-gaussian-nb"]
     assert "my-hot" in plan["left_out"]
-    succeed("predict", "--competition", folder, "--work", tmp_path)
+    assert "my-hot" not in succeed("predict", "--competition", folder, "--work", tmp_path, "--no-report")
 
 
 def test_a_command_whose_only_network_is_not_finite_fails_in_one_line(tmp_path, make_competition):
@@ -405,14 +413,22 @@ def test_a_command_whose_only_network_is_not_finite_fails_in_one_line(tmp_path, 
     assert said.startswith("my-hot: the ") and "not finite in epoch 1" in said
 
 
-def test_a_budget_that_decoding_alone_uses_up_is_refused_with_one_that_holds_it(tmp_path, make_competition):
+def test_a_budget_too_short_for_decoding_is_refused_with_what_took_the_time_and_one_that_would_do(
+    tmp_path, make_competition
+):
     folder = make_competition(tmp_path / "insects", train=60)
     options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb", "--budget", "10s")
     done = run("train", *options, seconds_ago=60)
+    fault = r"decoding the images takes about \ds, after 1m 0\ds for the start"
     assert done.status == 2
-    assert re.fullmatch(
-        r"error: --budget 10s: preparing the images alone takes about .* here; give --budget \d+m or more\n", done.err
-    )
+    assert re.fullmatch(rf"error: --budget 10s: {fault}; give --budget 3m or more\n", done.err)
+
+
+def test_a_budget_that_the_start_uses_up_before_a_cache_is_read_says_so(copied, trained, tmp_path):
+    shutil.copytree(trained["place"] / "competition", tmp_path / "competition")
+    done = run("train", *copied, "--models", "dhc-gaussian-nb", "--budget", "10s", seconds_ago=60)
+    fault = r"the start took 1m 0\ds, which leaves too little time to read the images"
+    assert re.fullmatch(rf"error: --budget 10s: {fault}; give --budget 3m or more\n", done.err)
 
 
 def test_every_command_names_the_next_one(trained):
@@ -434,7 +450,7 @@ def test_quiet_prints_the_results_alone(copied, tmp_path):
 def test_without_a_validation_table_a_tenth_of_train_validates(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects", train=100, with_val=False)
     succeed("train", "--competition", folder, "--work", tmp_path, "--epochs", 1, "--models", "dhc-gaussian-nb")
-    succeed("predict", "--competition", folder, "--work", tmp_path)
+    succeed("predict", "--competition", folder, "--work", tmp_path, "--no-report")
     scored = rows(tmp_path / "runs" / "insects" / "scores.csv")[1]
     assert float(scored[1]) * 10 == pytest.approx(round(float(scored[1]) * 10))
 
@@ -469,7 +485,7 @@ def test_an_unreadable_test_image_gets_the_most_frequent_class_and_a_warning(tmp
     broken.write_bytes(b"")
     options = ("--competition", folder, "--work", tmp_path)
     succeed("train", *options, "--epochs", 1, "--models", "dhc-gaussian-nb")
-    said = succeed("predict", *options)
+    said = succeed("predict", *options, "--no-report")
     assert "warning: 1 test image" in said and broken.name in said
     answers = dict(rows(tmp_path / "submissions" / "insects" / "submission.csv"))
     assert answers[broken.name] == "bee"

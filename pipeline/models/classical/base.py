@@ -137,7 +137,7 @@ class Classifier(ABC):
 
     def _measured(self, settings: dict, scores: np.ndarray, labels: np.ndarray) -> dict:
         """A row of ``grid_scores``. scores: of the validation images, as ``_scores`` returns them."""
-        if self._metric.needs == "probabilities":  # for other metrics the largest score is enough
+        if self._metric.needs not in ("labels", "ranking"):  # for those the order of an image's scores is enough
             scores = soften(scores, fit_temperature(scores, labels))
         return {**settings, "score": self._metric(scores, labels)}
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.progress import Progress
+from competition.wording import size_text
 from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.components import (
@@ -114,8 +115,8 @@ class NearestNeighbours(Classifier):
         rows = sample_by_class(self.labels, sample_size(len(self.mean), self._memory), seed=0)
         self.components = principal_components(_as_floats(self._scaled(self._flat(images, rows))))
         print(
-            f"knn: the pixels of all {len(images):,} training images need {needed / 1e9:.2g} GB, but only "
-            f"{self._memory / 1e9:.2g} GB are available; {self.components.shape[1]} principal components are searched "
+            f"knn: the pixels of all {len(images):,} training images need {size_text(needed)}, but only "
+            f"{size_text(self._memory)} are available; {self.components.shape[1]} principal components are searched "
             "instead"
         )
         self.kept = np.concatenate([self._placed(flat) for flat in flat_chunks(images, self.grey)])

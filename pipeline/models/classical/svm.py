@@ -11,6 +11,7 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.progress import Progress
+from competition.wording import size_text
 from pipeline.data.cache import Images
 from pipeline.models.classical.base import Classifier, fit_temperature
 from pipeline.models.classical.components import components_cost, principal_components, sample_size
@@ -149,7 +150,7 @@ class SupportVectorMachine(Classifier):
         if count > most:
             needed = 12 * count**2 + 4 * count * (validation_images + values)
             print(
-                f"svm: all {count:,} training images need {needed / 1e9:.2g} GB, but only {self._memory / 1e9:.2g} GB "
+                f"svm: all {count:,} training images need {size_text(needed)}, but only {size_text(self._memory)} "
                 f"are available; exact machines are trained on a stratified sample of {most:,} images and approximate "
                 "machines on all images, and the best on validation is kept"
             )

@@ -153,6 +153,8 @@ class NeuralNetwork:
         self._initialise_from(sample, planner)
         training = self._training(self.network, planner, self.compile)
         training.resume()
+        if training.segments:
+            print(f"{self._title()}: resumed after epoch {len(training.segments)}")
         limit = SegmentLimit() if self.plan.deadline is not None else None
         segments = self._segments(training, planner, validation, limit)
         try:

@@ -1,5 +1,6 @@
 """A seed ensemble: networks that differ only in their seed; the tier sets their number."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -10,7 +11,9 @@ import torch
 from pipeline.data.cache import Images
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.time_budget import trainings
+from pipeline.models.neural.training import NotFinite
 
+Sample = tuple[Images, np.ndarray, Images, np.ndarray]  # images and labels to train on, and to validate on
 SEEDS_APART = 1000  # so that no fold and no other --seed trains the same networks
 
 
@@ -19,6 +22,7 @@ class SeedEnsemble(NeuralNetwork):
 
     The first network chooses the tier. All get an equal share of the time until the deadline, and predictions are
     the mean over all. ``trained`` and a replay hold the segments of all networks, one network after the other.
+    If the loss of a later network is not finite, the ensemble ends before it, and so does the tier that is kept.
     """
 
     others: tuple[NeuralNetwork, ...] = ()
@@ -29,9 +33,18 @@ class SeedEnsemble(NeuralNetwork):
         whole = self.plan
         self.plan = _plan_of(0, whole)
         super().fit(*sample)
-        self.others = tuple(self._other(number, whole).fit(*sample) for number in range(1, self.seeds))
+        self.others = tuple(self._fitted_others(whole, sample))
+        self.tier = self.tier and self.tier.model_copy(update={"seeds": 1 + len(self.others)})
         self.trained = sum((other.trained for other in self.others), self.trained)
         return self
+
+    def _fitted_others(self, whole: NetworkPlan, sample: Sample) -> Iterator[NeuralNetwork]:
+        for number in range(1, self.seeds):
+            try:
+                yield self._other(number, whole).fit(*sample)
+            except NotFinite as fault:
+                print(f"warning: {fault}; what was trained before it is kept")
+                return
 
     def _other(self, number: int, whole: NetworkPlan) -> NeuralNetwork:
         plan = replace(_plan_of(number, whole), tier=self.tier)

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from competition.scoring import score_submission
+from competition.scoring import ScoringRule, score_submission, write_rule
 from tests.stand_in import COMPETITIONS, call, submissions, submit, upload, write_submission
 
 INSECTS = {"competitionName": "insects"}
@@ -72,6 +72,21 @@ def test_what_the_client_sends_cannot_be_scored_and_says_why(stand_in, client, t
     (submission,) = submissions(stand_in)
     assert submission["status"] == "ERROR" and "publicScore" not in submission
     assert submission["errorDescription"].startswith("wrong.csv: the header is Picture,Class but must be Image,Class")
+
+
+def test_by_a_loss_the_board_shows_the_smallest_public_score(stand_in, tmp_path):
+    answers = stand_in.board.hosted.answers
+    write_rule(answers, ScoringRule(metric="error"))
+    try:
+        for right in (12, 3):
+            submit(stand_in, write_submission(stand_in, tmp_path / "a.csv", right))
+        scored = submissions(stand_in)
+        (team,) = call(stand_in, f"{COMPETITIONS}/GetLeaderboard", **INSECTS)[1]["submissions"]
+        assert float(team["score"]) == min(float(each["publicScore"]) for each in scored) == 0
+        pages = call(stand_in, f"{COMPETITIONS}/ListCompetitionPages", **INSECTS)[1]["pages"]
+        assert {"name": "evaluation", "content": "error; a public and a private score"} in pages
+    finally:
+        answers.with_suffix(".toml").unlink()
 
 
 def test_the_board_shows_the_best_public_score(stand_in, tmp_path):

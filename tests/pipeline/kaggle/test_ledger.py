@@ -3,6 +3,7 @@
 import csv
 import io
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import pytest
 
 from competition.errors import UserError
 from competition.storage import ROOT
-from pipeline.kaggle.ledger import HEADER, Ledger, Note, new_entry, note_of, sha256_of
+from competition.tables import load_competition
+from pipeline.kaggle.ledger import HEADER, Ledger, Note, fingerprint_of, new_entry, note_of, sha256_of
 
 NOTE = Note("0" * 64, {"sprint": 0.75, "dhc-svm": 0.25}, 0.9, 0.85, 0.925, "f1-macro")
 FORMER = """time,competition,file,sha256,recipes,validation,low,high,public,ref,status,reason,message
@@ -199,3 +201,22 @@ def test_a_note_speaks_of_its_own_file_only(tmp_path):
     assert note_of(file, sha256_of(file)) is None
     (tmp_path / "submission.json").write_text("{")
     assert note_of(file, NOTE.sha256) is None
+
+
+@pytest.mark.parametrize("changed", ["train.csv", "val.csv", "test.csv", "train_images", "test_images"])
+def test_a_note_is_outdated_when_tables_or_images_have_changed_but_not_where_they_are_copied(
+    tmp_path, make_competition, changed
+):
+    folder = make_competition(tmp_path / "insects", train=6, val=3, test=3, size=(4, 4))
+    note = replace(NOTE, data=fingerprint_of(load_competition(folder)))
+    copy = shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert not note.is_outdated(load_competition(copy))
+    if (copy / changed).is_dir():
+        image = next((copy / changed).iterdir())
+        image.write_bytes(image.read_bytes() + b"more")
+    else:
+        header, first, *others = (copy / changed).read_text().splitlines(keepends=True)
+        (copy / changed).write_text("".join([header, *others, first]))
+        (copy / "sample_submission.csv").unlink()
+    assert note.is_outdated(load_competition(copy))
+    assert not NOTE.is_outdated(load_competition(copy))  # it does not say

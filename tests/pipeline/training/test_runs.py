@@ -32,6 +32,7 @@ from pipeline.training.runs import (
     run_name,
     stored_runs,
     transfer_source,
+    unfinished_runs,
 )
 from pipeline.training.scores import Score
 
@@ -104,14 +105,16 @@ def test_a_row_of_scores_csv_is_by_the_metric_asked_for_and_on_the_images_asked_
     assert stored.row(ACCURACY, ["b.png"]).score.value == 1
 
 
-@pytest.mark.parametrize("harm", [Path.unlink, partial(Path.write_bytes, data=b"cut")])
-def test_a_run_with_a_damaged_model_cannot_be_used(tmp_path, harm):
+@pytest.mark.parametrize(
+    ("harm", "fault"), [(Path.unlink, "missing"), (partial(Path.write_bytes, data=b"cut"), "damaged")]
+)
+def test_a_run_with_a_damaged_model_cannot_be_used(tmp_path, harm, fault):
     folder = RunFolder(finish(tmp_path, "dogs", age=0, model="sprint"))
     Saved("Network", {}, {"weight": np.ones(3)}).write(folder.fold(".").weights)
     replace(folder.read(), model_files=folder.model_files()).write(folder)
     assert folder.load().run.model_files == ("model.safetensors",)
     harm(folder.fold(".").weights)
-    with pytest.raises(UnusableRun, match=r"model\.safetensors is damaged or missing"):
+    with pytest.raises(UnusableRun, match=rf"model\.safetensors is {fault}"):
         folder.load()
 
 
@@ -154,7 +157,8 @@ def test_a_damaged_run_is_trained_again_in_its_folder_with_one_line(tmp_path, ca
     if name == "fingerprint.json" or (name, damage) == ("run.json", Path.unlink):  # the other one of the two tells
         assert capsys.readouterr().out == "" and (run is None) == (name == "run.json")
     else:
-        assert run is None and capsys.readouterr().out == f"warning: sprint: {name} is damaged; training it again\n"
+        fault = "missing" if damage == Path.unlink else "damaged"
+        assert run is None and capsys.readouterr().out == f"warning: sprint: {name} is {fault}; training it again\n"
         assert [left.name for left in path.parent.iterdir()] == ["sprint"]
     assert begin_run(tmp_path / "dogs", "sprint", {}, "key", fresh=False)[0] == folder
 
@@ -242,6 +246,35 @@ def test_runs_are_found_by_recipe_by_name_by_pattern_and_by_file(tmp_path):
     assert found("dhc-*", "sprint~*") == ["dhc-svm", "sprint~seed=1"]
     with pytest.raises(UserError, match=r"no trained model is called 'sprimt' in .*dogs; there are sprint"):
         found("sprint", "sprimt")
+
+
+@pytest.mark.parametrize("name", ["validation.npz", "data.npz"])
+def test_a_run_without_one_of_its_files_says_that_it_is_missing(tmp_path, name):
+    folder = RunFolder(finish(tmp_path, "dogs", age=0, model="sprint"))
+    (folder.path / name).unlink()
+    with pytest.raises(UnusableRun, match=f"{name} is missing"):
+        folder.load()
+
+
+def test_a_run_that_was_begun_is_not_finished_until_it_has_a_record(tmp_path):
+    finish(tmp_path, "dogs", age=0, model="dhc-svm")
+    for model, options in (("sprint", {}), ("sprint", {"seed": "1"}), ("dhc-cnn32", {})):
+        begin_run(tmp_path / "dogs", model, options, "key", fresh=False)
+    assert unfinished_runs(tmp_path / "dogs") == ["dhc-cnn32", "sprint", "sprint~seed=1"]
+    assert unfinished_runs(tmp_path / "dogs", ["sprint.toml"]) == ["sprint", "sprint~seed=1"]
+    (tmp_path / "dogs" / "dhc-svm" / "run.json").unlink()
+    with pytest.raises(UserError, match=r"dogs holds no trained model; dhc-cnn32 is not finished; run the same"):
+        run_folders(tmp_path / "dogs")
+
+
+def test_what_a_training_has_left_nothing_in_is_no_unfinished_run(tmp_path):
+    folder, _, _ = begin_run(tmp_path, "sprint", {}, "key", fresh=False)
+    (folder.path / "checkpoint.pt").touch()
+    folder.remove_if_idle()
+    assert unfinished_runs(tmp_path) == ["sprint"]
+    (folder.path / "checkpoint.pt").unlink()
+    folder.remove_if_idle()
+    assert unfinished_runs(tmp_path) == [] and not folder.path.exists()
 
 
 def test_a_folder_without_a_finished_run_says_what_to_run(tmp_path):

@@ -164,11 +164,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(tmp_path):
     assert (first != other).any()
 
 
-def test_a_training_that_stopped_goes_on_to_the_same_bits(tmp_path):
+def test_a_training_that_stopped_goes_on_to_the_same_bits_and_says_so(tmp_path, capsys):
     whole = network(tmp_path / "whole").fit(*SAMPLE)
     part = NetworkPlan(replay=whole.trained[:1], tier=NARROW)
     network(tmp_path / "parts", plan=part).fit(*SAMPLE)
+    assert "resumed" not in capsys.readouterr().out
     resumed = network(tmp_path / "parts").fit(*SAMPLE)
+    assert "sprint: resumed after epoch 1\n" in capsys.readouterr().out
     assert resumed.trained == whole.trained
     np.testing.assert_array_equal(resumed.predict_proba(SAMPLE[2]), whole.predict_proba(SAMPLE[2]))
 

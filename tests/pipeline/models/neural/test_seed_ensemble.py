@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
-from pipeline.models.neural.seed_ensemble import SeedEnsemble
+from pipeline.models.neural.seed_ensemble import SEEDS_APART, SeedEnsemble
+from pipeline.models.neural.training import Training
 from pipeline.models.recipe import NeuralRecipe, Tier
 from tests.pipeline.models.small import CLASSES, LADDER, SAMPLE, sprint
 
@@ -55,6 +57,22 @@ def test_an_ensemble_that_stopped_in_its_second_member_goes_on_to_the_same_bits(
     resumed = ensemble(tmp_path).fit(*SAMPLE)
     assert resumed.trained == fitted.trained
     np.testing.assert_array_equal(resumed.predict_proba(SAMPLE[2]), fitted.predict_proba(SAMPLE[2]))
+
+
+def test_members_that_are_finished_are_kept_when_the_loss_of_a_later_one_is_not_finite(tmp_path, monkeypatch, capsys):
+    def step(training: Training, *arguments: object) -> torch.Tensor:
+        return take_step(training, *arguments) * (torch.nan if training.seed == 2 * SEEDS_APART else 1)
+
+    take_step = Training.step
+    monkeypatch.setattr(Training, "step", step)
+    three = NetworkPlan(epochs=2, tier=TWO.model_copy(update={"seeds": 3}))
+    model = ensemble(tmp_path / "three", plan=three).fit(*SAMPLE)
+    assert "warning: sprint 3 of 3: the loss is not finite in epoch 1; lower" in capsys.readouterr().out
+    assert (model.tier, len(model.others), len(model.trained)) == (TWO, 1, 4)
+    model.save(tmp_path / "saved")
+    replayed = ensemble(tmp_path / "two", plan=NetworkPlan(replay=model.trained, tier=model.tier)).fit(*SAMPLE)
+    for other in (SeedEnsemble.load(tmp_path / "saved"), replayed):
+        np.testing.assert_array_equal(other.predict_proba(SAMPLE[2]), model.predict_proba(SAMPLE[2]))
 
 
 def test_without_a_rung_there_is_one_member(tmp_path):
