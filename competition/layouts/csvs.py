@@ -144,7 +144,7 @@ def _refuse_same(train: Table, image: str, columns: tuple[str, ...]) -> None:
     for name in (image, *columns):
         train.column(name)
     if image in columns:
-        fault = f"column '{image}' cannot be both the image and the label column"
+        fault = f"column '{printable(image)}' cannot be both the image and the label column"
         raise fault_in(train.path, fault, "name two with --image-column and --label-column")
 
 
