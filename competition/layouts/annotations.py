@@ -26,15 +26,22 @@ def from_annotations(evidence: Evidence, sample: Sample | None, options: Options
     train = by_split.get(_TRAIN) or next(iter(labelled))
     val = by_split.get(_VAL)
     test = next((path for path in read if path not in labelled and _split_of(path, evidence) == _TEST), None)
-    names = sorted({str(name) for name in _category_names(labelled[train]).values()})
-    told = f"{train.name}: annotations of {counted(len(labelled[train]['images']), 'image')} ({listed(names)})"
+    names = _category_names(labelled[train])
+    told = f"{train.name}: annotations of {counted(len(labelled[train]['images']), 'image')}"
+    spelled = names if sample and _spells_names(sample, names) else {}
     return Found(
-        _labelled(train, labelled[train], evidence),
+        _labelled(train, labelled[train], spelled, evidence),
         (LABEL,),
-        _labelled(val, labelled[val], evidence) if val and val != train else None,
+        _labelled(val, labelled[val], spelled, evidence) if val and val != train else None,
         _unlabelled(test, read[test], evidence) if test else None,
-        (told,),
+        (f"{told} ({listed(sorted(set(names.values())))})",),
     )
+
+
+def _spells_names(sample: Sample, names: Mapping[str, str]) -> bool:
+    """Whether the sample shows names of categories, not their numbers; each must have a name of its own."""
+    shown = {*sample.cells, *sample.names}
+    return len(set(names.values())) == len(names) and bool(shown & set(names.values())) and not shown & set(names)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -68,17 +75,21 @@ def _split_of(path: Path, evidence: Evidence) -> str:
     return ""
 
 
-def _labelled(path: Path, content: Mapping[str, Any], evidence: Evidence) -> Part:
-    """The images with their categories, parted by blanks if they are several. Raises UserError for unknown images."""
+def _labelled(path: Path, content: Mapping[str, Any], spelled: Mapping[str, str], evidence: Evidence) -> Part:
+    """The images with their categories, parted by bars if they are several. Raises UserError for unknown images.
+
+    spelled: what categories are called, if it is not by their ids.
+    """
     files = {_id_of(image): image["file_name"] for image in content["images"]}
     labels: dict[str, dict[str, None]] = {}
     for annotation in content["annotations"]:
         image = str(annotation.get("image_id", annotation.get("id")))
-        labels.setdefault(image, {})[str(annotation[LABEL])] = None
+        category = str(annotation[LABEL])
+        labels.setdefault(image, {})[spelled.get(category, category)] = None
     if strange := [image for image in labels if image not in files]:
         raise fault_in(path, f"annotations of unknown images ({listed(strange)})", "download it again")
     ids = [image for image in files if image in labels]
-    table = table_of(path, {IMAGE: ids, LABEL: [" ".join(labels[image]) for image in ids]})
+    table = table_of(path, {IMAGE: ids, LABEL: ["|".join(labels[image]) for image in ids]})
     return Part(table, IMAGE, found_files(path, [files[image] for image in ids], evidence))
 
 

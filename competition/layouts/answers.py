@@ -119,7 +119,7 @@ def kind_of(
         return "number"
     if task.kind == "multilabel":
         return "probability" if is_long or len(task.classes) == 1 else "labels"
-    return _single_kind(task, sample, options)
+    return "probability" if is_long else _single_kind(task, sample, options)
 
 
 def _usual_kind(task: Task, columns: int) -> FormKind:
@@ -210,7 +210,7 @@ def told(form: Form, task: Task, columns: tuple[str, ...]) -> list[str]:
     what = "numbers" if task.kind == "continuous" else "a probability"
     spelled = list(form.spelled.items())
     return {
-        "probability": [f"{each} the probability of {positive if task.kind == 'multiclass' else 'its label'}"],
+        "probability": [f"{each} the probability of {positive if form.row_targets is None else 'its label'}"],
         "columns": [f"{each} {what} in {counted(len(task.classes), 'column')}"],
         "labels": [f"{each} all labels of its image"],
         "ranking": [f"{each} the {form.most} likeliest labels"],

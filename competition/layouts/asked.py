@@ -48,14 +48,10 @@ def asked_of(found: Found, sample: Sample | None, reading: Reading, pictures: Pi
 
 
 def target_names(task: Task) -> tuple[str, ...]:
-    """The names of the targets that the ids of rows may end with."""
-    return (
-        task.targets
-        if task.kind == "multioutput"
-        else ()
-        if task.kind == "multiclass"
-        else tuple(map(str, task.classes))
-    )
+    """The names that the ids of rows may end with: of the targets, or of more than two classes."""
+    if task.kind == "multioutput":
+        return task.targets
+    return () if task.kind == "multiclass" and len(task.classes) < 3 else tuple(map(str, task.classes))
 
 
 def _of_sample(sample: Sample, targets: Sequence[str], pictures: Pictures) -> tuple[Part, tuple[str, ...]]:

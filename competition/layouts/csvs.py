@@ -36,6 +36,7 @@ def from_csvs(
         return None
     train, test, val = read_table(path), _test_table(evidence, path, sample), _validation(evidence, path)
     has = has or pictures.has
+    options = options.fitting(train.columns)
     image = options.image_column or image_column(train, test, sample, pictures, has)
     train, columns, reshaped = _labels(train, test, sample, image, options, has)
     _refuse_same(train, image, columns)
@@ -143,7 +144,7 @@ def _refuse_same(train: Table, image: str, columns: tuple[str, ...]) -> None:
     for name in (image, *columns):
         train.column(name)
     if image in columns:
-        fault = f"column '{image}' cannot be both the image and the label column"
+        fault = f"column '{printable(image)}' cannot be both the image and the label column"
         raise fault_in(train.path, fault, "name two with --image-column and --label-column")
 
 

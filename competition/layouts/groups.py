@@ -8,10 +8,10 @@ FEWEST = 1.5  # images of a group in the mean
 MOST = 100_000  # rows that are looked at
 
 
-def group_hint(found: Found, group_column: str | None) -> tuple[str, ...]:
+def group_hint(found: Found) -> tuple[str, ...]:
     """A line about a column whose values repeat across images, where images of one value share a label."""
-    if group_column is not None:
-        return (f"images with the same '{printable(group_column)}' stay on one side of every split",)
+    if found.group is not None:
+        return (f"images with the same '{printable(found.group)}' stay on one side of every split",)
     table = found.train.table
     for name in table.columns:
         if name and name not in (found.train.image, *found.labels) and _is_group(table, name, found.labels):

@@ -1,6 +1,7 @@
 """Reads a competition's folders into a ``Competition``: what lies there, what it means, and what is asked for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from competition.form import Form
@@ -20,8 +21,7 @@ from competition.layouts.parts import Found
 from competition.layouts.pictures import Pictures
 from competition.layouts.samples import Sample, find_sample
 from competition.metrics import Metric, find_metric
-from competition.spec import Competition, Split
-from competition.task import Task
+from competition.spec import Competition, Split, Symmetries
 
 
 def load_competition(
@@ -49,8 +49,9 @@ def load_competition(
     known = read_known(name, KNOWN)
     options = Options(
         train_table or known.train_table,
-        image_column or known.image_column,
-        label_column or known.label_column,
+        image_column,
+        label_column,
+        (known.image_column, known.label_column),
         known.form,
         metric.name if metric else known.metric,
         known.negative,
@@ -59,31 +60,39 @@ def load_competition(
     pictures = Pictures(evidence, derived or evidence.folder / ".images")
     sample = find_sample(evidence)
     found = _recognised(evidence, sample, options, pictures)
+    found = replace(found, group=group_column or found.group or _known_group(known, found))
     reading = answers.read_labels(found.train.table, found.labels, sample, options)
     asked = asked_of(found, sample, reading, pictures)
     form = _form(found, sample, reading, asked, options)
-    group = group_column or found.group or _known_group(known, found)
-    train = labelled_split("train", found.train, reading, group, pictures)
+    metric = (metric or find_metric(known.metric or answers.usual_metric(form, reading.task))).of(reading.task, form)
+    return _competition(name, found, reading, asked, form, metric, known.symmetries, pictures)
+
+
+def _competition(
+    name: str,
+    found: Found,
+    reading: Reading,
+    asked: Asked,
+    form: Form,
+    metric: Metric,
+    symmetries: Symmetries | None,
+    pictures: Pictures,
+) -> Competition:
+    train = labelled_split("train", found.train, reading, found.group, pictures)
+    val = Split("val", (), (), train.known_labels[:0])
+    told = answers.told(form, reading.task, found.labels)
     return Competition(
         name=name,
         image_column=form.header[form.id_at] if form.header and form.ids else found.train.image,
         label_column=_label_column(form, found),
         task=reading.task,
         train=train,
-        val=labelled_split("val", found.val, reading, group, pictures)
-        if found.val
-        else Split("val", (), (), train.known_labels[:0]),
+        val=labelled_split("val", found.val, reading, found.group, pictures) if found.val else val,
         test=asked.test,
         form=form,
-        metric=_metric(metric, known, form, reading.task),
-        symmetries=known.symmetries,
-        found=(
-            *found.found,
-            *reading.found,
-            *asked.found,
-            *answers.told(form, reading.task, found.labels),
-            *group_hint(found, group),
-        ),
+        metric=metric,
+        symmetries=symmetries,
+        found=(*found.found, *reading.found, *asked.found, *told, *group_hint(found)),
     )
 
 
@@ -123,12 +132,6 @@ def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, o
 def _label_column(form: Form, found: Found) -> str:
     names = [name for place, name in enumerate(form.header) if place != form.id_at]
     return names[0] if len(names) == 1 else found.labels[0]
-
-
-def _metric(chosen: Metric | None, known: KnownCompetition, form: Form, task: Task) -> Metric:
-    """The metric that is chosen, else the known one, else what such a form is likely measured by."""
-    metric = chosen or find_metric(known.metric or answers.usual_metric(form, task))
-    return metric.of(task, form)
 
 
 def _known_group(known: KnownCompetition, found: Found) -> str | None:

@@ -1,6 +1,7 @@
 """What the user or a known contest says where the files leave it open."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from competition.form import FormKind
 
@@ -14,13 +15,15 @@ PROBABILITIES = {  # metrics of probabilities
 class Options:
     """Each is None if it is left open.
 
-    metric: its name, if it is known before the files are read. negative: the class of a folder that stands for 0, all
+    known_columns: image and label column of a known contest, which count if the training table has them. metric: its
+    name, if it is known before the files are read. negative: the class of a folder that stands for 0, all
     others for 1.
     """
 
     train_table: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    known_columns: tuple[str | None, str | None] = (None, None)
     form: FormKind | None = None
     metric: str | None = None
     negative: str | None = None
@@ -32,3 +35,8 @@ class Options:
     @property
     def wants_probabilities(self) -> bool:
         return self.form == "probability" or self.metric in PROBABILITIES
+
+    def fitting(self, columns: Sequence[str]) -> "Options":
+        """The options for a training table with these columns."""
+        image, label = (name if name in columns else None for name in self.known_columns)
+        return replace(self, image_column=self.image_column or image, label_column=self.label_column or label)

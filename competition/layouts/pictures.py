@@ -17,6 +17,7 @@ PROBED = 100  # ids to look up when finding out whether a column names images
 ENOUGH = 0.5  # the share of ids with an image that shows that a column names images
 SMALLEST = 192  # pixels of the images that are taken of several sizes
 _SIZE = re.compile(r"(\d{2,4})x\1")
+_EXAMPLE = re.compile(r"example|sample")  # in the names of files that hold some of the images of others
 _SPLITS = ("test", "val", "train")
 
 
@@ -106,6 +107,7 @@ class Pictures:
     def _container_paths(self) -> list[Path]:
         """The files that may be containers; of several sizes of images only those of one."""
         paths = [path for path in self.evidence.files if path.suffix.lower() in CONTAINERS]
+        paths = [path for path in paths if not _EXAMPLE.search(path.stem.lower())]
         paths += self._folders_of_channels()
         sizes = {path: int(found[1]) for path in paths if (found := _SIZE.search(self._place(path)))}
         large = [size for size in sizes.values() if size >= SMALLEST]

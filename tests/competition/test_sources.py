@@ -88,6 +88,15 @@ def test_a_path_to_nothing_is_refused_with_the_nearest_name(zoo, data_folder):
     assert "zooo: no such file or folder (did you mean 'zoo'?); give a competition's folder or ZIP" in message
 
 
+def test_archives_in_a_folder_are_unpacked_elsewhere(zoo, data_folder):
+    for part in ("train_images", "val_images", "test_images"):
+        shutil.make_archive(str(zoo / part), "zip", zoo, part)
+        shutil.rmtree(zoo / part)
+    competition = open_competition(None, zoo, data_folder)
+    assert all(path.is_relative_to(data_folder) for path in competition.train.paths)
+    assert not (zoo / "train_images").exists()
+
+
 # --- archives
 
 

@@ -74,3 +74,10 @@ def test_a_missing_file_and_broken_json_are_refused(contest):
     assert "train.json: no file for 1 image (2.png)" in contest.refusal()
     contest.text("train.json", '{"images": [{"file_name": "1.png"')
     assert "train.json: not JSON" in contest.refusal()
+
+
+def test_categories_are_called_as_the_sample_calls_them(contest):
+    contest.json("train.json", coco({1: "1.png", 2: "2.png"}, {1: 2, 2: 31})).images("train/1.png", "train/2.png")
+    loaded = contest.sample(0.5, 0.5, 0, header=["id", "Pinus", "Abies", "Picea"]).load()
+    assert (loaded.classes, loaded.form.order) == (("Abies", "Picea", "Pinus"), (2, 0, 1))
+    assert loaded.train.labels.tolist() == [0, 2]

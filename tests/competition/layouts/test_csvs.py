@@ -193,6 +193,14 @@ def test_different_labels_of_one_image_and_label_are_refused(contest):
     assert "different labels for the same id in 2 rows (row 5, 6)" in contest.refusal()
 
 
+def test_a_row_for_each_image_and_class_asks_for_the_probability_of_each(contest):
+    contest.train(["cat", "dog", "owl"]).images("test/t0.png", "test/t1.png")
+    rows = [[f"t{image}_{name}", 0.3] for image in range(2) for name in ("owl", "cat", "dog")]
+    loaded = contest.table("sample_submission.csv", ["id", "prob"], rows).load()
+    assert (loaded.task.kind, loaded.form.kind, loaded.test.ids) == ("multiclass", "probability", ("t0", "t1"))
+    assert loaded.form.row_targets.tolist() == [2, 0, 1] * 2
+
+
 def test_a_test_table_may_tell_image_and_target_of_each_row(contest):
     contest.images("train/x.png", "train/y.png", "train/z.png", "test/u.png")
     header = ["image", "root", "vowel", "text"]

@@ -214,6 +214,11 @@ def test_many_whole_numbers_are_classes_where_the_sample_ranks_them(contest):
     assert contest.train(numbers).sample(4).load().task.kind == "continuous"
 
 
+def test_what_many_numbers_are_read_as_is_said(contest):
+    said = "train.csv: the 40 different numbers of column 'label' are read as names of classes"
+    assert said in contest.train([number // 3 for number in range(120)]).sample(4).load().found
+
+
 def test_several_columns_of_numbers_have_as_many_intervals_each(contest):
     header = ["id", "x", "y"]
     loaded = contest.train([(0.5, 1), (1.5, 1), (2.5, 2)], header).sample(0, 0, header=header).load()
