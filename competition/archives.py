@@ -78,8 +78,9 @@ def opened(folder: Path, place: Path) -> tuple[Path, ...]:
 
     Raises UserError as ``unpacked`` does.
     """
-    archives = _archives_in(folder, Source(folder), _SUBFOLDERS)
-    archives = [archive for archive in archives if not _is_unpacked(archive)]
+    found = reversed(_archives_in(folder, Source(folder), _SUBFOLDERS))
+    first = {archive.place: archive for archive in found}  # of those of one content, e.g. train.zip and train.7z
+    archives = [archive for archive in reversed(first.values()) if not _is_unpacked(archive)]
     if not archives:
         return (folder,)
     stamp = [entry for archive in archives for entry in archive.stamp(folder)]
@@ -121,21 +122,25 @@ def _unpack_inner(folder: Path, source: Source) -> None:
         if not archives:
             return
         for archive in archives:
-            _unpack_in_place(archive, source._replace(inner=archive.path.relative_to(folder).as_posix()))
-            for part in archive.parts:
-                part.unlink()
+            if _unpack_in_place(archive, source._replace(inner=archive.path.relative_to(folder).as_posix())):
+                for part in archive.parts:
+                    part.unlink()
     raise source.fault(f"archives inside each other, more than {_DEPTH} deep", BY_HAND)
 
 
-def _unpack_in_place(archive: _Archive, source: Source) -> None:
+def _unpack_in_place(archive: _Archive, source: Source) -> bool:
+    """Unpack beside the archive. False if its place is taken, e.g. by what ``train.zip`` and ``train.7z`` both hold."""
+    if archive.place.exists():
+        return False
     draft = archive.path.with_name(f".{archive.path.name}.unpacked")
     draft.mkdir()
     unpack(archive.parts, draft, source)
     content, place = _content(draft, archive.place)
-    if place.exists():  # several archives hold the same
+    if place.exists():
         content, place = draft, archive.place
     content.rename(place)
     shutil.rmtree(draft, ignore_errors=True)
+    return True
 
 
 def _content(draft: Path, place: Path) -> tuple[Path, Path]:
@@ -162,7 +167,7 @@ def _archives_in(folder: Path, source: Source, deepest: int | None = None) -> li
             if _is_archive_name(name) and not is_junk(name):
                 inner = (place / name).relative_to(folder).as_posix()
                 found.append(_archive_of(place / name, names, source._replace(inner=inner)))
-    return found
+    return sorted(found, key=lambda archive: archive.path.suffix.lower() == ".7z")  # the others need no package
 
 
 def _is_archive_name(name: str) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -34,11 +35,15 @@ _WORDS: tuple[tuple[Word, re.Pattern[str]], ...] = (
     ("test", re.compile(r"(?<![a-z])test|Test")),
     ("val", re.compile(r"(?<![a-z])val(id(ation)?)?(?![a-z])|Val(id)?", re.ASCII)),
 )
-_ASIDE = re.compile(r"mask|segmentation|annotation|thumb", re.IGNORECASE)  # what is no photo, of the same name as one
+_ASIDE = re.compile(  # folders of what is no photo, of the same names as the photos; but with_mask may be a class
+    r"((train|test|val|validation)[ _-]?)?(masks|segmentations?|annotations?|thumbs|thumbnails?)", re.IGNORECASE
+)
+_NO_IMAGES = (".csv", ".tsv", ".json", ".txt", ".md", ".xml", ".zip", ".7z", ".tar", ".gz", "")
 _LEAVES = re.compile(r"^([/\\]|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)")
 _CLIMBS = re.compile(r"(^|[/\\])\.\.([/\\]|$)")
 _WRITTEN_IN = ("utf-8", "cp437", "cp1252")  # how an unpacking tool may have read the bytes of a name ...
 _READ_AS = ("utf-8", "gb18030", "cp932", "cp437", "cp1252", "cp866", "cp1251")  # ... that were meant so
+_LISTED = 10_000  # files whose kinds are counted for an error
 _PROBED = 100  # ids that are tried to find out what stands before them
 
 
@@ -89,7 +94,7 @@ class _Folder:
         self.word = words[at] if words else None
         self.home = str(root.joinpath(*names[: at + 1]))  # text is compared faster than paths
         self.inside = "".join(f"{name}/" for name in names[at + 1 :])
-        self.is_aside = any(map(_ASIDE.search, names))
+        self.is_aside = any(map(_ASIDE.fullmatch, names))
 
     def below(self) -> "Iterator[_Folder]":
         """The folder itself and all below it."""
@@ -246,7 +251,9 @@ class ImagesOnDisk:
         return tuple(_images_below(place.folder) for place in found)
 
     def files(self, split: str | None) -> tuple[tuple[Path, str], ...]:
-        """All images in the folders that speak of a split (None: of no split), with their names in that folder, e.g. ``cat/1.jpg``.
+        """All images in the folders that speak of a split, with their names in that folder, e.g. ``cat/1.jpg``.
+
+        split: None for those in folders that speak of none.
 
         In natural order of folders and names: ``2.jpg`` before ``10.jpg``.
         """
@@ -274,8 +281,9 @@ class ImagesOnDisk:
         outside = filter(lookup.leaves, lookup.places)
         _refuse(table, outside, "a way out of the competition's folder", "write ids relative to it")
         where = printable(lookup.home or self.roots[0], most=200)
-        missing = (image_id for image_id, places in lookup.places.items() if not places)
-        _refuse(table, missing, f"no {thing} in {where}", "put the files there or take the rows out")
+        missing = [image_id for image_id, places in lookup.places.items() if not places]
+        others = _others_in(self.roots[0]) if len(missing) == len(lookup.places) else ""
+        _refuse(table, missing, f"no {thing} in {where}{others}", "put the files there or take the rows out")
         several = (f"{name} ({_shown(places)})" for name, places in lookup.places.items() if len(places) > 1)
         _refuse(table, several, f"several images in {where}", "write the ids with their folders and extensions")
         return (lookup.places[image_id][0] for image_id in lookup.ids)
@@ -361,6 +369,14 @@ _SAMENESS: tuple[Callable[[str, str], bool], ...] = (
 
 def _is_photo(place: _Place) -> bool:
     return place.name.lower().endswith((".jpg", ".jpeg", ".png"))
+
+
+def _others_in(folder: Path) -> str:
+    """`` (nor can 300 .heic there be read)`` if files of another kind could be the images, else an empty string."""
+    files = islice((path for path in folder.rglob("*") if path.is_file()), _LISTED)
+    suffixes = Counter(path.suffix.lower() for path in files if not names_image(path.name))
+    kinds = [(suffix, count) for suffix, count in suffixes.most_common() if suffix not in _NO_IMAGES]
+    return f" (nor can {kinds[0][1]} {printable(kinds[0][0])} there be read)" if kinds else ""
 
 
 def _images_below(folder: _Folder) -> tuple[Path, ...]:

@@ -93,7 +93,7 @@ def _locate(competition: str | None, data: Path | None, data_folder: Path, kaggl
 
 def _is_path(text: str, path: Path) -> bool:
     """Whether the text is spelled like a path, or names a competition's folder in the working directory."""
-    return path.name != text or path.suffix.lower() == ".zip" or holds_competition(path)
+    return path.name != text or path.suffix.lower() == ".zip" or is_archive(path) or holds_competition(path)
 
 
 def _from_path(path: Path, data_folder: Path, name: str | None = None) -> tuple[str, Path]:

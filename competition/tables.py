@@ -84,7 +84,7 @@ class Table:
         """The table with only the rows that ``kept``, bool ``[N]``, marks."""
         return self if kept.all() else Table(self.path, self.frame[kept])
 
-    def refuse(self, wrong: Sequence[bool], fault: str, remedy: str) -> None:
+    def refuse(self, wrong: Sequence[bool] | np.ndarray, fault: str, remedy: str) -> None:
         """Raises UserError that names the rows marked as wrong, if there are any."""
         _refuse_rows(self.path, self.frame.index[np.asarray(wrong, bool)].tolist(), fault, remedy)
 
@@ -131,10 +131,9 @@ def glance(path: Path) -> Table | None:
     try:
         with path.open("rb") as file:
             content = file.read(GLANCE)
-        is_cut = len(content) == GLANCE
-        text, dialect = _dialect_of(
-            _decoded(path, content[: content.rfind(b"\n") + 1] if is_cut else content, is_plain=False)
-        )
+        if len(content) == GLANCE:
+            content = content[: content.rfind(b"\n") + 1]
+        text, dialect = _dialect_of(_decoded(path, content, is_plain=False))
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), **dialect._asdict()) if row]
     except (OSError, UserError, csv.Error):
         return None

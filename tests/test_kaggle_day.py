@@ -58,7 +58,7 @@ def test_the_whole_way(day):
 
     day.run("train", *QUICK)
     assert (work / "competition" / "data" / "insects.zip").is_file()
-    day.run("predict")
+    day.run("predict", "--no-report")
     assert "public score" in day.run("submit", "--message", "naive Bayes")
     (sent,) = csv_rows(work / "submissions" / "ledger.csv")
     assert (sent["recipes"], sent["status"]) == ("dhc-gaussian-nb~epochs=1 1.00", "scored")

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -87,24 +88,35 @@ def read_hdf5(path: Path) -> Container | None:
     """HDF5 with a stack of images, with a list of encoded images, or with a data set for each, named by its id."""
     h5py = optional_package("h5py", path, "an HDF5 file")
     with damage_named(path, "HDF5 file"), h5py.File(path) as file:
+        if names := _sets_of_images(file, h5py):
+            ids = pd.DataFrame({"id": [name.rpartition("/")[2] for name in names]}, dtype=str)
+            return container(path, "HDF5 file", ids, lambda: _hdf5_sets(path, names))
         sets: dict[str, Any] = {}
         file.visititems(lambda name, item: sets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-        stack = next((name for name, each in sets.items() if is_stack(each.shape)), None)
-        stack = stack or next((name for name, each in sets.items() if _is_list_of_images(each)), None)
-        if stack is not None:
-            length = len(sets[stack])
-            lists = {name: each[()] for name, each in sets.items() if each.shape == (length,) and name != stack}
-            return container(path, "HDF5 file", _frame(lists, length), lambda: _hdf5_rows(path, stack))
-        if not sets or suffix_of(_bytes_of(next(iter(sets.values()))[()])) is None:
+        stacks = [name for name, each in sets.items() if is_stack(each.shape) or _is_list_of_images(each)]
+        if not stacks:
             return None
-        frame = pd.DataFrame({"id": [name.rpartition("/")[2] for name in sets]}, dtype=str)
-        names = tuple(sets)
-        return container(path, "HDF5 file", frame, lambda: _hdf5_sets(path, names))
+        length = len(sets[stacks[0]])
+        lists = {name: each[()] for name, each in sets.items() if each.shape == (length,) and name not in stacks}
+        return container(path, "HDF5 file", _frame(lists, length), lambda: _hdf5_rows(path, stacks[0]))
+
+
+def _sets_of_images(file: Any, h5py: ModuleType) -> tuple[str, ...]:
+    """The names of the data sets if each is an encoded image; they are not opened, as there may be a million."""
+    group = file
+    while len(group) == 1 and isinstance(inner := next(iter(group.values())), h5py.Group):
+        group = inner
+    first = next(iter(group.values()), None)
+    if not isinstance(first, h5py.Dataset) or not (first.shape == () or (first.ndim == 1 and first.dtype == np.uint8)):
+        return ()
+    is_image = suffix_of(_bytes_of(first[()])) is not None
+    return tuple(f"{group.name}/{name}" for name in group) if is_image else ()
 
 
 def _is_list_of_images(dataset: Any) -> bool:
     """Whether a data set holds an encoded image in each row."""
-    return dataset.ndim == 1 and dataset.dtype.kind in "OSV" and suffix_of(_bytes_of(dataset[0])) is not None
+    is_list = dataset.ndim == 1 and len(dataset) > 0 and dataset.dtype.kind in "OSV"
+    return is_list and suffix_of(_bytes_of(dataset[0])) is not None
 
 
 def _bytes_of(value: Any) -> bytes:

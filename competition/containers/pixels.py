@@ -8,7 +8,9 @@ import numpy as np
 
 LEAST = 64  # pixels of a picture, 8 x 8; fewer numbers are features
 _ASPECT = 4.0  # of a picture whose sides are not known
-_PIXEL = re.compile(r"(pixels?|pix|px|p|x|v|c|col|column|image|img)?[_ .-]?\d+([x_]\d+)?", re.IGNORECASE)
+_PIXEL = re.compile(
+    r"(pixels?|pix|px|p|x|v|c|col|column|image|img)?[_ .-]?(?P<number>\d+)(?P<column>[x_]\d+)?", re.IGNORECASE
+)
 
 
 class Grid(NamedTuple):
@@ -25,8 +27,10 @@ class Grid(NamedTuple):
 
 def pixel_columns(names: Sequence[str]) -> list[str]:
     """The columns of which each is a pixel: ``pixel0``, ``pixel1``, ..., or ``0``, ``1``, ..., or ``1x1``, ``1x2``."""
-    pixels = [name for name in names if _PIXEL.fullmatch(name.strip())]
-    return pixels if len(pixels) >= LEAST else []
+    pixels = {name: match for name in names if (match := _PIXEL.fullmatch(name.strip()))}
+    numbers = [int(match["number"]) for match in pixels.values() if match["column"] is None]
+    is_counted = sorted(numbers) == list(range(min(numbers, default=0), min(numbers, default=0) + len(numbers)))
+    return list(pixels) if len(pixels) >= LEAST and is_counted else []
 
 
 def numbers_in(cell: str) -> np.ndarray:

@@ -22,7 +22,10 @@ from competition.wording import counted, fault_in, listed
 
 @dataclass(frozen=True)
 class Asked:
-    """test: its images. ids, cases, targets: of each row of the submission, as in ``Form``. source: what lists the ids."""
+    """What a submission is asked about.
+
+    test: the images. ids, cases, targets: of each row of the submission, as in ``Form``. source: what lists the ids.
+    """
 
     test: Split
     ids: tuple[str, ...]
@@ -72,12 +75,12 @@ def _of_files(found: Found, pictures: Pictures) -> tuple[Part, tuple[str, ...]]:
     """All files of the test folder. Raises UserError if there are none."""
     files = pictures.images.files("test")
     if not files:
-        folder = pictures.evidence.folder
-        raise nothing_recognised(folder, pictures.evidence.names, "test.csv")
+        raise nothing_recognised(pictures.evidence.folder, pictures.evidence.names, "test.csv")
     names = [name.rpartition("/")[2] for _, name in files]
     names = names if len(set(names)) == len(names) else [name for _, name in files]
     table = table_of(files[0][0].parent, {found.train.image: names})
-    told = f"no table of the test images and no sample: the {counted(len(names), 'file')} of {table.path.name} are predicted"
+    all_files = f"the {counted(len(names), 'file')} of {table.path.name}"
+    told = f"no table of the test images and no sample: {all_files} are predicted"
     return Part(table, found.train.image, tuple(path for path, _ in files)), (told,)
 
 

@@ -14,13 +14,13 @@ from competition.layouts.pictures import PROBED, Pictures
 from competition.layouts.rows import pivoted
 from competition.layouts.samples import Sample, refuse_blank_ids
 from competition.tables import Table, read_table
-from competition.wording import counted, did_you_mean, fault_in, listed
+from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
 _VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
 _TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
 _SIDE = re.compile(
-    r"annotation|bbox|box|leak|old|extra|pseudo|external|duplicate|relationship|mapping_test|mask|segment"
+    r"^test|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
 )
 
 
@@ -34,39 +34,44 @@ def from_csvs(
     path = _chosen(evidence, options) or _train_path(evidence, sample, has)
     if path is None:
         return None
-    train, test = read_table(path), _test_table(evidence, path, sample)
-    val = _validation(evidence, path)
-    image = options.image_column or image_column(train, test, sample, pictures, has or pictures.has)
-    found = []
-    if options.label_column is None and (long := _long(train, image, has or pictures.has)):
-        train, columns = long, tuple(name for name in long.columns if name != image)
-        found.append(f"{path.name}: a row for each image and label ({listed(columns)}), read as a row for each image")
-    elif options.label_column:
-        columns = (options.label_column,)
-    else:
-        columns = label_columns(train, test, sample, image)
+    train, test, val = read_table(path), _test_table(evidence, path, sample), _validation(evidence, path)
+    has = has or pictures.has
+    image = options.image_column or image_column(train, test, sample, pictures, has)
+    train, columns, reshaped = _labels(train, test, sample, image, options, has)
     _refuse_same(train, image, columns)
     train, dropped = without_needless(train, image, columns)
     return Found(
         Part(train, image),
         columns,
-        val and Part(without_needless(val, image, columns)[0], image),
-        test and Part(test, image),
-        (*_named_otherwise(path, sample), *found, *dropped),
+        None if val is None else Part(without_needless(val, image, columns)[0], image),
+        None if test is None else Part(test, image),
+        (*_named_otherwise(path, sample), *reshaped, *dropped),
     )
+
+
+def _labels(
+    train: Table, test: Table | None, sample: Sample | None, image: str, options: Options, has: Lookup
+) -> tuple[Table, tuple[str, ...], list[str]]:
+    """The training table with a row for each image, its columns of labels, and what was found."""
+    if options.label_column is not None:
+        return train, (options.label_column,), []
+    if (long := _long(train, image, has)) is None:
+        return train, label_columns(train, test, sample, image), []
+    columns = tuple(name for name in long.columns if name != image)
+    name = train.path.name
+    return long, columns, [f"{name}: a row for each image and label ({listed(columns)}), read as a row for each image"]
 
 
 def _chosen(evidence: Evidence, options: Options) -> Path | None:
     """The table that --train-table names. Raises UserError if it is not there."""
-    if options.train_table is None:
+    wanted = options.train_table
+    if wanted is None:
         return None
     for path in evidence.tables:
-        if options.train_table in (path.name, path.stem, str(path)) or path.as_posix().endswith(
-            f"/{options.train_table}"
-        ):
+        if wanted in (path.name, path.stem) or f"/{path.as_posix()}".endswith(f"/{wanted}"):
             return path
     names = [path.name for path in evidence.tables]
-    fault = f"no table '{options.train_table}' there{did_you_mean(options.train_table, names)}, only {listed(names) or 'none'}"
+    fault = f"no table '{printable(wanted)}' there{did_you_mean(wanted, names)}, only {listed(names) or 'none'}"
     raise fault_in(evidence.folder, fault, "name one with --train-table")
 
 
@@ -155,8 +160,8 @@ def without_needless(table: Table, image: str, columns: tuple[str, ...]) -> tupl
         table = table.take(~(hidden & blank))
     refuse_blank_ids(table, image, table.column(image))
     if table.frame[image].duplicated().any():
-        twice = table.frame.duplicated().to_numpy()
-        found += _passed_over(table, twice, "the same as an earlier row")
+        twice = table.frame.duplicated([image, *(name for name in columns if name in table.columns)]).to_numpy()
+        found += _passed_over(table, twice, "the same image and label as in an earlier row")
         table = table.take(~twice)
     return table, found
 

@@ -27,7 +27,9 @@ CONTAINERS = (
     ".npy",
     *TABLES,
 )
-SAMPLE = re.compile(r"(sample|example|dummy|baseline).*(submi|solution)|benchmark|submission.*(format|example|sample)")
+SAMPLE = re.compile(
+    r"^samples?(\.csv.*)?$|(sample|example|dummy|baseline).*(submi|solution)|benchmark|submission.*(format|example|sample)"
+)
 DEEPEST = 4  # levels of folders below the roots in which a table is looked for
 _MOST = 2000  # entries of a folder that are looked at to recognise a contest
 

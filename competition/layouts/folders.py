@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from competition.layouts.evidence import Evidence
+from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part, table_of
 from competition.layouts.pictures import Pictures
 from competition.layouts.samples import Sample
@@ -18,7 +19,7 @@ _FEWEST = 2  # images of a class in the mean, so that what begins a name is a cl
 Files = Sequence[tuple[Path, str]]  # paths, and names relative to the folder of their split
 
 
-def from_folders(evidence: Evidence, sample: Sample | None, pictures: Pictures) -> Found | None:
+def from_folders(evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures) -> Found | None:
     """A folder for each class, else the class in the file name; None if the images of train show neither."""
     label = sample.names[0] if sample and len(sample.names) == 1 else "label"
     shown = {*sample.cells, *sample.names} if sample else set()
@@ -28,14 +29,21 @@ def from_folders(evidence: Evidence, sample: Sample | None, pictures: Pictures) 
             val_labels = classes_of(val, set(labels)) if val != train else None
             different = sorted(set(labels))
             told = f"no table of labels: {way} ({len(different)} classes: {listed(different)})"
+            group = NAME if _are_versions(train, labels) else None
+            if options.negative is not None:
+                labels, val_labels = (_as_flags(some, options.negative) for some in (labels, val_labels or []))
             return Found(
                 _part(evidence.folder, train, labels, label),
                 (label,),
                 _part(evidence.folder, val, val_labels, label) if val_labels else None,
                 found=(told,),
-                group=NAME if _are_versions(train, labels) else None,
+                group=group,
             )
     return None
+
+
+def _as_flags(labels: Sequence[str], negative: str) -> list[str]:
+    return [str(int(label != negative)) for label in labels]
 
 
 def _beside(evidence: Evidence, pictures: Pictures) -> Files:

@@ -5,6 +5,7 @@ from competition.tables import Table
 from competition.wording import printable
 
 FEWEST = 1.5  # images of a group in the mean
+MOST = 100_000  # rows that are looked at
 
 
 def group_hint(found: Found, group_column: str | None) -> tuple[str, ...]:
@@ -21,8 +22,11 @@ def group_hint(found: Found, group_column: str | None) -> tuple[str, ...]:
 
 def _is_group(table: Table, name: str, labels: tuple[str, ...]) -> bool:
     """Whether the cells of a column part the classes further, and most of them are there several times."""
-    classes = table.frame.groupby(list(labels)).ngroup()
-    groups = table.frame[name]
-    if not classes.nunique() < groups.nunique() <= len(groups) / FEWEST:
+    frame = table.frame.head(MOST)
+    groups = frame[name]
+    if groups.nunique() > len(groups) / FEWEST:
         return False
-    return classes.groupby(groups.to_numpy()).nunique().max() == 1
+    classes = frame.groupby(list(labels)).ngroup()
+    if groups.nunique() <= classes.nunique():
+        return False
+    return bool(classes.groupby(groups.to_numpy()).nunique().max() == 1)

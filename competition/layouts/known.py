@@ -14,7 +14,8 @@ KNOWN = Path(__file__).parent.parent / "known"
 class KnownCompetition(CheckedModel):
     """What ``known/<name>.toml`` adds to a competition's files. Every key is optional.
 
-    form: the kind of a submission where the files leave it open.
+    form: the kind of a submission where the files leave it open. negative: the folder of the class that stands for 0,
+    where those of all others stand for 1.
     """
 
     train_table: str | None = None
@@ -23,6 +24,7 @@ class KnownCompetition(CheckedModel):
     group_column: str | None = None
     metric: Literal[*METRICS] | None = None  # type: ignore[valid-type]  # the names are known at run time only
     form: FormKind | None = None
+    negative: str | None = None
     symmetries: Symmetries | None = None
 
 

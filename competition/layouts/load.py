@@ -51,9 +51,9 @@ def load_competition(
         train_table or known.train_table,
         image_column or known.image_column,
         label_column or known.label_column,
-        group_column or known.group_column,
         known.form,
         metric.name if metric else known.metric,
+        known.negative,
     )
     evidence = Evidence((competition_folder(folders[0]), *folders[1:]))
     pictures = Pictures(evidence, derived or evidence.folder / ".images")
@@ -62,7 +62,7 @@ def load_competition(
     reading = answers.read_labels(found.train.table, found.labels, sample, options)
     asked = asked_of(found, sample, reading, pictures)
     form = _form(found, sample, reading, asked, options)
-    group = options.group_column or found.group
+    group = group_column or found.group or _known_group(known, found)
     train = labelled_split("train", found.train, reading, group, pictures)
     return Competition(
         name=name,
@@ -93,7 +93,7 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
         from_csvs(evidence, sample, options, pictures, pictures.has_files)
         or from_annotations(evidence, sample, options)
         or from_containers(evidence, sample, options, pictures)
-        or from_folders(evidence, sample, pictures)
+        or from_folders(evidence, sample, options, pictures)
         or from_csvs(evidence, sample, options, pictures, None)
     )
     if found is None:
@@ -129,3 +129,8 @@ def _metric(chosen: Metric | None, known: KnownCompetition, form: Form, task: Ta
     """The metric that is chosen, else the known one, else what such a form is likely measured by."""
     metric = chosen or find_metric(known.metric or answers.usual_metric(form, task))
     return metric.of(task, form)
+
+
+def _known_group(known: KnownCompetition, found: Found) -> str | None:
+    """The known column of groups, if the training table has it."""
+    return known.group_column if known.group_column in found.train.table.columns else None

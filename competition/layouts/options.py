@@ -12,14 +12,18 @@ PROBABILITIES = {  # metrics of probabilities
 
 @dataclass(frozen=True)
 class Options:
-    """Each is None if it is left open. metric: its name, if it is known before the files are read."""
+    """Each is None if it is left open.
+
+    metric: its name, if it is known before the files are read. negative: the class of a folder that stands for 0, all
+    others for 1.
+    """
 
     train_table: str | None = None
     image_column: str | None = None
     label_column: str | None = None
-    group_column: str | None = None
     form: FormKind | None = None
     metric: str | None = None
+    negative: str | None = None
 
     @property
     def wants_numbers(self) -> bool:

@@ -22,7 +22,10 @@ _SPLITS = ("test", "val", "train")
 
 @dataclass(frozen=True)
 class Located:
-    """The images of some ids. rows: for each image the number of its id, int64. cases: the id of each image, or None."""
+    """The images of some ids.
+
+    rows: for each image the number of its id, int64. cases: the id of each image, None if each has one.
+    """
 
     ids: tuple[str, ...]
     paths: tuple[Path, ...]

@@ -187,7 +187,7 @@ def _names(paths: Sequence[ImagePath], sizes: Iterable[Size | None]) -> Iterator
 
 def decoder_version() -> list[object]:
     """What the pixels decoded from a file depend on besides its content and their size."""
-    code = hashlib.sha256(Path(decoding.__file__).read_bytes()).hexdigest()
+    code = hashlib.sha256(b"".join(source.read_bytes() for source in decoding.SOURCES)).hexdigest()
     return [CACHE_VERSION, code, cv2.__version__, PIL.__version__]
 
 

@@ -108,6 +108,7 @@ def class_counts(competition: Competition, predictions: Predictions, decision: D
     rows = [
         (names[c], f"{counts[c]:,}", f"{shares[c]:.2%}", f"{train_shares[c]:.2%}")
         for c in np.argsort(-counts, kind="stable")
+        if task.kind != "multioutput" or counts[c] or in_train[c]  # a target need not have all of the classes
     ]
     if len(rows) > LISTED_CLASSES:
         half = LISTED_CLASSES // 2

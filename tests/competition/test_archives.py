@@ -163,6 +163,19 @@ def test_a_zip_cut_by_zip_itself_is_named(give):
     assert "train.zip in it: cut into parts with train.z01" in message and "zip -s 0" in message
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_of_two_archives_of_the_same_content_one_is_unpacked_without_a_package_if_it_can_be(
+    give, tmp_path, monkeypatch, inside
+):
+    both = {"train.7z": seven_zipped(CONTENT), "train.zip": zipped(CONTENT)}
+    monkeypatch.setitem(sys.modules, "py7zr", None)
+    if inside:
+        found = unpack(give("zoo.zip", zipped(both)))
+    else:
+        found = read_files(opened(write_files(tmp_path / "zoo", both), tmp_path / "place")[1])
+    assert found.items() >= {f"train/{name}": data for name, data in CONTENT.items()}.items()
+
+
 def test_what_systems_add_to_archives_is_passed_over(give):
     names = ("Thumbs.db", "train/desktop.ini", "__MACOSX/train/._a.png", "train/.DS_Store", "._x")
     junk = dict.fromkeys(names, b"junk")

@@ -135,6 +135,16 @@ def test_masks_and_thumbnails_of_the_same_name_are_not_taken_for_the_image(draw)
     assert found(root, "train", "a") == ["train/images/a.png"]
 
 
+def test_a_class_may_be_called_a_mask(draw):
+    root = draw("train/with_mask/a.png", "train/mask/b.png", "train/masks/c.png")
+    assert [name for _, name in ImagesOnDisk([root]).files("train")] == ["mask/b.png", "with_mask/a.png"]
+
+
+def test_files_of_a_kind_that_cannot_be_read_are_named(draw):
+    message = refusal(draw("train/a.heic", "train/b.heic", "train.csv"), "train", "a", "b")
+    assert "no image in" in message and "(nor can 2 .heic there be read)" in message
+
+
 def test_absolute_paths_are_taken_by_their_end(draw):
     root = draw("train_images/cat/a.png", "train_images/dog/a.png")
     ids = [f"/kaggle/input/zoo/train_images/{name}/a.png" for name in ("cat", "dog")]

@@ -1,6 +1,7 @@
 """The pipeline in one script: the same bytes each time, small, readable, and with right metadata."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -211,10 +212,10 @@ def test_the_bundled_kernel_leaves_its_answer_and_the_runs_that_a_later_one_answ
 
 
 def test_a_kernel_without_its_input_ends_with_one_line(notebook):
-    (notebook / "input" / "comp-7" / "files" / "test.csv").unlink()
+    shutil.rmtree(notebook / "input" / "comp-7" / "files")
     done = run("kernel", *kernel_arguments(notebook))
     assert done.status == 2
-    assert "no input holds a folder with train.csv and test.csv" in done.err
+    assert "no input holds a competition, such as a folder with train.csv and test.csv" in done.err
     assert len(done.err.splitlines()) == 1
 
 

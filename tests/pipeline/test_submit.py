@@ -44,7 +44,7 @@ def write_rows(path: Path, rows: list[tuple[str, str]], header: tuple[str, ...] 
 def test_a_good_file_gets_one_line_and_status_0(folder, answer):
     done = start("submit", "--check", answer, "--competition", folder, cwd=folder)
     assert (done.status, done.err) == (0, "")
-    assert done.out == "ok: 12 rows, 1 of 3 classes, order of test.csv\n"
+    assert done.out == "ok: 12 rows, 1 of 3 classes, order of sample_submission.csv\n"
 
 
 def test_without_a_file_the_check_looks_at_what_predict_wrote(folder, answer, tmp_path):

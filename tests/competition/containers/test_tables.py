@@ -67,6 +67,7 @@ def test_numbers_of_0_to_1_keep_their_scale(tmp_path, extracted):
     [
         pd.DataFrame({"id": ["a.png"], "label": ["cat"]}),
         pd.DataFrame([range(90)], columns=[f"feature{place}" for place in range(90)]),
+        pd.DataFrame([range(90)], columns=[str(place * 3) for place in range(90)]),  # pixels without a header
         pd.DataFrame([["cat"] * 90], columns=[str(place) for place in range(90)]),
         pd.DataFrame({"id": ["a"], "boxes": ["1 2 3 4"]}),
     ],

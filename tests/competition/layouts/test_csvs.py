@@ -104,7 +104,7 @@ def test_exact_duplicates_and_hidden_files_are_passed_over_and_said(contest):
     loaded = contest.load()
     assert len(loaded.train) == 4
     assert "train.csv: 1 row passed over, no image (.DS_Store)" in loaded.found
-    assert "train.csv: 1 row passed over, the same as an earlier row" in loaded.found
+    assert "train.csv: 1 row passed over, the same image and label as in an earlier row" in loaded.found
 
 
 def test_different_labels_of_one_id_are_refused(contest):

@@ -42,6 +42,13 @@ def test_images_of_the_same_name_in_several_class_folders_stay_together(contest)
     assert contest.sample("cover").load().train.groups == ("0.png", "1.png", "2.png") * 2
 
 
+def test_a_known_contest_says_which_folder_stands_for_0(contest):
+    contest.images(*(f"{kind}/{number}.png" for kind in ("Cover", "JMiPOD", "UERD") for number in range(3)))
+    loaded = contest.sample(0.5, header=["Id", "Label"]).load("alaska2-image-steganalysis")
+    assert (loaded.classes, loaded.form.kind, loaded.metric.name) == ((0, 1), "probability", "weighted-auc")
+    assert loaded.train.labels.tolist() == [0] * 3 + [1] * 6
+
+
 def test_class_folders_may_lie_beside_that_of_the_test_images(contest):
     contest.images(*(f"{kind}/{kind}{number}.png" for kind in ("cats", "dogs") for number in range(3)))
     loaded = contest.sample("cats").load()
@@ -72,7 +79,8 @@ def test_a_wide_sample_names_the_classes_of_folders(contest):
 
 def test_images_without_any_label_are_refused_with_what_is_missing(contest):
     contest.images("train/a.png", "train/b.png").sample("cat")
+    message = contest.refusal()
     assert (
-        "no train.csv there, only sample_submission.csv, test, train; a competition's folder holds a table of labels, a folder of images for each class, or annotations"
-        in contest.refusal()
+        "no train.csv there, only sample_submission.csv, test, train; a competition's folder holds a table" in message
     )
+    assert "a folder of images for each class, or annotations" in message
