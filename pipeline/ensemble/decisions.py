@@ -113,7 +113,8 @@ def class_counts(competition: Competition, predictions: Predictions, decision: D
     if len(rows) > LISTED_CLASSES:
         half = LISTED_CLASSES // 2
         rows = [*rows[:half], (f"({len(rows) - 2 * half} more)", "", "", ""), *rows[-half:]]
-    return text_table((printable(competition.label_column), "predicted", "share", "in train"), rows)
+    title = "label" if competition.form.kind == "columns" else printable(competition.label_column)
+    return text_table((title, "predicted", "share", "in train"), rows)
 
 
 def _choice_counts(task: Task, labels: np.ndarray) -> tuple[list[str], np.ndarray]:
