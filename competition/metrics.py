@@ -62,8 +62,12 @@ class Metric:
         Raises UserError with the metrics that fit if this one does not.
         """
         if not self.fits(task):
+            reason = (
+                " (it takes two)" if self.is_binary else " (it takes whole numbers)" if self.needs == "grades" else ""
+            )
             fitting = [name for name, metric in METRICS.items() if metric.fits(task)]
-            raise UserError(f"--metric {self.name} cannot measure {task}; use {', '.join(fitting)}")
+            fault = f"--metric {self.name} cannot measure {task}{reason if task.kind in self.kinds else ''}"
+            raise UserError(f"{fault}; use {', '.join(fitting)}")
         if self.needs == "frames":
             from competition.own_metric import bound
 

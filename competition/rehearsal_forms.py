@@ -122,7 +122,7 @@ def _label_cells(truth: np.ndarray) -> Columns:
     return {"Labels": [" ".join(np.array(LABELS)[row]) for row in truth]}
 
 
-_TWO, _MANY = _evenly(2), _evenly(24)
+_TWO, _TWELVE = _evenly(2), _evenly(12)
 
 FORMS = {
     "probabilities": RehearsalForm(
@@ -153,12 +153,12 @@ FORMS = {
         (50.5,),
         ScoringRule(metric="rmse", form="number"),
     ),
-    "folders": RehearsalForm(24, _MANY, _of_class, _class_names, ("kind 00",), in_folders=True),
+    "folders": RehearsalForm(12, _TWELVE, _of_class, _class_names, ("kind 00",), in_folders=True),
     "rankings": RehearsalForm(
-        24, _MANY, _of_class, _classes, ("0 1 2 3 4",), ScoringRule(metric="map@5", form="ranking")
+        12, _TWELVE, _of_class, _classes, ("0 1 2 3 4",), ScoringRule(metric="map@5", form="ranking")
     ),
     "confidences": RehearsalForm(
-        24, _MANY, _of_class, _classes, ("0 0.5",), ScoringRule(metric="gap", form="confidence")
+        12, _TWELVE, _of_class, _classes, ("0 0.5",), ScoringRule(metric="gap", form="confidence")
     ),
     "targets": RehearsalForm(
         6, _pairs, _paired, _pair_columns, (0, 0), ScoringRule(metric="weighted-recall", targets=TARGETS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.cells import Cells, answers_form, cells_of
+from competition.cells import Cells, answers_form, cells_at, cells_of
 from competition.checked_toml import CheckedModel, read_checked_toml
 from competition.form import Form, FormKind
 from competition.metrics import Metric, find_metric
@@ -115,7 +115,7 @@ def _with_rows(form: Form, solution: Table) -> Form:
 
 
 def _ids(solution: Table, at: int) -> tuple[str, ...]:
-    ids = tuple(solution.frame.iloc[:, at])
+    ids = tuple(cells_at(solution, at))
     _refuse_twice(solution, ids)
     return ids
 
@@ -124,7 +124,7 @@ def _aligned(form: Form, given: Table) -> Table:
     """The submission with its rows in the order of the solution."""
     if not form.ids:
         return given
-    places = {name: row for row, name in enumerate(given.frame.iloc[:, form.id_at])}
+    places = {name: row for row, name in enumerate(cells_at(given, form.id_at))}
     return Table(given.path, given.frame.iloc[[places[name] for name in form.ids]])
 
 
@@ -170,7 +170,7 @@ def _measured(metric: Metric, cells: Cells, decided: np.ndarray, of_answers: Cel
 def _by_case(cells: Cells, table: Table) -> np.ndarray:
     """What the table says of each case, in the order in which they first come."""
     form = cells.form
-    found = cells.read([table.frame.iloc[:, at].tolist() for at in value_places(form, table)])
+    found = cells.read([cells_at(table, at) for at in value_places(form, table)])
     if form.row_targets is None:
         return found
     cases, names = pd.factorize(np.array(form.cases))
@@ -190,7 +190,7 @@ def _task(targets: tuple[str, ...], form: Form, metric: Metric, solution: Table,
         values = solution.frame.iloc[:, value_places(form, solution)].astype(float).to_numpy()
         is_one = metric.fits(Task(names)) and (values.sum(axis=1) == 1).all()
         return Task(names, "multiclass" if is_one else "multilabel")
-    cells = [cell for table in (solution, given) for cell in table.frame.iloc[:, value_places(form, table)[0]]]
+    cells = [cell for table in (solution, given) for cell in cells_at(table, value_places(form, table)[0])]
     if form.kind == "confidence":
         cells = [cell.strip().rpartition(form.separator)[0] or cell for cell in cells]
     if form.kind in ("labels", "ranking"):
@@ -225,7 +225,7 @@ def _check_given(form: Form, given: Table) -> None:
 
 
 def _check_ids(given: Table, form: Form) -> None:
-    ids, known = given.frame.iloc[:, form.id_at].tolist(), set(form.ids)
+    ids, known = cells_at(given, form.id_at), set(form.ids)
     given.refuse([not name.strip() for name in ids], "empty id", f"fill it in from {form.source}")
     unknown = listed(dict.fromkeys(name for name in ids if name not in known))
     fault = f"id not in the test set ({unknown})"
@@ -239,7 +239,7 @@ def _check_ids(given: Table, form: Form) -> None:
 
 def _check_classes(solution: Table, given: Table, places: Sequence[int]) -> None:
     for at in places:
-        right, labels = solution.frame.iloc[:, at].tolist(), given.frame.iloc[:, at].tolist()
+        right, labels = cells_at(solution, at), cells_at(given, at)
         solution.refuse([not label.strip() for label in right], "no class", "give each id a class")
         given.refuse([not label.strip() for label in labels], "no prediction", "give each id a class")
         if all(map(_is_integer, right)):

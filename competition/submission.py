@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.cells import Cells, cells_of, same_spelled
+from competition.cells import Cells, cells_at, cells_of, same_spelled
 from competition.form import Form
 from competition.spec import Competition
 from competition.storage import atomic_write
@@ -43,7 +43,7 @@ def put_in_order(competition: Competition, path: Path, corrected: Path) -> Path:
     given = ids_in(form, table)
     if given == form.ids:
         return path
-    columns = zip(*(table.frame.iloc[:, at] for at in value_places(form, table)), strict=True)
+    columns = zip(*(cells_at(table, at) for at in value_places(form, table)), strict=True)
     by_id = dict(zip(given, columns, strict=True))
     write_submission(competition, [by_id[name] for name in form.ids], corrected)
     return corrected
@@ -80,7 +80,7 @@ def header_of(path: Path) -> tuple[str, ...]:
 
 def ids_in(form: Form, table: Table) -> tuple[str, ...]:
     """The ids of a table in that form; none if its rows have none."""
-    return tuple(table.frame.iloc[:, form.id_at]) if form.ids else ()
+    return tuple(cells_at(table, form.id_at)) if form.ids else ()
 
 
 def value_places(form: Form, table: Table) -> list[int]:

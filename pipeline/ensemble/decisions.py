@@ -5,6 +5,7 @@ is fitted on validation images. It is kept only if it is better than the plain d
 the images are dealt into five parts, and each part is decided by the rule that was fitted on the other four.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,12 +62,18 @@ class Decision:
         return list(zip(*map(spelled, columns), strict=True))
 
 
-def fit_decision(probabilities: np.ndarray, labels: np.ndarray, metric: Metric, form: Form) -> Decision:
+def fit_decision(
+    probabilities: np.ndarray, labels: np.ndarray, metric: Metric, form: Form, cases: Sequence[str] | None = None
+) -> Decision:
     """The decision that the metric rewards most on images that did not fit it.
 
     probabilities: of the validation images, a model's output, float ``[N, T * K]``; labels: as in ``Split.labels``.
     metric: of the competition; without a task it is taken for one class an image.
+    cases: of each image, where several belong to one case; they are averaged, as they are in a submission.
     """
+    if cases is not None:
+        _, probabilities, first = mean_by_case(cases, probabilities)
+        labels = labels[first]
     task = metric.task or Task(tuple(range(probabilities.shape[1])))
     if task.kind != "multiclass":
         labels = labels.reshape(len(labels), -1)
@@ -113,7 +120,8 @@ def class_counts(competition: Competition, predictions: Predictions, decision: D
     if len(rows) > LISTED_CLASSES:
         half = LISTED_CLASSES // 2
         rows = [*rows[:half], (f"({len(rows) - 2 * half} more)", "", "", ""), *rows[-half:]]
-    return text_table((printable(competition.label_column), "predicted", "share", "in train"), rows)
+    title = "label" if competition.form.kind == "columns" else printable(competition.label_column)
+    return text_table((title, "predicted", "share", "in train"), rows)
 
 
 def _choice_counts(task: Task, labels: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -146,11 +154,20 @@ def by_case(competition: Competition, predictions: Predictions) -> tuple[tuple[s
     probabilities = predictions.aligned_to(test.ids).probabilities
     if test.cases is None:
         return test.ids, probabilities
-    places, names = pd.factorize(np.array(test.cases, dtype=object))
-    counts = np.bincount(places)
-    first = np.cumsum(counts) - counts
-    sums = np.add.reduceat(probabilities[np.argsort(places, kind="stable")], first, dtype=np.float64)
-    return tuple(names), (sums / counts[:, None]).astype(np.float32)
+    names, means, _ = mean_by_case(test.cases, probabilities)
+    return names, means
+
+
+def mean_by_case(cases: Sequence[str], probabilities: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """The different cases, the mean probabilities of each, and the row of its first image.
+
+    cases: of each row of ``probabilities``, float ``[N, T * K]``.
+    """
+    places, names = pd.factorize(np.array(cases, dtype=object))
+    counts, order = np.bincount(places), np.argsort(places, kind="stable")
+    starts = np.cumsum(counts) - counts
+    sums = np.add.reduceat(probabilities[order], starts, dtype=np.float64)
+    return tuple(names), (sums / counts[:, None]).astype(np.float32), order[starts]
 
 
 def _rows_of(form: Form, cases: tuple[str, ...]) -> np.ndarray:

@@ -185,9 +185,9 @@ def test_a_metric_that_does_not_fit_is_refused_with_those_that_do():
     assert "rmse" not in str(raised.value)
     with pytest.raises(UserError, match=r"^--metric auc cannot measure 2 numbers; use rmse, mcrmse, mae$"):
         find_metric("auc").of(NUMBERED)
-    with pytest.raises(UserError, match="--metric f1-binary cannot measure 4 classes"):
+    with pytest.raises(UserError, match=r"--metric f1-binary cannot measure 4 classes \(it takes two\); use"):
         find_metric("f1-binary").of(GRADED)
-    with pytest.raises(UserError, match="--metric kappa cannot measure 2 classes"):
+    with pytest.raises(UserError, match=r"--metric kappa cannot measure 2 classes \(it takes whole numbers\); use"):
         find_metric("kappa").of(Task(("mild", "severe")))
 
 

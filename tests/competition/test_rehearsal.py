@@ -16,6 +16,7 @@ import pytest
 from competition import rehearsal
 from competition.errors import UserError
 from competition.layouts import load_competition
+from competition.metrics import find_metric
 from competition.rehearsal import apportion, draw_rehearsal, main, plan_rehearsal
 from competition.rehearsal_forms import FORMS, LABELS
 from competition.scoring import score_submission
@@ -328,3 +329,14 @@ def test_another_metric_of_the_same_form_may_be_asked_for(in_forms, capsys):
 def test_a_form_that_is_not_there_is_refused(capsys):
     assert main(["draw", "--form", "boxes"]) == 2
     assert "invalid choice: 'boxes' (choose from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_read_as_what_it_was_drawn_as(in_forms, form):
+    competition, rule = load_competition(in_forms / form), FORMS[form].rule
+    assert (len(competition.train), len(competition.test)) == (44, 16)
+    assert competition.form.kind == rule.form
+    assert competition.task.targets == rule.targets
+    find_metric(rule.metric).of(competition.task)
+    unless_asked = {"grades": "accuracy", "targets": "accuracy"}
+    assert competition.metric.name == unless_asked.get(form, rule.metric)

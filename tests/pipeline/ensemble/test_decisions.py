@@ -196,3 +196,14 @@ def test_no_decision_is_worse_on_validation_than_the_plain_one(name):
     assert metric.rank(decision.expected_score) >= metric.rank(decision.plain_score)
     found = metric.rank(metric(decision.decided(output), labels))
     assert found >= metric.rank(metric(output, labels)) - 0.01
+
+
+def test_where_several_images_belong_to_a_case_the_decision_is_fitted_on_their_means():
+    output, labels = graded(400)
+    metric = find_metric("kappa").of(Task((0, 1, 2, 3, 4)))
+    form = Form("class", (), (), ())
+    cases = [str(number) for number in range(400)]
+    twice = fit_decision(np.repeat(output, 2, axis=0), np.repeat(labels, 2), metric, form, np.repeat(cases, 2).tolist())
+    once = fit_decision(output, labels, metric, form)
+    assert twice.description == once.description
+    assert twice.expected_score == once.expected_score
