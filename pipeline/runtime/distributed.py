@@ -64,32 +64,31 @@ def distributed_main(main: Callable[[Given], None]) -> Callable[[Given], None]:
     def on_this_rank(given: Given) -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return main(given)
-        store = _join()
-        with (
-            Path(os.devnull).open("w", encoding="utf-8") as nowhere,
-            redirect_stdout(sys.stdout if is_main() else nowhere),
-        ):
-            print(f"{world_size()} ranks train together; threads of each: {_take_cores()}")
-            try:
+        store, number, size = next(rendezvous("env://"))
+        try:
+            _join(store, number, size)
+            with (
+                Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+                redirect_stdout(sys.stdout if is_main() else nowhere),
+            ):
+                print(f"{world_size()} ranks train together; threads of each: {_take_cores()}")
                 main(given)
-            except (Exception, KeyboardInterrupt):
-                is_first = _is_first_to_fail(store)
-                if not torch.cuda.is_available():  # NCCL would wait for the other ranks
-                    dist.destroy_process_group()  # Gloo's threads would abort a process that leaves without
-                if is_first:
-                    raise
-                sys.exit(2)
+        except (Exception, KeyboardInterrupt):
+            is_first = _is_first_to_fail(store)
+            if dist.is_initialized() and not torch.cuda.is_available():  # NCCL would wait for the other ranks
+                dist.destroy_process_group()  # Gloo's threads would abort a process that leaves without
+            if is_first:
+                raise
+            sys.exit(2)
         dist.destroy_process_group()
 
     return on_this_rank
 
 
-def _join() -> dist.Store:  # type: ignore[name-defined]  # torch exports it only when built with it
-    """Join the other ranks. Returns the key-value store that they share."""
-    store, rank, size = next(rendezvous("env://"))
+def _join(store: dist.Store, rank: int, size: int) -> None:  # type: ignore[name-defined]  # if torch is built with it
+    """Join the other ranks, which fails if one of them ends meanwhile. store: the key-value store that they share."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
-    return store
 
 
 def _take_cores() -> int:
