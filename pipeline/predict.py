@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from competition.console import print_result
-from competition.errors import UserError, first_few
+from competition.errors import UserError
 from competition.metrics import Metric, find_metric
 from competition.sources import lasting_name, name_of, open_competition
 from competition.spec import Competition, Split
@@ -29,7 +29,7 @@ from competition.wording import printable
 from pipeline.commands import typed, typed_rehearsal
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.predictions import Predictions, stored_blocks
-from pipeline.data.training_data import labelled_images
+from pipeline.data.training_data import labelled_images, unreadable_files
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
@@ -69,7 +69,7 @@ def main(settings: Settings) -> Path:
     images = test_images(competition, chosen, settings)
     stored = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
     predictions = fill_unreadable(blended(blend, stored, competition), images[chosen[0].image_shape], competition)
-    decision = decision_for(competition, group, blend, usable)
+    decision = decision_for(competition, validation, blend, usable)
     submission = hand_in(competition, predictions, decision, settings)
     write_note(submission, blend, competition, settings)
     table, scores = blend.table().rsplit("\n", 1)
@@ -216,18 +216,18 @@ def fill_unreadable(predictions: Predictions, images: ImageCache, competition: C
     unreadable = images.unreadable
     if len(unreadable) == 0:
         return predictions
-    names = first_few([printable(competition.test.paths[row], most=200) for row in unreadable])
+    names = unreadable_files([competition.test.paths[row] for row in unreadable])
     print(f"warning: {len(unreadable)} test images cannot be read and get the most frequent answer: {names}")
     prior = competition.task.prior(competition.train.known_labels)
     predictions.probabilities[unreadable] = prior  # in place: a copy may need gigabytes
     return predictions
 
 
-def decision_for(competition: Competition, group: Group, blend: Blend, runs: dict[str, StoredRun]) -> Decision:
+def decision_for(competition: Competition, validation: Split, blend: Blend, runs: dict[str, StoredRun]) -> Decision:
     """How probabilities become answers, fitted on the validation images where the metric rewards it."""
-    validated = blend.apply({name: runs[name].validated.aligned_to(group.ids) for name in blend.powers})
-    labels = runs[group.names[0]].validated.aligned_to(group.ids).known_targets
-    return fit_decision(validated.probabilities, labels, competition.metric, competition.form)
+    predicted = blend.apply({name: runs[name].validated.aligned_to(validation.ids) for name in blend.powers})
+    metric, form = competition.metric, competition.form
+    return fit_decision(predicted.probabilities, validation.known_labels, metric, form, validation.cases)
 
 
 def hand_in(competition: Competition, predictions: Predictions, decision: Decision, settings: Settings) -> Path:

@@ -1,14 +1,25 @@
 """What real contests leave unsaid: metric, columns and form, in ``known/<name>.toml``."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from competition.checked_toml import CheckedModel, read_checked_toml
+from competition.errors import UserError
 from competition.form import FormKind
-from competition.metrics import METRICS
+from competition.metrics import find_metric
 from competition.spec import Symmetries
 
 KNOWN = Path(__file__).parent.parent / "known"
+
+
+def _named(metric: str) -> str:
+    """The name of a metric. Raises ValueError, which suggests the nearest name, if there is none."""
+    try:
+        return find_metric(metric).name
+    except UserError as error:
+        raise ValueError(str(error)) from None
 
 
 class KnownCompetition(CheckedModel):
@@ -22,7 +33,7 @@ class KnownCompetition(CheckedModel):
     image_column: str | None = None
     label_column: str | None = None
     group_column: str | None = None
-    metric: Literal[*METRICS] | None = None  # type: ignore[valid-type]  # the names are known at run time only
+    metric: Annotated[str, AfterValidator(_named)] | None = None
     form: FormKind | None = None
     negative: str | None = None
     symmetries: Symmetries | None = None

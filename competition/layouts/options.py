@@ -4,11 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from competition.form import FormKind
-
-NUMBERS = {"rmse", "mae"}  # metrics of numbers
-PROBABILITIES = {  # metrics of probabilities
-    *("log-loss", "balanced-log-loss", "weighted-log-loss", "auc", "weighted-auc", "partial-auc", "average-precision")
-}
+from competition.metrics import find_metric
 
 
 @dataclass(frozen=True)
@@ -30,11 +26,15 @@ class Options:
 
     @property
     def wants_numbers(self) -> bool:
-        return self.form == "number" or self.metric in NUMBERS
+        return self.form == "number" or self._metric_needs == "numbers"
 
     @property
     def wants_probabilities(self) -> bool:
-        return self.form == "probability" or self.metric in PROBABILITIES
+        return self.form == "probability" or self._metric_needs in ("probabilities", "scores")
+
+    @property
+    def _metric_needs(self) -> str | None:
+        return None if self.metric is None else find_metric(self.metric).needs
 
     def fitting(self, columns: Sequence[str]) -> "Options":
         """The options for a training table with these columns."""

@@ -2,21 +2,25 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
-from competition.errors import UserError, first_few
+from competition.errors import UserError
 from competition.spec import Competition, Split
 from competition.splits import stratified_folds, stratified_holdout
 from competition.task import Task, strata
 from competition.wording import printable
 from pipeline.data.cache import ImageCache, decoder_version, open_cache
 from pipeline.data.data_record import DataRecord
+from pipeline.data.decode import UnreadableImage, decode
 from pipeline.settings import Settings
 
+NAMED = 3  # unreadable files that are named
 HELD_OUT = 0.1  # share of train used for validation if the competition has no validation table
 SPLIT_SEED = 0  # independent of --seed, so that runs with different seeds are validated on the same images
 
@@ -88,8 +92,22 @@ def open_training_data(competition: Competition, settings: Settings) -> Training
     return TrainingData(split, images, _splits(split, trained, competition.task, settings), competition.task)
 
 
+def unreadable_files(paths: Sequence[Path]) -> str:
+    """The first few of these files and why they cannot be decoded, and the number of the others."""
+    shown = [f"{printable(path, most=200)} ({printable(_reason(path))})" for path in paths[:NAMED]]
+    return ", ".join(shown) + (f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else "")
+
+
+def _reason(path: Path) -> str:
+    try:
+        decode(path)
+    except UnreadableImage as error:
+        return str(error).removeprefix(f"{path}: ")
+    return "it changed meanwhile"
+
+
 def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarray:
-    names = first_few([printable(split.paths[row], most=200) for row in unreadable])
+    names = unreadable_files([split.paths[row] for row in unreadable])
     if len(unreadable) and not skip:
         raise UserError(
             f"{len(unreadable)} of {len(split):,} labelled images cannot be read: {names}; "
