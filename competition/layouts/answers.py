@@ -35,6 +35,7 @@ from competition.tables import Table
 from competition.task import Task
 from competition.wording import counted, fault_in, listed, printable
 
+FEWEST_RANKED = 3  # words in a cell that are a ranking although train shows none of them
 _CONFIDENCE = re.compile(r"\S.*?[ ,;|]\s*([01]?\.\d+|[01]\.0*)(e-?\d+)?", re.IGNORECASE)
 
 
@@ -147,11 +148,19 @@ def _single_kind(task: Task, sample: Sample, options: Options) -> FormKind:
         if any(cell[:1] in "[({" for cell in several):
             raise asks(sample, "several values", several)
         return "ranking"
+    if _ranks_others(sample, labels, 2 if options.ranked > 1 else FEWEST_RANKED):
+        return "ranking"
     are_flag_labels = labels <= {"0", "1"}
     decimals = [cell for cell in strange if _is_fraction(cell, are_flag_labels)]
     if decimals and len(labels) > 2:
         raise asks(sample, "a probability or another number", decimals)
     return "probability" if decimals or (are_flag_labels and options.wants_probabilities) else "class"
+
+
+def _ranks_others(sample: Sample, labels: Collection[str], fewest: int) -> bool:
+    """Whether all cells have as many words, at least ``fewest``, which train need not show, as labels are one word."""
+    counts = {len(set(cell.split())) for cell in sample.cells}
+    return len(counts) == 1 and counts.pop() >= fewest and all(len(label.split()) == 1 for label in labels)
 
 
 def _is_fraction(cell: str, are_flag_labels: bool) -> bool:

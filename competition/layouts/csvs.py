@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from competition.images_on_disk import names_image
-from competition.layouts.columns import Lookup, holds_images, image_column, label_columns
+from competition.layouts.columns import Lookup, holds_images, image_column, label_columns, named_as_asked
 from competition.layouts.evidence import SAMPLE, Evidence
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part
@@ -24,6 +24,9 @@ _SIDE = re.compile(
 )
 
 
+FEW = 0.1  # of the training images, in a side table
+
+
 def from_csvs(
     evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures, has: Lookup | None
 ) -> Found | None:
@@ -35,9 +38,11 @@ def from_csvs(
     if path is None:
         return None
     train, test, val = read_table(path), _test_table(evidence, path, sample), _validation(evidence, path)
-    has = has or pictures.has
     options = options.fitting(train.columns)
-    image = options.image_column or image_column(train, test, sample, pictures, has)
+    image = options.image_column or image_column(train, test, sample, pictures, has or pictures.has)
+    if has is not None and options.train_table is None and _lists_few(train, image, pictures):
+        return None
+    has = has or pictures.has
     train, columns, reshaped = _labels(train, test, sample, image, options, has)
     _refuse_same(train, image, columns)
     train, dropped = without_needless(train, image, columns)
@@ -57,6 +62,7 @@ def _labels(
     if options.label_column is not None:
         return train, (options.label_column,), []
     if (long := _long(train, image, has)) is None:
+        train = named_as_asked(train, sample)
         return train, label_columns(train, test, sample, image), []
     columns = tuple(name for name in long.columns if name != image)
     name = train.path.name
@@ -82,6 +88,14 @@ def _train_path(evidence: Evidence, sample: Sample | None, has: Lookup | None) -
     fitting = [path for path, rank in ranks.items() if (rank[1] if has else rank[2])]
     usual = evidence.folder / "train.csv"
     return max(fitting, key=ranks.__getitem__, default=usual if has is None and usual.exists() else None)
+
+
+def _lists_few(table: Table, image: str, pictures: Pictures) -> bool:
+    """Whether a table that is not called that of training has few of the images, as a list of corrections has."""
+    ids = table.column(image)[:PROBED]
+    if "train" in table.path.stem.lower() or pictures.images.has_folders("train", ids):
+        return False
+    return pictures.has_files("train", ids) and len(table) < FEW * len(pictures.images.files("train"))
 
 
 def _may_train(path: Path) -> bool:

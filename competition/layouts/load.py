@@ -123,7 +123,7 @@ def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, o
         row_targets=asked.targets,
         order=answers.places(reading.task, names, sample) if kind == "columns" else (),
         separator=answers.separator_of(sample.cells if sample else (), reading.task, reading.separator),
-        most=max(shown, default=5) if kind == "ranking" else 5,
+        most=max(options.ranked, *shown) if kind == "ranking" and shown else options.ranked or 5,
         source=sample.table.path.name if sample else asked.source,
         spelled=answers.spelled_as(sample, reading.task) if sample and kind == "class" else {},
     )

@@ -24,6 +24,7 @@ def test_the_training_table_is_found_whatever_it_is_called(contest, name):
     "name",
     [
         *("sample_submission.csv", "sampleSubmission.csv", "sample_submission_v2.csv", "kaggle_sample_submission.csv"),
+        "submission.csv",
         *(
             "sample_submission_stg1.csv",
             "all_zeros_benchmark.csv",
@@ -42,6 +43,19 @@ def test_the_sample_is_found_whatever_it_is_called_and_its_ids_are_predicted_in_
     assert loaded.form.source == name.rpartition("/")[2]
     assert [path.name for path in loaded.test.paths] == ["b.png", "a.png"]
     assert f"no table of the test images: the ids of {loaded.form.source} are predicted" in loaded.found
+
+
+def test_a_test_table_with_a_column_of_labels_is_the_sample(contest):
+    contest.train(["07", "03", "07", "03"], ["filename", "category"]).images("test/a.png", "test/b.png")
+    form = contest.table("test.csv", ["filename", "category"], [["b.png", "43"], ["a.png", "43"]]).load().form
+    assert (form.header, form.ids, form.source) == (("filename", "category"), ("b.png", "a.png"), "test.csv")
+
+
+def test_a_list_of_corrections_is_not_the_training_table(contest):
+    contest.images(*(f"train/{kind}/{kind}{number}.png" for kind in "ab" for number in range(12)))
+    contest.table("fixed_labels.csv", ["filename", "old_label", "new_label"], [["a3.png", "b", "a"]])
+    loaded = contest.sample(0.5, 0.5, header=["image", "a", "b"]).load()
+    assert (len(loaded.train), loaded.classes) == (24, ("a", "b"))
 
 
 def test_the_last_of_several_versions_of_a_sample_counts(contest):
