@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,8 +40,13 @@ FEWEST_RANKED = 3  # words in a cell that are a ranking although train shows non
 _CONFIDENCE = re.compile(r"\S.*?[ ,;|]\s*([01]?\.\d+|[01]\.0*)(e-?\d+)?", re.IGNORECASE)
 
 
-def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, options: Options) -> Reading:
-    """How the label columns of train are read. Raises UserError if they do not fit what the sample asks for."""
+def read_labels(
+    train: Table, columns: tuple[str, ...], sample: Sample | None, options: Options, separator: str | None = None
+) -> Reading:
+    """How the label columns of train are read. Raises UserError if they do not fit what the sample asks for.
+
+    separator: what is known to part several labels in a cell.
+    """
     if len(columns) > 1:
         return _read_columns(train, columns, sample, options)
     (column,) = columns
@@ -48,6 +54,8 @@ def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, o
     names = tuple(named_by(sample, cells).values()) if sample and sample.is_wide else ()
     if names and cells <= set(names):
         return read_classes(train, column, False, names)
+    if separator and (several := [cell for cell in sorted(cells) if len(parts_of(cell, separator)) > 1]):
+        return replace(read_joined(train, column, several, separator, names), separator=" ")
     separator, several = _several(cells, column, names, options)
     if several:
         return read_joined(train, column, several, separator, names)

@@ -8,10 +8,11 @@ import numpy as np
 from competition.images_on_disk import names_image
 from competition.layouts.columns import Lookup, holds_images, image_column, label_columns, named_as_asked
 from competition.layouts.evidence import SAMPLE, Evidence
+from competition.layouts.labels import NUMBER, WHOLE
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part
 from competition.layouts.pictures import PROBED, Pictures
-from competition.layouts.rows import pivoted
+from competition.layouts.rows import BAR, gathered, pivoted
 from competition.layouts.samples import Sample, refuse_blank_ids
 from competition.tables import Table, read_table
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
@@ -24,6 +25,7 @@ _SIDE = re.compile(
 )
 
 
+FEWEST_SEVERAL = 0.1  # of the images have several rows if a table lists the labels of each
 FEW = 0.1  # of the training images, in a side table
 
 
@@ -46,13 +48,27 @@ def from_csvs(
     train, columns, reshaped = _labels(train, test, sample, image, options, has)
     _refuse_same(train, image, columns)
     train, dropped = without_needless(train, image, columns)
+    val = None if val is None else without_needless(val, image, columns)[0]
+    if is_gathered := _lists_labels(train, image, columns):
+        told = "images with several labels have a row for each: several labels an image"
+        reshaped = [*reshaped, f"{path.name}: {told}"]
+        train, val = gathered(train, image, columns[0]), val and gathered(val, image, columns[0])
     return Found(
         Part(train, image),
         columns,
-        None if val is None else Part(without_needless(val, image, columns)[0], image),
+        None if val is None else Part(val, image),
         None if test is None else Part(test, image),
         (*_named_otherwise(path, sample), *reshaped, *dropped),
+        separator=BAR if is_gathered else None,
     )
+
+
+def _lists_labels(table: Table, image: str, columns: tuple[str, ...]) -> bool:
+    """Whether too many images have several rows with different labels for that to be a mistake."""
+    counts = table.frame[image].value_counts()
+    if len(columns) > 1 or (counts > 1).mean() < FEWEST_SEVERAL:
+        return False
+    return not any(NUMBER.fullmatch(cell) and not WHOLE.fullmatch(cell) for cell in set(table.column(columns[0])))
 
 
 def _labels(

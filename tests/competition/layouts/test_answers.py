@@ -104,12 +104,8 @@ def test_a_metric_of_numbers_makes_numbers_of_grades(contest):
 
 
 def test_a_known_contest_says_how_many_labels_are_ranked_if_its_sample_does_not(contest):
-    form = (
-        contest.train(CATS, ["Image", "Id"])
-        .sample("owl", header=["Image", "Id"])
-        .load("humpback-whale-identification")
-        .form
-    )
+    contest.train(CATS, ["Image", "Id"]).sample("owl", header=["Image", "Id"])
+    form = contest.load("humpback-whale-identification").form
     assert (form.kind, form.most) == ("ranking", 5)
 
 
