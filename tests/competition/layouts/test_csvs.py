@@ -143,30 +143,10 @@ def test_the_label_column_is_the_one_that_the_sample_names(contest):
     assert contest.sample("cat", header=["id", "species"]).load().classes == ("cat", "dog")
 
 
-def test_a_row_for_each_image_and_label_is_several_labels_an_image(contest):
-    contest.images(*(f"train/{number}.png" for number in range(4)))
-    rows = [["0.png", "red"], ["1.png", "red"], ["0.png", "big fish"], ["2.png", "big fish"], ["3.png", "old"]]
-    loaded = contest.table("train.csv", ["id", "tag"], rows).sample("red", header=["id", "tag"]).load()
-    assert loaded.classes == ("big fish", "old", "red")
-    assert loaded.train.labels.tolist() == [[1, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
-    assert (loaded.form.kind, loaded.form.separator) == ("labels", " ")
-    assert "train.csv: images with several labels have a row for each: several labels an image" in loaded.found
-
-
 def test_the_label_column_is_the_one_with_the_labels_that_the_sample_shows(contest):
     contest.train([("x", "w1"), ("x", "w2"), ("y", "w3"), ("y", "w3")], ["image", "species", "individual"])
     loaded = contest.sample("w1 w2 w3", header=["image", "predictions"]).load()
     assert (loaded.classes, loaded.form.kind) == (("w1", "w2", "w3"), "ranking")
-
-
-def test_a_row_for_each_image_and_label_is_several_labels_an_image(contest):
-    contest.images(*(f"train/{number}.png" for number in range(4)))
-    rows = [["0.png", "red"], ["1.png", "red"], ["0.png", "big fish"], ["2.png", "big fish"], ["3.png", "old"]]
-    loaded = contest.table("train.csv", ["id", "tag"], rows).sample("red", header=["id", "tag"]).load()
-    assert loaded.classes == ("big fish", "old", "red")
-    assert loaded.train.labels.tolist() == [[1, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
-    assert (loaded.form.kind, loaded.form.separator) == ("labels", " ")
-    assert "train.csv: images with several labels have a row for each: several labels an image" in loaded.found
 
 
 def test_the_label_column_is_the_one_with_the_name_most_like_the_samples(contest):
