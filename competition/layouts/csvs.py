@@ -39,12 +39,25 @@ def from_csvs(
     path = _chosen(evidence, options) or _train_path(evidence, sample, has)
     if path is None:
         return None
-    train, test, val = read_table(path), _test_table(evidence, path, sample), _validation(evidence, path)
-    options = options.fitting(train.columns)
-    image = options.image_column or image_column(train, test, sample, pictures, has or pictures.has)
-    if has is not None and options.train_table is None and _lists_few(train, image, pictures):
+    train = read_table(path)
+    if has is not None and options.train_table is None and _lists_few(train, pictures):
         return None
-    has = has or pictures.has
+    return found_in(train, evidence, sample, options, pictures, has)
+
+
+def found_in(
+    train: Table,
+    evidence: Evidence,
+    sample: Sample | None,
+    options: Options,
+    pictures: Pictures,
+    has: Lookup | None = None,
+) -> Found:
+    """What a table of training images says, with those of the other splits. Raises UserError if it cannot be told."""
+    path, has = train.path, has or pictures.has
+    test, val = _test_table(evidence, path, sample), _validation(evidence, path)
+    options = options.fitting(train.columns)
+    image = options.image_column or image_column(train, test, sample, pictures, has)
     train, columns, reshaped = _labels(train, test, sample, image, options, has)
     _refuse_same(train, image, columns)
     train, dropped = without_needless(train, image, columns)
@@ -100,21 +113,21 @@ def _chosen(evidence: Evidence, options: Options) -> Path | None:
 
 def _train_path(evidence: Evidence, sample: Sample | None, has: Lookup | None) -> Path | None:
     """The likeliest training table."""
-    ranks = {path: _rank(path, evidence, sample, has) for path in evidence.tables if _may_train(path)}
+    ranks = {path: _rank(path, evidence, sample, has) for path in evidence.tables if may_train(path)}
     fitting = [path for path, rank in ranks.items() if (rank[1] if has else rank[2])]
     usual = evidence.folder / "train.csv"
     return max(fitting, key=ranks.__getitem__, default=usual if has is None and usual.exists() else None)
 
 
-def _lists_few(table: Table, image: str, pictures: Pictures) -> bool:
+def _lists_few(table: Table, pictures: Pictures) -> bool:
     """Whether a table that is not called that of training has few of the images, as a list of corrections has."""
-    ids = table.column(image)[:PROBED]
-    if "train" in table.path.stem.lower() or pictures.images.has_folders("train", ids):
+    if "train" in table.path.stem.lower() or len(table) >= FEW * len(pictures.images.files("train")):
         return False
-    return pictures.has_files("train", ids) and len(table) < FEW * len(pictures.images.files("train"))
+    columns = [table.column(name)[:PROBED] for name in table.columns]
+    return any(pictures.images.has_all("train", cells) for cells in columns)
 
 
-def _may_train(path: Path) -> bool:
+def may_train(path: Path) -> bool:
     stem = path.stem.lower()
     return not (SAMPLE.search(stem) or _TEST.search(stem) or _SIDE.search(stem) or _VALIDATION.search(stem))
 

@@ -17,6 +17,7 @@ from competition.layouts.images import labelled_split
 from competition.layouts.known import KNOWN, KnownCompetition, read_known
 from competition.layouts.labels import Reading
 from competition.layouts.linked import from_linked
+from competition.layouts.lists import from_lists
 from competition.layouts.missing import without_missing_numbers
 from competition.layouts.options import Options
 from competition.layouts.parts import Found
@@ -106,6 +107,7 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
         or from_csvs(evidence, sample, options, pictures, pictures.has_files)
         or from_annotations(evidence, sample, options)
         or from_containers(evidence, sample, options, pictures)
+        or from_lists(evidence, sample, options, pictures)
         or from_folders(evidence, sample, options, pictures)
         or from_csvs(evidence, sample, options, pictures, None)
     )
