@@ -338,7 +338,7 @@ class _Lookup:
         counts = Counter(home for places in matches for home in _homes(places))
         found = sum(map(bool, matches))
         return {
-            home: (self._pool.index(word), counts[home] < found, _USUAL.get(Path(home).name, len(_USUAL)))
+            home: (self._pool.index(word), counts[home] < found, _USUAL.get(Path(home).name.lower(), len(_USUAL)))
             for home, word in words.items()
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 from competition.layouts.evidence import Evidence
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part, table_of
+from competition.layouts.rows import BAR
 from competition.layouts.samples import Sample
 from competition.wording import counted, fault_in, listed, printable
 
@@ -35,6 +36,7 @@ def from_annotations(evidence: Evidence, sample: Sample | None, options: Options
         _labelled(val, labelled[val], spelled, evidence) if val and val != train else None,
         _unlabelled(test, read[test], evidence) if test else None,
         (f"{told} ({listed(sorted(set(names.values())))})",),
+        separator=BAR,
     )
 
 
@@ -89,7 +91,7 @@ def _labelled(path: Path, content: Mapping[str, Any], spelled: Mapping[str, str]
     if strange := [image for image in labels if image not in files]:
         raise fault_in(path, f"annotations of unknown images ({listed(strange)})", "download it again")
     ids = [image for image in files if image in labels]
-    table = table_of(path, {IMAGE: ids, LABEL: ["|".join(labels[image]) for image in ids]})
+    table = table_of(path, {IMAGE: ids, LABEL: [BAR.join(labels[image]) for image in ids]})
     return Part(table, IMAGE, found_files(path, [files[image] for image in ids], evidence))
 
 

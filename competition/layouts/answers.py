@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,11 +36,17 @@ from competition.tables import Table
 from competition.task import Task
 from competition.wording import counted, fault_in, listed, printable
 
+FEWEST_RANKED = 3  # words in a cell that are a ranking although train shows none of them
 _CONFIDENCE = re.compile(r"\S.*?[ ,;|]\s*([01]?\.\d+|[01]\.0*)(e-?\d+)?", re.IGNORECASE)
 
 
-def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, options: Options) -> Reading:
-    """How the label columns of train are read. Raises UserError if they do not fit what the sample asks for."""
+def read_labels(
+    train: Table, columns: tuple[str, ...], sample: Sample | None, options: Options, separator: str | None = None
+) -> Reading:
+    """How the label columns of train are read. Raises UserError if they do not fit what the sample asks for.
+
+    separator: what is known to part several labels in a cell.
+    """
     if len(columns) > 1:
         return _read_columns(train, columns, sample, options)
     (column,) = columns
@@ -47,6 +54,8 @@ def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, o
     names = tuple(named_by(sample, cells).values()) if sample and sample.is_wide else ()
     if names and cells <= set(names):
         return read_classes(train, column, False, names)
+    if separator and (several := [cell for cell in sorted(cells) if len(parts_of(cell, separator)) > 1]):
+        return replace(read_joined(train, column, several, separator, names), separator=" ")
     separator, several = _several(cells, column, names, options)
     if several:
         return read_joined(train, column, several, separator, names)
@@ -147,11 +156,19 @@ def _single_kind(task: Task, sample: Sample, options: Options) -> FormKind:
         if any(cell[:1] in "[({" for cell in several):
             raise asks(sample, "several values", several)
         return "ranking"
+    if _ranks_others(sample, labels, 2 if options.ranked > 1 else FEWEST_RANKED):
+        return "ranking"
     are_flag_labels = labels <= {"0", "1"}
     decimals = [cell for cell in strange if _is_fraction(cell, are_flag_labels)]
     if decimals and len(labels) > 2:
         raise asks(sample, "a probability or another number", decimals)
     return "probability" if decimals or (are_flag_labels and options.wants_probabilities) else "class"
+
+
+def _ranks_others(sample: Sample, labels: Collection[str], fewest: int) -> bool:
+    """Whether all cells have as many words, at least ``fewest``, which train need not show, as labels are one word."""
+    counts = {len(set(cell.split())) for cell in sample.cells}
+    return len(counts) == 1 and counts.pop() >= fewest and all(len(label.split()) == 1 for label in labels)
 
 
 def _is_fraction(cell: str, are_flag_labels: bool) -> bool:

@@ -28,7 +28,7 @@ CONTAINERS = (
     *TABLES,
 )
 SAMPLE = re.compile(
-    r"^samples?(\.csv.*)?$|(sample|example|dummy|baseline).*(submi|solution)|benchmark|submission.*(format|example|sample)"
+    r"^samples?(\.csv.*)?$|^submissions?$|(sample|example|dummy|baseline).*(submi|solution)|benchmark|submission.*(format|example|sample)"
 )
 DEEPEST = 4  # levels of folders below the roots in which a table is looked for
 _MOST = 2000  # entries of a folder that are looked at to recognise a contest

@@ -16,6 +16,9 @@ from competition.layouts.groups import group_hint
 from competition.layouts.images import labelled_split
 from competition.layouts.known import KNOWN, KnownCompetition, read_known
 from competition.layouts.labels import Reading
+from competition.layouts.linked import from_linked
+from competition.layouts.lists import from_lists
+from competition.layouts.missing import without_missing_numbers
 from competition.layouts.options import Options
 from competition.layouts.parts import Found
 from competition.layouts.pictures import Pictures
@@ -60,8 +63,9 @@ def load_competition(
     pictures = Pictures(evidence, derived or evidence.folder / ".images")
     sample = find_sample(evidence)
     found = _recognised(evidence, sample, options, pictures)
+    found = without_missing_numbers(found)
     found = replace(found, group=group_column or found.group or _known_group(known, found))
-    reading = answers.read_labels(found.train.table, found.labels, sample, options)
+    reading = answers.read_labels(found.train.table, found.labels, sample, options, found.separator)
     asked = asked_of(found, sample, reading, pictures)
     form = _form(found, sample, reading, asked, options)
     metric = (metric or find_metric(known.metric or answers.usual_metric(form, reading.task))).of(reading.task, form)
@@ -99,9 +103,11 @@ def _competition(
 def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures) -> Found:
     """What the first layout says that recognises the files. Raises UserError if none does."""
     found = (
-        from_csvs(evidence, sample, options, pictures, pictures.has_files)
+        from_linked(evidence, sample, options, pictures)
+        or from_csvs(evidence, sample, options, pictures, pictures.has_files)
         or from_annotations(evidence, sample, options)
         or from_containers(evidence, sample, options, pictures)
+        or from_lists(evidence, sample, options, pictures)
         or from_folders(evidence, sample, options, pictures)
         or from_csvs(evidence, sample, options, pictures, None)
     )
@@ -123,7 +129,7 @@ def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, o
         row_targets=asked.targets,
         order=answers.places(reading.task, names, sample) if kind == "columns" else (),
         separator=answers.separator_of(sample.cells if sample else (), reading.task, reading.separator),
-        most=max(shown, default=5) if kind == "ranking" else 5,
+        most=max(options.ranked, *shown) if kind == "ranking" and shown else options.ranked or 5,
         source=sample.table.path.name if sample else asked.source,
         spelled=answers.spelled_as(sample, reading.task) if sample and kind == "class" else {},
     )

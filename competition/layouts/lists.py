@@ -1,0 +1,76 @@
+"""Lists of images and their labels that are no CSV: lines of text, or a JSON object or a list of records."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from competition.images_on_disk import names_image
+from competition.layouts.columns import holds_images
+from competition.layouts.csvs import found_in, may_train
+from competition.layouts.evidence import Evidence
+from competition.layouts.options import Options
+from competition.layouts.parts import Found, table_of
+from competition.layouts.pictures import PROBED, Pictures
+from competition.layouts.rows import BAR
+from competition.layouts.samples import Sample
+from competition.tables import Table
+
+IMAGE, LABEL = "image", "label"
+_LARGEST = 1 << 28  # bytes of a list that is read
+_LINE = re.compile(r"(?P<image>\S.*?\.\w+)(?:\s*[,;\t]\s*|\s+)(?P<label>\S.*?)\s*")  # zoo/cat 1.jpg 0
+_FLAT = re.compile(r'\s*(\{\s*"[^"]*"\s*:|\[\s*\{\s*"[^"]*"\s*:)\s*("|-?\d|\[)')  # the beginning of a flat object
+
+
+def from_lists(evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures) -> Found | None:
+    """What a list of images and labels says; None if there is none."""
+    for path in sorted(evidence.files, key=lambda path: "train" not in path.stem.lower()):
+        name = sample.names[0] if sample and len(sample.names) == 1 else LABEL
+        table = read_list(path, name) if may_train(path) and path.stat().st_size <= _LARGEST else None
+        if table is not None and holds_images("train", table.column(table.columns[0])[:PROBED], pictures.has_files):
+            return replace(found_in(table, evidence, sample, options, pictures), separator=BAR)
+    return None
+
+
+def read_list(path: Path, label: str = LABEL) -> Table | None:
+    """A list as a table; None if the file is no such list. label: what the column of labels is called."""
+    reader = {".txt": _lines, ".lst": _lines, ".json": _records}.get(path.suffix.lower())
+    return None if reader is None else reader(path, label)
+
+
+def _lines(path: Path, label: str) -> Table | None:
+    """A file and its label in each line, parted by a blank, a tab, a comma or a semicolon."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    found = [_LINE.fullmatch(line) for line in lines if line]
+    pairs = [(match["image"], match["label"]) for match in found if match and names_image(match["image"])]
+    if not pairs or len(pairs) < len(found):
+        return None
+    images, labels = zip(*pairs, strict=True)
+    return table_of(path, {IMAGE: list(images), label: list(labels)})
+
+
+def _records(path: Path, label: str) -> Table | None:
+    """An object with the label of each image, or a list of records with an image and its labels."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        if not _FLAT.match(file.read(1 << 12)):
+            return None
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    if isinstance(content, dict):
+        content = [{IMAGE: image, label: value} for image, value in content.items()]
+    names = list(content[0])
+    if not all(list(record) == names and all(map(_is_cell, record.values())) for record in content):
+        return None
+    return table_of(path, {name: [_as_cell(record[name]) for record in content] for name in names})
+
+
+def _is_cell(value: Any) -> bool:
+    """Whether it is text, a number, or a list of some."""
+    return isinstance(value, str | int | float) or (isinstance(value, list) and all(map(_is_cell, value)))
+
+
+def _as_cell(value: Any) -> str:
+    return BAR.join(map(_as_cell, value)) if isinstance(value, list) else str(value)
