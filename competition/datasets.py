@@ -5,7 +5,6 @@ cifar10: 50,000 / 10,000 RGB 32x32, labels by name (Krizhevsky 2009).
 eurosat: 27,000 RGB 64x64, labels by name, a stratified 20 % of them as test split (Helber et al. 2019).
 """
 
-import gzip
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from competition.containers.idx import idx_array
 from competition.errors import UserError
 from competition.progress import Progress
 from competition.splits import stratified_rows
@@ -98,24 +98,13 @@ def _fashion_mnist(fetched: Path) -> tuple[Pictures, Pictures]:
             FashionMNIST(root, download=True)
 
         folder = _fetch("fashion-mnist", fetched, download) / "FashionMNIST" / "raw"
-    return read_idx(folder, "train"), read_idx(folder, "t10k")
+    return idx_pictures(folder, "train"), idx_pictures(folder, "t10k")
 
 
-def read_idx(folder: Path, part: str) -> Pictures:
+def idx_pictures(folder: Path, part: str) -> Pictures:
     """Read one part (``train`` or ``t10k``) of a data set that is stored in MNIST's gzipped idx files."""
-    images, labels = (_idx_array(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    images, labels = (idx_array(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     return Pictures(labels.tolist(), images.__getitem__)
-
-
-def _idx_array(path: Path) -> np.ndarray:
-    """Read an idx file of bytes: a magic number that ends in the number of axes, their lengths, the values."""
-    try:
-        content = gzip.decompress(path.read_bytes())
-        axes = content[3]
-        shape = np.frombuffer(content, ">u4", axes, offset=4)
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError) as error:
-        raise fault_in(path, f"not a complete idx file ({printable(error)})", "install it again") from error
 
 
 def _cifar10(fetched: Path) -> tuple[Pictures, Pictures]:

@@ -15,7 +15,7 @@ from competition.checked_toml import CheckedModel, read_checked_toml
 from competition.form import Form, FormKind
 from competition.metrics import Metric, find_metric
 from competition.own_metric import value_of
-from competition.submission import check_cells, header_of, read_submission, value_places
+from competition.submission import check_cells, read_submission, value_places
 from competition.tables import Table, read_table
 from competition.task import Kind, Label, Task
 from competition.wording import counted, fault_in, listed, printable
@@ -217,8 +217,8 @@ def _check_solution(solution: Table) -> None:
 
 
 def _check_given(form: Form, given: Table) -> None:
-    if form.header and (header := header_of(given.path)) != form.header:
-        fault = f"the header is {_joined(header)} but must be {_joined(form.header)}"
+    if form.header and given.columns != form.header:
+        fault = f"the header is {_joined(given.columns)} but must be {_joined(form.header)}"
         raise fault_in(given.path, fault, "rename, drop or add columns")
     if form.ids:
         _check_ids(given, form)

@@ -1,7 +1,5 @@
 """Write a submission, check it as Kaggle would, and put its rows in the right order."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,20 +60,8 @@ def check_submission(competition: Competition, path: Path) -> str:
 
 
 def read_submission(form: Form, path: Path) -> Table:
-    """The table of a submission in that form."""
+    """The table of a submission in that form, read as Kaggle does: in UTF-8, parted by commas alone."""
     return read_table(path, bool(form.header), is_plain=True)
-
-
-def header_of(path: Path) -> tuple[str, ...]:
-    """The first row of a CSV as Kaggle reads it: in UTF-8, parted by commas alone. Raises UserError if it is not UTF-8.
-
-    Tables are read more kindly than that, but a submission must be what Kaggle takes.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise fault_in(path, f"not UTF-8 text (byte {error.start + 1})", "save it as 'CSV UTF-8'") from error
-    return next((tuple(cells) for cells in csv.reader(io.StringIO(text, newline="")) if cells), ())
 
 
 def ids_in(form: Form, table: Table) -> tuple[str, ...]:
@@ -123,7 +109,7 @@ def _checked_table(competition: Competition, path: Path) -> tuple[Table, str]:
 
 
 def _check_header(form: Form, table: Table) -> None:
-    expected, header = form.header, header_of(table.path)
+    expected, header = form.header, table.columns
     if header == expected:
         return
     got, right = _joined(header), _joined(expected)
@@ -137,6 +123,8 @@ def _check_header(form: Form, table: Table) -> None:
 
 def _check_ids(form: Form, table: Table) -> None:
     ids = ids_in(form, table)
+    if ids == form.ids:
+        return
     known, counts = set(form.ids), Counter(ids)
     table.refuse([not name.strip() for name in ids], "empty id", f"copy the ids from {form.source}")
     unknown = [name for name in counts if name not in known]

@@ -26,7 +26,11 @@ def opens_text(call: ast.Call) -> bool:
         return True
     modes = [each.value for each in call.args[:1] if isinstance(each, ast.Constant)]
     opener = getattr(call.func.value, "id", "")
-    return call.func.attr == "open" and opener not in ("os", "Image", "archive") and "b" not in "".join(modes or "r")
+    return (
+        call.func.attr == "open"
+        and opener not in ("os", "Image", "archive", "tarfile")
+        and "b" not in "".join(modes or "r")
+    )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -52,10 +52,10 @@ class _Header(NamedTuple):
 
 def read_npz(path: Path) -> Container | None:
     """The largest stack of images in an .npz; its lists of the same length are columns."""
-    with damage_named(path, ".npz file"), zipfile.ZipFile(path) as file:
+    with damage_named(path, ".npz file"), zipfile.ZipFile(path) as archive:
         headers = {}
-        for name in file.namelist():
-            with file.open(name) as member:
+        for name in archive.namelist():
+            with archive.open(name) as member:
                 headers[name] = _header_of(member)
         stacks = [name for name, header in headers.items() if is_stack(header.shape) and not header.is_fortran]
         if not stacks:
@@ -76,7 +76,7 @@ def _header_of(file: IO[bytes]) -> _Header:
 
 def _rows_of(path: Path, name: str) -> Iterator[Picture]:
     """The images of a stack in an .npz, one after the other, so that it need not fit into memory."""
-    with zipfile.ZipFile(path) as file, file.open(name) as member:
+    with zipfile.ZipFile(path) as archive, archive.open(name) as member:
         header = _header_of(member)
         shape = header.shape[1:]
         length = int(np.prod(shape)) * header.dtype.itemsize

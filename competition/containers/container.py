@@ -1,5 +1,7 @@
 """What a container of images is, and what the readers of its formats have in common."""
 
+import gzip
+import mmap
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ _STARTS = {
     b"MM\0*": ".tif",
     b"RIFF": ".webp",
 }
+_LONGEST_START = max(map(len, _STARTS))
 _ID_NAMES = (
     *("id", "_id", "image_id", "imageid", "img_id", "isic_id", "image_name", "img_name", "file_name", "filename"),
     *("image", "img", "name", "file", "path", "key"),
@@ -94,16 +97,26 @@ def as_cell(value: object) -> str:
     """A value as a cell: text as it is, nothing as an empty cell, a list joined by blanks."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).decode("utf-8", "replace")
     if isinstance(value, list | tuple | np.ndarray):
         return " ".join(map(as_cell, value))
     return str(value)
 
 
-def suffix_of(data: bytes) -> str | None:
+def suffix_of(data: bytes | memoryview) -> str | None:
     """The suffix of an encoded image by its first bytes; None if it is none."""
-    return next((suffix for start, suffix in _STARTS.items() if data.startswith(start)), None)
+    start = bytes(data[:_LONGEST_START])
+    return next((suffix for known, suffix in _STARTS.items() if start.startswith(known)), None)
+
+
+def content_of(path: Path) -> memoryview:
+    """The bytes of a file; they are read from the disk when they are looked at. A gzip is decompressed in memory."""
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            file.seek(0)
+            return memoryview(gzip.decompress(file.read()))
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 @contextmanager

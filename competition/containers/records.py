@@ -1,18 +1,25 @@
 """TFRecord and BSON: files of records, each with an encoded image and what is known of it."""
 
-import gzip
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 
-from competition.containers.container import Container, Picture, container, damage_named, frame_of, suffix_of
+from competition.containers.container import (
+    Container,
+    Picture,
+    container,
+    content_of,
+    damage_named,
+    frame_of,
+    suffix_of,
+)
 from competition.containers.pixels import LEAST, grid_of
 
-_LONGEST = 1 << 28  # bytes of a record
 _LONGEST_TEXT = 512  # bytes of a feature that is text
+_LONGEST_NAME = 1024  # bytes of the name of an element
 
 Record = dict[str, Any]
 
@@ -32,14 +39,14 @@ def _of_records(path: Path, kind: str, read: Callable[[Path], Iterator[Record]])
         rows = [
             {name: value for name, value in record.items() if _is_scalar(value)}
             for record in read(path)
-            for _ in _pictures_in(record)
+            for _ in _images_in(record)
         ]
-    return container(path, kind, frame_of(rows), lambda: (each for one in read(path) for each in _pictures_in(one)))
+    return container(path, kind, frame_of(rows), lambda: _pictures(read(path)))
 
 
 def _is_scalar(value: object) -> bool:
-    if isinstance(value, bytes):
-        return len(value) <= _LONGEST_TEXT and _is_text(value)
+    if isinstance(value, memoryview):
+        return len(value) <= _LONGEST_TEXT and _is_text(bytes(value))
     return not isinstance(value, list) or len(value) < LEAST
 
 
@@ -50,45 +57,50 @@ def _is_text(data: bytes) -> bool:
         return False
 
 
-def _pictures_in(record: Record) -> list[Picture]:
+def _images_in(record: Record) -> list[Any]:
     """The encoded images in a record; without one, the longest list of numbers or bytes is taken for pixels."""
-    encoded = [value for value in record.values() if isinstance(value, bytes) and suffix_of(value)]
-    if encoded:
-        return list(encoded)
+    if encoded := [value for value in record.values() if _is_encoded(value)]:
+        return encoded
     longest = max((value for value in record.values() if not _is_scalar(value)), key=len, default=None)
-    if longest is None:
-        return []
-    values = np.frombuffer(longest, np.uint8) if isinstance(longest, bytes) else np.array(longest)
+    return [] if longest is None else [longest]
+
+
+def _is_encoded(value: object) -> bool:
+    return isinstance(value, memoryview) and suffix_of(value) is not None
+
+
+def _pictures(records: Iterable[Record]) -> Iterator[Picture]:
+    for record in records:
+        for image in _images_in(record):
+            yield bytes(image) if _is_encoded(image) else _of_pixels(image, record)
+
+
+def _of_pixels(pixels: Any, record: Record) -> np.ndarray:
+    """A list of numbers, or bytes, as a picture of the height and width that its record says."""
+    values = np.frombuffer(pixels, np.uint8) if isinstance(pixels, memoryview) else np.array(pixels)
     shape = [int(record[name]) for name in ("height", "width") if str(record.get(name, "")).isdecimal()]
     if len(shape) == 2 and values.size % (shape[0] * shape[1]) == 0:
-        return [values.reshape(*shape, -1)]
-    return [grid_of(values[np.newaxis]).picture(values)]
+        return values.reshape(*shape, -1)
+    return grid_of(values[np.newaxis]).picture(values)
 
 
 # TFRecord
 
 
 def _examples(path: Path) -> Iterator[Record]:
-    with _plain(path) as file:
-        while header := file.read(12):  # the length and its check sum
-            (length,) = struct.unpack("<Q4x", header)
-            data = _exactly(file, length + 4)[:length]
-            yield _example(memoryview(data))
+    data, position = content_of(path), 0
+    while position < len(data):
+        (length,) = struct.unpack_from("<Q", data, position)
+        begin = position + 12  # behind the length and its check sum
+        yield _example(_slice(data, begin, length))
+        position = begin + length + 4
 
 
-def _plain(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        is_compressed = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path)) if is_compressed else path.open("rb")
-
-
-def _exactly(file: IO[bytes], length: int) -> bytes:
-    if length > _LONGEST:
-        raise ValueError(f"a record of {length} bytes")
-    data = file.read(length)
-    if len(data) < length:
+def _slice(data: memoryview, begin: int, length: int) -> memoryview:
+    """Some bytes of a file, not copied. Raises EOFError if it ends before them."""
+    if length < 0 or begin + length > len(data):
         raise EOFError("it ends within a record")
-    return data
+    return data[begin : begin + length]
 
 
 def _example(data: memoryview) -> Record:
@@ -106,7 +118,7 @@ def _feature(data: memoryview) -> Any:
     for kind, content in _fields(data):
         for _, value in _fields(content):
             if kind == 1:
-                values.append(bytes(value))
+                values.append(value)
             elif kind == 2:
                 values += np.frombuffer(value, "<f4").tolist()
             else:
@@ -125,9 +137,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
             yield number, _signed(value)
             continue
         length, position = _varint(data, position) if wire == 2 else ({1: 8, 5: 4}[wire], position)
-        if position + length > len(data):
-            raise EOFError("a field is longer than its record")
-        yield number, data[position : position + length]
+        yield number, _slice(data, position, length)
         position += length
 
 
@@ -158,36 +168,35 @@ def _signed(value: int) -> int:
 
 
 def _documents(path: Path) -> Iterator[Record]:
-    with path.open("rb") as file:
-        while header := file.read(4):
-            (length,) = struct.unpack("<i", header)
-            if length < 5:
-                raise ValueError("a document of no length")
-            yield dict(_flat(_exactly(file, length - 4)))
-
-
-def _flat(data: bytes, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The elements of a document and of those in it, by their names joined with dots."""
-    position = 0
-    while data[position]:
-        kind = data[position]
-        end = data.index(b"\0", position + 1)
-        name, position = prefix + data[position + 1 : end].decode(), end + 1
-        if kind in (0x03, 0x04):
-            (length,) = struct.unpack_from("<i", data, position)
-            yield from _flat(data[position + 4 : position + length], f"{name}.")
-        else:
-            length, value = _element(kind, data, position)
-            yield name, value
+    data, position = content_of(path), 0
+    while position < len(data):
+        (length,) = struct.unpack_from("<i", data, position)
+        yield dict(_flat(_slice(data, position + 4, length - 4)))
         position += length
 
 
-def _element(kind: int, data: bytes, position: int) -> tuple[int, Any]:
+def _flat(data: memoryview, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The elements of a document and of those in it, by their names joined with dots."""
+    position = 0
+    while kind := data[position]:
+        name, end, _ = bytes(data[position + 1 : position + 1 + _LONGEST_NAME]).partition(b"\0")
+        position += 1 + len(name) + len(end)
+        path = prefix + name.decode()
+        if kind in (0x03, 0x04):
+            (length,) = struct.unpack_from("<i", data, position)
+            yield from _flat(_slice(data, position + 4, length - 4), f"{path}.")
+        else:
+            length, value = _element(kind, data, position)
+            yield path, value
+        position += length
+
+
+def _element(kind: int, data: memoryview, position: int) -> tuple[int, Any]:
     """The length in bytes and the value of an element that is no document."""
     if kind in (0x02, 0x05):
         (length,) = struct.unpack_from("<i", data, position)
         begin = position + (4 if kind == 0x02 else 5)
-        content = data[begin : begin + length]
+        content = _slice(data, begin, length)
         return begin - position + length, content[:-1] if kind == 0x02 else content
     lengths = {0x01: "<d", 0x08: "<?", 0x09: "<q", 0x10: "<i", 0x11: "<Q", 0x12: "<q"}
     if kind in lengths:

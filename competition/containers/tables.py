@@ -1,6 +1,6 @@
 """Tables with pixels in their cells: CSV and parquet; parquet may hold encoded images too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,29 @@ from competition.containers.container import (
     frame_of,
     suffix_of,
 )
-from competition.containers.pixels import LEAST, Grid, grid_of, numbers_in, pixel_columns
+from competition.containers.pixels import LEAST, grid_of, numbers_in, pixel_columns
 from competition.optional import optional_package
 
-_BLOCK = 512  # rows read at once
+_ROWS = 512  # of a parquet file that are read at once
+_BLOCK = 1 << 24  # bytes of a CSV that are read at once
 _DELIMITERS = ",;\t"
-_AS_TEXT: dict[str, Any] = {"encoding": "utf-8-sig", "dtype": str, "keep_default_na": False}
 
 
 def read_csv(path: Path) -> Container | None:
     """A CSV with a column a pixel, or with a column whose cells hold all pixels of an image; None for other tables."""
     try:
         delimiter = _delimiter(path)
-        head = pd.read_csv(path, sep=delimiter, nrows=20, **_AS_TEXT)
+        head = pd.read_csv(path, sep=delimiter, nrows=1, encoding="utf-8-sig", dtype=str, keep_default_na=False)
     except ValueError:  # no table, or not in UTF-8
         return None
-    names = _pixels_in(head)
+    cells = [name for name in head.columns if len(head) and numbers_in(head[name].iloc[0]).size >= LEAST]
+    names = _pixels_in(head) or cells[:1]
     if not names:
         return None
+    pixels = {*names, *cells}
     with damage_named(path, "CSV"):
-        grid = grid_of(_csv_numbers(head, names))
-        pixels = {*names, *_cells_of_pixels(head)}
-        columns = _csv_columns(path, delimiter, [name for name in head.columns if name not in pixels])
-    return container(path, "CSV of pixels", columns, partial(_csv_pictures, path, delimiter, names, grid))
+        columns = _csv_columns(path, delimiter, [name for name in head.columns if name not in pixels], names[0])
+    return container(path, "CSV of pixels", columns, partial(_csv_pictures, path, delimiter, names))
 
 
 def _delimiter(path: Path) -> str:
@@ -48,41 +48,50 @@ def _delimiter(path: Path) -> str:
 
 
 def _pixels_in(head: pd.DataFrame) -> list[str]:
-    """The columns of pixels, or the one whose cells hold all of them."""
-    if not len(head):
-        return []
+    """The columns of which each is a pixel."""
     pixels = pixel_columns(list(head.columns))
-    if pixels and numbers_in(" ".join(head[pixels].iloc[0])).size == len(pixels):
-        return pixels
-    return _cells_of_pixels(head)[:1]
+    return pixels if len(head) and numbers_in(" ".join(head[pixels].iloc[0])).size == len(pixels) else []
 
 
-def _cells_of_pixels(head: pd.DataFrame) -> list[str]:
-    return [name for name in head.columns if numbers_in(head[name].iloc[0]).size >= LEAST]
+def _csv_columns(path: Path, delimiter: str, names: Sequence[str], pixel: str) -> pd.DataFrame:
+    """The columns that hold no pixels; without any, only the rows. pixel: a column that does."""
+    batches = _csv_batches(path, delimiter, dict.fromkeys(names or [pixel], "string"))
+    if not names:
+        return pd.DataFrame(index=range(sum(map(len, batches))))
+    return pd.concat([batch.to_pandas() for batch in batches], ignore_index=True).rename(columns=str.strip)
 
 
-def _csv_columns(path: Path, delimiter: str, names: Sequence[str]) -> pd.DataFrame:
-    """The columns that hold no pixels; without any, only the rows."""
-    wanted: list[Any] = list(names) or [0]
-    blocks = pd.read_csv(path, sep=delimiter, usecols=wanted, chunksize=1 << 16, **_AS_TEXT)
-    frame = pd.concat(blocks, ignore_index=True).rename(columns=str.strip)
-    return frame if names else pd.DataFrame(index=range(len(frame)))
+def _csv_pictures(path: Path, delimiter: str, names: Sequence[str]) -> Iterator[Picture]:
+    kind = "float" if len(names) > 1 else "string"
+    return _pictures(_csv_batches(path, delimiter, dict.fromkeys(names, kind)))
 
 
-def _csv_pictures(path: Path, delimiter: str, names: Sequence[str], grid: Grid) -> Iterator[Picture]:
-    reading: dict[str, Any] = _AS_TEXT if len(names) == 1 else {"encoding": "utf-8-sig", "dtype": np.float32}
-    with pd.read_csv(path, sep=delimiter, usecols=list(names), chunksize=_BLOCK, **reading) as blocks:
-        for block in blocks:
-            yield from map(grid.picture, _csv_numbers(block, names))
+def _csv_batches(path: Path, delimiter: str, kinds: Mapping[str, str]) -> Iterator[Any]:
+    """Blocks of rows of some columns. kinds: what Arrow is to read in each column."""
+    csv = optional_package("pyarrow.csv", path, "a CSV of pixels")
+    reading = csv.ReadOptions(block_size=_BLOCK)
+    parsing = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    converting = csv.ConvertOptions(column_types=kinds, include_columns=list(kinds))
+    with csv.open_csv(path, reading, parsing, converting) as batches:
+        yield from batches
 
 
-def _csv_numbers(block: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+def _pictures(batches: Iterator[Any]) -> Iterator[Picture]:
+    """The pictures in blocks of rows: a column a pixel, or a column with all of them."""
+    grid = None
+    for batch in batches:
+        rows = _numbers(batch)
+        grid = grid or grid_of(rows)
+        yield from map(grid.picture, rows)
+
+
+def _numbers(batch: Any) -> np.ndarray:
     """``[N, pixels]``."""
-    if len(names) > 1:
-        return block[list(names)].astype(np.float32).to_numpy()
-    rows = [numbers_in(cell) for cell in block[names[0]]]
+    if batch.num_columns > 1:
+        return batch.to_tensor(null_to_nan=True).to_numpy()
+    rows = [numbers_in(cell) for cell in batch.column(0).to_pylist()]
     if len({len(row) for row in rows}) > 1:
-        raise ValueError(f"cells of different numbers of pixels in column {names[0]}")
+        raise ValueError("cells of different numbers of pixels")
     return np.stack(rows)
 
 
@@ -90,7 +99,8 @@ def read_parquet(path: Path) -> Container | None:
     """Parquet with a column a pixel, with all pixels in a list, or with encoded images; None for other tables."""
     parquet = optional_package("pyarrow.parquet", path, "a parquet file")
     with damage_named(path, "parquet file"), parquet.ParquetFile(path, memory_map=True) as file:
-        fields = {field.name: field.type for field in file.schema_arrow}
+        schema = file.schema_arrow
+        fields = dict(zip(schema.names, map(str, schema.types), strict=True))
         pixels = pixel_columns([name for name, kind in fields.items() if _is_number(kind)])
         nested = [name for name, kind in fields.items() if not _is_number(kind)]  # or text
         first = next(file.iter_batches(batch_size=1, columns=nested), None)
@@ -104,8 +114,9 @@ def read_parquet(path: Path) -> Container | None:
     return container(path, "parquet file", frame_of(rows), partial(_parquet_pictures, path, names))
 
 
-def _is_number(kind: Any) -> bool:
-    return str(kind).startswith(("int", "uint", "float", "double", "halffloat"))
+def _is_number(kind: str) -> bool:
+    """Whether it is an Arrow type of numbers."""
+    return kind.startswith(("int", "uint", "float", "double", "halffloat"))
 
 
 def _holds_image(value: Any) -> bool:
@@ -118,15 +129,13 @@ def _holds_image(value: Any) -> bool:
 
 def _parquet_pictures(path: Path, names: Sequence[str]) -> Iterator[Picture]:
     parquet = optional_package("pyarrow.parquet", path, "a parquet file")
-    grid = None
     with parquet.ParquetFile(path, memory_map=True) as file:
-        for batch in file.iter_batches(batch_size=_BLOCK, columns=list(names)):
-            if len(names) == 1:
-                yield from map(_picture_in, batch.columns[0].to_pylist())
-                continue
-            rows = np.stack([column.to_numpy() for column in batch.columns], 1)
-            grid = grid or grid_of(rows)
-            yield from map(grid.picture, rows)
+        batches = file.iter_batches(batch_size=_ROWS, columns=list(names))
+        if len(names) > 1:
+            yield from _pictures(batches)
+        else:
+            for batch in batches:
+                yield from map(_picture_in, batch.column(0).to_pylist())
 
 
 def _picture_in(value: Any) -> Picture:

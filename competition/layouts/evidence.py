@@ -14,19 +14,6 @@ from competition.tables import Table, glance
 from competition.wording import did_you_mean, fault_in, listed
 
 TABLES = (".csv", ".tsv")
-CONTAINERS = (
-    ".tfrec",
-    ".tfrecord",
-    ".tfrecords",
-    ".hdf5",
-    ".h5",
-    ".parquet",
-    ".bson",
-    ".json",
-    ".npz",
-    ".npy",
-    *TABLES,
-)
 SAMPLE = re.compile(
     r"^samples?(\.csv.*)?$|^submissions?$|(sample|example|dummy|baseline).*(submi|solution)|benchmark|submission.*(format|example|sample)"
 )

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.containers import Container, extract, read_container
+from competition.containers import Container, extract, names_container, read_container
 from competition.images_on_disk import ImagesOnDisk
-from competition.layouts.evidence import CONTAINERS, Evidence
+from competition.layouts.evidence import Evidence
 
 PROBED = 100  # ids to look up when finding out whether a column names images
 ENOUGH = 0.5  # the share of ids with an image that shows that a column names images
@@ -91,7 +91,7 @@ class Pictures:
         by_word: dict[str, list[Container]] = {word: [] for word in (*_SPLITS, "")}
         for path in self._container_paths():
             if (container := read_container(path)) is not None:
-                where = self._place(path).lower()
+                where = self._place(path).lower().replace("t10k", "test")  # as MNIST calls it
                 by_word[next((word for word in _SPLITS if word in where), "")].append(container)
         return {word: tuple(by_word[word] or (by_word[""] if word != "val" else ())) for word in _SPLITS}
 
@@ -106,7 +106,7 @@ class Pictures:
 
     def _container_paths(self) -> list[Path]:
         """The files that may be containers; of several sizes of images only those of one."""
-        paths = [path for path in self.evidence.files if path.suffix.lower() in CONTAINERS]
+        paths = [path for path in self.evidence.files if names_container(path.name)]
         paths = [path for path in paths if not _EXAMPLE.search(path.stem.lower())]
         paths += self._folders_of_channels()
         sizes = {path: int(found[1]) for path in paths if (found := _SIZE.search(self._place(path)))}

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from competition.datasets import Pictures, read_idx, write_competition, write_dataset
+from competition.datasets import Pictures, idx_pictures, write_competition, write_dataset
 from competition.errors import UserError
 from competition.layouts import load_competition
 
@@ -100,7 +100,7 @@ def write_idx(folder: Path, part: str, images: np.ndarray, labels: np.ndarray) -
 def test_idx_files_are_read_with_their_numbers_as_labels(tmp_path):
     images = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
     write_idx(tmp_path, "train", images, np.array([9, 0, 4], np.uint8))
-    part = read_idx(tmp_path, "train")
+    part = idx_pictures(tmp_path, "train")
     assert part.labels == [9, 0, 4]
     assert (part.read(2) == images[2]).all()
 
@@ -114,7 +114,7 @@ def test_a_broken_idx_file_is_refused(tmp_path, content):
     write_idx(tmp_path, "train", np.zeros((1, 2, 2), np.uint8), np.zeros(1, np.uint8))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz: not a complete idx file"):
-        read_idx(tmp_path, "train")
+        idx_pictures(tmp_path, "train")
 
 
 @pytest.mark.parametrize("name", ["cifar10", "eurosat"])
