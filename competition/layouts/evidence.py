@@ -95,13 +95,15 @@ def holds_competition(folder: Path) -> bool:
     """
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name.lower() for entry in islice(entries, _MOST)]
+            are_files = {entry.name.lower(): entry.is_file() for entry in islice(entries, _MOST)}
     except OSError:
         return False
     kept = [
-        name for name in names if not is_passed_over(name) and not names_image(name) and not name.endswith(_NO_DATA)
+        name for name in are_files if not is_passed_over(name) and not names_image(name) and not name.endswith(_NO_DATA)
     ]
-    return any(map(SAMPLE.search, kept)) or all(any(part in name for name in kept) for part in ("train", "test"))
+    if any(are_files[name] and SAMPLE.search(name) for name in kept):
+        return True
+    return all(any(part in name for name in kept) for part in ("train", "test"))
 
 
 def competition_folder(folder: Path, called: Path | None = None) -> Path:
