@@ -105,6 +105,7 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
     found = (
         from_linked(evidence, sample, options, pictures)
         or from_csvs(evidence, sample, options, pictures, pictures.has_files)
+        or from_csvs(evidence, sample, options, pictures, pictures.has_numbered)
         or from_annotations(evidence, sample, options)
         or from_containers(evidence, sample, options, pictures)
         or from_lists(evidence, sample, options, pictures)
