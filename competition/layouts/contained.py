@@ -25,7 +25,7 @@ def from_containers(evidence: Evidence, sample: Sample | None, options: Options,
     if found := from_csvs(evidence, sample, options, pictures, pictures.has):
         return found
     train = pictures.extracted("train")
-    val, test = (pictures.extracted(split) if pictures.containers[split] else None for split in ("val", "test"))
+    val, test = (_of_its_own(split, pictures) for split in ("val", "test"))
     lookup = None if test is None else find_lookup(evidence, sample, list(train.columns), test["id"])
     labels = (
         lookup.labels(list(train.columns)) if lookup else _labels(evidence.folder, train, sample, options, pictures)
@@ -40,6 +40,12 @@ def from_containers(evidence: Evidence, sample: Sample | None, options: Options,
         None if test is None else _test_part(pictures.containers["test"][0].path, test, lookup),
         (told, *([f"{lookup.table.path.name} says what each row is about"] if lookup else [])),
     )
+
+
+def _of_its_own(split: str, pictures: Pictures) -> pd.DataFrame | None:
+    """What the containers of a split hold; None if it has none besides those of train."""
+    boxes = pictures.containers[split]
+    return pictures.extracted(split) if boxes and boxes != pictures.containers["train"] else None
 
 
 def _test_part(path: Path, rows: pd.DataFrame, lookup: Lookup | None) -> Part:
