@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from competition.layouts.evidence import Evidence
@@ -97,7 +97,13 @@ def _labelled(path: Path, content: Mapping[str, Any], spelled: Mapping[str, str]
 
 def _unlabelled(path: Path, content: Mapping[str, Any], evidence: Evidence) -> Part:
     files = {_id_of(image): image["file_name"] for image in content["images"]}
-    table = table_of(path, {IMAGE: list(files)})
+    names = [PurePosixPath(name) for name in files.values()]
+    called = {
+        "file_name": map(str, names),
+        "name": (name.name for name in names),
+        "stem": (name.stem for name in names),
+    }
+    table = table_of(path, {IMAGE: list(files), **{column: list(cells) for column, cells in called.items()}})
     return Part(table, IMAGE, found_files(path, list(files.values()), evidence))
 
 

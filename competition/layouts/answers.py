@@ -9,6 +9,8 @@ import numpy as np
 from competition.errors import UserError
 from competition.form import Form, FormKind
 from competition.layouts.columns import matched, named_by
+from competition.layouts.evidence import Evidence
+from competition.layouts.label_map import label_map
 from competition.layouts.labels import (
     FEWEST_JOINED,
     NUMBER,
@@ -206,13 +208,18 @@ def separator_of(cells: Collection[str], task: Task, usual: str) -> str:
     return usual
 
 
-def spelled_as(sample: Sample, task: Task) -> dict[str, str]:
-    """How the sample spells labels that train spells otherwise: with decimals, by their number, or in another case."""
+def spelled_as(sample: Sample, task: Task, evidence: Evidence) -> dict[str, str]:
+    """How the sample spells labels that train spells otherwise.
+
+    With decimals, as a side table says, by their number in the alphabet, or in another case.
+    """
     labels = list(map(str, task.classes))
     strange = [cell for cell in sample.cells if cell and cell not in set(labels)]
     if strange and all(WHOLE.fullmatch(cell) and as_whole(cell) in set(labels) for cell in strange):
         ending = strange[0].partition(".")
         return {label: f"{label}{ending[1]}{ending[2]}" for label in labels} if ending[1] else {}
+    if strange and (names := label_map(evidence, labels, strange)):
+        return dict(names)
     if strange and all(cell.isdecimal() and int(cell) < len(labels) for cell in strange) and not labels[0].isdecimal():
         return {label: str(place) for place, label in enumerate(labels)}
     folded = {label.casefold(): label for label in labels}

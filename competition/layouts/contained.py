@@ -25,7 +25,8 @@ def from_containers(evidence: Evidence, sample: Sample | None, options: Options,
     if found := from_csvs(evidence, sample, options, pictures, pictures.has):
         return found
     train = pictures.extracted("train")
-    val, test = (pictures.extracted(split) if pictures.containers[split] else None for split in ("val", "test"))
+    val, test = (_of_its_own(split, pictures) for split in ("val", "test"))
+    test, ordered = (test, []) if test is None else _called_as_asked(test, sample, pictures)
     lookup = None if test is None else find_lookup(evidence, sample, list(train.columns), test["id"])
     labels = (
         lookup.labels(list(train.columns)) if lookup else _labels(evidence.folder, train, sample, options, pictures)
@@ -38,8 +39,23 @@ def from_containers(evidence: Evidence, sample: Sample | None, options: Options,
         labels,
         None if val is None else _part(path, val),
         None if test is None else _test_part(pictures.containers["test"][0].path, test, lookup),
-        (told, *([f"{lookup.table.path.name} says what each row is about"] if lookup else [])),
+        (told, *ordered, *([f"{lookup.table.path.name} says what each row is about"] if lookup else [])),
     )
+
+
+def _of_its_own(split: str, pictures: Pictures) -> pd.DataFrame | None:
+    """What the containers of a split hold; None if it has none besides those of train."""
+    boxes = pictures.containers[split]
+    return pictures.extracted(split) if boxes and boxes != pictures.containers["train"] else None
+
+
+def _called_as_asked(test: pd.DataFrame, sample: Sample | None, pictures: Pictures) -> tuple[pd.DataFrame, list[str]]:
+    """The test images, called as in the sample if they have no ids, as then their order counts, which is said."""
+    has_ids = any(box.id_name is not None for box in pictures.containers["test"])
+    if has_ids or sample is None or len(sample.ids) != len(test) or set(sample.ids) == set(test["id"]):
+        return test, []
+    told = f"{pictures.containers['test'][0].path.name} has no ids: its images are those of {sample.table.path.name}"
+    return test.assign(id=list(sample.ids)), [f"{told}, in the same order"]
 
 
 def _test_part(path: Path, rows: pd.DataFrame, lookup: Lookup | None) -> Part:

@@ -17,9 +17,9 @@ from competition.layouts.samples import Sample, refuse_blank_ids
 from competition.tables import Table, read_table
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
-_VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
+VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
-_TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
+TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
 _SIDE = re.compile(
     r"^test|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
 )
@@ -129,7 +129,7 @@ def _lists_few(table: Table, pictures: Pictures) -> bool:
 
 def may_train(path: Path) -> bool:
     stem = path.stem.lower()
-    return not (SAMPLE.search(stem) or _TEST.search(stem) or _SIDE.search(stem) or _VALIDATION.search(stem))
+    return not (SAMPLE.search(stem) or TEST.search(stem) or _SIDE.search(stem) or VALIDATION.search(stem))
 
 
 def _rank(path: Path, evidence: Evidence, sample: Sample | None, has: Lookup | None) -> tuple[int, ...]:
@@ -156,7 +156,7 @@ def _are_long(cells: tuple[str, ...], has: Lookup) -> bool:
 
 def _test_table(evidence: Evidence, train: Path, sample: Sample | None) -> Table | None:
     """The table of the test images: test.csv, or one named like it with a column that train or the sample has too."""
-    there = [path for path in evidence.tables if _TEST.search(path.stem.lower()) and path != train]
+    there = [path for path in evidence.tables if TEST.search(path.stem.lower()) and path != train]
     plain = [path for path in there if path.stem.lower() == "test"]
     for path in plain or there:
         shown = evidence.glances.get(path)
@@ -167,7 +167,7 @@ def _test_table(evidence: Evidence, train: Path, sample: Sample | None) -> Table
 
 
 def _validation(evidence: Evidence, train: Path) -> Table | None:
-    there = [path for path in evidence.tables if _VALIDATION.search(path.stem.lower()) and path.parent == train.parent]
+    there = [path for path in evidence.tables if VALIDATION.search(path.stem.lower()) and path.parent == train.parent]
     if len(there) > 1:
         names = " and ".join(path.name for path in there)
         raise fault_in(train.parent, f"both {names} are there", "keep one of them")

@@ -67,7 +67,7 @@ def load_competition(
     found = replace(found, group=group_column or found.group or _known_group(known, found))
     reading = answers.read_labels(found.train.table, found.labels, sample, options, found.separator)
     asked = asked_of(found, sample, reading, pictures)
-    form = _form(found, sample, reading, asked, options)
+    form = _form(found, sample, reading, asked, options, evidence)
     metric = (metric or find_metric(known.metric or answers.usual_metric(form, reading.task))).of(reading.task, form)
     return _competition(name, found, reading, asked, form, metric, known.symmetries, pictures)
 
@@ -105,6 +105,7 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
     found = (
         from_linked(evidence, sample, options, pictures)
         or from_csvs(evidence, sample, options, pictures, pictures.has_files)
+        or from_csvs(evidence, sample, options, pictures, pictures.has_numbered)
         or from_annotations(evidence, sample, options)
         or from_containers(evidence, sample, options, pictures)
         or from_lists(evidence, sample, options, pictures)
@@ -116,7 +117,9 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
     return found
 
 
-def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, options: Options) -> Form:
+def _form(
+    found: Found, sample: Sample | None, reading: Reading, asked: Asked, options: Options, evidence: Evidence
+) -> Form:
     kind = answers.kind_of(reading, found.labels, sample, asked.targets is not None, options)
     names = sample.names if sample and sample.names else found.labels
     shown = [len(cell.split()) for cell in sample.cells] if sample else []
@@ -131,7 +134,7 @@ def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, o
         separator=answers.separator_of(sample.cells if sample else (), reading.task, reading.separator),
         most=max(options.ranked, *shown) if kind == "ranking" and shown else options.ranked or 5,
         source=sample.table.path.name if sample else asked.source,
-        spelled=answers.spelled_as(sample, reading.task) if sample and kind == "class" else {},
+        spelled=answers.spelled_as(sample, reading.task, evidence) if sample and kind == "class" else {},
     )
 
 

@@ -109,6 +109,22 @@ def test_a_known_contest_says_how_many_labels_are_ranked_if_its_sample_does_not(
     assert (form.kind, form.most) == ("ranking", 5)
 
 
+@pytest.mark.parametrize("name", ["classes.csv", "classes.json"])
+def test_a_side_table_says_which_numbers_stand_for_the_labels(contest, name):
+    contest.train(CATS).sample(0)
+    numbers = {"owl": 0, "cat": 1, "dog": 2}
+    if name == "classes.csv":
+        contest.table(name, ["number", "name"], [[number, label] for label, number in numbers.items()])
+    else:
+        contest.json(name, numbers)
+    assert contest.load().form.spelled == {"cat": "1", "dog": "2", "owl": "0"}
+
+
+def test_a_side_table_says_which_names_stand_for_the_numbers(contest):
+    contest.train([0, 1, 2, 0]).sample("cat").json("label_map.json", {"0": "owl", "1": "cat", "2": "dog"})
+    assert contest.load().form.spelled == {"0": "owl", "1": "cat", "2": "dog"}
+
+
 def test_two_unknown_words_are_a_ranking_if_the_metric_ranks(contest):
     contest.train(["w1", "w2", "w3"]).sample("w8 w9")
     assert contest.load().form.kind == "class"

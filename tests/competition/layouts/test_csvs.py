@@ -128,6 +128,17 @@ def test_different_labels_of_one_id_are_refused(contest):
     assert "duplicate id (0.png) in 2 rows (row 2, 14)" in contest.refusal()
 
 
+def test_several_images_of_an_id_may_be_numbered(contest):
+    contest.images(*(f"train_images/{pet}-{number}.png" for pet in ("a7", "b1", "c2") for number in (1, 2, 10)))
+    contest.images("test_images/d4-1.png", "test_images/d4-2.png", "test_images/e5-1.png")
+    contest.table("train/train.csv", ["age", "pet", "speed"], [[3, "a7", 0], [1, "b1", 1], [2, "c2", 0]])
+    contest.table("test/test.csv", ["age", "pet"], [[5, "d4"], [6, "e5"]])
+    loaded = contest.table("test/sample_submission.csv", ["pet", "speed"], [["e5", 0], ["d4", 0]]).load()
+    assert loaded.train.cases == loaded.train.groups == ("a7",) * 3 + ("b1",) * 3 + ("c2",) * 3
+    assert [path.stem for path in loaded.train.paths[:3]] == ["a7-1", "a7-2", "a7-10"]
+    assert (loaded.test.cases, loaded.form.ids) == (("d4", "d4", "e5"), ("e5", "d4"))
+
+
 def test_a_row_for_each_image_and_label_is_several_labels_an_image(contest):
     contest.images(*(f"train/{number}.png" for number in range(4)))
     rows = [["0.png", "red"], ["1.png", "red"], ["0.png", "big fish"], ["2.png", "big fish"], ["3.png", "old"]]
