@@ -88,7 +88,8 @@ def _pictures(batches: Iterator[Any]) -> Iterator[Picture]:
 def _numbers(batch: Any) -> np.ndarray:
     """``[N, pixels]``."""
     if batch.num_columns > 1:
-        return batch.to_tensor(null_to_nan=True).to_numpy()
+        may_be_nan = not str(batch.schema.types[0]).startswith(("int", "uint"))
+        return batch.to_tensor(null_to_nan=may_be_nan).to_numpy()
     rows = [numbers_in(cell) for cell in batch.column(0).to_pylist()]
     if len({len(row) for row in rows}) > 1:
         raise ValueError("cells of different numbers of pixels")
