@@ -218,12 +218,13 @@ def _text(path: Path, is_plain: bool) -> str:
 def _decoded(path: Path, content: bytes, is_plain: bool) -> str:
     """The text of a file. Raises UserError that names the likely encoding if it is not certain."""
     if not is_plain and content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding, likely = "UTF-16", "UTF-16"
+        encoding = "UTF-16"
     else:
-        encoding, likely = "utf-8-sig", _likely_encoding(content)
+        encoding = "utf-8-sig"
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
+        likely = encoding if encoding == "UTF-16" else _likely_encoding(content)
         if likely == "cp1252" and not is_plain:
             return content.decode(likely)
         fault = f"not {encoding.removesuffix('-sig').upper()} text (byte {error.start + 1}), perhaps {likely}"

@@ -1,7 +1,7 @@
 """What all kinds of cells have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -69,15 +69,16 @@ class Cells(ABC):
         targets = self.form.row_targets
         return decided if targets is None or decided.ndim == 1 else decided[np.arange(len(decided)), targets]
 
-    def _refuse_unknown(self, table: Table, at: int, parts: dict[str, list[str]]) -> None:
-        """Raises UserError for cells with labels that are none of the names. parts: of each cell, its labels."""
-        unknown = [part for part in dict.fromkeys(chain.from_iterable(parts.values())) if part not in self.places]
+    def _refuse_unknown(self, table: Table, at: int, parts: Callable[[str], Iterable[str]]) -> None:
+        """Raises UserError for cells with labels that are none of the names. parts: gives the labels in a cell."""
+        labels = dict.fromkeys(chain.from_iterable(map(parts, dict.fromkeys(cells_at(table, at)))))
+        unknown = [label for label in labels if label not in self.places]
         if unknown:
             hint = same_spelled(unknown[0], self.places) or did_you_mean(unknown[0], self.places)
             fault = f"class not in train.csv ({listed(unknown)}){hint}"
             remedy = f"write the {len(self.places):,} classes as in train.csv: {listed(self.places)}"
             strange = set(unknown)
-            table.refuse([not strange.isdisjoint(parts[cell]) for cell in cells_at(table, at)], fault, remedy)
+            table.refuse([not strange.isdisjoint(parts(cell)) for cell in cells_at(table, at)], fault, remedy)
 
 
 def one_hot(task: Task, labels: np.ndarray) -> np.ndarray:

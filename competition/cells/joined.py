@@ -30,7 +30,7 @@ class LabelCells(Cells):
         (at,) = places
         cells = cells_at(table, at)
         parts = {cell: self._parts(cell) for cell in dict.fromkeys(cells)}
-        self._refuse_unknown(table, at, parts)
+        self._refuse_unknown(table, at, parts.__getitem__)
         return self._summary(table, [len(parts[cell]) for cell in cells])
 
     def _summary(self, table: Table, lengths: list[int]) -> str:
@@ -104,7 +104,7 @@ class ConfidenceCells(Cells):
         pairs = {cell: self._pair(cell) for cell in dict.fromkeys(cells)}
         unsure = [math.isnan(pairs[cell][1]) for cell in cells]
         table.refuse(unsure, "no confidence behind the label", f"write them as {self.names[0]}{self.form.separator}0.9")
-        self._refuse_unknown(table, at, {cell: [label] if label else [] for cell, (label, _) in pairs.items()})
+        self._refuse_unknown(table, at, lambda cell: filter(None, pairs[cell][:1]))
         return "a label and its confidence a row"
 
     def read(self, columns: Sequence[Sequence[str]]) -> np.ndarray:

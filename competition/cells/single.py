@@ -28,9 +28,8 @@ class ClassCells(Cells):
         for at in places:
             cells = cells_at(table, at)
             table.refuse([not cell.strip() for cell in cells], "no prediction", "give each id a class")
-            different = dict.fromkeys(cells)
-            self._refuse_unknown(table, at, {cell: [cell] for cell in different})
-            seen.update(different)
+            self._refuse_unknown(table, at, lambda cell: (cell,))
+            seen.update(cells)
         return f"{len(seen):,} of {len(self.places):,} classes"
 
     def read(self, columns: Sequence[Sequence[str]]) -> np.ndarray:

@@ -8,9 +8,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from competition.containers.container import Container, Picture, suffix_of
 from competition.progress import Progress
@@ -19,6 +19,7 @@ from competition.wording import counted, fault_in, printable
 
 _STAMP = ".images.json"
 _SAFE = re.compile(r"[^./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,150}")
+_FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _PROBED = 1000  # images that show whether numbers are shades of grey
 _SAMPLED = 4_000_000  # numbers whose percentiles are taken
 _PERCENTILES = (0.5, 99.5)
@@ -100,14 +101,10 @@ def _write(
     scale = _scale_of(scaled_by)
     title = f"images of {containers[0].path.name}"
     for stem, picture in zip(stems, Progress(pictures, total=len(ids), desc=title, unit="image"), strict=False):
-        if isinstance(picture, bytes):
-            suffix = suffix_of(picture) or ".img"
-            name = stem if stem.lower().endswith(suffix) else stem + suffix
-            (folder / name).write_bytes(picture)
-        else:
-            name = f"{stem}.png"
-            shades = picture if scale is None else scale.shades(picture)
-            Image.fromarray(_as_picture(shades)).save(folder / name, compress_level=1)
+        data = picture if isinstance(picture, bytes) else _png(picture if scale is None else scale.shades(picture))
+        suffix = suffix_of(data) or ".img"
+        name = stem if stem.lower().endswith(suffix) else stem + suffix
+        (folder / name).write_bytes(data)
         yield name
 
 
@@ -126,13 +123,13 @@ def _stems(ids: Sequence[str]) -> list[str]:
     return stems
 
 
-def _as_picture(shades: np.ndarray) -> np.ndarray:
-    """uint8 ``[H, W]`` or ``[H, W, 3]``: the first three channels; the mean of two is the third."""
-    if shades.ndim == 2 or shades.shape[2] == 1:
-        return shades.reshape(shades.shape[:2])
-    if shades.shape[2] == 2:
-        return np.dstack([shades, shades.mean(axis=2).astype(np.uint8)])
-    return np.ascontiguousarray(shades[..., :3])
+def _png(shades: np.ndarray) -> bytes:
+    """A PNG of uint8 ``[H, W]`` or ``[H, W, C]``: the first three channels; the mean of two is the third."""
+    if shades.ndim == 3 and shades.shape[2] == 2:
+        shades = np.dstack([shades, shades.mean(axis=2).astype(np.uint8)])
+    if shades.ndim == 3 and shades.shape[2] > 2:
+        shades = shades[..., 2::-1]  # cv2 writes blue, green, red
+    return cv2.imencode(".png", np.ascontiguousarray(shades), _FAST)[1].tobytes()
 
 
 def _scale_of(containers: Sequence[Container]) -> _Scale | None:

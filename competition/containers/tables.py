@@ -19,7 +19,8 @@ from competition.containers.container import (
 from competition.containers.pixels import LEAST, grid_of, numbers_in, pixel_columns
 from competition.optional import optional_package
 
-_ROWS = 512  # of a parquet file that are read at once
+_ROWS = 512  # of a parquet file with a column of images that are read at once
+_NUMBERS = 1 << 25  # of one with a column a pixel
 _BLOCK = 1 << 24  # bytes of a CSV that are read at once
 _DELIMITERS = ",;\t"
 
@@ -88,7 +89,8 @@ def _pictures(batches: Iterator[Any]) -> Iterator[Picture]:
 def _numbers(batch: Any) -> np.ndarray:
     """``[N, pixels]``."""
     if batch.num_columns > 1:
-        return batch.to_tensor(null_to_nan=True).to_numpy()
+        may_be_nan = not str(batch.schema.types[0]).startswith(("int", "uint"))
+        return batch.to_tensor(null_to_nan=may_be_nan).to_numpy()
     rows = [numbers_in(cell) for cell in batch.column(0).to_pylist()]
     if len({len(row) for row in rows}) > 1:
         raise ValueError("cells of different numbers of pixels")
@@ -130,7 +132,8 @@ def _holds_image(value: Any) -> bool:
 def _parquet_pictures(path: Path, names: Sequence[str]) -> Iterator[Picture]:
     parquet = optional_package("pyarrow.parquet", path, "a parquet file")
     with parquet.ParquetFile(path, memory_map=True) as file:
-        batches = file.iter_batches(batch_size=_ROWS, columns=list(names))
+        rows = max(1, _NUMBERS // len(names)) if len(names) > 1 else _ROWS
+        batches = file.iter_batches(rows, columns=list(names), use_threads=False)  # threads need more memory
         if len(names) > 1:
             yield from _pictures(batches)
         else:

@@ -4,6 +4,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from operator import truediv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,9 +66,10 @@ class Index:
     def place(self, number: int) -> Place:
         return Place(self.folders[self.folder_of[number]], self.names[number], number)
 
-    def path(self, number: int) -> Path:
-        """The path of the file in a place."""
-        return self.folders[self.folder_of[number]].path / self.names[number]
+    def paths(self, numbers: np.ndarray) -> tuple[Path, ...]:
+        """The files in these places, int64 ``[N]``."""
+        folders = (self.folders[self.folder_of[number]].path for number in numbers.tolist())
+        return tuple(map(truediv, folders, map(self.names.__getitem__, numbers.tolist())))
 
     def counts(self, numbers: np.ndarray) -> list[tuple[Folder, int]]:
         """How many of these places, int64, are in each folder that has some."""

@@ -54,7 +54,7 @@ class Lookup:
     @property
     def missing(self) -> list[str]:
         """The ids that have no place."""
-        return [self._ids[row] for row in np.flatnonzero(self._found[0] == _NONE)]
+        return [self._ids[row] for row in np.flatnonzero(self._found[0] == _NONE).tolist()]
 
     @property
     def outside(self) -> list[str]:
@@ -110,7 +110,7 @@ class Lookup:
         for places in several.values():
             words.update((place.folder.home, place.folder.word) for place in places)
             counts.update(_homes(places))
-        found = np.count_nonzero(numbers != _NONE)
+        found = int((numbers != _NONE).sum())
         return {
             home: (self._pool.index(word), counts[home] < found, _USUAL.get(Path(home).name.lower(), len(_USUAL)))
             for home, word in words.items()

@@ -21,7 +21,7 @@ VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
 TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
 _SIDE = re.compile(
-    r"^test|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
+    r"^test|submission|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
 )
 
 

@@ -62,10 +62,10 @@ def unique_ids(table: Table, column: str) -> tuple[str, ...]:
     """The cells of a column of ids. Raises UserError for ids that are blank or there twice."""
     ids = table.column(column)
     refuse_blank_ids(table, column, ids)
-    counts = Counter(ids)
-    twice = [counts[image_id] > 1 for image_id in ids]
-    names = listed(image_id for image_id, count in counts.items() if count > 1)
-    table.refuse(twice, f"duplicate id ({names})", "keep one row of each")
+    if len(set(ids)) < len(ids):
+        counts = Counter(ids)
+        names = listed(image_id for image_id, count in counts.items() if count > 1)
+        table.refuse([counts[image_id] > 1 for image_id in ids], f"duplicate id ({names})", "keep one row of each")
     return ids
 
 
