@@ -74,7 +74,7 @@ class Table:
         """The cells of one column. Raises UserError with the nearest name if it is missing."""
         if name not in self.columns:
             fault = f"no column '{printable(name)}'{did_you_mean(name, self.columns)}"
-            remedy = "rename one, or name it with --image-column or --label-column"
+            remedy = "rename one, or name it with --image-column, --label-column or --group-column"
             raise fault_in(self.path, f"{fault}, only {listed(self.columns)}", remedy)
         return tuple(self.frame.iloc[:, self.columns.index(name)].tolist())
 

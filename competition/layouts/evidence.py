@@ -142,4 +142,5 @@ def competition_folder(folder: Path, called: Path | None = None) -> Path:
 def nothing_recognised(folder: Path, names: Sequence[str], lacking: str = "train.csv") -> UserError:
     """The error to raise about a folder with entries of these names: what is missing to be a competition's."""
     near = did_you_mean(lacking, [name for name in names if "." in name])
-    return fault_in(folder, f"no {lacking} there{near}, only {listed(names) or 'nothing'}", _REMEDIES[lacking])
+    others = f"only {listed(names)}" if names else "and nothing else"
+    return fault_in(folder, f"no {lacking} there{near}, {others}", _REMEDIES[lacking])
