@@ -174,7 +174,7 @@ class Program:
     ("content", "words"),
     [
         ({"epoch": 3, "loss": 0.5}, "no weights in it, only epoch, loss"),
-        ([1, 2], "no weights in it, and nothing else"),
+        ([1, 2], "no weights in it, only nothing"),
         ({"a": torch.tensor([1.0, float("nan")])}, "a has values that are not finite"),
         (nn.Linear(2, 2), "not a file of weights"),
     ],
