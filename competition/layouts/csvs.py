@@ -8,6 +8,7 @@ import numpy as np
 from competition.images_on_disk import names_image
 from competition.layouts.columns import Lookup, holds_images, image_column, label_columns, named_as_asked
 from competition.layouts.evidence import SAMPLE, Evidence
+from competition.layouts.label_map import with_names
 from competition.layouts.labels import NUMBER, WHOLE
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part
@@ -58,6 +59,7 @@ def found_in(
     test, val = _test_table(evidence, path, sample), _validation(evidence, path)
     options = options.fitting(train.columns)
     image = options.image_column or image_column(train, test, sample, pictures, has)
+    train, val = with_names(train, image, sample, evidence), val and with_names(val, image, sample, evidence)
     train, columns, reshaped = _labels(train, test, sample, image, options, has)
     _refuse_same(train, image, columns)
     train, dropped = without_needless(train, image, columns)

@@ -125,6 +125,22 @@ def test_a_side_table_says_which_names_stand_for_the_numbers(contest):
     assert contest.load().form.spelled == {"0": "owl", "1": "cat", "2": "dog"}
 
 
+def test_a_side_table_says_which_columns_of_the_sample_stand_for_the_numbers(contest):
+    contest.train([0, 1, 2, 0]).sample(0.3, 0.3, 0.3, header=["id", "cat", "dog", "owl"])
+    loaded = contest.table("classes.csv", ["number", "name"], [[0, "owl"], [1, "cat"], [2, "dog"]]).load()
+    assert (loaded.classes, loaded.train.labels.tolist()) == (("cat", "dog", "owl"), [2, 0, 1, 2])
+
+
+def test_fractions_ask_for_the_only_column_of_0_and_1(contest):
+    contest.train([(30, 0), (40, 1), (50, 0)], ["id", "age", "has_it"]).sample(0.5, header=["id", "prediction"])
+    assert "each row of the submission has the probability of has_it = 1" in contest.load().found
+
+
+def test_labels_with_a_number_each_are_refused(contest):
+    message = contest.train(CATS).sample("cat:0.7 dog:0.2 owl:0.1").refusal()
+    assert "asks for several labels with a number each in column 'label' (cat:0.7 dog:0.2 owl:0.1)" in message
+
+
 def test_two_unknown_words_are_a_ranking_if_the_metric_ranks(contest):
     contest.train(["w1", "w2", "w3"]).sample("w8 w9")
     assert contest.load().form.kind == "class"
