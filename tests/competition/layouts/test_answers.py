@@ -33,7 +33,7 @@ def test_a_fraction_for_several_names_is_refused_with_the_cells(contest):
     assert "sample_submission.csv: asks for a probability or another number in column 'label' (0.5)" in message
 
 
-@pytest.mark.parametrize("cell", ["cat", "", "some class", "1"])
+@pytest.mark.parametrize("cell", ["cat", "", "some class", "your class here", "1"])
 def test_any_other_word_is_a_placeholder_for_a_class(contest, cell):
     assert contest.train(CATS).sample(cell).load().form.kind == "class"
 
