@@ -39,6 +39,8 @@ from competition.task import Task
 from competition.wording import counted, fault_in, listed, printable
 
 FEWEST_RANKED = 3  # words in a cell that are a ranking although train shows none of them
+_PAIRS = re.compile(r"\S+[:=][\d.]+([ ,;]+\S+[:=][\d.]+)+")  # cat:0.7 dog:0.3
+_WORDS = re.compile(r"[\w. /-]+")
 _CONFIDENCE = re.compile(r"\S.*?[ ,;|]\s*([01]?\.\d+|[01]\.0*)(e-?\d+)?", re.IGNORECASE)
 
 
@@ -154,11 +156,13 @@ def _single_kind(task: Task, sample: Sample, options: Options) -> FormKind:
     strange = sorted(cell for cell in sample.cells - labels if cell)
     if strange and all(map(_CONFIDENCE.fullmatch, strange)) and not all(map(NUMBER.fullmatch, strange)):
         return "confidence"
+    if pairs := list(filter(_PAIRS.fullmatch, strange)):
+        raise asks(sample, "several labels with a number each", pairs)
     if several := [cell for cell in strange if holds_several(cell, labels)]:
         if any(cell[:1] in "[({" for cell in several):
             raise asks(sample, "several values", several)
         return "ranking"
-    if _ranks_others(sample, labels, 2 if options.ranked > 1 else FEWEST_RANKED):
+    if _ranks_others(sample, labels, options.ranked > 1):
         return "ranking"
     are_flag_labels = labels <= {"0", "1"}
     decimals = [cell for cell in strange if _is_fraction(cell, are_flag_labels)]
@@ -167,10 +171,21 @@ def _single_kind(task: Task, sample: Sample, options: Options) -> FormKind:
     return "probability" if decimals or (are_flag_labels and options.wants_probabilities) else "class"
 
 
-def _ranks_others(sample: Sample, labels: Collection[str], fewest: int) -> bool:
-    """Whether all cells have as many words, at least ``fewest``, which train need not show, as labels are one word."""
+def _ranks_others(sample: Sample, labels: Collection[str], is_ranked: bool) -> bool:
+    """Whether all cells have as many words, which train need not show, where each of its labels is one word.
+
+    is_ranked: whether the metric ranks; else the words must be three and have digits, as codes have.
+    """
+    if not is_ranked and not all(any(map(str.isdigit, cell)) for cell in sample.cells):
+        return False
     counts = {len(set(cell.split())) for cell in sample.cells}
-    return len(counts) == 1 and counts.pop() >= fewest and all(len(label.split()) == 1 for label in labels)
+    are_words = all(map(_WORDS.fullmatch, (*sample.cells, *labels)))
+    return (
+        are_words
+        and len(counts) == 1
+        and counts.pop() >= (2 if is_ranked else FEWEST_RANKED)
+        and all(len(label.split()) == 1 for label in labels)
+    )
 
 
 def _is_fraction(cell: str, are_flag_labels: bool) -> bool:

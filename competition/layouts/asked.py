@@ -74,7 +74,8 @@ def _of_files(found: Found, pictures: Pictures) -> tuple[Part, tuple[str, ...]]:
         raise nothing_recognised(pictures.evidence.folder, pictures.evidence.names, "test.csv")
     names = [name.rpartition("/")[2] for _, name in files]
     names = names if len(set(names)) == len(names) else [name for _, name in files]
-    table = table_of(files[0][0].parent, {found.train.image: names})
+    first, name = files[0]
+    table = table_of(first.parents[name.count("/")], {found.train.image: names})
     all_files = f"the {counted(len(names), 'file')} of {table.path.name}"
     told = f"no table of the test images and no sample: {all_files} are predicted"
     return Part(table, found.train.image, tuple(path for path, _ in files)), (told,)

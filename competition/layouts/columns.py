@@ -77,7 +77,17 @@ def label_columns(train: Table, test: Table | None, sample: Sample | None, image
         return tuple(extra)
     if sample and sample.names and (near := _asked_by_cells(train, extra, sample) or _nearest(sample.names[0], extra)):
         return (near,)
+    if sample and (only := _asked_by_fractions(train, extra, sample)):
+        return (only,)
     raise _unclear("label", "--label-column", extra or train.columns, train)
+
+
+def _asked_by_fractions(train: Table, names: Iterable[str], sample: Sample) -> str | None:
+    """The only column of 0 and 1, if the sample has probabilities."""
+    if not sample.holds_numbers or not all(0 <= float(cell) <= 1 for cell in sample.cells):
+        return None
+    flags = [name for name in names if are_flags(set(train.stripped(name)))]
+    return flags[0] if len(flags) == 1 else None
 
 
 def named_as_asked(train: Table, sample: Sample | None) -> Table:

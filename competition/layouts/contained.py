@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from competition.containers.container import damage_named
 from competition.layouts.csvs import from_csvs
 from competition.layouts.evidence import Evidence
 from competition.layouts.linked import Lookup, find_lookup
@@ -11,7 +13,7 @@ from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part
 from competition.layouts.pictures import Pictures
 from competition.layouts.samples import Sample
-from competition.tables import Table
+from competition.tables import Table, read_table
 from competition.wording import counted, fault_in, listed
 
 LABELS = ("label", "class", "target", "category", "emotion", "y")  # names of a container's column of labels
@@ -24,8 +26,9 @@ def from_containers(evidence: Evidence, sample: Sample | None, options: Options,
         return None
     if found := from_csvs(evidence, sample, options, pictures, pictures.has):
         return found
-    train = pictures.extracted("train")
+    train, beside = _labelled("train", pictures.extracted("train"), evidence)
     val, test = (_of_its_own(split, pictures) for split in ("val", "test"))
+    val = None if val is None else _labelled("val", val, evidence)[0]
     test, ordered = (test, []) if test is None else _called_as_asked(test, sample, pictures)
     lookup = None if test is None else find_lookup(evidence, sample, list(train.columns), test["id"])
     labels = (
@@ -39,8 +42,29 @@ def from_containers(evidence: Evidence, sample: Sample | None, options: Options,
         labels,
         None if val is None else _part(path, val),
         None if test is None else _test_part(pictures.containers["test"][0].path, test, lookup),
-        (told, *ordered, *([f"{lookup.table.path.name} says what each row is about"] if lookup else [])),
+        (told, *beside, *ordered, *([f"{lookup.table.path.name} says what each row is about"] if lookup else [])),
     )
+
+
+def _labelled(split: str, rows: pd.DataFrame, evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+    """Images without labels with those that a table or an array of the split has in the same order, which is said."""
+    if set(rows.columns) - {"id", FILE}:
+        return rows, []
+    for path in (*evidence.tables, *(path for root in evidence.roots for path in sorted(root.glob("*.npy")))):
+        if split in path.stem.lower() and (columns := _columns_of(path, len(rows))):
+            return rows.assign(**columns), [f"{path.name} has the labels of the images, in the same order"]
+    return rows, []
+
+
+def _columns_of(path: Path, length: int) -> dict[str, list[str]]:
+    """The columns of a table, or an array as one, if there are so many rows."""
+    if path.suffix.lower() == ".npy":
+        with damage_named(path, ".npy file"):
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return {LABELS[0]: list(map(str, array.reshape(-1)))} if array.shape in ((length,), (length, 1)) else {}
+    table = read_table(path)
+    names = [name for name in table.columns if name != "id"]
+    return {name: list(table.column(name)) for name in names} if len(table) == length else {}
 
 
 def _of_its_own(split: str, pictures: Pictures) -> pd.DataFrame | None:

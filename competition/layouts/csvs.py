@@ -8,6 +8,7 @@ import numpy as np
 from competition.images_on_disk import names_image
 from competition.layouts.columns import Lookup, holds_images, image_column, label_columns, named_as_asked
 from competition.layouts.evidence import SAMPLE, Evidence
+from competition.layouts.label_map import with_names
 from competition.layouts.labels import NUMBER, WHOLE
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part
@@ -58,6 +59,7 @@ def found_in(
     test, val = _test_table(evidence, path, sample), _validation(evidence, path)
     options = options.fitting(train.columns)
     image = options.image_column or image_column(train, test, sample, pictures, has)
+    train, val = with_names(train, image, sample, evidence), val and with_names(val, image, sample, evidence)
     train, columns, reshaped = _labels(train, test, sample, image, options, has)
     _refuse_same(train, image, columns)
     train, dropped = without_needless(train, image, columns)
@@ -114,7 +116,7 @@ def _chosen(evidence: Evidence, options: Options) -> Path | None:
 def _train_path(evidence: Evidence, sample: Sample | None, has: Lookup | None) -> Path | None:
     """The likeliest training table."""
     ranks = {path: _rank(path, evidence, sample, has) for path in evidence.tables if may_train(path)}
-    fitting = [path for path, rank in ranks.items() if (rank[1] if has else rank[2])]
+    fitting = [path for path, rank in ranks.items() if (rank[1] if has else rank[3])]
     usual = evidence.folder / "train.csv"
     return max(fitting, key=ranks.__getitem__, default=usual if has is None and usual.exists() else None)
 
@@ -138,9 +140,17 @@ def _rank(path: Path, evidence: Evidence, sample: Sample | None, has: Lookup | N
     named = next((len(_TRAIN) - place for place, pattern in enumerate(_TRAIN) if pattern.search(stem)), 0)
     table = evidence.glances.get(path)
     if table is None or len(table.columns) < 2:
-        return 0, named == len(_TRAIN), named, -len(path.parts)
+        return 0, named == len(_TRAIN), 0, named, -len(path.parts)
     asked = sample is not None and bool(sample.names) and set(sample.names) <= set(table.columns)
-    return asked, has is not None and _names_images(table, has), named, -len(path.parts)
+    is_more = not set(table.columns) <= _test_columns(evidence)  # else it has features of the images, but no labels
+    return asked, has is not None and _names_images(table, has), is_more, named, -len(path.parts)
+
+
+def _test_columns(evidence: Evidence) -> set[str]:
+    """The columns of the tables of test images."""
+    return {
+        name for path, shown in evidence.glances.items() if TEST.search(path.stem.lower()) for name in shown.columns
+    }
 
 
 def _names_images(table: Table, has: Lookup) -> bool:

@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
+from competition.layouts.columns import matched
 from competition.layouts.evidence import Evidence
 from competition.layouts.lists import read_list
+from competition.layouts.samples import Sample
 from competition.tables import Table
 
 
@@ -18,6 +20,20 @@ def label_map(evidence: Evidence, labels: Collection[str], cells: Collection[str
             if len(set(zip(*pair, strict=True))) == len(names) == len(set(names.values())):
                 return {label: names[label] for label in labels}
     return {}
+
+
+def with_names(train: Table, image: str, sample: Sample | None, evidence: Evidence) -> Table:
+    """Train with the names of its labels, where the columns of a wide sample are called by these names."""
+    if sample is None or not sample.is_wide or set(sample.names) & set(train.columns):
+        return train
+    for column in (name for name in train.columns if name != image):
+        cells = set(train.stripped(column)) - {""}
+        fits = 1 < len(cells) <= len(sample.names) and not matched(sample.names, cells)
+        if fits and (names := label_map(evidence, cells, sample.names)):
+            return Table(
+                train.path, train.frame.assign(**{column: [names.get(cell, cell) for cell in train.stripped(column)]})
+            )
+    return train
 
 
 def _tables(evidence: Evidence) -> Iterator[Table]:

@@ -17,7 +17,7 @@ from competition.layouts.images import labelled_split
 from competition.layouts.known import KNOWN, KnownCompetition, read_known
 from competition.layouts.labels import Reading
 from competition.layouts.linked import from_linked
-from competition.layouts.lists import from_lists
+from competition.layouts.listed import from_lists
 from competition.layouts.missing import without_missing_numbers
 from competition.layouts.options import Options
 from competition.layouts.parts import Found

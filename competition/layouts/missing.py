@@ -14,11 +14,12 @@ def without_missing_numbers(found: Found) -> Found:
     if len(found.labels) < 2:
         return found
     columns = [found.train.table.stripped(name) for name in found.labels]
-    lacking = np.any([[not cell or cell.casefold() in NO_LABEL for cell in cells] for cells in columns], axis=0)
-    if not lacking.any() or lacking.all():
+    cells = set().union(*columns)
+    blank = {cell for cell in cells if not cell or cell.casefold() in NO_LABEL}
+    if not blank or are_flags(cells - blank) or not all(map(NUMBER.fullmatch, cells - blank)):
         return found
-    cells = {cell for column in columns for cell in set(column) if cell and cell.casefold() not in NO_LABEL}
-    if are_flags(cells) or not all(map(NUMBER.fullmatch, cells)):
+    lacking = np.any([[cell in blank for cell in column] for column in columns], axis=0)
+    if lacking.all():
         return found
     rows = counted(int(lacking.sum()), "row")
     told = f"{found.train.table.path.name}: {rows} passed over, some of the {len(found.labels)} numbers are missing"

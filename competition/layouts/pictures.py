@@ -16,6 +16,7 @@ from competition.layouts.evidence import Evidence
 
 PROBED = 100  # ids to look up when finding out whether a column names images
 ENOUGH = 0.5  # the share of ids with an image that shows that a column names images
+MOST_STACKS = 20  # of images, in a root
 SMALLEST = 192  # pixels of the images that are taken of several sizes
 _SIZE = re.compile(r"(\d{2,4})x\1")
 _EXAMPLE = re.compile(r"example|sample")  # in the names of files that hold some of the images of others
@@ -132,11 +133,16 @@ class Pictures:
         """The files that may be containers; of several sizes of images only those of one."""
         paths = [path for path in self.evidence.files if names_container(path.name)]
         paths = [path for path in paths if not _EXAMPLE.search(path.stem.lower())]
-        paths += self._folders_of_channels()
+        paths += (*self._stacks(), *self._folders_of_channels())
         sizes = {path: int(found[1]) for path in paths if (found := _SIZE.search(self._place(path)))}
         large = [size for size in sizes.values() if size >= SMALLEST]
         kept = min(large) if large else max(sizes.values(), default=0)
         return [path for path in paths if sizes.get(path, kept) == kept]
+
+    def _stacks(self) -> Iterator[Path]:
+        """The arrays that lie in the roots, which may be stacks; elsewhere an array is an image."""
+        for root in self.evidence.roots:
+            yield from sorted(root.glob("*.npy"))[:MOST_STACKS]
 
     def _folders_of_channels(self) -> Iterator[Path]:
         for root in self.evidence.roots:

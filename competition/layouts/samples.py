@@ -89,7 +89,7 @@ def _tests_with_labels(evidence: Evidence) -> list[Path]:
     """The tables of test images that have the two columns of the training table, so that they show the form."""
     columns = {path: shown.columns for path, shown in evidence.glances.items()}
     trained = {names for path, names in columns.items() if "train" in path.stem.lower() and len(names) == _PAIR}
-    return [path for path, names in columns.items() if path.stem.lower().startswith("test") and names in trained]
+    return [path for path, names in columns.items() if path.stem.lower() == "test" and names in trained]
 
 
 def _rank(path: Path) -> tuple[int, int, tuple[int, ...]]:

@@ -33,7 +33,7 @@ def test_a_fraction_for_several_names_is_refused_with_the_cells(contest):
     assert "sample_submission.csv: asks for a probability or another number in column 'label' (0.5)" in message
 
 
-@pytest.mark.parametrize("cell", ["cat", "", "some class", "1"])
+@pytest.mark.parametrize("cell", ["cat", "", "some class", "your class here", "1"])
 def test_any_other_word_is_a_placeholder_for_a_class(contest, cell):
     assert contest.train(CATS).sample(cell).load().form.kind == "class"
 
@@ -123,6 +123,22 @@ def test_a_side_table_says_which_numbers_stand_for_the_labels(contest, name):
 def test_a_side_table_says_which_names_stand_for_the_numbers(contest):
     contest.train([0, 1, 2, 0]).sample("cat").json("label_map.json", {"0": "owl", "1": "cat", "2": "dog"})
     assert contest.load().form.spelled == {"0": "owl", "1": "cat", "2": "dog"}
+
+
+def test_a_side_table_says_which_columns_of_the_sample_stand_for_the_numbers(contest):
+    contest.train([0, 1, 2, 0]).sample(0.3, 0.3, 0.3, header=["id", "cat", "dog", "owl"])
+    loaded = contest.table("classes.csv", ["number", "name"], [[0, "owl"], [1, "cat"], [2, "dog"]]).load()
+    assert (loaded.classes, loaded.train.labels.tolist()) == (("cat", "dog", "owl"), [2, 0, 1, 2])
+
+
+def test_fractions_ask_for_the_only_column_of_0_and_1(contest):
+    contest.train([(30, 0), (40, 1), (50, 0)], ["id", "age", "has_it"]).sample(0.5, header=["id", "prediction"])
+    assert "each row of the submission has the probability of has_it = 1" in contest.load().found
+
+
+def test_labels_with_a_number_each_are_refused(contest):
+    message = contest.train(CATS).sample("cat:0.7 dog:0.2 owl:0.1").refusal()
+    assert "asks for several labels with a number each in column 'label' (cat:0.7 dog:0.2 owl:0.1)" in message
 
 
 def test_two_unknown_words_are_a_ranking_if_the_metric_ranks(contest):

@@ -86,3 +86,18 @@ def test_images_without_ids_are_those_of_the_sample_in_order(digits):
 def test_a_container_of_no_split_is_not_predicted(contest):
     contest.table("digits.csv", ["label", *PIXELS], [[row % 3, *cells] for row, cells in enumerate(pixels(9, 0))])
     assert "the images to predict are listed in test.csv or a sample submission" in contest.refusal()
+
+
+@pytest.mark.parametrize("name", ["train_labels.npy", "train_labels.csv"])
+def test_a_stack_of_images_has_its_labels_beside_it_in_the_same_order(contest, name):
+    stack = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
+    np.save(contest.folder / "train_images.npy", stack)
+    np.save(contest.folder / "test_images.npy", stack)
+    if name == "train_labels.npy":
+        np.save(contest.folder / name, np.arange(20) % 3)
+    else:
+        contest.table(name, ["id", "Label"], [[row, row % 3] for row in range(20)])
+    loaded = contest.table("sample_submission.csv", ["Id", "Label"], [[row, 0] for row in range(20)]).load()
+    assert loaded.train.labels.tolist() == [row % 3 for row in range(20)]
+    assert (len(loaded.test), loaded.form.ids[0]) == (20, "0")
+    assert f"{name} has the labels of the images, in the same order" in loaded.found

@@ -58,6 +58,12 @@ def test_a_list_of_corrections_is_not_the_training_table(contest):
     assert (len(loaded.train), loaded.classes) == (24, ("a", "b"))
 
 
+def test_a_table_with_the_columns_of_the_test_table_has_no_labels(contest):
+    contest.train([31, 32, 33, 34], ["id", "age"]).train(CATS, name="train_labels.csv")
+    contest.table("test.csv", ["id", "age"], [["t0.png", 30]])
+    assert contest.sample("cat", header=["id", "prediction"], rows=1).load().classes == ("cat", "dog")
+
+
 def test_the_last_of_several_versions_of_a_sample_counts(contest):
     contest.train(CATS).images("test/a.png", "test/b.png")
     for version, image in ((1, "a.png"), (2, "b.png")):

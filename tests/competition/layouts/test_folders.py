@@ -21,6 +21,13 @@ def test_folders_of_a_split_are_validation(contest):
     assert loaded.val.labels.tolist() == [0, 0, 1, 1]
 
 
+def test_the_folder_of_the_test_images_is_named_not_one_in_it(contest):
+    contest.images(
+        *(f"{split}/{kind}/{split}{number}.png" for split in ("train", "test") for kind in "ab" for number in (1, 2))
+    )
+    assert "no table of the test images and no sample: the 4 files of test are predicted" in contest.load().found
+
+
 def test_folders_between_the_split_and_the_classes_do_not_matter(contest):
     contest.images(*(f"data/train/images/{kind}/{number}.png" for kind in "ab" for number in range(2)))
     assert contest.sample("a").load().classes == ("a", "b")
