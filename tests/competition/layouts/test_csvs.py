@@ -226,6 +226,7 @@ def test_a_placeholder_of_one_row_is_enough_to_train_and_other_images_are_answer
 
 
 def test_a_submission_in_the_folder_is_not_the_training_table(contest):
-    contest.train(CATS).images("test/a.png").table("sample_submission.csv", ["id", "label"], [["a.png", "cat"]])
-    contest.table("submission.csv", ["id", "label"], [["a.png", "dog"]])
+    contest.train(CATS).images("test/a.png")
+    for name in ("sample_submission.csv", "submission.csv"):
+        contest.table(name, ["id", "cat", "dog"], [["a.png", 0.5, 0.5]])
     assert len(contest.load().train) == len(CATS)
