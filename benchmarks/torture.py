@@ -36,6 +36,7 @@ from tqdm import tqdm
 from benchmarks.attacks import damage, kills, resources, together
 from benchmarks.attacks.contest import Contest, Finished, draw_contest, finish
 from benchmarks.attacks.forks import GOOD, OUTCOMES, Outcome, forked, one_after_the_other
+from benchmarks.attacks.formats import ARCHIVES, FORMATS
 from pipeline.training.scores import text_table
 
 Attack = Callable[[], Outcome]
@@ -108,12 +109,13 @@ def kinds_of_kills(finished: Finished, count: int, seeds: list[int]) -> Iterator
 
 
 def kinds_of_damage(finished: Finished, place: Path, count: int, seeds: list[int]) -> Iterator[Kind]:
-    """A quarter each: tables; images, ZIPs and plans; what commands keep; checkpoints are an eighth of that."""
+    """As many of each kind: files that contests serve, in every format; what commands keep."""
     interrupted = kills.interrupt(finished, place)
-    archive, csv = damage.packed(place / "packed")
+    archives = {kind: damage.archive_and_answer(place / kind, kind) for kind in ARCHIVES}
     attacks: dict[str, Callable[[int], Outcome]] = {
         **{f"damaged {name}": partial(damage.served, pattern) for name, pattern in SERVED.items()},
-        "damaged ZIPs": partial(damage.zipped, archive, csv),
+        **{f"damaged {kind}": partial(damage.packed, *archive) for kind, archive in archives.items()},
+        **{f"damaged {pattern}": partial(damage.converted, pattern) for pattern in FORMATS},
         "damaged plans to repeat": partial(damage.planned, finished),
         **{f"damaged {name}": partial(damage.stored, finished, pattern) for name, pattern in STORED.items()},
         "damaged checkpoints": partial(damage.resumed, finished, interrupted),

@@ -25,6 +25,8 @@ Needs = Literal[
 
 LEVEL = 0.95  # confidence level of the intervals
 RESAMPLES = 200  # bootstrap samples
+THRESHOLDS = 1 / (1 + np.exp(-np.arange(-5, 2.25, 0.25)))  # of the probability of a label, 0.007 to 0.88
+VALUES = 4_000_000  # probabilities on which a threshold or a rule is fitted at most
 CHOICES: tuple[Kind, ...] = ("multiclass", "multilabel", "multioutput")
 LABELS: tuple[Kind, ...] = ("multiclass", "multilabel")
 
@@ -41,6 +43,8 @@ class Metric:
     is_proportion: whether the value is a proportion of the images, all with equal weight.
     kinds: of the tasks that it can measure. is_binary: whether the task must have two classes.
     weights: the weights that ``function`` takes as its third argument, by task.
+    at_best: whether labels are those above the threshold that is best for the images measured, not above 0.5. A
+        threshold is fitted before anything is submitted, so models are compared by what they reach with one.
     task: of the predictions; None for one class an image, whatever the number of classes.
     """
 
@@ -55,6 +59,7 @@ class Metric:
     most: int = field(default=1, compare=False)
     weights: Callable[[Task], np.ndarray] | None = field(default=None, compare=False)
     task: Task | None = field(default=None, compare=False, repr=False)
+    at_best: bool = field(default=False, compare=False)
 
     def of(self, task: Task, form: Form | None = None) -> "Metric":
         """The metric of that task. form: of the submissions, which tells an own metric what its frames look like.
@@ -72,7 +77,12 @@ class Metric:
             from competition.own_metric import bound
 
             return bound(self, task, form)
-        return replace(self, task=task)
+        return replace(self, task=task, at_best=self.name.startswith(("f1", "f2")))
+
+    @property
+    def at_half(self) -> "Metric":
+        """The same metric with labels above 0.5, as a decision makes them."""
+        return replace(self, at_best=False)
 
     def fits(self, task: Task) -> bool:
         """Whether the metric can measure predictions of the task."""
@@ -164,11 +174,12 @@ def likeliest(probabilities: np.ndarray, most: int) -> np.ndarray:
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def _labels(_: Metric, task: Task, probabilities: np.ndarray, labels: np.ndarray) -> Pair:
+def _labels(metric: Metric, task: Task, probabilities: np.ndarray, labels: np.ndarray) -> Pair:
     if task.kind == "multiclass":
         return labels, probabilities.argmax(axis=1)
-    chosen = task.by_target(probabilities).argmax(axis=2)
-    return (labels.astype(bool), chosen.astype(bool)) if task.kind == "multilabel" else (labels, chosen)
+    if task.kind == "multilabel":
+        return _sets(metric, task, probabilities, labels)
+    return labels, task.by_target(probabilities).argmax(axis=2)
 
 
 def _probabilities(_: Metric, task: Task, probabilities: np.ndarray, labels: np.ndarray) -> Pair:
@@ -182,8 +193,16 @@ def _scores(_: Metric, task: Task, probabilities: np.ndarray, labels: np.ndarray
     return task.truths(labels), np.stack([np.unique(each, return_inverse=True)[1] for each in columns], axis=1)
 
 
-def _sets(_: Metric, task: Task, probabilities: np.ndarray, labels: np.ndarray) -> Pair:
-    return task.truths(labels), task.scores(probabilities) > 0.5
+def _sets(metric: Metric, task: Task, probabilities: np.ndarray, labels: np.ndarray) -> Pair:
+    truth, scores = task.truths(labels), task.scores(probabilities)
+    return truth, scores > (_best_threshold(metric, truth, scores) if metric.at_best else 0.5)
+
+
+def _best_threshold(metric: Metric, truth: np.ndarray, scores: np.ndarray) -> float:
+    """The threshold with the best value on these images, or on the first of them if there are many."""
+    some = slice(max(1, VALUES // scores.shape[1]))
+    ranks = [metric.rank(metric.measured(truth[some], scores[some] > each)) for each in THRESHOLDS]
+    return float(THRESHOLDS[int(np.argmax(ranks))])
 
 
 def _numbers(_: Metric, task: Task, probabilities: np.ndarray, labels: np.ndarray) -> Pair:

@@ -85,7 +85,7 @@ def score_submission(submission: Path, answers: Path, form: Form | None = None, 
     if metric.needs == "frames":
         value = _own_value(metric, form, *pair)
     else:
-        value = _value(metric.of(metric.task or _task(rule.targets, form, metric, *pair)), form, *pair)
+        value = _value(metric.of(metric.task or _task(rule.targets, form, metric, *pair)).at_half, form, *pair)
     is_public = (solution.frame["Usage"] == "Public").to_numpy()
     return Scores(*map(value, (is_public, ~is_public, np.ones(len(is_public), bool))))
 

@@ -127,6 +127,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def draft_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``, for libraries that leave other files where they write one."""
+    with _draft_of(path) as folder:
+        folder.mkdir()
+        yield folder
+
+
 def write_file(path: Path, content: str) -> None:
     """Write a UTF-8 text file atomically, without changing its line ends."""
     with atomic_write(path) as draft:

@@ -47,10 +47,12 @@ class Table:
 
     frame: one row for each row that is not blank, every cell a string exactly as the file spells it. The index
         holds the row numbers that a spreadsheet shows; the header is row 1.
+    is_whole: False if rows of other lengths were left out at a glance.
     """
 
     path: Path
     frame: pd.DataFrame
+    is_whole: bool = True
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -138,7 +140,8 @@ def glance(path: Path) -> Table | None:
     except (OSError, UserError, csv.Error):
         return None
     whole = [row for row in rows[1:] if len(row) == len(rows[0])]
-    return Table(path, pd.DataFrame(whole, columns=rows[0], dtype=str)) if whole else None
+    is_whole = len(whole) == len(rows) - 1
+    return Table(path, pd.DataFrame(whole, columns=rows[0], dtype=str), is_whole) if whole else None
 
 
 def _dialect_of(text: str) -> tuple[str, _Dialect]:

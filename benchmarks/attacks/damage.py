@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.attacks.contest import Contest, Finished, draw_contest, is_valid
 from benchmarks.attacks.forks import GOOD, WRONG, Done, Outcome, forked, one_after_the_other
+from benchmarks.attacks.formats import ARCHIVES, FORMATS
 from pipeline.models.base import CHECKPOINT_FILE
 
 Generator = np.random.Generator
@@ -122,19 +123,30 @@ def served(pattern: str, seed: int) -> Outcome:
         return judged(forked(contest.answer), lambda: is_valid(contest), what, path)
 
 
-def zipped(source: Path, csv: bytes, seed: int) -> Outcome:
-    """Damage the ZIP of a contest, then train and predict. Right is the submission ``csv`` of the undamaged one."""
+def converted(pattern: str, seed: int) -> Outcome:
+    """Damage a file of a contest whose images come in another of ``FORMATS``, then train and predict."""
+    generator = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as place:
+        contest = Contest(draw_contest(Path(place) / "pets"), Path(place) / "work", QUICK)
+        FORMATS[pattern](contest.source)
+        path = drawn_file(contest.source, pattern, generator)
+        what = f"{damaged(path, generator)} {path.name}"
+        return judged(forked(contest.answer), lambda: is_valid(contest), what, path)
+
+
+def packed(source: Path, csv: bytes, seed: int) -> Outcome:
+    """Damage the archive of a contest, then train and predict. Right is the submission ``csv`` of the undamaged one."""
     generator = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as place:
         contest = Contest(Path(shutil.copy(source, place)), Path(place) / "work", QUICK)
-        what = f"{damaged(contest.source, generator)} ZIP"
+        what = f"{damaged(contest.source, generator)} archive"
         return judged(forked(contest.answer), lambda: contest.csv == csv, what, contest.source)
 
 
-def packed(folder: Path) -> tuple[Path, bytes]:
-    """A contest's ZIP, and the submission that answers it."""
+def archive_and_answer(folder: Path, kind: str) -> tuple[Path, bytes]:
+    """A contest in one of ``ARCHIVES``, and the submission that answers it."""
     source = draw_contest(folder / "pets")
-    archive = Path(shutil.make_archive(str(folder / "pets"), "zip", source))
+    archive = ARCHIVES[kind](source, folder / "pets")
     contest = Contest(archive, folder / "work", QUICK)
     forked(contest.answer)
     return archive, contest.csv

@@ -113,7 +113,7 @@ class Lookup:
             counts.update(_homes(places))
         found = int((numbers != _NONE).sum())
         return {
-            home: (self._pool.index(word), counts[home] < found, _USUAL.get(Path(home).name, len(_USUAL)))
+            home: (self._pool.index(word), counts[home] < found, _USUAL.get(Path(home).name.lower(), len(_USUAL)))
             for home, word in words.items()
         }
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from competition.layouts.evidence import Evidence
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part, table_of
+from competition.layouts.rows import BAR
 from competition.layouts.samples import Sample
 from competition.wording import counted, fault_in, listed, printable
 
@@ -35,6 +36,7 @@ def from_annotations(evidence: Evidence, sample: Sample | None, options: Options
         _labelled(val, labelled[val], spelled, evidence) if val and val != train else None,
         _unlabelled(test, read[test], evidence) if test else None,
         (f"{told} ({listed(sorted(set(names.values())))})",),
+        separator=BAR,
     )
 
 
@@ -89,13 +91,19 @@ def _labelled(path: Path, content: Mapping[str, Any], spelled: Mapping[str, str]
     if strange := [image for image in labels if image not in files]:
         raise fault_in(path, f"annotations of unknown images ({listed(strange)})", "download it again")
     ids = [image for image in files if image in labels]
-    table = table_of(path, {IMAGE: ids, LABEL: ["|".join(labels[image]) for image in ids]})
+    table = table_of(path, {IMAGE: ids, LABEL: [BAR.join(labels[image]) for image in ids]})
     return Part(table, IMAGE, found_files(path, [files[image] for image in ids], evidence))
 
 
 def _unlabelled(path: Path, content: Mapping[str, Any], evidence: Evidence) -> Part:
     files = {_id_of(image): image["file_name"] for image in content["images"]}
-    table = table_of(path, {IMAGE: list(files)})
+    names = [PurePosixPath(name) for name in files.values()]
+    called = {
+        "file_name": map(str, names),
+        "name": (name.name for name in names),
+        "stem": (name.stem for name in names),
+    }
+    table = table_of(path, {IMAGE: list(files), **{column: list(cells) for column, cells in called.items()}})
     return Part(table, IMAGE, found_files(path, list(files.values()), evidence))
 
 

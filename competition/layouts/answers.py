@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from competition.errors import UserError
 from competition.form import Form, FormKind
 from competition.layouts.columns import matched, named_by
+from competition.layouts.evidence import Evidence
+from competition.layouts.label_map import label_map
 from competition.layouts.labels import (
     FEWEST_JOINED,
     NUMBER,
@@ -35,11 +38,17 @@ from competition.tables import Table
 from competition.task import Task
 from competition.wording import counted, fault_in, listed, printable
 
+FEWEST_RANKED = 3  # words in a cell that are a ranking although train shows none of them
 _CONFIDENCE = re.compile(r"\S.*?[ ,;|]\s*([01]?\.\d+|[01]\.0*)(e-?\d+)?", re.IGNORECASE)
 
 
-def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, options: Options) -> Reading:
-    """How the label columns of train are read. Raises UserError if they do not fit what the sample asks for."""
+def read_labels(
+    train: Table, columns: tuple[str, ...], sample: Sample | None, options: Options, separator: str | None = None
+) -> Reading:
+    """How the label columns of train are read. Raises UserError if they do not fit what the sample asks for.
+
+    separator: what is known to part several labels in a cell.
+    """
     if len(columns) > 1:
         return _read_columns(train, columns, sample, options)
     (column,) = columns
@@ -47,6 +56,8 @@ def read_labels(train: Table, columns: tuple[str, ...], sample: Sample | None, o
     names = tuple(named_by(sample, cells).values()) if sample and sample.is_wide else ()
     if names and cells <= set(names):
         return read_classes(train, column, False, names)
+    if separator and (several := [cell for cell in sorted(cells) if len(parts_of(cell, separator)) > 1]):
+        return replace(read_joined(train, column, several, separator, names), separator=" ")
     separator, several = _several(cells, column, names, options)
     if several:
         return read_joined(train, column, several, separator, names)
@@ -147,11 +158,19 @@ def _single_kind(task: Task, sample: Sample, options: Options) -> FormKind:
         if any(cell[:1] in "[({" for cell in several):
             raise asks(sample, "several values", several)
         return "ranking"
+    if _ranks_others(sample, labels, 2 if options.ranked > 1 else FEWEST_RANKED):
+        return "ranking"
     are_flag_labels = labels <= {"0", "1"}
     decimals = [cell for cell in strange if _is_fraction(cell, are_flag_labels)]
     if decimals and len(labels) > 2:
         raise asks(sample, "a probability or another number", decimals)
     return "probability" if decimals or (are_flag_labels and options.wants_probabilities) else "class"
+
+
+def _ranks_others(sample: Sample, labels: Collection[str], fewest: int) -> bool:
+    """Whether all cells have as many words, at least ``fewest``, which train need not show, as labels are one word."""
+    counts = {len(set(cell.split())) for cell in sample.cells}
+    return len(counts) == 1 and counts.pop() >= fewest and all(len(label.split()) == 1 for label in labels)
 
 
 def _is_fraction(cell: str, are_flag_labels: bool) -> bool:
@@ -189,13 +208,18 @@ def separator_of(cells: Collection[str], task: Task, usual: str) -> str:
     return usual
 
 
-def spelled_as(sample: Sample, task: Task) -> dict[str, str]:
-    """How the sample spells labels that train spells otherwise: with decimals, by their number, or in another case."""
+def spelled_as(sample: Sample, task: Task, evidence: Evidence) -> dict[str, str]:
+    """How the sample spells labels that train spells otherwise.
+
+    With decimals, as a side table says, by their number in the alphabet, or in another case.
+    """
     labels = list(map(str, task.classes))
     strange = [cell for cell in sample.cells if cell and cell not in set(labels)]
     if strange and all(WHOLE.fullmatch(cell) and as_whole(cell) in set(labels) for cell in strange):
         ending = strange[0].partition(".")
         return {label: f"{label}{ending[1]}{ending[2]}" for label in labels} if ending[1] else {}
+    if strange and (names := label_map(evidence, labels, strange)):
+        return dict(names)
     if strange and all(cell.isdecimal() and int(cell) < len(labels) for cell in strange) and not labels[0].isdecimal():
         return {label: str(place) for place, label in enumerate(labels)}
     folded = {label.casefold(): label for label in labels}

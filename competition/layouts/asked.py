@@ -1,7 +1,7 @@
 """What a submission is asked about: the test images, and the case and the target of each of its rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -181,10 +181,7 @@ def _by_ending(rows: tuple[str, ...], sample: Sample, targets: Sequence[str]) ->
 def _once(part: Part) -> Part:
     """The part with one row for each image."""
     kept = ~part.table.frame[part.image].duplicated().to_numpy()
-    paths = (
-        None if part.paths is None else tuple(path for path, is_kept in zip(part.paths, kept, strict=True) if is_kept)
-    )
-    return replace(part, table=part.table.take(kept), paths=paths)
+    return part.take(kept)
 
 
 def _refuse_other_ids(part: Part, rows: tuple[str, ...], sample: Sample) -> _Joined:

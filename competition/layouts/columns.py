@@ -80,6 +80,18 @@ def label_columns(train: Table, test: Table | None, sample: Sample | None, image
     raise _unclear("label", "--label-column", extra or train.columns, train)
 
 
+def named_as_asked(train: Table, sample: Sample | None) -> Table:
+    """Train with columns called as in a wide sample that were called so but for an ending: ``X4`` for ``X4_mean``."""
+    if sample is None or not sample.is_wide or set(sample.names) & set(train.columns):
+        return train
+    first = sample.names[0]
+    endings = [name.removeprefix(first) for name in train.columns if name.startswith(f"{first}_")]
+    ending = next((each for each in endings if {name + each for name in sample.names} <= set(train.columns)), None)
+    if ending is None:
+        return train
+    return Table(train.path, train.frame.rename(columns={name + ending: name for name in sample.names}))
+
+
 def _asked_by_classes(train: Table, names: Iterable[str], sample: Sample) -> tuple[str, ...]:
     """The column whose labels are the columns of a wide sample."""
     if not sample.is_wide:

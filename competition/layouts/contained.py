@@ -6,6 +6,7 @@ import pandas as pd
 
 from competition.layouts.csvs import from_csvs
 from competition.layouts.evidence import Evidence
+from competition.layouts.linked import Lookup, find_lookup
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part
 from competition.layouts.pictures import Pictures
@@ -24,21 +25,47 @@ def from_containers(evidence: Evidence, sample: Sample | None, options: Options,
     if found := from_csvs(evidence, sample, options, pictures, pictures.has):
         return found
     train = pictures.extracted("train")
-    labels = _labels(evidence.folder, train, sample, options, pictures)
-    val, test = (pictures.extracted(split) if pictures.containers[split] else None for split in ("val", "test"))
+    val, test = (_of_its_own(split, pictures) for split in ("val", "test"))
+    test, ordered = (test, []) if test is None else _called_as_asked(test, sample, pictures)
+    lookup = None if test is None else find_lookup(evidence, sample, list(train.columns), test["id"])
+    labels = (
+        lookup.labels(list(train.columns)) if lookup else _labels(evidence.folder, train, sample, options, pictures)
+    )
     first = pictures.containers["train"][0]
     told = f"{first.path.name}: {counted(len(train), 'image')} in a container ({first.kind})"
     path = first.path
     return Found(
-        _part(path, train, labels),
+        _part(path, train),
         labels,
-        None if val is None else _part(path, val, labels),
-        None if test is None else _part(pictures.containers["test"][0].path, test, ()),
-        (told,),
+        None if val is None else _part(path, val),
+        None if test is None else _test_part(pictures.containers["test"][0].path, test, lookup),
+        (told, *ordered, *([f"{lookup.table.path.name} says what each row is about"] if lookup else [])),
     )
 
 
-def _part(path: Path, rows: pd.DataFrame, labels: tuple[str, ...]) -> Part:
+def _of_its_own(split: str, pictures: Pictures) -> pd.DataFrame | None:
+    """What the containers of a split hold; None if it has none besides those of train."""
+    boxes = pictures.containers[split]
+    return pictures.extracted(split) if boxes and boxes != pictures.containers["train"] else None
+
+
+def _called_as_asked(test: pd.DataFrame, sample: Sample | None, pictures: Pictures) -> tuple[pd.DataFrame, list[str]]:
+    """The test images, called as in the sample if they have no ids, as then their order counts, which is said."""
+    has_ids = any(box.id_name is not None for box in pictures.containers["test"])
+    if has_ids or sample is None or len(sample.ids) != len(test) or set(sample.ids) == set(test["id"]):
+        return test, []
+    told = f"{pictures.containers['test'][0].path.name} has no ids: its images are those of {sample.table.path.name}"
+    return test.assign(id=list(sample.ids)), [f"{told}, in the same order"]
+
+
+def _test_part(path: Path, rows: pd.DataFrame, lookup: Lookup | None) -> Part:
+    """The rows of the containers, or of the table that says which images are asked about."""
+    return (
+        _part(path, rows) if lookup is None else lookup.part(dict(zip(rows["id"], map(Path, rows[FILE]), strict=True)))
+    )
+
+
+def _part(path: Path, rows: pd.DataFrame) -> Part:
     """The rows of containers; those without an id of their own are numbered."""
     frame = rows.drop(columns=FILE).set_axis(range(2, len(rows) + 2))
     return Part(Table(path, frame), "id", tuple(map(Path, rows[FILE])))

@@ -6,22 +6,27 @@ from pathlib import Path
 import numpy as np
 
 from competition.images_on_disk import names_image
-from competition.layouts.columns import Lookup, holds_images, image_column, label_columns
+from competition.layouts.columns import Lookup, holds_images, image_column, label_columns, named_as_asked
 from competition.layouts.evidence import SAMPLE, Evidence
+from competition.layouts.labels import NUMBER, WHOLE
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part
 from competition.layouts.pictures import PROBED, Pictures
-from competition.layouts.rows import pivoted
+from competition.layouts.rows import BAR, gathered, pivoted
 from competition.layouts.samples import Sample, refuse_blank_ids
 from competition.tables import Table, read_table
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
-_VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
+VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
-_TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
+TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
 _SIDE = re.compile(
     r"^test|submission|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
 )
+
+
+FEWEST_SEVERAL = 0.1  # of the images have several rows if a table lists the labels of each
+FEW = 0.1  # of the training images, in a side table
 
 
 def from_csvs(
@@ -34,20 +39,49 @@ def from_csvs(
     path = _chosen(evidence, options) or _train_path(evidence, sample, has)
     if path is None:
         return None
-    train, test, val = read_table(path), _test_table(evidence, path, sample), _validation(evidence, path)
-    has = has or pictures.has
+    train = read_table(path)
+    if has is not None and options.train_table is None and _lists_few(train, pictures):
+        return None
+    return found_in(train, evidence, sample, options, pictures, has)
+
+
+def found_in(
+    train: Table,
+    evidence: Evidence,
+    sample: Sample | None,
+    options: Options,
+    pictures: Pictures,
+    has: Lookup | None = None,
+) -> Found:
+    """What a table of training images says, with those of the other splits. Raises UserError if it cannot be told."""
+    path, has = train.path, has or pictures.has
+    test, val = _test_table(evidence, path, sample), _validation(evidence, path)
     options = options.fitting(train.columns)
     image = options.image_column or image_column(train, test, sample, pictures, has)
     train, columns, reshaped = _labels(train, test, sample, image, options, has)
     _refuse_same(train, image, columns)
     train, dropped = without_needless(train, image, columns)
+    val = None if val is None else without_needless(val, image, columns)[0]
+    if is_gathered := _lists_labels(train, image, columns):
+        told = "images with several labels have a row for each: several labels an image"
+        reshaped = [*reshaped, f"{path.name}: {told}"]
+        train, val = gathered(train, image, columns[0]), val and gathered(val, image, columns[0])
     return Found(
         Part(train, image),
         columns,
-        None if val is None else Part(without_needless(val, image, columns)[0], image),
+        None if val is None else Part(val, image),
         None if test is None else Part(test, image),
         (*_named_otherwise(path, sample), *reshaped, *dropped),
+        separator=BAR if is_gathered else None,
     )
+
+
+def _lists_labels(table: Table, image: str, columns: tuple[str, ...]) -> bool:
+    """Whether too many images have several rows with different labels for that to be a mistake."""
+    counts = table.frame[image].value_counts()
+    if len(columns) > 1 or (counts > 1).mean() < FEWEST_SEVERAL:
+        return False
+    return not any(NUMBER.fullmatch(cell) and not WHOLE.fullmatch(cell) for cell in set(table.column(columns[0])))
 
 
 def _labels(
@@ -57,6 +91,7 @@ def _labels(
     if options.label_column is not None:
         return train, (options.label_column,), []
     if (long := _long(train, image, has)) is None:
+        train = named_as_asked(train, sample)
         return train, label_columns(train, test, sample, image), []
     columns = tuple(name for name in long.columns if name != image)
     name = train.path.name
@@ -78,15 +113,23 @@ def _chosen(evidence: Evidence, options: Options) -> Path | None:
 
 def _train_path(evidence: Evidence, sample: Sample | None, has: Lookup | None) -> Path | None:
     """The likeliest training table."""
-    ranks = {path: _rank(path, evidence, sample, has) for path in evidence.tables if _may_train(path)}
+    ranks = {path: _rank(path, evidence, sample, has) for path in evidence.tables if may_train(path)}
     fitting = [path for path, rank in ranks.items() if (rank[1] if has else rank[2])]
     usual = evidence.folder / "train.csv"
     return max(fitting, key=ranks.__getitem__, default=usual if has is None and usual.exists() else None)
 
 
-def _may_train(path: Path) -> bool:
+def _lists_few(table: Table, pictures: Pictures) -> bool:
+    """Whether a table that is not called that of training has few of the images, as a list of corrections has."""
+    if "train" in table.path.stem.lower() or len(table) >= FEW * len(pictures.images.files("train")):
+        return False
+    columns = [table.column(name)[:PROBED] for name in table.columns]
+    return any(pictures.images.has_all("train", cells) for cells in columns)
+
+
+def may_train(path: Path) -> bool:
     stem = path.stem.lower()
-    return not (SAMPLE.search(stem) or _TEST.search(stem) or _SIDE.search(stem) or _VALIDATION.search(stem))
+    return not (SAMPLE.search(stem) or TEST.search(stem) or _SIDE.search(stem) or VALIDATION.search(stem))
 
 
 def _rank(path: Path, evidence: Evidence, sample: Sample | None, has: Lookup | None) -> tuple[int, ...]:
@@ -113,7 +156,7 @@ def _are_long(cells: tuple[str, ...], has: Lookup) -> bool:
 
 def _test_table(evidence: Evidence, train: Path, sample: Sample | None) -> Table | None:
     """The table of the test images: test.csv, or one named like it with a column that train or the sample has too."""
-    there = [path for path in evidence.tables if _TEST.search(path.stem.lower()) and path != train]
+    there = [path for path in evidence.tables if TEST.search(path.stem.lower()) and path != train]
     plain = [path for path in there if path.stem.lower() == "test"]
     for path in plain or there:
         shown = evidence.glances.get(path)
@@ -124,7 +167,7 @@ def _test_table(evidence: Evidence, train: Path, sample: Sample | None) -> Table
 
 
 def _validation(evidence: Evidence, train: Path) -> Table | None:
-    there = [path for path in evidence.tables if _VALIDATION.search(path.stem.lower()) and path.parent == train.parent]
+    there = [path for path in evidence.tables if VALIDATION.search(path.stem.lower()) and path.parent == train.parent]
     if len(there) > 1:
         names = " and ".join(path.name for path in there)
         raise fault_in(train.parent, f"both {names} are there", "keep one of them")

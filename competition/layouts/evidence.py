@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,8 +15,10 @@ from competition.tables import Table, glance
 from competition.wording import did_you_mean, fault_in, listed
 
 TABLES = (".csv", ".tsv")
+LISTS = (".txt", ".lst", ".json")
+MOST_LISTS = 100  # in a folder
 SAMPLE = re.compile(
-    r"^samples?(\.csv.*)?$|(sample|example|dummy|baseline).*(submi|solution)|benchmark|submission.*(format|example|sample)"
+    r"^samples?(\.csv.*)?$|^submissions?$|(sample|example|dummy|baseline).*(submi|solution)|benchmark|submission.*(format|example|sample)"
 )
 DEEPEST = 4  # levels of folders below the roots in which a table is looked for
 _MOST = 2000  # entries of a folder that are looked at to recognise a contest
@@ -56,7 +59,15 @@ class Evidence:
 
     @cached_property
     def tables(self) -> tuple[Path, ...]:
-        return tuple(path for path in self.files if path.suffix.lower() in TABLES)
+        texts = {path for path in self.lists if is_table_in_text(path)}
+        return tuple(path for path in self.files if path.suffix.lower() in TABLES or path in texts)
+
+    @cached_property
+    def lists(self) -> tuple[Path, ...]:
+        """The files of text and JSON, but for those of which a folder has many, as it has one for each image."""
+        found = [path for path in self.files if path.suffix.lower() in LISTS]
+        counts = Counter(path.parent for path in found)
+        return tuple(path for path in found if counts[path.parent] <= MOST_LISTS)
 
     @cached_property
     def glances(self) -> dict[Path, Table]:
@@ -67,6 +78,12 @@ class Evidence:
     def names(self) -> list[str]:
         """The names of what lies in the folder, for an error."""
         return sorted(entry.name for entry in self.folder.iterdir() if not is_passed_over(entry.name))
+
+
+def is_table_in_text(path: Path) -> bool:
+    """Whether a file of text is a CSV with a header, by its first rows."""
+    shown = glance(path) if path.suffix.lower() == ".txt" else None
+    return shown is not None and len(shown.columns) > 1 and shown.is_whole and not any(map(names_image, shown.columns))
 
 
 def is_passed_over(name: str) -> bool:
@@ -95,13 +112,15 @@ def holds_competition(folder: Path) -> bool:
     """
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name.lower() for entry in islice(entries, _MOST)]
+            are_files = {entry.name.lower(): entry.is_file() for entry in islice(entries, _MOST)}
     except OSError:
         return False
     kept = [
-        name for name in names if not is_passed_over(name) and not names_image(name) and not name.endswith(_NO_DATA)
+        name for name in are_files if not is_passed_over(name) and not names_image(name) and not name.endswith(_NO_DATA)
     ]
-    return any(map(SAMPLE.search, kept)) or all(any(part in name for name in kept) for part in ("train", "test"))
+    if any(are_files[name] and SAMPLE.search(name) for name in kept):
+        return True
+    return all(any(part in name for name in kept) for part in ("train", "test"))
 
 
 def competition_folder(folder: Path, called: Path | None = None) -> Path:

@@ -19,7 +19,7 @@ def _named(metric: str) -> str:
     try:
         return find_metric(metric).name
     except UserError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(str(error).partition("; ")[0]) from None
 
 
 class KnownCompetition(CheckedModel):

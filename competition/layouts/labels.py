@@ -17,6 +17,7 @@ FEWEST_JOINED = 2  # cells of labels joined by blanks; a single one may be a nam
 PLURALS = {"labels", "tags", "classes", "categories"}  # columns whose name promises several labels in a cell
 FEWEST_NUMBERS = 20  # fewer different numbers may be classes with an image or two each
 MOST_INTERVALS, FEWEST_INTERVALS = 64, 8  # of a number
+MOST_ROUNDS = 100  # in which the intervals are improved
 NO_LABEL = {"nan", "none", "na", "null", "n/a"}  # words that may be a class, or a cell that was blank once
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -155,12 +156,27 @@ def _intervals(values: np.ndarray) -> tuple[tuple[float, ...], ...]:
 
 
 def _means(values: np.ndarray, most: int) -> tuple[float, ...]:
+    """At most ``most`` numbers, each the mean of the values that it is nearest to.
+
+    From quantiles on, by the method of S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on
+    Information Theory 28, 1982. The values of the intervals that ``Task.encode`` assigns have their means.
+    """
     different = np.unique(values)
     if len(different) <= most:
         return tuple(different.tolist())
     edges = np.unique(np.quantile(values, np.arange(1, most) / most))
-    places = np.searchsorted(edges, values, side="right")
-    return tuple(sorted({float(values[places == place].mean()) for place in np.unique(places)}))
+    means = _means_at(values, edges)
+    for _ in range(MOST_ROUNDS):
+        before, means = means, _means_at(values, (means[1:] + means[:-1]) / 2)
+        if np.array_equal(before, means):
+            break
+    return tuple(means.tolist())
+
+
+def _means_at(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The mean of the values in each interval between the edges that has any, ascending."""
+    places = np.unique(np.searchsorted(edges, values, side="right"), return_inverse=True)[1]
+    return np.bincount(places, values) / np.bincount(places)
 
 
 # --- several columns

@@ -16,6 +16,9 @@ from competition.layouts.groups import group_hint
 from competition.layouts.images import labelled_split
 from competition.layouts.known import KNOWN, KnownCompetition, read_known
 from competition.layouts.labels import Reading
+from competition.layouts.linked import from_linked
+from competition.layouts.lists import from_lists
+from competition.layouts.missing import without_missing_numbers
 from competition.layouts.options import Options
 from competition.layouts.parts import Found
 from competition.layouts.pictures import Pictures
@@ -60,10 +63,11 @@ def load_competition(
     pictures = Pictures(evidence, derived or evidence.folder / ".images")
     sample = find_sample(evidence)
     found = _recognised(evidence, sample, options, pictures)
+    found = without_missing_numbers(found)
     found = replace(found, group=group_column or found.group or _known_group(known, found))
-    reading = answers.read_labels(found.train.table, found.labels, sample, options)
+    reading = answers.read_labels(found.train.table, found.labels, sample, options, found.separator)
     asked = asked_of(found, sample, reading, pictures)
-    form = _form(found, sample, reading, asked, options)
+    form = _form(found, sample, reading, asked, options, evidence)
     metric = (metric or find_metric(known.metric or answers.usual_metric(form, reading.task))).of(reading.task, form)
     return _competition(name, found, reading, asked, form, metric, known.symmetries, pictures)
 
@@ -99,9 +103,12 @@ def _competition(
 def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pictures: Pictures) -> Found:
     """What the first layout says that recognises the files. Raises UserError if none does."""
     found = (
-        from_csvs(evidence, sample, options, pictures, pictures.has_files)
+        from_linked(evidence, sample, options, pictures)
+        or from_csvs(evidence, sample, options, pictures, pictures.has_files)
+        or from_csvs(evidence, sample, options, pictures, pictures.has_numbered)
         or from_annotations(evidence, sample, options)
         or from_containers(evidence, sample, options, pictures)
+        or from_lists(evidence, sample, options, pictures)
         or from_folders(evidence, sample, options, pictures)
         or from_csvs(evidence, sample, options, pictures, None)
     )
@@ -110,7 +117,9 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
     return found
 
 
-def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, options: Options) -> Form:
+def _form(
+    found: Found, sample: Sample | None, reading: Reading, asked: Asked, options: Options, evidence: Evidence
+) -> Form:
     kind = answers.kind_of(reading, found.labels, sample, asked.targets is not None, options)
     names = sample.names if sample and sample.names else found.labels
     shown = [len(cell.split()) for cell in sample.cells] if sample else []
@@ -123,9 +132,9 @@ def _form(found: Found, sample: Sample | None, reading: Reading, asked: Asked, o
         row_targets=asked.targets,
         order=answers.places(reading.task, names, sample) if kind == "columns" else (),
         separator=answers.separator_of(sample.cells if sample else (), reading.task, reading.separator),
-        most=max(shown, default=5) if kind == "ranking" else 5,
+        most=max(options.ranked, *shown) if kind == "ranking" and shown else options.ranked or 5,
         source=sample.table.path.name if sample else asked.source,
-        spelled=answers.spelled_as(sample, reading.task) if sample and kind == "class" else {},
+        spelled=answers.spelled_as(sample, reading.task, evidence) if sample and kind == "class" else {},
     )
 
 

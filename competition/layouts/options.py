@@ -33,6 +33,11 @@ class Options:
         return self.form == "probability" or self._metric_needs in ("probabilities", "scores")
 
     @property
+    def ranked(self) -> int:
+        """How many labels the metric ranks; 0 if it ranks none or is not known."""
+        return find_metric(self.metric).most if self.metric is not None and self._metric_needs == "ranking" else 0
+
+    @property
     def _metric_needs(self) -> str | None:
         return None if self.metric is None else find_metric(self.metric).needs
 

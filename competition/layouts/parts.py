@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from competition.tables import Table
@@ -20,8 +21,10 @@ class Part:
     image: str
     paths: tuple[Path, ...] | None = None
 
-    def with_table(self, table: Table) -> "Part":
-        return replace(self, table=table)
+    def take(self, kept: np.ndarray) -> "Part":
+        """The part with only the rows that ``kept``, bool ``[N]``, marks."""
+        paths = self.paths and tuple(path for path, is_kept in zip(self.paths, kept, strict=True) if is_kept)
+        return replace(self, table=self.table.take(kept), paths=paths)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Found:
 
     labels: the columns of train with the labels. test: None if the sample submission or the folder of test images says
     what to predict. found: what was found, a line each, for the user. group: the column of groups, if there is one.
+    separator: what is known to part several labels in a cell.
     """
 
     train: Part
@@ -38,6 +42,7 @@ class Found:
     test: Part | None = None
     found: tuple[str, ...] = ()
     group: str | None = None
+    separator: str | None = None
 
 
 def table_of(path: Path, columns: dict[str, list[str]]) -> Table:

@@ -1,6 +1,7 @@
 """Where the images of ids are: files, folders of files, or containers, which are turned into files."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ ENOUGH = 0.5  # the share of ids with an image that shows that a column names im
 SMALLEST = 192  # pixels of the images that are taken of several sizes
 _SIZE = re.compile(r"(\d{2,4})x\1")
 _EXAMPLE = re.compile(r"example|sample")  # in the names of files that hold some of the images of others
+_NUMBERED = re.compile(r"(?P<id>.+)[-_]\d+")
 _SPLITS = ("test", "val", "train")
 
 
@@ -53,6 +55,11 @@ class Pictures:
             return True
         return sum(self.images.has_all(split, [image_id]) for image_id in ids) >= ENOUGH * len(ids)
 
+    def has_numbered(self, split: str, ids: Sequence[str]) -> bool:
+        """Whether most of some ids have files that are called by them and a number: ``a7-1.jpg``, ``a7-2.jpg``."""
+        known = self._numbered[split]
+        return bool(ids) and sum(image_id in known for image_id in ids) >= ENOUGH * len(ids)
+
     def are_contained(self, split: str, ids: Sequence[str]) -> bool:
         """Whether most of some ids are in the containers of a split, by names of their own."""
         known = self.contained_ids(split)
@@ -81,7 +88,24 @@ class Pictures:
             return _in_folders(ids, self.images.several(table, split, ids))
         if not self.has_files(split, probe) and self.are_contained(split, probe):
             return self._taken_out(split, ids)
+        if not self.has_files(split, probe) and self.has_numbered(split, probe):
+            return self._with_numbers(split, table, ids)
         return Located(ids, self.images.paths(table, split, ids), np.arange(len(ids)))
+
+    @cached_property
+    def _numbered(self) -> dict[str, dict[str, list[Path]]]:
+        """The files of each split by their names without the number at the end."""
+        found: dict[str, dict[str, list[Path]]] = {split: defaultdict(list) for split in _SPLITS}
+        for split, named in found.items():
+            for path, _ in self.images.files(split):
+                if (match := _NUMBERED.fullmatch(path.stem)) is not None:
+                    named[match["id"]].append(path)
+        return found
+
+    def _with_numbers(self, split: str, table: Path, ids: tuple[str, ...]) -> Located:
+        if missing := [image_id for image_id in ids if image_id not in self._numbered[split]]:
+            self.images.paths(table, split, missing)  # raises the error that names them
+        return _in_folders(ids, [self._numbered[split][image_id] for image_id in ids])
 
     # --- containers
 
@@ -136,7 +160,7 @@ class Pictures:
 
 
 def _in_folders(ids: tuple[str, ...], several: Sequence[Sequence[Path]]) -> Located:
-    """An image for each file in the folders that the ids name, called by its folder and its place there."""
+    """An image for each of several files of an id, called by the id and its place among them."""
     rows = np.repeat(np.arange(len(ids)), [len(paths) for paths in several])
     names = tuple(
         f"{image_id}/{place}" for image_id, paths in zip(ids, several, strict=True) for place in range(len(paths))

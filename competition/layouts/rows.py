@@ -9,6 +9,8 @@ import pandas as pd
 from competition.layouts.columns import SEPARATORS
 from competition.tables import Table
 
+BAR = "|"  # between labels that several rows had
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -45,6 +47,14 @@ def _ended(ids: pd.Series, separator: str, names: Sequence[str]) -> pd.DataFrame
         case[ends] = ids[ends].str.slice(stop=-len(ending))
         target[ends] = name
     return pd.DataFrame({"case": case, "target": target})
+
+
+def gathered(table: Table, image: str, label: str) -> Table:
+    """A table with a row for each image of one with a row for each image and label; labels are parted by bars."""
+    rows = table.frame.assign(number=table.frame.index)
+    rows[label] = rows.groupby(image, sort=False)[label].transform(BAR.join)
+    rows = rows.drop_duplicates(image)
+    return Table(table.path, rows.set_index("number").rename_axis(None))
 
 
 def pivoted(table: Table, image: str, value: str) -> Table | None:

@@ -14,6 +14,7 @@ from competition.tables import Table, glance, read_table
 from competition.wording import listed, printable
 
 _ID_NAME = re.compile(r"(^|_| )(id|image|file|filename|name|img|uid)$|id$|^image|file", re.IGNORECASE)
+_PAIR = 2  # columns of a sample: the id and the label
 _RANKS = (r"^sample_?submission$", r"sample.*submi", r"example|dummy|format", r"zero", "")  # of the file's stem
 
 
@@ -74,12 +75,21 @@ def refuse_blank_ids(table: Table, column: str, ids: Sequence[str]) -> None:
 
 
 def find_sample(evidence: Evidence) -> Sample | None:
-    """The sample submission, told by its name; None if there is none. Of several, the plainest name and newest version.
+    """The sample submission, told by its name, else a test table with a column of labels; None if there is none.
+
+    Of several, the plainest name and newest version.
 
     Raises UserError if it is no table.
     """
-    there = [path for path in evidence.tables if SAMPLE.search(path.stem.lower())]
+    there = [path for path in evidence.tables if SAMPLE.search(path.stem.lower())] or _tests_with_labels(evidence)
     return read_sample(min(there, key=_rank)) if there else None
+
+
+def _tests_with_labels(evidence: Evidence) -> list[Path]:
+    """The tables of test images that have the two columns of the training table, so that they show the form."""
+    columns = {path: shown.columns for path, shown in evidence.glances.items()}
+    trained = {names for path, names in columns.items() if "train" in path.stem.lower() and len(names) == _PAIR}
+    return [path for path, names in columns.items() if path.stem.lower().startswith("test") and names in trained]
 
 
 def _rank(path: Path) -> tuple[int, int, tuple[int, ...]]:

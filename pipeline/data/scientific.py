@@ -1,6 +1,7 @@
 """Decodes what science and medicine store: TIFF of many bands or floating-point numbers, arrays, DICOM."""
 
 import io
+from math import isqrt
 from types import ModuleType
 
 import cv2
@@ -21,6 +22,7 @@ from pipeline.runtime.memory import raise_shortage
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NPY_START = b"\x93NUMPY"
+SIGNAL = 512  # numbers of a row that is a signal, not a line of a picture, if there are three rows at most
 
 
 def decode_tiff(data: bytes) -> np.ndarray:
@@ -66,7 +68,10 @@ def _read_bands(data: bytes) -> np.ndarray:
 
 
 def decode_array(data: bytes) -> np.ndarray:
-    """A .npy file: ``[H, W]``, ``[H, W, C]``, ``[C, H, W]``, or frames ``[N, H, W]`` that are put below each other."""
+    """A .npy file: ``[H, W]``, ``[H, W, C]``, ``[C, H, W]``, or frames ``[N, H, W]`` that are put below each other.
+
+    Up to three long signals, ``[C, L]``, are the channels of a picture with the length folded into lines.
+    """
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:
@@ -75,11 +80,20 @@ def decode_array(data: bytes) -> np.ndarray:
     shape, array = array.shape, np.squeeze(array)
     if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "buif":
         raise UnreadableImage(f"an array of {array.dtype} {list(shape)}, not of numbers [height, width]")
+    if array.ndim == 2 and array.shape[0] <= 3 and array.shape[1] >= SIGNAL:
+        array = _folded(array)
     if array.ndim == 3 and array.shape[0] <= 4 < array.shape[2]:
         array = np.moveaxis(array, 0, -1)
     if array.ndim == 3 and array.shape[2] > 4:
         array = array.reshape(-1, array.shape[2])
     return first_bands(by_range(array, CONTRAST))
+
+
+def _folded(signals: np.ndarray) -> np.ndarray:
+    """Signals ``[C, L]`` as ``[C, H, W]``, as near to a square as the length allows."""
+    channels, length = signals.shape
+    height = max(side for side in range(1, isqrt(length) + 1) if length % side == 0)
+    return signals.reshape(channels, height, length // height)
 
 
 def decode_dicom(data: bytes) -> np.ndarray:

@@ -14,12 +14,12 @@ import pandas as pd
 from competition.cells import cells_of, spelled
 from competition.errors import UserError
 from competition.form import Form
-from competition.metrics import Metric
+from competition.metrics import VALUES, Metric
 from competition.spec import Competition
 from competition.task import Task
 from competition.wording import listed, printable
 from pipeline.data.predictions import Predictions
-from pipeline.ensemble.rules import VALUES, Family, Rule, Steps, family_for, last_rule, plain_rule
+from pipeline.ensemble.rules import Family, Rule, Steps, family_for, last_rule, plain_rule
 from pipeline.runtime.memory import row_blocks
 from pipeline.training.scores import text_table
 
@@ -74,7 +74,7 @@ def fit_decision(
     if cases is not None:
         _, probabilities, first = mean_by_case(cases, probabilities)
         labels = labels[first]
-    task = metric.task or Task(tuple(range(probabilities.shape[1])))
+    metric, task = metric.at_half, metric.task or Task(tuple(range(probabilities.shape[1])))
     if task.kind != "multiclass":
         labels = labels.reshape(len(labels), -1)
     plain, last = plain_rule(metric, task), last_rule(metric, task, form, labels)

@@ -14,16 +14,14 @@ from scipy.special import expit, logit
 
 from competition.cells import one_hot
 from competition.form import Form
-from competition.metrics import METRICS, Metric, grades_of
+from competition.metrics import METRICS, THRESHOLDS, Metric, grades_of
 from competition.task import Task
 
 Rule = Callable[[np.ndarray], np.ndarray]  # a model's output, float ``[N, T * K]``, to another
 
-THRESHOLDS = expit(np.arange(-5, 2.25, 0.25))  # 0.007 to 0.88
 EXPONENTS = np.linspace(0, 1, 21)
 RARE = 20.0  # labels with that many images get a threshold half-way between their own best and the common one
 MOST_GRADES = 11  # the cut points of more cannot be fitted on the images that there are
-VALUES = 4_000_000  # probabilities on which a rule is fitted at most; of larger outputs a random part of the images
 _OF_ANY_VALUES = (METRICS["accuracy"], METRICS["error"])  # where probabilities are asked for, they stay probabilities
 ABOVE_HALF = np.nextafter(np.float32(0.5), np.float32(1))
 

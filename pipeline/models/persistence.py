@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from competition.storage import atomic_write
+from competition.storage import atomic_write, draft_folder
 from pipeline.runtime.memory import raise_shortage
 from pipeline.runtime.sealed import DamagedFile
 
@@ -34,11 +34,13 @@ class Saved:
     def write(self, path: Path) -> None:
         about = {"kind": self.kind, "facts": self.facts}
         sealed = json.dumps({"sha256": _digest(about, self.arrays)} | about)
-        with atomic_write(path) as temporary:  # with one entry, as safetensors writes several in any order
+        with atomic_write(path) as temporary, draft_folder(path) as folder:
             temporary.touch()
             mode = temporary.stat().st_mode  # as the umask says; safetensors lets nobody else read its files
-            save_file(dict(self.arrays), temporary, metadata={"about": sealed})
-            temporary.chmod(mode)
+            saved = folder / path.name
+            save_file(dict(self.arrays), saved, metadata={"about": sealed})  # one entry: several are in any order
+            saved.chmod(mode)
+            saved.replace(temporary)
 
     @classmethod
     def read(cls, path: Path) -> Self:

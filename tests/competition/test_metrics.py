@@ -262,3 +262,13 @@ def test_the_page_of_metrics_lists_every_metric_and_every_form_of_the_rehearsal(
     first_cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
     names = set(re.findall(r"`([^`]+)`", " ".join(first_cells))) - {"--metric", "--form", "map@K", "top-K"}
     assert names == {*METRICS, *FORMS}
+
+
+def test_models_are_compared_by_the_f1_that_they_reach_with_the_best_threshold_for_all_labels():
+    task = Task(("haze", "road", "water"), kind="multilabel")
+    labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    scores = np.where(labels == 1, 0.3, 0.1)  # cautious, but in the right order
+    output = np.stack([1 - scores, scores], axis=2).reshape(4, 6)
+    metric = find_metric("f1-samples").of(task)
+    assert metric(output, labels) == 1
+    assert metric.at_half(output, labels) == 0

@@ -475,7 +475,7 @@ def test_a_competition_without_such_a_file_gets_the_defaults(tmp_path):
     ("line", "words"),
     [
         ('metrik = "accuracy"', "metrik: no such key (did you mean 'metric'?); fix that key"),
-        ('metric = "acuracy"', "(did you mean 'accuracy'?); fix that key"),
+        ('metric = "acuracy"', "(did you mean 'accuracy'?)"),
         ('symmetries = "miror"', "(did you mean 'mirror'?); fix that key"),
         ("image_column = 3", "image_column: Input should be a valid string; fix that key"),
     ],

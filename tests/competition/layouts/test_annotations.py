@@ -1,5 +1,7 @@
 """Annotations in JSON as COCO has them, in the variants of the contests."""
 
+import pytest
+
 NAMES = {2: "Abies", 31: "Pinus", 204: "Picea"}
 
 
@@ -59,6 +61,22 @@ def test_other_names_of_the_keys_and_a_bare_list_of_test_images_are_read(contest
     assert (loaded.classes, loaded.test.ids) == ((2, 31), ("0",))
     assert loaded.train.paths[0] == contest.folder / "train_images/2/0.png"
     assert "Abies alba" in loaded.found[0]
+
+
+@pytest.mark.parametrize("ending", ["", ".png"])
+def test_the_sample_may_call_images_by_their_files(contest, ending):
+    contest.images("train/a.png", "train/b.png", "test/0/c.png", "test/0/d.png")
+    contest.json(
+        "train.json",
+        {
+            "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+            "annotations": [{"image_id": 1, "category_id": 5}, {"image_id": 2, "category_id": 7}],
+        },
+    )
+    contest.json("test.json", {"images": [{"id": 3, "file_name": "0/c.png"}, {"id": 4, "file_name": "0/d.png"}]})
+    loaded = contest.table("sample_submission.csv", ["Id", "Category"], [[f"d{ending}", 5], [f"c{ending}", 5]]).load()
+    assert loaded.form.ids == (f"d{ending}", f"c{ending}")
+    assert dict(zip(loaded.test.cases, (path.stem for path in loaded.test.paths), strict=True))[f"d{ending}"] == "d"
 
 
 def test_several_categories_of_an_image_are_several_labels(contest):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from competition.metrics import METRICS
+from competition.metrics import METRICS, find_metric
 
 BINARY = [0, 1, 0, 1]
 CATS = ["cat", "dog", "owl", "cat"]
@@ -44,6 +44,7 @@ def test_any_other_word_is_a_placeholder_for_a_class(contest, cell):
         (["w1", "w2", "w3"], "w1 w2 w3", 3),
         (["w1", "w2", "w3"], "new w1 w2 w3", 4),
         ([36363, 53586, 7], "36363 53586 18807 64314 60181", 5),
+        (["w1", "w2", "w3"], "w7 w8 w9", 3),
     ],
 )
 def test_several_labels_where_train_has_one_are_a_ranking(contest, labels, cell, most):
@@ -100,3 +101,40 @@ def test_a_metric_that_cannot_measure_the_task_is_refused(contest):
 def test_a_metric_of_numbers_makes_numbers_of_grades(contest):
     loaded = contest.train([0, 1, 2, 3, 4, 0]).sample(0).load(metric=METRICS["rmse"])
     assert (loaded.task.kind, loaded.form.kind) == ("continuous", "number")
+
+
+def test_a_known_contest_says_how_many_labels_are_ranked_if_its_sample_does_not(contest):
+    contest.train(CATS, ["Image", "Id"]).sample("owl", header=["Image", "Id"])
+    form = contest.load("humpback-whale-identification").form
+    assert (form.kind, form.most) == ("ranking", 5)
+
+
+@pytest.mark.parametrize("name", ["classes.csv", "classes.json"])
+def test_a_side_table_says_which_numbers_stand_for_the_labels(contest, name):
+    contest.train(CATS).sample(0)
+    numbers = {"owl": 0, "cat": 1, "dog": 2}
+    if name == "classes.csv":
+        contest.table(name, ["number", "name"], [[number, label] for label, number in numbers.items()])
+    else:
+        contest.json(name, numbers)
+    assert contest.load().form.spelled == {"cat": "1", "dog": "2", "owl": "0"}
+
+
+def test_a_side_table_says_which_names_stand_for_the_numbers(contest):
+    contest.train([0, 1, 2, 0]).sample("cat").json("label_map.json", {"0": "owl", "1": "cat", "2": "dog"})
+    assert contest.load().form.spelled == {"0": "owl", "1": "cat", "2": "dog"}
+
+
+def test_two_unknown_words_are_a_ranking_if_the_metric_ranks(contest):
+    contest.train(["w1", "w2", "w3"]).sample("w8 w9")
+    assert contest.load().form.kind == "class"
+    form = contest.load(metric=find_metric("map@3")).form
+    assert (form.kind, form.most) == ("ranking", 3)
+
+
+def test_columns_of_train_may_have_an_ending_that_the_sample_lacks(contest):
+    header = ["id", "X1_mean", "X3_mean", "X1_sd", "X3_sd"]
+    rows = [(0.5 * row, 2.5 * row, 0.1, 0.2) for row in range(4)]
+    loaded = contest.train(rows, header).sample(1, 2, header=["id", "X1", "X3"]).load()
+    assert (loaded.classes, loaded.form.kind, loaded.form.order) == (("X1", "X3"), "columns", (0, 1))
+    assert loaded.train.labels[:, 1].tolist() == [0, 2.5, 5, 7.5]

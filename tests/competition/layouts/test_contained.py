@@ -76,3 +76,13 @@ def test_images_in_hdf5_belong_to_the_rows_of_a_table(contest):
     assert loaded.train.ids == ("d", "a", "b", "c")
     assert [path.stem for path in loaded.train.paths] == ["d", "a", "b", "c"]
     assert (loaded.test.ids, loaded.form.ids) == (("f", "e"), ("e", "f"))
+
+
+def test_images_without_ids_are_those_of_the_sample_in_order(digits):
+    form = digits.table("sample_submission.csv", ["Id", "Label"], [["b", 0], ["a", 0]]).load().form
+    assert (form.ids, form.cases) == (("b", "a"), ("b", "a"))
+
+
+def test_a_container_of_no_split_is_not_predicted(contest):
+    contest.table("digits.csv", ["label", *PIXELS], [[row % 3, *cells] for row, cells in enumerate(pixels(9, 0))])
+    assert "the images to predict are listed in test.csv or a sample submission" in contest.refusal()

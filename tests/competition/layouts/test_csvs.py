@@ -24,6 +24,7 @@ def test_the_training_table_is_found_whatever_it_is_called(contest, name):
     "name",
     [
         *("sample_submission.csv", "sampleSubmission.csv", "sample_submission_v2.csv", "kaggle_sample_submission.csv"),
+        "submission.csv",
         *(
             "sample_submission_stg1.csv",
             "all_zeros_benchmark.csv",
@@ -42,6 +43,19 @@ def test_the_sample_is_found_whatever_it_is_called_and_its_ids_are_predicted_in_
     assert loaded.form.source == name.rpartition("/")[2]
     assert [path.name for path in loaded.test.paths] == ["b.png", "a.png"]
     assert f"no table of the test images: the ids of {loaded.form.source} are predicted" in loaded.found
+
+
+def test_a_test_table_with_a_column_of_labels_is_the_sample(contest):
+    contest.train(["07", "03", "07", "03"], ["filename", "category"]).images("test/a.png", "test/b.png")
+    form = contest.table("test.csv", ["filename", "category"], [["b.png", "43"], ["a.png", "43"]]).load().form
+    assert (form.header, form.ids, form.source) == (("filename", "category"), ("b.png", "a.png"), "test.csv")
+
+
+def test_a_list_of_corrections_is_not_the_training_table(contest):
+    contest.images(*(f"train/{kind}/{kind}{number}.png" for kind in "ab" for number in range(12)))
+    contest.table("fixed_labels.csv", ["filename", "old_label", "new_label"], [["a3.png", "b", "a"]])
+    loaded = contest.sample(0.5, 0.5, header=["image", "a", "b"]).load()
+    assert (len(loaded.train), loaded.classes) == (24, ("a", "b"))
 
 
 def test_the_last_of_several_versions_of_a_sample_counts(contest):
@@ -108,10 +122,31 @@ def test_exact_duplicates_and_hidden_files_are_passed_over_and_said(contest):
 
 
 def test_different_labels_of_one_id_are_refused(contest):
-    contest.train(CATS).sample("cat")
+    contest.train(CATS * 3).sample("cat")
     with (contest.folder / "train.csv").open("a") as table:
         table.write("0.png,dog\n")
-    assert "duplicate id (0.png) in 2 rows (row 2, 6)" in contest.refusal()
+    assert "duplicate id (0.png) in 2 rows (row 2, 14)" in contest.refusal()
+
+
+def test_several_images_of_an_id_may_be_numbered(contest):
+    contest.images(*(f"train_images/{pet}-{number}.png" for pet in ("a7", "b1", "c2") for number in (1, 2, 10)))
+    contest.images("test_images/d4-1.png", "test_images/d4-2.png", "test_images/e5-1.png")
+    contest.table("train/train.csv", ["age", "pet", "speed"], [[3, "a7", 0], [1, "b1", 1], [2, "c2", 0]])
+    contest.table("test/test.csv", ["age", "pet"], [[5, "d4"], [6, "e5"]])
+    loaded = contest.table("test/sample_submission.csv", ["pet", "speed"], [["e5", 0], ["d4", 0]]).load()
+    assert loaded.train.cases == loaded.train.groups == ("a7",) * 3 + ("b1",) * 3 + ("c2",) * 3
+    assert [path.stem for path in loaded.train.paths[:3]] == ["a7-1", "a7-2", "a7-10"]
+    assert (loaded.test.cases, loaded.form.ids) == (("d4", "d4", "e5"), ("e5", "d4"))
+
+
+def test_a_row_for_each_image_and_label_is_several_labels_an_image(contest):
+    contest.images(*(f"train/{number}.png" for number in range(4)))
+    rows = [["0.png", "red"], ["1.png", "red"], ["0.png", "big fish"], ["2.png", "big fish"], ["3.png", "old"]]
+    loaded = contest.table("train.csv", ["id", "tag"], rows).sample("red", header=["id", "tag"]).load()
+    assert loaded.classes == ("big fish", "old", "red")
+    assert loaded.train.labels.tolist() == [[1, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    assert (loaded.form.kind, loaded.form.separator) == ("labels", " ")
+    assert "train.csv: images with several labels have a row for each: several labels an image" in loaded.found
 
 
 def test_the_label_column_is_the_one_that_the_sample_names(contest):

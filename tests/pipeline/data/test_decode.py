@@ -211,6 +211,12 @@ def test_an_array_is_an_image_of_one_or_three_channels_or_frames_below_each_othe
     assert np.array_equal(decode(tmp_path / "image.npy"), np.broadcast_to(expected, (*seen, 3)))
 
 
+def test_up_to_three_long_signals_are_channels_folded_into_lines(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (3, 600)).astype("uint8")
+    np.save(tmp_path / "image.npy", values)
+    assert np.array_equal(decode(tmp_path / "image.npy"), np.moveaxis(values.reshape(3, 24, 25), 0, -1))
+
+
 def test_an_array_of_other_numbers_is_scaled_by_its_percentiles(tmp_path):
     values = np.random.default_rng(0).normal(size=(40, 30)).astype(np.float16)
     values[0, 0], values[0, 1] = np.nan, 60_000

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from competition.errors import UserError
+from competition.layouts import load_competition
 from competition.storage import ROOT
-from competition.tables import load_competition
 from pipeline.kaggle.ledger import HEADER, Ledger, Note, fingerprint_of, new_entry, note_of, sha256_of
 
 NOTE = Note("0" * 64, {"sprint": 0.75, "dhc-svm": 0.25}, 0.9, 0.85, 0.925, "f1-macro")

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from competition.storage import ROOT
 from pipeline.models.persistence import Saved, kind_in, load_state, save_state
 from pipeline.runtime.sealed import DamagedFile
 from tests.damage import SPRUNG, WAYS, damage
@@ -86,3 +89,19 @@ def test_a_lack_of_file_handles_is_not_called_damage(path, monkeypatch):
 def test_a_saved_model_may_be_read_by_all_whom_the_umask_lets_read(path):
     (path.parent / "other").touch()
     assert path.stat().st_mode == (path.parent / "other").stat().st_mode
+
+
+def test_what_a_killed_process_was_saving_is_removed_by_the_next_one(path):
+    """safetensors writes to a file of its own first, whose name says nothing about who writes it."""
+    killed = f"""
+import os
+from pathlib import Path
+from competition.storage import draft_folder
+with draft_folder(Path({str(path)!r})) as folder:
+    (folder / ".tmpAbCdEf").touch()
+    os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", killed], cwd=ROOT).returncode == 9
+    assert len(list(path.parent.iterdir())) == 2
+    save_state(Thing(), path)
+    assert list(path.parent.iterdir()) == [path]
