@@ -94,7 +94,8 @@ class Lookup:
         return ""
 
     def _is_there(self, name: str) -> bool:
-        return any(index.find(name) for index in self._indexes.values())
+        indexes = self._indexes.values()
+        return any(index.exactly([name]) for index in indexes) or any(index.find(name) for index in indexes)
 
     @cached_property
     def _ranks(self) -> dict[str, tuple[int, bool, int]]:
@@ -133,6 +134,8 @@ class Lookup:
 
 def _found(index: Index, names: Sequence[str]) -> tuple[np.ndarray, dict[int, list[Place]]]:
     """The number of each name's place, and the places of the rows that have several."""
+    if (exact := index.exactly(names)) is not None:
+        return np.array(exact, np.int64), {}
     numbers, several = [], {}
     for row, name in enumerate(names):
         found = index.find(name)

@@ -140,7 +140,7 @@ def _by_order(part: Part, rows: tuple[str, ...], sample: Sample) -> _Joined:
 
 def _same_ids(ids: tuple[str, ...], rows: tuple[str, ...]) -> tuple[str, ...] | None:
     """For each id the row that it means, where both list the same: exactly, but for blanks, or but for the suffix."""
-    if set(ids) == set(rows):
+    if ids == rows or set(ids) == set(rows):
         return ids
     for plain in (str.strip, lambda name: Path(name.strip().replace("\\", "/")).stem):
         meant = {plain(row): row for row in rows}

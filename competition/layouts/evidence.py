@@ -95,7 +95,7 @@ def _files(folder: Path, depth: int) -> Iterator[Path]:
     inner = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if is_passed_over(entry.name) or names_image(entry.name):
+            if names_image(entry.name) or is_passed_over(entry.name):
                 continue
             if not entry.is_dir():
                 yield Path(entry.path)

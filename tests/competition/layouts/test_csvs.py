@@ -264,3 +264,10 @@ def test_a_placeholder_of_one_row_is_enough_to_train_and_other_images_are_answer
     assert len(before.test) == 1 and len(after.test) == len(after.form) == 5
     assert (before.task, before.form.kind) == (after.task, after.form.kind)
     assert np.array_equal(before.train.labels, after.train.labels)
+
+
+def test_a_submission_in_the_folder_is_not_the_training_table(contest):
+    contest.train(CATS).images("test/a.png")
+    for name in ("sample_submission.csv", "submission.csv"):
+        contest.table(name, ["id", "cat", "dog"], [["a.png", 0.5, 0.5]])
+    assert len(contest.load().train) == len(CATS)
