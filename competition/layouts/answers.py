@@ -131,7 +131,7 @@ def kind_of(
     if task.kind == "continuous":
         return "number"
     if task.kind == "multilabel":
-        return "probability" if is_long or len(task.classes) == 1 else "labels"
+        return "probability" if is_long or len(task.classes) == 1 else _list_kind(sample)
     return "probability" if is_long else _single_kind(task, sample, options)
 
 
@@ -148,6 +148,14 @@ def _wide_kind(sample: Sample) -> FormKind:
     if not sample.holds_numbers:
         raise asks(sample, "something else than numbers", sorted(sample.cells)[:3])
     return "columns"
+
+
+def _list_kind(sample: Sample) -> FormKind:
+    """Lists of labels. Raises UserError for lists in brackets, as Python spells them, which are not written here."""
+    if bracketed := [cell for cell in sorted(sample.cells) if cell[:1] in tuple("[({")]:
+        fault = f"asks for lists in brackets in column '{printable(sample.names[0])}' ({listed(bracketed)})"
+        raise fault_in(sample.table.path, fault, "remove the file, and put the brackets into submission.csv yourself")
+    return "labels"
 
 
 def _single_kind(task: Task, sample: Sample, options: Options) -> FormKind:

@@ -94,6 +94,11 @@ def test_a_list_in_brackets_is_refused(contest):
     assert "asks for several values in column 'label'" in contest.train(CATS).sample("['cat', 'dog']").refusal()
 
 
+def test_lists_of_labels_in_brackets_are_refused(contest):
+    contest.train(["cat dog", "dog", "cat", "cat dog"])
+    assert "asks for lists in brackets in column 'label'" in contest.sample("['cat', 'dog']").refusal()
+
+
 def test_a_metric_that_cannot_measure_the_task_is_refused(contest):
     assert "--metric rmse cannot measure" in contest.train(CATS).sample("cat").refusal(metric=METRICS["rmse"])
 
