@@ -116,15 +116,25 @@ def cells(path: Path) -> list[list[str]]:
 
 
 def is_valid(contest: Contest) -> bool:
-    """Whether the submission has the test table's ids in their order, and only labels of the other tables."""
+    """Whether the submission has the test table's ids in their order, and only labels of the other tables.
+
+    Without a test table, the ids are the names of the test images.
+    """
     try:
-        ids = [row[0] for row in cells(contest.source / "test.csv")]
-        tables = [table for name in ("train.csv", "val.csv") if (table := contest.source / name).exists()]
+        ids = _test_ids(contest.source)
+        tables = [table for name in ("train.csv", "val.csv") if (table := contest.source / name).is_file()]
         labels = {row[1] for table in tables for row in cells(table)}
         answered = cells(contest.submission)
         return [row[0] for row in answered] == ids and {row[1] for row in answered} <= labels
     except (OSError, ValueError, IndexError, csv.Error):  # what csv cannot read cannot be answered
         return False
+
+
+def _test_ids(source: Path) -> list[str]:
+    table = source / "test.csv"
+    if table.is_file():
+        return [row[0] for row in cells(table)]
+    return sorted(path.name for path in (source / "test_images").iterdir())
 
 
 def files_of(folder: Path) -> set[str]:

@@ -95,7 +95,7 @@ def test_a_list_in_brackets_is_refused(contest):
 
 
 def test_lists_of_labels_in_brackets_are_refused(contest):
-    contest.train(["cat dog", "dog", "cat", "cat dog"])
+    contest.train(["cat dog", "dog", "cat", "dog cat"])
     assert "asks for lists in brackets in column 'label'" in contest.sample("['cat', 'dog']").refusal()
 
 
