@@ -81,7 +81,8 @@ def read_classes(train: Table, column: str, without_decimals: bool, named: Seque
         f"{train.path.name}: '{word}', in {counted(number, 'row')}, is read as the name of a class"
         for word, number in Counter(words).items()
     ]
-    if len(classes) >= FEWEST_NUMBERS and all(map(NUMBER.fullmatch, map(str, classes))):
+    is_count = classes == tuple(range(len(classes)))  # of which nobody would think otherwise
+    if len(classes) >= FEWEST_NUMBERS and not is_count and all(map(NUMBER.fullmatch, map(str, classes))):
         numbers = f"{len(classes):,} different numbers of column '{printable(column)}'"
         found.append(f"{train.path.name}: the {numbers} are read as names of classes")
     return Reading(
