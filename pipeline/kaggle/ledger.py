@@ -30,7 +30,7 @@ class Note:
     recipes: members of the blend and their weights.
     validation: value of ``metric`` that is expected of the blend on new images (cross-validated).
     low, high: 95 % interval of ``validation``.
-    metric: name of the metric, a key of ``METRICS``.
+    metric: name of the metric, as ``find_metric`` takes it.
     source: the arguments of ``open_competition`` with which the competition was read; empty in older notes.
     data: ``fingerprint_of`` that competition; empty in older notes.
     """
