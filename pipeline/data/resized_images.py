@@ -29,6 +29,10 @@ class ResizedImages:
             self._size, self._held = (height, width), self._hold(height, width)
         return resized(self.images[rows], height, width) if self._held is None else self._held[rows]
 
+    def full(self, rows: np.ndarray) -> np.ndarray:
+        """The given rows as they are cached, uint8 ``[n, H, W, 3]``: random crops are taken from these."""
+        return self.images[rows]
+
     def _hold(self, height: int, width: int) -> Tensor | None:
         """All images at that size, on the device; None if they do not fit."""
         one = torch.from_numpy(resized(self.images[:1], height, width))

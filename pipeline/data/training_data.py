@@ -18,6 +18,7 @@ from competition.wording import printable
 from pipeline.data.cache import ImageCache, decoder_version, open_cache
 from pipeline.data.data_record import DataRecord
 from pipeline.data.decode import UnreadableImage, decode
+from pipeline.data.image_size import ImageSizes
 from pipeline.settings import Settings
 
 NAMED = 3  # unreadable files that are named
@@ -33,12 +34,14 @@ class TrainingData:
     images: the images of these rows.
     splits: pairs of int64 arrays of row numbers (train, validation); one pair, or one for each fold.
     task: of the competition.
+    sizes: at which the images are cached, trained on and predicted.
     """
 
     split: Split
     images: ImageCache
     splits: list[tuple[np.ndarray, np.ndarray]]
     task: Task
+    sizes: ImageSizes
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -89,7 +92,8 @@ def open_training_data(competition: Competition, settings: Settings) -> Training
     images = open_cache(split.paths, settings.cache_folder, size)
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
     split, images, trained = split.take(rows), images.subset(rows), int((rows < len(competition.train)).sum())
-    return TrainingData(split, images, _splits(split, trained, competition.task, settings), competition.task)
+    splits = _splits(split, trained, competition.task, settings)
+    return TrainingData(split, images, splits, competition.task, ImageSizes.all_as(images.shape[1:3]))
 
 
 def unreadable_files(paths: Sequence[Path]) -> str:

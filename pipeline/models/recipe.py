@@ -221,7 +221,8 @@ class Tier(CheckedModel):
 class NeuralRecipe(Recipe):
     """A network and how it is trained.
 
-    input_size: side of the network's input in pixels; None for the size of the cached images.
+    input_size: side of the network's input in pixels; None for the size that is chosen for the images.
+    min_size: least longer side of the network's input in pixels, to which smaller images are enlarged.
     growing: image sizes over the training, as fractions of the input size, each used for an equal share.
     augment: albumentations by their class names, or ``Shift``, ``Cutout`` and ``Symmetries`` of data/augment.py.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
@@ -241,6 +242,7 @@ class NeuralRecipe(Recipe):
     kind: Literal["neural"]
     network: Named
     input_size: Annotated[int, Field(gt=0, le=10_000)] | None = None
+    min_size: Annotated[int, Field(gt=0, le=10_000)] | None = None
     grey: bool = False
     normalise: Literal["unit", "symmetric", "standard", "imagenet"] = "standard"
     pretrained: bool = False
@@ -324,6 +326,7 @@ class NeuralRecipe(Recipe):
             fingerprint=context.fingerprint,
             targets=context.targets,
             ordered=context.ordered,
+            sizes=context.sizes,
         )
 
     def _load_on_images(self, folder: Path, device: "torch.device | None") -> "Model":

@@ -253,6 +253,7 @@ class Trainer:
             compile=self.settings.compile,
             metric=self.competition.metric,
             fingerprint=key,
+            sizes=self.training_data.sizes,
         )
         return recipe.build(context)
 

@@ -22,6 +22,7 @@ from competition.task import strata
 from competition.wording import printable
 from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
+from pipeline.data.image_size import ImageSizes
 from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
@@ -91,6 +92,7 @@ class NeuralNetwork:
     source: folder of the saved network that a recipe with ``transfer_from`` starts from.
     on_epoch, metric: see ``Training``.
     compile: whether to compile the network for training.
+    sizes: see ``ModelContext``.
     fingerprint: see ``ModelContext``.
 
     After ``fit``, input_size is the (height, width) in pixels that the network takes, trained holds the segments of
@@ -119,12 +121,14 @@ class NeuralNetwork:
         fingerprint: str = "",
         targets: int = 1,
         ordered: bool = False,
+        sizes: ImageSizes | None = None,
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
         self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
         self.metric, self.fingerprint, self.targets, self.ordered = metric, fingerprint, targets, ordered
+        self.sizes = sizes
         self.tier: Tier | None = None
         self.trained: tuple[Segment, ...] = ()
 
@@ -178,6 +182,7 @@ class NeuralNetwork:
             "fingerprint",
             "targets",
             "ordered",
+            "sizes",
         )
         return NeuralNetwork(**({name: getattr(self, name) for name in own} | {"folder": folder} | changes))
 
