@@ -7,7 +7,7 @@ from torch import Tensor
 from pipeline.data.augment import resized
 from pipeline.data.cache import Images
 
-IMAGES_AT_ONCE = 1000
+IMAGES_AT_ONCE = 200
 
 
 class ResizedImages:

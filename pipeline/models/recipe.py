@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -131,7 +132,8 @@ class Recipe(CheckedModel):
         from pipeline.models.classical.features import OnFeatures, build_features
 
         features = build_features(self.features.name, **self.features.arguments)
-        return OnFeatures(features, self._build_on_images(context), context.device, context.weights)
+        model = self._build_on_images(replace(context, sizes=None))
+        return OnFeatures(features, model, context.device, context.weights)
 
     def load(self, folder: Path, device: "torch.device | None" = None) -> "Model":
         """The fitted model that was saved to ``folder``."""

@@ -298,6 +298,8 @@ class Trainer:
             plan=replace(model, fits=tuple(Fit(each.tier, each.trained) for each in fitted)),
             finished_at=now,
             requested_at=now,
+            image_fit=self.training_data.sizes.fit,
+            cache_size=self.settings.cache_size,
         )
         run.write(folder)
         folder.remove_checkpoints()
