@@ -28,7 +28,7 @@ STEPS = (
 )
 AT_160, AT_224 = 2, 4
 LONG = 1800.0  # seconds of budget from which a CPU trains at more than 160 pixels
-EPOCHS = 8  # that have to fit into SHARE of the budget
+EPOCHS, FROM_SCRATCH = 2, 8  # that have to fit into SHARE of the budget
 SHARE = 0.6
 # Images of 160 x 160 pixels a second on which a pretrained network of moderate size is trained
 SPEED = {"cpu": 30.0, "mps": 100.0, "cuda": 300.0}
@@ -70,7 +70,7 @@ class Means:
 
     @property
     def sides(self) -> tuple[int, int, int]:
-        """The largest of ``STEPS`` at which a network is trained for EPOCHS within the budget.
+        """The largest of ``STEPS`` at which a network can be trained for enough epochs within the budget.
 
         The smallest is for networks from scratch only, as weights from ImageNet were trained on larger images.
         """
@@ -79,8 +79,9 @@ class Means:
         steps = STEPS[1 if self.pretrained else 0 : most + 1]
         if self.budget is None:
             return steps[-1]
-        pixels = SHARE * self.budget * SPEED[self.device] * 160**2  # that a network is trained on
-        return next((step for step in reversed(steps) if EPOCHS * self.images * step[0] ** 2 <= pixels), steps[0])
+        seen = self.images * (EPOCHS if self.pretrained else FROM_SCRATCH)
+        side = 160 * sqrt(SHARE * self.budget * SPEED[self.device] / seen)
+        return next((step for step in reversed(steps) if step[0] <= side), steps[0])
 
 
 def choose_sizes(paths: Sequence[ImagePath], means: Means) -> ImageSizes:

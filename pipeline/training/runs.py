@@ -238,9 +238,9 @@ class Run:
     def write(self, folder: RunFolder) -> None:
         write_json(folder.record, TypeAdapter(Run).dump_python(self, mode="json"))
 
-    def requested_again(self, folder: RunFolder) -> "Run":
-        """The run, requested now, also in its record. folder: the run's own."""
-        run = replace(self, requested_at=datetime.now(UTC))
+    def requested_again(self, folder: RunFolder, cache_size: int | None = None) -> "Run":
+        """The run, requested now with that --cache-size, also in its record. folder: the run's own."""
+        run = replace(self, requested_at=datetime.now(UTC), cache_size=cache_size)
         run.write(folder)
         return run
 

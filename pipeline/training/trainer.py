@@ -129,7 +129,7 @@ class Trainer:
         folder, options, run = begin_run(self.folder, model.name, self._options(model), key, self.settings.fresh)
         if run is not None:
             folder.remove_checkpoints()  # of a command that was killed just after it had finished the run
-            return folder, options, run.requested_again(folder)
+            return folder, options, run.requested_again(folder, self.settings.cache_size)
         write_recipe(model.recipe, folder.recipe, REMARK)
         return folder, options, None
 
