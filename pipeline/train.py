@@ -63,7 +63,7 @@ def main(settings: Settings) -> None:
         print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
     with distributed.main_first():
-        training_data = decoded(competition, settings, recipes, device, recorded and recorded.sizes)
+        training_data = decoded(competition, settings, recipes, device, recorded.sizes if recorded else None)
     competition = distributed.from_main(
         lambda: settle_symmetries(competition, recipes, training_data, settings, device, trial_end(settings))
     )

@@ -22,7 +22,7 @@ from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
 from competition.task import Task, strata
 from pipeline.data.cache import ImageCache
-from pipeline.data.small_images import Shrunk
+from pipeline.data.small_images import resized_rows
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import NotTrained
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
@@ -196,7 +196,7 @@ def _small(images: ImageCache, labels: np.ndarray, most: int, seed: int) -> tupl
     """At most ``most`` of the images and their labels, resized to a square of at most SIDE pixels a side."""
     rows = stratified_rows(strata(labels), min(most, len(labels)), seed)
     side = min(SIDE, *images.shape[1:3])
-    return Shrunk(images.store, (side, side)).take(images.rows[rows]), labels[rows]
+    return resized_rows(images, rows, (side, side)), labels[rows]
 
 
 def _upright_recipe() -> NeuralRecipe:
