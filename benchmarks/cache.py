@@ -3,9 +3,9 @@
     python benchmarks/cache.py [--images FOLDER] [--count N] [--epochs E] [--drawn WIDTH HEIGHT]
 
 Without --images it draws its own. They are cached at the size that train.py would choose. Everything is measured in one
-run, over the same files, with two threads for each side, in turns. First the medians of building the cache and of a bare
-cv2.imread loop. Then E epochs of augmented batches from the cache, whose building counts, and from the files, which
-cv2.imread reads in every epoch.
+run, over the same files, with two threads for each side, in turns. First the medians of building the cache and of a
+bare cv2.imread loop. Then E epochs of augmented batches from the cache, whose building counts, and from the files,
+which cv2.imread reads in every epoch.
 """
 
 import argparse
