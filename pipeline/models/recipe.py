@@ -218,12 +218,36 @@ class Tier(CheckedModel):
     min_epochs: PositiveFloat = 1.0
 
 
+class Mix(CheckedModel):
+    """Blends images of a batch in pairs, and their targets with them.
+
+    mixup, cutmix: parameter of the beta distribution from which the share of the two images is drawn; 0 for neither. If
+        both are given, each mixed batch uses one of them, as likely as the other.
+    share: share of the batches that are mixed.
+    """
+
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _mixes(self) -> Self:
+        if not (self.mixup or self.cutmix):
+            raise ValueError("mix: give mixup or cutmix a value above 0")
+        return self
+
+
 class NeuralRecipe(Recipe):
     """A network and how it is trained.
 
     input_size: side of the network's input in pixels; None for the size of the cached images.
     growing: image sizes over the training, as fractions of the input size, each used for an equal share.
-    augment: albumentations by their class names, or ``Shift``, ``Cutout`` and ``Symmetries`` of data/augment.py.
+    augment: albumentations by their class names, or those of data/augment.py.
+    mix: how images of a batch are blended; None for not at all.
+    loss: focal weighs what is already predicted well less; see losses.py.
+    class_weights: balanced makes every class count the same in the loss, within bounds; None for no weights.
+    sampling: balanced shows images of each class equally often; None shows each image once per epoch.
+    pooling: gem replaces the network's global average pooling; None keeps it.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
     holdout: share of the training set held out to choose the checkpoint, in place of the validation set.
     grey: use one channel instead of three if no training image has colour.
@@ -254,6 +278,11 @@ class NeuralRecipe(Recipe):
     stages: tuple[Stage, ...] = ()
     grid: tuple[dict[str, Any], ...] = ()
     augment: tuple[Named, ...] = ()
+    mix: Mix | None = None
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    class_weights: Literal["balanced"] | None = None
+    sampling: Literal["balanced"] | None = None
+    pooling: Literal["gem"] | None = None
     growing: tuple[PositiveFloat, ...] = (1.0,)
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
     holdout: Fraction | None = None
