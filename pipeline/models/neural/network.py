@@ -29,6 +29,7 @@ from pipeline.models.networks.pretrained import output_layer, start_from, start_
 from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.batches import LabelledImages, scaled
 from pipeline.models.neural.checkpoint import MISFITS
+from pipeline.models.neural.losses import balanced_weights
 from pipeline.models.neural.speed import Deadline, PredictionTimer, StepTimer, affordable_tier
 from pipeline.models.neural.stages import budgeted, cut
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch, Planner, Segment, SegmentLimit
@@ -126,6 +127,7 @@ class NeuralNetwork:
         self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
         self.metric, self.fingerprint, self.targets, self.ordered = metric, fingerprint, targets, ordered
         self.tier: Tier | None = None
+        self.class_weights: np.ndarray | None = None
         self.trained: tuple[Segment, ...] = ()
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
@@ -145,6 +147,8 @@ class NeuralNetwork:
         height, width = images.shape[1:3]
         self.input_size = (self.recipe.input_size,) * 2 if self.recipe.input_size else (height, width)
         self.normalisation = _normalisation(sample, self.recipe)
+        if self.recipe.class_weights == "balanced":
+            self.class_weights = balanced_weights(train.labels, self.classes)
         _check_parts(min(Steps.of(len(train), self.recipe.batch_size).batch_size, len(train)))
         self._take(self._choose_tier(len(train)))
         planner = self._planner(len(train))
@@ -310,6 +314,7 @@ class NeuralNetwork:
             metric=self.metric,
             fingerprint=self._owner(self.tier),
             ordered=self.ordered,
+            class_weights=self.class_weights,
         )
 
     def _augmentation(self) -> Augmentation:
