@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from competition.task import strata
-from pipeline.data.augment import Augmentation
+from pipeline.data.augment import Augmentation, Crop
 from pipeline.data.cache import Images, Size, rows_of
 from pipeline.data.resized_images import ResizedImages
 from pipeline.models.neural.mixing import Mixture, mixed
@@ -56,6 +56,7 @@ class Batch:
 class Batches:
     """The batches of a training: each image is used at most once per epoch; an incomplete last batch is dropped.
 
+    crop: cuts each image out of the given one in its full size, before anything else is done to it; None resizes it.
     is_balanced: an epoch shows as many images of each class instead; of several targets, see ``strata``.
     soft: see ``LabelledImages``.
     """
@@ -65,6 +66,7 @@ class Batches:
     augment: Augmentation
     batch_size: int
     seed: int
+    crop: Crop | None = None
     mix: Mix | None = None
     is_balanced: bool = False
     soft: np.ndarray | None = None
@@ -77,11 +79,17 @@ class Batches:
         rng = np.random.default_rng((self.seed, segment, distributed.rank()))
         for rows in self._rows(steps):
             mine = np.sort(rows[distributed.share(len(rows))])
-            images, mixture = self.augment(self.images.batch(mine, *size), rng), None
+            images, mixture = self.augment(self._taken(mine, size, rng), rng), None
             if self.mix is not None:
                 images, mixture = mixed(images, self.mix, rng)
             soft = None if self.soft is None else self.soft[mine]
             yield Batch(images, self.labels[mine], len(rows), soft, mixture)
+
+    def _taken(self, rows: np.ndarray, size: Size, rng: np.random.Generator) -> np.ndarray | Tensor:
+        """The images of these rows at that size, not yet augmented."""
+        if self.crop is None:
+            return self.images.batch(rows, *size)
+        return self.crop.at(*size)(self.images.images[rows], rng)
 
     def _rows(self, steps: range) -> Iterator[np.ndarray]:
         """Yield the image rows of each step, in a new random order in each epoch."""

@@ -20,7 +20,7 @@ from competition.splits import stratified_holdout
 from competition.storage import atomic_write, discard
 from competition.task import strata
 from competition.wording import printable
-from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
+from pipeline.data.augment import Augmentation, Crop, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
 from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
@@ -303,10 +303,11 @@ class NeuralNetwork:
         return Planner(recipe, steps.steps_per_epoch, max(self.input_size))
 
     def _training(self, network: nn.Module, planner: Planner, compile: bool = False) -> Training:
+        crop, augment = self._augmentation()
         return Training(
             self._predictor_of(network),
             planner.recipe,
-            self._augmentation(),
+            augment,
             self.seed,
             self.folder,
             on_epoch=self.on_epoch,
@@ -315,11 +316,15 @@ class NeuralNetwork:
             fingerprint=self._owner(self.tier),
             ordered=self.ordered,
             class_weights=self.class_weights,
+            crop=crop,
         )
 
-    def _augmentation(self) -> Augmentation:
-        steps = [(step.name, step.arguments) for step in self.recipe.augment]
-        return chain([build_augmentation(name, arguments, self.symmetries) for name, arguments in steps])
+    def _augmentation(self) -> tuple[Crop | None, Augmentation]:
+        """The crop that comes before everything else, if the recipe has one, and what follows."""
+        steps = [build_augmentation(step.name, step.arguments, self.symmetries) for step in self.recipe.augment]
+        if steps and isinstance(steps[0], Crop):
+            return steps[0], chain(steps[1:])
+        return None, chain(steps)
 
     @property
     def seeds(self) -> int:

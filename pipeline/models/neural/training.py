@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from competition.metrics import ACCURACY, Metric
 from competition.progress import Progress
-from pipeline.data.augment import Augmentation
+from pipeline.data.augment import Augmentation, Crop
 from pipeline.data.resized_images import ResizedImages
 from pipeline.models.base import CHECKPOINT_FILE, HISTORY_FILE, NotTrained
 from pipeline.models.fast.depthwise import learn_in_float32
@@ -55,7 +55,7 @@ class Training:
     predictor: the network, which is trained in place, with its normalisation and its final input size.
     ordered: whether neighbouring classes are alike, as intervals of a number are; see ``shared_out``.
     class_weights: see ``Loss``; None if all count the same.
-    augment: maps a uint8 batch and a random generator to a uint8 batch.
+    augment: maps a uint8 batch and a random generator to a uint8 batch. crop: see ``Batches``.
     on_epoch: called after every segment; an exception that it raises ends the training.
     compile: whether to compile the network.
     metric: chooses the best weights; the later ones in a tie.
@@ -78,9 +78,10 @@ class Training:
         fingerprint: str = "",
         ordered: bool = False,
         class_weights: np.ndarray | None = None,
+        crop: Crop | None = None,
     ) -> None:
         self.predictor, self.device = predictor, predictor.device
-        self.recipe, self.augment, self.seed = recipe, augment, seed
+        self.recipe, self.augment, self.crop, self.seed = recipe, augment, crop, seed
         self.on_epoch, self.metric, self.ordered = on_epoch, metric, ordered
         self.network = predictor.network.to(self.device).to(memory_format=torch.channels_last)
         learn_in_float32(self.network)
@@ -144,6 +145,7 @@ class Training:
             self.augment,
             self.recipe.batch_size,
             self.seed,
+            self.crop,
             self.recipe.mix,
             self.recipe.sampling == "balanced",
             train.soft,
