@@ -25,6 +25,7 @@ from pipeline.data.cache import Images, Size
 from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
+from pipeline.models.networks.pooling import with_gem
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
 from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.batches import LabelledImages, scaled
@@ -257,7 +258,9 @@ class NeuralNetwork:
         arguments = self.recipe.network.arguments | ({"width": width} if width else {})
         channels = self.normalisation.channels
         columns = self.targets * self.classes
-        return build_network(self.recipe.network.name, columns, self.input_size, channels, **arguments)
+        name = self.recipe.network.name
+        network = build_network(name, columns, self.input_size, channels, **arguments)
+        return with_gem(network, name) if self.recipe.pooling == "gem" else network
 
     def _start_from_trained(self, sample: np.ndarray) -> None:
         """Load the weights that the recipe starts from: ImageNet's, or those of a network trained on other images."""
