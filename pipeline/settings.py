@@ -57,6 +57,7 @@ class Settings:
     budget: seconds of wall clock for the whole of train.py or tune.py; None: no limit, every recipe trains its own
         epochs.
     size: height and width of the cached images in pixels; None: the native size if it is small, otherwise 64.
+    extra: folder or CSV of labelled pictures that are trained on besides the competition's.
     compile: compile networks with torch.compile before training.
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
@@ -82,6 +83,7 @@ class Settings:
     folds: int | None = None
     size: int | None = None
     seed: int = 0
+    extra: Path | None = None
     fresh: bool = False
     skip_unreadable: bool = False
     compile: bool = False
@@ -319,6 +321,12 @@ def train_settings(arguments: list[str]) -> Settings:
     length.add_argument("--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json")
     parser.add_argument(
         "--folds", type=whole_number(2, MOST_FOLDS), metavar="K", help="train K models on K stratified folds"
+    )
+    parser.add_argument(
+        "--extra",
+        type=existing,
+        metavar="FOLDER|CSV",
+        help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
     )
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
     parser.add_training_options()

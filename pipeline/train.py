@@ -18,6 +18,7 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 
 from competition.console import print_result
 from competition.errors import UserError
+from competition.layouts import read_extra
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
@@ -97,6 +98,8 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
         competition = replace(competition, symmetries=symmetries)
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
+    if settings.extra is not None:
+        competition = replace(competition, extra=read_extra(settings.extra, competition))
     counts = (len(competition.train), len(competition.val), len(competition.test))
     name = printable(competition.name)
     print("{}: {:,} train, {:,} val and {:,} test images, {}".format(name, *counts, competition.task))

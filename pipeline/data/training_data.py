@@ -14,8 +14,8 @@ from competition.errors import UserError
 from competition.spec import Competition, Split
 from competition.splits import stratified_folds, stratified_holdout
 from competition.task import Task, strata
-from competition.wording import printable
-from pipeline.data.cache import ImageCache, decoder_version, open_cache
+from competition.wording import counted, printable
+from pipeline.data.cache import ImageCache, contents_of, decoder_version, open_cache
 from pipeline.data.data_record import DataRecord
 from pipeline.data.decode import UnreadableImage, decode
 from pipeline.settings import Settings
@@ -29,16 +29,18 @@ SPLIT_SEED = 0  # independent of --seed, so that runs with different seeds are v
 class TrainingData:
     """All labelled images and how they are split.
 
-    split: the rows of train, then those of val, ``N`` in all.
+    split: the rows of train, then those of val, then those that are only trained on, ``N`` in all.
     images: the images of these rows.
     splits: pairs of int64 arrays of row numbers (train, validation); one pair, or one for each fold.
     task: of the competition.
+    added: number of rows that are only trained on.
     """
 
     split: Split
     images: ImageCache
     splits: list[tuple[np.ndarray, np.ndarray]]
     task: Task
+    added: int = 0
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -52,8 +54,9 @@ class TrainingData:
 
     @cached_property
     def record(self) -> DataRecord:
-        """The ids, labels and contents of all rows."""
-        return DataRecord.of(self.split.ids, self.split.known_labels, self.images.contents)
+        """The ids, labels and contents of the competition's own rows."""
+        own = len(self.split) - self.added
+        return DataRecord.of(self.split.ids[:own], self.split.known_labels[:own], self.images.contents[:own])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -75,8 +78,16 @@ def labelled_images(competition: Competition) -> Split:
     return train.joined_with(val, "labelled") if len(val) else replace(train, name="labelled")
 
 
+def joined_with_extra(competition: Competition) -> Split:
+    """The labelled images, then the pictures from elsewhere."""
+    split = labelled_images(competition)
+    return split if competition.extra is None else split.joined_with(competition.extra, "labelled")
+
+
 def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
     """Decode the images of train and val and split them into training and validation rows.
+
+    Pictures from elsewhere are trained on in every split, unless their files are also those of other images.
 
     With ``settings.folds``, the split is by stratified folds. Otherwise val is the validation set, and if there is no
     val, a stratified tenth of train. The split depends only on the labels, not on ``settings.seed``.
@@ -84,12 +95,18 @@ def open_training_data(competition: Competition, settings: Settings) -> Training
     Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, or if folds are asked for and
     train and val share ids.
     """
-    split = labelled_images(competition)
+    split, own = joined_with_extra(competition), len(competition.train) + len(competition.val)
     size = None if settings.size is None else (settings.size, settings.size)
     images = open_cache(split.paths, settings.cache_folder, size)
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
-    split, images, trained = split.take(rows), images.subset(rows), int((rows < len(competition.train)).sum())
-    return TrainingData(split, images, _splits(split, trained, competition.task, settings), competition.task)
+    if competition.extra is not None:
+        rows = _without_duplicates(rows, own, images.contents, competition.test)
+    split, images = split.take(rows), images.subset(rows)
+    trained, added = int((rows < len(competition.train)).sum()), int((rows >= own).sum())
+    splits = _splits(split.take(np.arange(len(split) - added)), trained, competition.task, settings)
+    extra = np.arange(len(split) - added, len(split))
+    splits = [(np.concatenate([train, extra]), validation) for train, validation in splits] if added else splits
+    return TrainingData(split, images, splits, competition.task, added)
 
 
 def unreadable_files(paths: Sequence[Path]) -> str:
@@ -116,6 +133,24 @@ def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarr
     if len(unreadable):
         print(f"warning: {len(unreadable)} images cannot be read and are left out: {names}")
     return np.delete(np.arange(len(split)), unreadable)
+
+
+def _without_duplicates(rows: np.ndarray, own: int, contents: np.ndarray, test: Split) -> np.ndarray:
+    """The rows without those of pictures from elsewhere whose files are also images of the competition.
+
+    own: the number of rows that are the competition's. contents: of all images, see ``ImageCache``.
+    Raises UserError if no picture from elsewhere is left.
+    """
+    extra = rows[rows >= own]
+    tested = np.isin(contents[extra], contents_of(test.paths))
+    labelled = ~tested & np.isin(contents[extra], contents[rows[rows < own]])
+    kept = extra[~tested & ~labelled]
+    left_out = f"{counted(int(tested.sum()), 'test image')} and {counted(int(labelled.sum()), 'labelled image')}"
+    if not len(kept):
+        raise UserError(f"--extra: all of its pictures are the competition's own ({left_out}); leave the option out")
+    told = f"; left out as the competition's own: {left_out}" if len(kept) < len(extra) else ""
+    print(f"{counted(len(kept), 'picture')} from elsewhere to train on{told}")
+    return np.concatenate([rows[rows < own], kept])
 
 
 def _splits(split: Split, trained: int, task: Task, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -33,7 +33,7 @@ from pipeline.training.scores import ModelScore, Score, score_by
 Options = dict[str, str]
 
 # the options that affect a model, in the order in which they appear in a run's name
-SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
+SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "extra", "metric")
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
 MARKS = MARK, RECIPE = "fingerprint.json", "recipe.toml"  # written when a run begins
@@ -293,6 +293,7 @@ def options_of(settings: Settings, repeated: str | None = None) -> Options:
 
 
 def _safe(value: object) -> str:
+    value = value.resolve().stem if isinstance(value, Path) else value
     text = "none" if value is None else f"{value:.12g}s" if isinstance(value, float) else str(value)
     return re.sub(r"[^\w.-]+", "-", text)
 
