@@ -445,6 +445,12 @@ def _bundle_parser() -> Parser:
         metavar="FOLDER|FILE",
         help="where train.py looks for ImageNet weights first in the notebook: a path below /kaggle/input",
     )
+    parser.add_argument(
+        "--extra",
+        type=in_notebook,
+        metavar="FOLDER|CSV",
+        help="labelled pictures that train.py also trains on in the notebook: a path below /kaggle/input",
+    )
     for kind in ("dataset", "kernel", "model"):
         parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
     return parser
@@ -476,9 +482,10 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     given.models = settings.models
     if own := [model for model in given.models if model.endswith(".toml")]:
         parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a built-in recipe")
-    if given.weights and given.predict_only:
-        parser.error("argument --weights: trained models need none; leave it out")
-    given.options += ["--weights", given.weights] if given.weights else []
+    for option, place in {"--weights": given.weights, "--extra": given.extra}.items():
+        if place and given.predict_only:
+            parser.error(f"argument {option}: trained models need none; leave it out")
+        given.options += [option, place] if place else []
     given.output = expanded(given.output or work_folder(None) / "kernel" / "kernel.py").resolve()
     return given
 
