@@ -86,6 +86,8 @@ class ModelContext:
     on_epoch: called after every epoch; an exception it raises ends the training.
     compile: whether networks are compiled for training.
     metric: the metric by which settings are chosen on the validation images.
+    soft: what networks learn in place of the labels of the training images, float32 ``[N, targets * classes]``: how
+        likely each choice is; None if they learn the labels.
     fingerprint: of everything that the training depends on; an interrupted training with another one is not resumed.
     """
 
@@ -103,6 +105,7 @@ class ModelContext:
     compile: bool = False
     metric: Metric = ACCURACY
     fingerprint: str = ""
+    soft: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

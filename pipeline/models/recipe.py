@@ -353,6 +353,7 @@ class NeuralRecipe(Recipe):
             fingerprint=context.fingerprint,
             targets=context.targets,
             ordered=context.ordered,
+            soft=context.soft,
         )
 
     def _load_on_images(self, folder: Path, device: "torch.device | None") -> "Model":

@@ -93,7 +93,7 @@ class NeuralNetwork:
     source: folder of the saved network that a recipe with ``transfer_from`` starts from.
     on_epoch, metric: see ``Training``.
     compile: whether to compile the network for training.
-    fingerprint: see ``ModelContext``.
+    fingerprint, soft: see ``ModelContext``.
 
     After ``fit``, input_size is the (height, width) in pixels that the network takes, trained holds the segments of
     its training, and best_score is the validation score of the weights that were kept.
@@ -121,12 +121,14 @@ class NeuralNetwork:
         fingerprint: str = "",
         targets: int = 1,
         ordered: bool = False,
+        soft: np.ndarray | None = None,
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
         self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
         self.metric, self.fingerprint, self.targets, self.ordered = metric, fingerprint, targets, ordered
+        self.soft = soft
         self.tier: Tier | None = None
         self.class_weights: np.ndarray | None = None
         self.trained: tuple[Segment, ...] = ()
@@ -140,7 +142,7 @@ class NeuralNetwork:
         batch is too small for the number of processes, or if the starting weights do not fit the network; NotTrained if
         there is no time for it before the plan's deadline, or if its first loss or weights are not finite.
         """
-        train = LabelledImages(images, labels)
+        train = LabelledImages(images, labels, self.soft)
         validation = LabelledImages(validation_images, validation_labels)
         if self.recipe.holdout is not None:
             train, validation = held_out(train, self.recipe.holdout)
@@ -183,6 +185,7 @@ class NeuralNetwork:
             "fingerprint",
             "targets",
             "ordered",
+            "soft",
         )
         return NeuralNetwork(**({name: getattr(self, name) for name in own} | {"folder": folder} | changes))
 
