@@ -58,6 +58,8 @@ class Settings:
         epochs.
     size: height and width of the cached images in pixels; None: the native size if it is small, otherwise 64.
     extra: folder or CSV of labelled pictures that are trained on besides the competition's.
+    pseudo_labels: train on the test images, too, with what the blend of earlier runs says of them.
+    distil: train on a mean of the labels and of what that blend says of the training images.
     compile: compile networks with torch.compile before training.
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
@@ -84,6 +86,8 @@ class Settings:
     size: int | None = None
     seed: int = 0
     extra: Path | None = None
+    pseudo_labels: bool = False
+    distil: bool = False
     fresh: bool = False
     skip_unreadable: bool = False
     compile: bool = False
@@ -327,6 +331,16 @@ def train_settings(arguments: list[str]) -> Settings:
         type=existing,
         metavar="FOLDER|CSV",
         help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
+    )
+    parser.add_argument(
+        "--pseudo-labels",
+        action="store_true",
+        help="train on those test images, too, of which the blend of the models trained before is sure",
+    )
+    parser.add_argument(
+        "--distil",
+        action="store_true",
+        help="networks learn the mean of the labels and of what the blend of the models trained before says",
     )
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
     parser.add_training_options()

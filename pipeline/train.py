@@ -16,6 +16,8 @@ if __name__ == "__main__":  # run as a script: check the options before importin
     commands.train()
 
 
+import torch
+
 from competition.console import print_result
 from competition.errors import UserError
 from competition.layouts import read_extra
@@ -25,8 +27,9 @@ from competition.splits import limit_train
 from competition.storage import sweep_all
 from competition.wording import printable
 from pipeline.commands import typed
-from pipeline.data.training_data import TrainingData, open_training_data
+from pipeline.data.training_data import Lesson, TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
+from pipeline.ensemble.teacher import find_teacher, lessons
 from pipeline.models.base import NotTrained
 from pipeline.models.networks.pretrained import imagenet_networks, recipe_weights
 from pipeline.models.networks.weights import check_given, described
@@ -65,6 +68,7 @@ def main(settings: Settings) -> None:
     competition = distributed.from_main(
         lambda: settle_symmetries(competition, recipes, training_data, settings, device, trial_end(settings))
     )
+    training_data = taught(training_data, competition, settings, device)
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
     trainer = Trainer(settings, device, competition, training_data, deadline(settings))
     for model in plan.models:
@@ -124,7 +128,8 @@ def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
 def print_idle_options(recipes: list[AnyRecipe], settings: Settings) -> None:
     """Say which options have no effect, as they are about networks and no recipe trains one."""
     if not any(recipe.is_network for recipe in recipes):
-        for option, given in {"--epochs": settings.epochs, "--compile": settings.compile}.items():
+        options = {"--epochs": settings.epochs, "--compile": settings.compile, "--distil": settings.distil}
+        for option, given in options.items():
             if given:
                 print(f"{option} has no effect: no chosen recipe trains a network")
 
@@ -146,6 +151,25 @@ def decoded(competition: Competition, settings: Settings) -> TrainingData:
             return open_training_data(competition, settings)
     except OutOfTime as error:
         raise UserError(f"--budget {clock(settings.budget)}: {too_short(begun, error.done)}") from None
+
+
+def taught(
+    training_data: TrainingData, competition: Competition, settings: Settings, device: torch.device
+) -> TrainingData:
+    """The images with what earlier runs say of them, if --pseudo-labels or --distil is given.
+
+    Raises UserError if no earlier run can teach.
+    """
+    if not (settings.pseudo_labels or settings.distil):
+        return training_data
+
+    def learnt() -> list[Lesson]:
+        runs, damaged = stored_runs(run_folders(settings.runs_folder(competition.name)))
+        leave_out(damaged)
+        teacher = find_teacher(runs, training_data, competition, device)
+        return lessons(teacher, training_data, settings.pseudo_labels, settings.distil, competition.task)
+
+    return training_data.taught(distributed.from_main(learnt))
 
 
 def too_short(begun: float, done: float) -> str:

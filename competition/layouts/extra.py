@@ -33,9 +33,7 @@ def read_extra(path: Path, competition: Competition) -> Split:
     names = table.stripped(image)
     folder = path if path.is_dir() else path.parent
     ids = tuple(f"{BEFORE}{name}" for name in names)
-    groups = None if competition.train.groups is None else ids
-    cases = None if competition.train.cases is None else ids
-    return Split("extra", ids, ImagesOnDisk((folder,)).paths(path, "train", names), labels, groups, cases)
+    return Split("extra", ids, ImagesOnDisk((folder,)).paths(path, "train", names), labels)
 
 
 def _of_folder(folder: Path) -> Table:

@@ -97,10 +97,10 @@ def random_erasing(
         erased: Any = deepcopy(images)
         rows = np.flatnonzero(rng.random(len(images)) < p)
         areas = rng.uniform(*scale, len(rows)) * height * width
-        shapes = np.exp(rng.uniform(*np.log(ratio), len(rows)))
+        shapes = np.exp(rng.uniform(np.log(ratio[0]), np.log(ratio[1]), len(rows)))
         sides = np.stack([np.sqrt(areas * shapes), np.sqrt(areas / shapes)], axis=1)
-        sides = sides.round().astype(int).clip(1, (height, width))
-        corners = rng.integers(0, (height, width) - sides + 1)
+        sides = sides.round().clip(1, (height, width)).astype(np.int64)
+        corners = rng.integers(0, np.array([height, width]) - sides + 1)
         for row, (down, right), (top, left) in zip(rows, sides.tolist(), corners.tolist(), strict=True):
             noise: Any = rng.integers(0, 256, (down, right, 3), np.uint8)
             erased[row, top : top + down, left : left + right] = _like(images, noise)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,19 @@ SPLIT_SEED = 0  # independent of --seed, so that runs with different seeds are v
 
 
 @dataclass(frozen=True, eq=False)
+class Lesson:
+    """What the models of one split are trained on in place of the labels.
+
+    rows: of the images, int64 ``[n]``. labels: of these rows, as in ``Split.labels``.
+    soft: how likely each choice is, float32 ``[n, T * K]``.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    soft: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingData:
     """All labelled images and how they are split.
 
@@ -33,7 +46,10 @@ class TrainingData:
     images: the images of these rows.
     splits: pairs of int64 arrays of row numbers (train, validation); one pair, or one for each fold.
     task: of the competition.
-    added: number of rows that are only trained on.
+    added: number of rows at the end that never validate.
+    unlabelled: number of these, at the end, whose labels are not known and mean nothing: the test images.
+    soft: what networks learn in place of the labels, for each split, of its training rows; see ``Lesson``. Empty if
+        they learn the labels.
     """
 
     split: Split
@@ -41,6 +57,8 @@ class TrainingData:
     splits: list[tuple[np.ndarray, np.ndarray]]
     task: Task
     added: int = 0
+    unlabelled: int = 0
+    soft: tuple[np.ndarray, ...] = ()
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -51,6 +69,24 @@ class TrainingData:
     def validated(self) -> np.ndarray:
         """The row numbers of all validation images, split after split."""
         return np.concatenate([validation for _, validation in self.splits])
+
+    def taught(self, lessons: Sequence[Lesson]) -> "TrainingData":
+        """The same validation images, with one lesson for each split to train on."""
+        own = len(self.split)
+        rows = np.concatenate([np.arange(own), *(lesson.rows for lesson in lessons)])
+        labels = np.concatenate([self.split.known_labels, *(lesson.labels for lesson in lessons)])
+        ends = np.cumsum([own, *(len(lesson.rows) for lesson in lessons)])
+        learnt = [np.arange(start, end) for start, end in pairwise(ends)]
+        splits = [(train, validation) for train, (_, validation) in zip(learnt, self.splits, strict=True)]
+        return replace(
+            self,
+            split=replace(self.split.take(rows), labels=labels),
+            images=self.images.subset(rows),
+            splits=splits,
+            added=self.added + len(rows) - own,
+            unlabelled=0,
+            soft=tuple(lesson.soft for lesson in lessons),
+        )
 
     @cached_property
     def record(self) -> DataRecord:
@@ -64,7 +100,7 @@ class TrainingData:
 
         It does not depend on where the files are or when they were written.
         """
-        arrays = [self.split.known_labels, self.images.contents, *chain.from_iterable(self.splits)]
+        arrays = [self.split.known_labels, self.images.contents, *chain.from_iterable(self.splits), *self.soft]
         facts = [self.split.ids, self.images.shape, decoder_version(), [len(array) for array in arrays]]
         found = hashlib.sha256(json.dumps(facts).encode())
         for array in arrays:
@@ -78,10 +114,18 @@ def labelled_images(competition: Competition) -> Split:
     return train.joined_with(val, "labelled") if len(val) else replace(train, name="labelled")
 
 
-def joined_with_extra(competition: Competition) -> Split:
-    """The labelled images, then the pictures from elsewhere."""
+def joined_with_others(competition: Competition, with_test: bool) -> Split:
+    """The labelled images, then the pictures from elsewhere and the test images, whose labels mean nothing."""
     split = labelled_images(competition)
-    return split if competition.extra is None else split.joined_with(competition.extra, "labelled")
+    others = [] if competition.extra is None else [competition.extra]
+    if with_test:
+        labels = np.zeros_like(split.known_labels, shape=(len(competition.test), *split.known_labels.shape[1:]))
+        others.append(replace(competition.test, labels=labels))
+    for other in others:
+        groups = None if split.groups is None else other.groups or other.ids
+        cases = None if split.cases is None else other.cases or other.ids
+        split = split.joined_with(replace(other, groups=groups, cases=cases), "labelled")
+    return split
 
 
 def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
@@ -95,18 +139,18 @@ def open_training_data(competition: Competition, settings: Settings) -> Training
     Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, or if folds are asked for and
     train and val share ids.
     """
-    split, own = joined_with_extra(competition), len(competition.train) + len(competition.val)
+    split = joined_with_others(competition, with_test=settings.pseudo_labels)
     size = None if settings.size is None else (settings.size, settings.size)
     images = open_cache(split.paths, settings.cache_folder, size)
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
-    if competition.extra is not None:
-        rows = _without_duplicates(rows, own, images.contents, competition.test)
-    split, images = split.take(rows), images.subset(rows)
-    trained, added = int((rows < len(competition.train)).sum()), int((rows >= own).sum())
-    splits = _splits(split.take(np.arange(len(split) - added)), trained, competition.task, settings)
-    extra = np.arange(len(split) - added, len(split))
-    splits = [(np.concatenate([train, extra]), validation) for train, validation in splits] if added else splits
-    return TrainingData(split, images, splits, competition.task, added)
+    own, extra, test = _distinct_rows(np.setdiff1d(rows, images.unreadable), images.contents, competition)
+    rows = np.concatenate([own, extra, test])
+    splits = _splits(split.take(own), int((own < len(competition.train)).sum()), competition.task, settings)
+    if len(extra):
+        places = np.arange(len(own), len(own) + len(extra))
+        splits = [(np.concatenate([train, places]), validation) for train, validation in splits]
+    added = len(extra) + len(test)
+    return TrainingData(split.take(rows), images.subset(rows), splits, competition.task, added, len(test))
 
 
 def unreadable_files(paths: Sequence[Path]) -> str:
@@ -135,22 +179,35 @@ def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarr
     return np.delete(np.arange(len(split)), unreadable)
 
 
-def _without_duplicates(rows: np.ndarray, own: int, contents: np.ndarray, test: Split) -> np.ndarray:
-    """The rows without those of pictures from elsewhere whose files are also images of the competition.
+def _distinct_rows(
+    rows: np.ndarray, contents: np.ndarray, competition: Competition
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of train and val, of pictures from elsewhere, and of test images, without files that are there before.
 
-    own: the number of rows that are the competition's. contents: of all images, see ``ImageCache``.
-    Raises UserError if no picture from elsewhere is left.
+    rows: of ``joined_with_others``. contents: of all of its images, see ``ImageCache``.
     """
-    extra = rows[rows >= own]
+    labelled = len(competition.train) + len(competition.val)
+    elsewhere = 0 if competition.extra is None else len(competition.extra)
+    own, extra, test = np.split(rows, np.searchsorted(rows, [labelled, labelled + elsewhere]))
+    if elsewhere:
+        extra = _without_duplicates(extra, contents, contents[own], competition.test)
+    return own, extra, test[~np.isin(contents[test], contents[own])]
+
+
+def _without_duplicates(extra: np.ndarray, contents: np.ndarray, known: np.ndarray, test: Split) -> np.ndarray:
+    """The rows of pictures from elsewhere without those whose files are also images of the competition.
+
+    contents: of all images. known: of the competition's labelled images. Raises UserError if none is left.
+    """
     tested = np.isin(contents[extra], contents_of(test.paths))
-    labelled = ~tested & np.isin(contents[extra], contents[rows[rows < own]])
+    labelled = ~tested & np.isin(contents[extra], known)
     kept = extra[~tested & ~labelled]
     left_out = f"{counted(int(tested.sum()), 'test image')} and {counted(int(labelled.sum()), 'labelled image')}"
     if not len(kept):
         raise UserError(f"--extra: all of its pictures are the competition's own ({left_out}); leave the option out")
     told = f"; left out as the competition's own: {left_out}" if len(kept) < len(extra) else ""
     print(f"{counted(len(kept), 'picture')} from elsewhere to train on{told}")
-    return np.concatenate([rows[rows < own], kept])
+    return kept
 
 
 def _splits(split: Split, trained: int, task: Task, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:

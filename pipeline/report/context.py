@@ -12,7 +12,7 @@ from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
-from pipeline.training.runs import Run, RunFolder
+from pipeline.training.runs import TAUGHT, Run, RunFolder
 from pipeline.training.scores import Score, score_by
 
 BLEND = "blend"
@@ -56,6 +56,15 @@ class ReportContext:
     @property
     def metric(self) -> Metric:
         return self.competition.metric
+
+    @property
+    def taught(self) -> dict[str, list[str]]:
+        """The models that were also trained on what earlier ones said: in words on what, and the models' names."""
+        return {
+            what: names
+            for option, what in TAUGHT.items()
+            if (names := [run.name for run in self.ranked if option in run.options])
+        }
 
     @property
     def has_classes(self) -> bool:

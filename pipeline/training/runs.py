@@ -33,7 +33,8 @@ from pipeline.training.scores import ModelScore, Score, score_by
 Options = dict[str, str]
 
 # the options that affect a model, in the order in which they appear in a run's name
-SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "extra", "metric")
+SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "extra", "pseudo_labels", "distil", "metric")
+TAUGHT = {"pseudo_labels": "test images with what earlier models said of them", "distil": "what earlier models said"}
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
 MARKS = MARK, RECIPE = "fingerprint.json", "recipe.toml"  # written when a run begins
@@ -294,6 +295,7 @@ def options_of(settings: Settings, repeated: str | None = None) -> Options:
 
 def _safe(value: object) -> str:
     value = value.resolve().stem if isinstance(value, Path) else value
+    value = "yes" if value is True else value
     text = "none" if value is None else f"{value:.12g}s" if isinstance(value, float) else str(value)
     return re.sub(r"[^\w.-]+", "-", text)
 

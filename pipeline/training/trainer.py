@@ -253,6 +253,7 @@ class Trainer:
             compile=self.settings.compile,
             metric=self.competition.metric,
             fingerprint=key,
+            soft=self.training_data.soft[split] if self.training_data.soft else None,
         )
         return recipe.build(context)
 

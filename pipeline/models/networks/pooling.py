@@ -3,6 +3,8 @@
 F. Radenović, G. Tolias, O. Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (arXiv:1711.02512).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -49,5 +51,7 @@ def _flattens(layer: nn.Module) -> bool | None:
     """Whether a layer of global average pooling gives ``[N, C]``; None if the layer is another one."""
     if isinstance(layer, nn.AdaptiveAvgPool2d):
         return False if layer.output_size in (1, (1, 1)) else None
-    is_timms = type(layer).__name__ == "FastAdaptiveAvgPool" and tuple(layer.dim) == (2, 3)  # of maps [N, C, H, W]
-    return bool(layer.flatten) if is_timms else None
+    timms: Any = layer
+    if type(layer).__name__ == "FastAdaptiveAvgPool" and tuple(timms.dim) == (2, 3):  # of maps [N, C, H, W]
+        return bool(timms.flatten)
+    return None

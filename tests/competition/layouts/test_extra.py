@@ -70,13 +70,6 @@ def test_numbers_come_from_the_columns_of_the_same_names(contest, elsewhere):
     assert "no column 'label'" in fault(elsewhere.folder / "none.csv", competition)
 
 
-def test_pictures_from_elsewhere_are_in_groups_of_their_own_where_there_are_groups(contest, elsewhere):
-    labels = [(label, f"p{row // 2}") for row, label in enumerate(CLASSES)]
-    competition = contest.train(labels, header=("id", "label", "patient")).sample("ant").load(group_column="patient")
-    elsewhere.images("bee/1.png", "ant/1.png")
-    assert read_extra(elsewhere.folder, competition).groups == ("extra/ant/1.png", "extra/bee/1.png")
-
-
 def test_an_unknown_class_is_an_error_with_the_nearest_one(contest, elsewhere):
     competition = of_classes(contest)
     elsewhere.images("bees/1.png", "ant/1.png").table(
