@@ -318,7 +318,10 @@ def train_settings(arguments: list[str]) -> Settings:
     )
     length.add_argument("--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json")
     parser.add_argument(
-        "--folds", type=whole_number(2, MOST_FOLDS), metavar="K", help="train K models on K stratified folds"
+        "--folds",
+        type=whole_number(1, MOST_FOLDS),
+        metavar="K",
+        help="train K models on K stratified folds; default: 5 or fewer for a small set of images, else 1: no folds",
     )
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
     parser.add_training_options()

@@ -16,6 +16,8 @@ if __name__ == "__main__":  # run as a script: check the options before importin
     commands.train()
 
 
+import torch
+
 from competition.console import print_result
 from competition.errors import UserError
 from competition.sources import open_competition
@@ -34,7 +36,8 @@ from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.time_limit import OutOfTime, time_limit
 from pipeline.settings import BEGUN, Settings
-from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, portfolio, workload_of
+from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, workload_of
+from pipeline.training.portfolio import candidates, settle_portfolio
 from pipeline.training.runs import leave_out, newest_run, ranked, run_folders, stored_runs, transfer_source
 from pipeline.training.scores import scores_table, write_scores
 from pipeline.training.symmetries import settle_symmetries
@@ -64,6 +67,8 @@ def main(settings: Settings) -> None:
     competition = distributed.from_main(
         lambda: settle_symmetries(competition, recipes, training_data, settings, device, trial_end(settings))
     )
+    if is_left_to_us(settings):
+        recipes, training_data = chosen(recipes, settings, competition, training_data, device)
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
     trainer = Trainer(settings, device, competition, training_data, deadline(settings))
     for model in plan.models:
@@ -82,7 +87,30 @@ def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
 
 
 def asked_recipes(settings: Settings) -> list[AnyRecipe]:
-    return choose_recipes(settings.models or portfolio(settings.weights, settings.budget), settings.recipes_folder)
+    return choose_recipes(settings.models or candidates(settings), settings.recipes_folder)
+
+
+def is_left_to_us(settings: Settings) -> bool:
+    """Whether the data, the device and the budget decide which models are trained, and in how many folds."""
+    return not settings.models and settings.epochs is None and settings.plan is None
+
+
+def chosen(
+    recipes: list[AnyRecipe],
+    settings: Settings,
+    competition: Competition,
+    training_data: TrainingData,
+    device: torch.device,
+) -> tuple[list[AnyRecipe], TrainingData]:
+    """The recipes of the portfolio, and the images in as many folds as it has."""
+    portfolio = distributed.from_main(
+        lambda: settle_portfolio(recipes, competition, training_data, settings, device, deadline(settings))
+    )
+    if portfolio.told:
+        print(portfolio.told)
+    if portfolio.folds == len(training_data.splits):
+        return list(portfolio.recipes), training_data
+    return list(portfolio.recipes), training_data.in_folds(portfolio.folds)
 
 
 def read_competition(settings: Settings, symmetries: Symmetries | None = None) -> Competition:

@@ -50,6 +50,10 @@ class TrainingData:
         """The row numbers of all validation images, split after split."""
         return np.concatenate([validation for _, validation in self.splits])
 
+    def in_folds(self, folds: int) -> "TrainingData":
+        """The same images, of which each validates in one of as many stratified folds."""
+        return replace(self, splits=stratified_folds(strata(self.labels), folds, SPLIT_SEED, self.split.groups))
+
     @cached_property
     def record(self) -> DataRecord:
         """The ids, labels and contents of all rows."""
@@ -78,8 +82,8 @@ def labelled_images(competition: Competition) -> Split:
 def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
     """Decode the images of train and val and split them into training and validation rows.
 
-    With ``settings.folds``, the split is by stratified folds. Otherwise val is the validation set, and if there is no
-    val, a stratified tenth of train. The split depends only on the labels, not on ``settings.seed``.
+    With two or more ``settings.folds``, the split is by stratified folds. Otherwise val is the validation set, and if
+    there is no val, a stratified tenth of train. The split depends only on the labels, not on ``settings.seed``.
 
     Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, or if folds are asked for and
     train and val share ids.
@@ -120,7 +124,7 @@ def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarr
 
 def _splits(split: Split, trained: int, task: Task, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
     choices = strata(task.encode(split.known_labels))
-    if settings.folds is not None:
+    if settings.folds is not None and settings.folds > 1:
         if len(set(split.ids)) < len(split):
             raise UserError(
                 "--folds joins train and val, but some ids are in both; rename these images in one of the tables"

@@ -225,6 +225,7 @@ class NeuralRecipe(Recipe):
     growing: image sizes over the training, as fractions of the input size, each used for an equal share.
     augment: albumentations by their class names, or ``Shift``, ``Cutout`` and ``Symmetries`` of data/augment.py.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
+    keep: the weights with the ``best`` validation score, or the ``last`` ones.
     holdout: share of the training set held out to choose the checkpoint, in place of the validation set.
     grey: use one channel instead of three if no training image has colour.
     pretrained: the network starts from ImageNet weights (weights.py).
@@ -256,6 +257,7 @@ class NeuralRecipe(Recipe):
     augment: tuple[Named, ...] = ()
     growing: tuple[PositiveFloat, ...] = (1.0,)
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    keep: Literal["best", "last"] = "best"
     holdout: Fraction | None = None
     views: Literal["one", "symmetries", "shifts"] = "one"
     tiers: tuple[Tier, ...] = ()

@@ -17,16 +17,11 @@ from competition.storage import atomic_write
 from competition.wording import fault_in, printable
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Workload
-from pipeline.models.networks.weights import LITE0, at_hand, weights_file
 from pipeline.models.neural.stages import SLIVER
 from pipeline.models.neural.time_budget import Segment, trainings
 from pipeline.models.recipe import NAME, AnyRecipe, NeuralRecipe, Tier
 from pipeline.settings import MOST_EPOCHS, MOST_FOLDS, MOST_IMAGES, MOST_PIXELS, MOST_SECONDS, MOST_SEED, Settings
 
-PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
-FROZEN_FEATURES = "lite0-logreg"  # added if its weights are available
-FINE_TUNED = "efficientnet-lite0"  # replaces it if the budget is long
-LONG = 1800.0  # seconds; fine-tuning needs half of it to become better than sprint
 CAUTION = 1.3  # safety factor for the estimated cost of a classical model, which is rarely further off
 FEWEST_IMAGES = 10  # per class; with fewer, a classical model is not worth its time
 MOST_BATCHES = 10**7  # of a segment
@@ -35,21 +30,6 @@ TOO_SHORT = "fitting it to ten images of each class takes longer than its share 
 
 
 Count = Annotated[int, Field(ge=1, le=MOST_IMAGES)]  # of images
-
-
-def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
-    """The models to train if none are named.
-
-    If a long run could use ImageNet weights that are missing, print how to get them.
-
-    weights: file or folder to search first for ImageNet weights. budget: seconds; None for no limit.
-    """
-    long = budget is None or budget >= LONG
-    if at_hand(LITE0, weights):
-        return (*PORTFOLIO, FINE_TUNED if long else FROZEN_FEATURES)
-    if long:
-        print(f"no ImageNet weights found; to also fine-tune {FINE_TUNED}, {weights_file(LITE0).remedy}")
-    return PORTFOLIO
 
 
 def _checked(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
@@ -213,7 +193,7 @@ def make_plan(
         symmetries=competition.symmetries,
         seed=settings.seed,
         limit=settings.limit,
-        folds=settings.folds,
+        folds=workload.folds if workload.folds > 1 else None,
         size=settings.size,
         models=tuple(models),
         left_out=left_out,

@@ -36,6 +36,7 @@ Options = dict[str, str]
 SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
+REFIT = "refit"  # the subfolder of a model that was fitted to all labelled images, after its folds were validated
 MARKS = MARK, RECIPE = "fingerprint.json", "recipe.toml"  # written when a run begins
 FORMAT: Final = 3  # version of the files of a run
 
@@ -194,7 +195,8 @@ class Run:
         the run's name.
     fingerprint: of everything that the run depends on; by it the same command finds the run instead of training again.
     image_shape: (height, width) in pixels of the images that it was trained on.
-    fold_folders: the subfolders with one fitted model each: a single one, or one per fold.
+    fold_folders: the subfolders with one fitted model each: a single one, or one per fold. The single one of a model
+        that was fitted to all images after its folds is ``REFIT``.
     model_files: the files of these models, relative to the run's folder.
     seconds: of training and validation.
     parameters: number of weights of one fitted model.

@@ -127,16 +127,21 @@ def _checked_once(
     train, validation = training_data.splits[0]
     images, labels = training_data.images, training_data.labels
     key = fingerprint(training_data.fingerprint, settings.seed, _upright_recipe().model_dump())
-    path = folder / "symmetries.json"
-    with suppress(OSError, DamagedFile, ValidationError):
-        check = TypeAdapter(SymmetryCheck).validate_python(read_json(path))
-        if check.fingerprint == key:
-            return check
+    check = kept_check(folder)
+    if check is not None and check.fingerprint == key:
+        return check
     seen, unseen = ((images.subset(rows), labels[rows]) for rows in (train, validation))
     check = check_symmetries(seen, unseen, training_data.task, settings.seed, device, key, end)
     if check.trained == 1:
-        write_json(path, TypeAdapter(SymmetryCheck).dump_python(check, mode="json"))
+        write_json(folder / "symmetries.json", TypeAdapter(SymmetryCheck).dump_python(check, mode="json"))
     return check
+
+
+def kept_check(folder: Path) -> SymmetryCheck | None:
+    """The check kept in the folder of a competition's runs; None if there is none that is sound."""
+    with suppress(OSError, DamagedFile, ValidationError):
+        return TypeAdapter(SymmetryCheck).validate_python(read_json(folder / "symmetries.json"))
+    return None
 
 
 def check_symmetries(

@@ -513,7 +513,7 @@ def test_limit_keeps_that_many_training_images(tmp_path, make_competition):
         (["--modles", "sprint"], ["--modles", "--models"]),
         (["--models", "sprnt"], ["sprnt", "sprint"]),
         (["--budget", "soon"], ["soon", "10m", "5m"][:1]),
-        (["--folds", "1"], ["--folds"]),
+        (["--folds", "0"], ["--folds"]),
         (["--epochs", "0"], ["--epochs"]),
         (["--epochs", "1", "--budget", "5m"], ["--budget", "--epochs"]),
     ],

@@ -181,6 +181,20 @@ class NeuralNetwork:
         )
         return NeuralNetwork(**({name: getattr(self, name) for name in own} | {"folder": folder} | changes))
 
+    def images_a_second(self, images: Images, count: int) -> float:
+        """The speed of a training on ``count`` images like these, in the stage with the most epochs.
+
+        It is measured at the full size, on blank images with random weights.
+        """
+        height, width = images.shape[1:3]
+        self.input_size = (self.recipe.input_size,) * 2 if self.recipe.input_size else (height, width)
+        self.normalisation = Normalisation((127.5,) * 3, (127.5,) * 3)
+        planner, size = self._planner(count), max(self.input_size)
+        network = self._build_network()
+        spans = self._training(network, planner).stage_spans
+        longest = max(range(len(spans)), key=lambda number: spans[number].epochs)
+        return planner.recipe.batch_size / self._step_timer(planner).seconds(network, [size], longest)[size]
+
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, targets * classes]``, averaged over the recipe's views of each image.
 
