@@ -37,11 +37,12 @@ from pipeline.runtime.devices import choose_device
 from pipeline.runtime.time_limit import OutOfTime, time_limit
 from pipeline.settings import BEGUN, Settings
 from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, workload_of
-from pipeline.training.portfolio import candidates, settle_portfolio
+from pipeline.training.portfolio import candidates, is_small, settle_portfolio
 from pipeline.training.runs import leave_out, newest_run, ranked, run_folders, stored_runs, transfer_source
 from pipeline.training.scores import scores_table, write_scores
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
+from pipeline.training.turned_examples import settle_by_examples
 
 DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
 TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
@@ -64,9 +65,7 @@ def main(settings: Settings) -> None:
     find_sources(recipes, settings, competition)
     with distributed.main_first():
         training_data = decoded(competition, settings)
-    competition = distributed.from_main(
-        lambda: settle_symmetries(competition, recipes, training_data, settings, device, trial_end(settings))
-    )
+    competition = distributed.from_main(lambda: with_symmetries(competition, recipes, training_data, settings, device))
     if is_left_to_us(settings):
         recipes, training_data = chosen(recipes, settings, competition, training_data, device)
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
@@ -88,6 +87,19 @@ def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
 
 def asked_recipes(settings: Settings) -> list[AnyRecipe]:
     return choose_recipes(settings.models or candidates(settings), settings.recipes_folder)
+
+
+def with_symmetries(
+    competition: Competition,
+    recipes: list[AnyRecipe],
+    training_data: TrainingData,
+    settings: Settings,
+    device: torch.device,
+) -> Competition:
+    """The competition with the flips and rotations that preserve the class, if the recipes need them."""
+    if is_left_to_us(settings) and is_small(competition):
+        return settle_by_examples(competition, training_data, settings, device, trial_end(settings))
+    return settle_symmetries(competition, recipes, training_data, settings, device, trial_end(settings))
 
 
 def is_left_to_us(settings: Settings) -> bool:

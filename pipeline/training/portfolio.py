@@ -32,7 +32,7 @@ from pipeline.models.recipe import AnyRecipe, Named, NeuralRecipe, fingerprint
 from pipeline.runtime.sealed import DamagedFile, read_json, write_json
 from pipeline.settings import MOST_FOLDS, Settings
 from pipeline.training.planning import CAUTION, products_a_second, workload_of
-from pipeline.training.symmetries import kept_check
+from pipeline.training.symmetries import SymmetryCheck, kept_check
 
 BASELINES = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 FROM_SCRATCH = "sprint"
@@ -78,6 +78,11 @@ def candidates(settings: Settings) -> tuple[str, ...]:
     if settings.epochs is not None:
         return (*BASELINES, FROM_SCRATCH, FINE_TUNED)
     return (*BASELINES, FROM_SCRATCH, FROZEN, FINE_TUNED)
+
+
+def is_small(competition: Competition) -> bool:
+    """Whether it has so few training images that each of them has to validate."""
+    return len(competition.train) < SMALL_SET
 
 
 def settle_portfolio(
@@ -128,7 +133,7 @@ class Choice:
         """The names of the models, and the number of folds."""
         if FROZEN not in self.recipes:
             return (*BASELINES, FROM_SCRATCH), self._folds(lambda folds: self.seconds / folds >= FOLDED_SECONDS / 3)
-        if self.is_small:
+        if is_small(self.competition):
             folds = self._folds(lambda folds: self.epochs(folds) >= FOLD_EPOCHS)
             if self.epochs(folds) >= FEWEST_EPOCHS:
                 return (FROZEN, FINE_TUNED), folds
@@ -143,10 +148,6 @@ class Choice:
         if self.epochs(1) >= enough and self.is_ahead:
             return (FROZEN, FINE_TUNED)
         return (*BASELINES, FROM_SCRATCH, FROZEN)
-
-    @property
-    def is_small(self) -> bool:
-        return len(self.competition.train) < SMALL_SET
 
     @property
     def are_photographs(self) -> bool:
@@ -164,7 +165,7 @@ class Choice:
 
     def _folds(self, suits: Callable[[int], bool]) -> int:
         """The most folds that the data allow and that suit; if none do, the fewest. 1 if the set is not small."""
-        if self.settings.folds is not None or not self.is_small or self.seconds < FOLDED_SECONDS:
+        if self.settings.folds is not None or not is_small(self.competition) or self.seconds < FOLDED_SECONDS:
             return len(self.training_data.splits)
         split = self.training_data.split
         most = len(split) if split.groups is None else len(set(split.groups))
@@ -203,7 +204,7 @@ class Choice:
 
         Without a trial they count as ahead.
         """
-        check = kept_check(self.settings.runs_folder(self.competition.name))
+        check = kept_check(self.settings.runs_folder(self.competition.name), SymmetryCheck)
         return check is None or self._probed() >= check.upright
 
     def _probed(self) -> float:
