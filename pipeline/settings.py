@@ -56,7 +56,8 @@ class Settings:
     metric: chooses and ranks the models; None: the competition's metric.
     budget: seconds of wall clock for the whole of train.py or tune.py; None: no limit, every recipe trains its own
         epochs.
-    size: height and width of the cached images in pixels; None: the native size if it is small, otherwise 64.
+    size: height and width of the cached images in pixels; None: chosen for the images and the budget.
+    cache_size: bytes of cached images on the disk; None: as there is room.
     compile: compile networks with torch.compile before training.
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
@@ -81,6 +82,7 @@ class Settings:
     limit: int | None = None
     folds: int | None = None
     size: int | None = None
+    cache_size: int | None = None
     seed: int = 0
     fresh: bool = False
     skip_unreadable: bool = False
@@ -227,7 +229,17 @@ class Parser(argparse.ArgumentParser):
         """Add the options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
         self.add_argument(
-            "--size", type=whole_number(1, MOST_PIXELS), metavar="PX", help="resize all images to PX x PX pixels"
+            "--size",
+            type=whole_number(1, MOST_PIXELS),
+            metavar="PX",
+            help="resize all images to PX x PX pixels; default: chosen for the images, the device and the budget",
+        )
+        self.add_argument(
+            "--cache-size",
+            type=data_size,
+            metavar="SIZE",
+            help="disk space for decoded images, e.g. 2G; larger sets are kept as JPEGs or read from their files; "
+            "default: half of the free disk, at most the machine's memory",
         )
         self.add_argument(
             "--seed", type=whole_number(0, MOST_SEED), default=0, metavar="N", help="seed of all randomness; default 0"
@@ -278,6 +290,14 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 positive = whole_number(1, MOST_IMAGES)
+
+
+def data_size(text: str) -> int:
+    """The bytes in ``500M`` or ``2G``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])B?", text, re.IGNORECASE)
+    if not match or len(text) > DIGITS:
+        raise argparse.ArgumentTypeError(f"{text[:DIGITS]!r} is not a size; write 500M or 2G")
+    return int(float(match[1]) * 1000 ** ("KMGT".index(match[2].upper()) + 1))
 
 
 def seconds(text: str) -> float:

@@ -26,6 +26,7 @@ from competition.splits import limit_train
 from competition.storage import sweep_all
 from competition.wording import printable
 from pipeline.commands import typed
+from pipeline.data.image_size import ImageSizes
 from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
 from pipeline.models.base import NotTrained
@@ -64,7 +65,7 @@ def main(settings: Settings) -> None:
         print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
     with distributed.main_first():
-        training_data = decoded(competition, settings)
+        training_data = decoded(competition, settings, recipes, device, recorded and recorded.sizes)
     competition = distributed.from_main(lambda: with_symmetries(competition, recipes, training_data, settings, device))
     if is_left_to_us(settings):
         recipes, training_data = chosen(recipes, settings, competition, training_data, device)
@@ -173,14 +174,24 @@ def find_sources(recipes: list[AnyRecipe], settings: Settings, competition: Comp
             print(f"{recipe.name} starts from {transfer_source(recipe, settings.work / 'runs', competition.name).path}")
 
 
-def decoded(competition: Competition, settings: Settings) -> TrainingData:
-    """The images of train and val. Raises UserError if the budget is too short for decoding them."""
+def decoded(
+    competition: Competition,
+    settings: Settings,
+    recipes: list[AnyRecipe],
+    device: torch.device,
+    sizes: ImageSizes | None = None,
+) -> TrainingData:
+    """The images of train and val. Raises UserError if the budget is too short for decoding them.
+
+    sizes: of the plan that is repeated; None if they are to be chosen.
+    """
+    pretrained = any(map(imagenet_networks, recipes))
     if settings.budget is None:
-        return open_training_data(competition, settings)
+        return open_training_data(competition, settings, device.type, pretrained, sizes)
     begun = time.monotonic()
     try:
         with time_limit(BEGUN + DECODING_SHARE * settings.budget):
-            return open_training_data(competition, settings)
+            return open_training_data(competition, settings, device.type, pretrained, sizes)
     except OutOfTime as error:
         raise UserError(f"--budget {clock(settings.budget)}: {too_short(begun, error.done)}") from None
 
@@ -240,7 +251,9 @@ def plan_models(
 ) -> Plan:
     end = deadline(settings)
     seconds = None if end is None else end - time.monotonic()
-    return make_plan(recipes, settings, competition, workload_of(competition, training_data), seconds)
+    return make_plan(
+        recipes, settings, competition, workload_of(competition, training_data), seconds, training_data.sizes
+    )
 
 
 def print_scores(trainer: Trainer) -> None:

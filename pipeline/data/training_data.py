@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from competition.wording import printable
 from pipeline.data.cache import ImageCache, decoder_version, open_cache
 from pipeline.data.data_record import DataRecord
 from pipeline.data.decode import UnreadableImage, decode
+from pipeline.data.image_size import ImageSizes, Means, choose_sizes
 from pipeline.settings import Settings
 
 NAMED = 3  # unreadable files that are named
@@ -33,12 +34,14 @@ class TrainingData:
     images: the images of these rows.
     splits: pairs of int64 arrays of row numbers (train, validation); one pair, or one for each fold.
     task: of the competition.
+    sizes: at which the images are cached, trained on and predicted.
     """
 
     split: Split
     images: ImageCache
     splits: list[tuple[np.ndarray, np.ndarray]]
     task: Task
+    sizes: ImageSizes
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -66,7 +69,8 @@ class TrainingData:
         It does not depend on where the files are or when they were written.
         """
         arrays = [self.split.known_labels, self.images.contents, *chain.from_iterable(self.splits)]
-        facts = [self.split.ids, self.images.shape, decoder_version(), [len(array) for array in arrays]]
+        seen = [self.images.shape, self.images.in_jpegs, astuple(self.sizes)]
+        facts = [self.split.ids, seen, decoder_version(), [len(array) for array in arrays]]
         found = hashlib.sha256(json.dumps(facts).encode())
         for array in arrays:
             found.update(np.ascontiguousarray(array).data)
@@ -79,21 +83,37 @@ def labelled_images(competition: Competition) -> Split:
     return train.joined_with(val, "labelled") if len(val) else replace(train, name="labelled")
 
 
-def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
+def open_training_data(
+    competition: Competition,
+    settings: Settings,
+    device: str = "cpu",
+    pretrained: bool = False,
+    sizes: ImageSizes | None = None,
+) -> TrainingData:
     """Decode the images of train and val and split them into training and validation rows.
 
     With two or more ``settings.folds``, the split is by stratified folds. Otherwise val is the validation set, and if
     there is no val, a stratified tenth of train. The split depends only on the labels, not on ``settings.seed``.
 
+    device, pretrained: see ``Means``. sizes: of the images; chosen if they are not given.
+
     Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, or if folds are asked for and
     train and val share ids.
     """
     split = labelled_images(competition)
-    size = None if settings.size is None else (settings.size, settings.size)
-    images = open_cache(split.paths, settings.cache_folder, size)
+    sizes = sizes or image_sizes(competition, settings, device, pretrained)
+    images = open_cache(split.paths, settings.cache_folder, sizes.cached, fit=sizes.fit, most=settings.cache_size)
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
     split, images, trained = split.take(rows), images.subset(rows), int((rows < len(competition.train)).sum())
-    return TrainingData(split, images, _splits(split, trained, competition.task, settings), competition.task)
+    return TrainingData(split, images, _splits(split, trained, competition.task, settings), competition.task, sizes)
+
+
+def image_sizes(competition: Competition, settings: Settings, device: str, pretrained: bool) -> ImageSizes:
+    """The sizes of --size, or those chosen for the competition's images and the budget."""
+    if settings.size is not None:
+        return ImageSizes.all_as((settings.size, settings.size), "squash")
+    paths = (*labelled_images(competition).paths, *competition.test.paths)
+    return choose_sizes(paths, Means(len(paths), settings.budget, device, pretrained))
 
 
 def unreadable_files(paths: Sequence[Path]) -> str:

@@ -11,6 +11,7 @@ from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
 from pipeline.data.cache import Images
+from pipeline.data.image_size import ImageSizes
 
 if TYPE_CHECKING:  # these modules import this one
     from pipeline.models.neural.network import NetworkPlan
@@ -87,6 +88,7 @@ class ModelContext:
     compile: whether networks are compiled for training.
     metric: the metric by which settings are chosen on the validation images.
     fingerprint: of everything that the training depends on; an interrupted training with another one is not resumed.
+    sizes: at which networks without an input size of their own train and predict; None: at the images' own size.
     """
 
     classes: int
@@ -103,6 +105,7 @@ class ModelContext:
     compile: bool = False
     metric: Metric = ACCURACY
     fingerprint: str = ""
+    sizes: ImageSizes | None = None
 
 
 @dataclass(frozen=True)

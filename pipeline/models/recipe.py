@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -131,7 +132,8 @@ class Recipe(CheckedModel):
         from pipeline.models.classical.features import OnFeatures, build_features
 
         features = build_features(self.features.name, **self.features.arguments)
-        return OnFeatures(features, self._build_on_images(context), context.device, context.weights)
+        model = self._build_on_images(replace(context, sizes=None))
+        return OnFeatures(features, model, context.device, context.weights)
 
     def load(self, folder: Path, device: "torch.device | None" = None) -> "Model":
         """The fitted model that was saved to ``folder``."""
@@ -221,7 +223,8 @@ class Tier(CheckedModel):
 class NeuralRecipe(Recipe):
     """A network and how it is trained.
 
-    input_size: side of the network's input in pixels; None for the size of the cached images.
+    input_size: side of the network's input in pixels; None for the size that is chosen for the images.
+    min_size: least longer side of the network's input in pixels, to which smaller images are enlarged.
     growing: image sizes over the training, as fractions of the input size, each used for an equal share.
     augment: albumentations by their class names, or ``Shift``, ``Cutout`` and ``Symmetries`` of data/augment.py.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
@@ -242,6 +245,7 @@ class NeuralRecipe(Recipe):
     kind: Literal["neural"]
     network: Named
     input_size: Annotated[int, Field(gt=0, le=10_000)] | None = None
+    min_size: Annotated[int, Field(gt=0, le=10_000)] | None = None
     grey: bool = False
     normalise: Literal["unit", "symmetric", "standard", "imagenet"] = "standard"
     pretrained: bool = False
@@ -326,6 +330,7 @@ class NeuralRecipe(Recipe):
             fingerprint=context.fingerprint,
             targets=context.targets,
             ordered=context.ordered,
+            sizes=context.sizes,
         )
 
     def _load_on_images(self, folder: Path, device: "torch.device | None") -> "Model":

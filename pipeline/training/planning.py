@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -15,6 +16,8 @@ from competition.metrics import ACCURACY
 from competition.spec import Competition, Symmetries
 from competition.storage import atomic_write
 from competition.wording import fault_in, printable
+from pipeline.data.image_size import ImageSizes
+from pipeline.data.small_images import small_size
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Workload
 from pipeline.models.neural.stages import SLIVER
@@ -120,6 +123,7 @@ class Plan:
     folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None
     size: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None
     models: Annotated[tuple[ModelPlan, ...], AfterValidator(_repeatable)]
+    sizes: ImageSizes | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     metric: str = ACCURACY.name
 
@@ -177,8 +181,11 @@ def make_plan(
     competition: Competition,
     workload: Workload,
     seconds: float | None,
+    sizes: ImageSizes | None = None,
 ) -> Plan:
     """Share the remaining ``seconds`` among the models and print the result; None trains each recipe in full.
+
+    sizes: of the images, for the repetition.
 
     If there is no time for any model, the one with the least work is planned all the same.
     """
@@ -196,6 +203,7 @@ def make_plan(
         folds=workload.folds if workload.folds > 1 else None,
         size=settings.size,
         models=tuple(models),
+        sizes=sizes,
         left_out=left_out,
         metric=competition.metric.name,
     )
@@ -206,7 +214,7 @@ def workload_of(competition: Competition, training_data: TrainingData) -> Worklo
     return Workload(
         train_images=len(train),
         validation_images=len(validation),
-        values=int(np.prod(training_data.images.shape[1:])),
+        values=3 * prod(small_size(training_data.images.shape[1:3])),
         classes=competition.task.choices,
         folds=len(training_data.splits),
         targets=competition.task.target_count,

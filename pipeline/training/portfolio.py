@@ -193,6 +193,7 @@ class Choice:
                 targets=self.competition.task.target_count,
                 folder=Path(folder),
                 device=self.device,
+                sizes=self.training_data.sizes,
             )
             network = recipe.build(context)
             assert isinstance(network, NeuralNetwork)
@@ -232,7 +233,11 @@ class Choice:
         recipe = self.recipes[name]
         if name != FROZEN or not self.are_photographs:
             return recipe
-        features = [Named(name=LITE0, sizes=list(sizes), views=views) for sizes, views in FEATURES]
+        side = max(self.training_data.images.shape[1:3])
+        features = [
+            Named(name=LITE0, sizes=list(dict.fromkeys(min(size, side) for size in sizes)), views=views)
+            for sizes, views in FEATURES
+        ]
         tried = [recipe.model_copy(update={"features": each}) for each in features]
         workload, rate = workload_of(self.competition, self.training_data), products_a_second()
         costs = (CAUTION * each.cost(workload, workload.train_images) / rate for each in tried)

@@ -23,7 +23,8 @@ from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
 from competition.task import Task, strata
 from pipeline.data.augment import resized
-from pipeline.data.cache import ImageCache
+from pipeline.data.cache import ImageCache, Images, rows_of
+from pipeline.data.small_images import Shrunk
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import NotTrained
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
@@ -201,15 +202,17 @@ def trial_plan(epochs: int, end: float | None) -> NetworkPlan:
     return NetworkPlan(deadline=end, predictions_after=1 + len(TURNS), is_required=False)
 
 
-def _small(images: ImageCache, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``most`` of the images and their labels, resized to a square of at most SIDE pixels a side."""
+def _small(images: Images, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``most`` of the images and their labels, resized as by ``trial_images``."""
     rows = stratified_rows(strata(labels), min(most, len(labels)), seed)
-    return trial_images(images[rows]), labels[rows]
+    return trial_images(rows_of(images, rows)), labels[rows]
 
 
-def trial_images(images: np.ndarray) -> np.ndarray:
+def trial_images(images: Images) -> np.ndarray:
     """The images, uint8 ``[N, H, W, 3]``, resized to squares of at most SIDE pixels a side."""
     side = min(SIDE, *images.shape[1:3])
+    if isinstance(images, ImageCache):
+        return Shrunk(images.store, (side, side)).take(images.rows)
     return resized(images, side, side)
 
 

@@ -144,7 +144,7 @@ class Trainer:
         folder, options, run = begin_run(self.folder, model.name, self._options(model), key, self.settings.fresh)
         if run is not None:
             folder.remove_checkpoints()  # of a command that was killed just after it had finished the run
-            return folder, options, run.requested_again(folder)
+            return folder, options, run.requested_again(folder, self.settings.cache_size)
         write_recipe(model.recipe, folder.recipe, REMARK)
         return folder, options, None
 
@@ -276,6 +276,7 @@ class Trainer:
             compile=self.settings.compile,
             metric=self.competition.metric,
             fingerprint=key,
+            sizes=self.training_data.sizes,
         )
         return recipe.build(context)
 
@@ -320,6 +321,8 @@ class Trainer:
             plan=replace(model, fits=tuple(Fit(each.tier, each.trained) for each in fitted.models)),
             finished_at=now,
             requested_at=now,
+            image_fit=self.training_data.sizes.fit,
+            cache_size=self.settings.cache_size,
         )
         run.write(folder)
         folder.remove_checkpoints()

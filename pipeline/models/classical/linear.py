@@ -41,7 +41,9 @@ class LogisticRegression(Classifier):
         super().__init__(classes)
         self.grid = [dict(point) for point in grid]
 
-    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
+    def _fit(
+        self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray
+    ) -> Self:
         """Fit every point of the grid and keep the best on the validation images.
 
         Raises UserError if the training images have fewer than two classes.

@@ -9,6 +9,7 @@ import torch
 
 from competition.metrics import LOG_LOSS
 from pipeline.data.cache import Images
+from pipeline.data.small_images import small
 from pipeline.models.base import WEIGHTS_FILE
 from pipeline.models.classical.base import Classifier
 from pipeline.models.classical.linear import LogisticRegression
@@ -43,6 +44,7 @@ class PerTarget:
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Fit a classifier for each target. labels: int64 ``[N, targets]``."""
         self.images = len(labels)
+        images, validation_images = small(images), small(validation_images)
         for target in range(self.targets):
             own, seen = labels[:, target], validation_labels[:, target]
             if (own == own[0]).all():
@@ -73,6 +75,7 @@ class PerTarget:
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, targets * classes]``; those of each target sum to 1."""
+        images = small(images)
         return np.concatenate([self._predicted(target, images) for target in range(self.targets)], axis=1)
 
     def _predicted(self, target: int, images: Images) -> np.ndarray:

@@ -122,11 +122,11 @@ def test_sprint_stays_where_the_trial_network_is_ahead_of_frozen_features(chosen
 
 @pytest.mark.parametrize(
     ("rate", "features"),
-    [(1e15, {"sizes": [160, 224], "views": "mirror"}), (1e7, {"sizes": [128], "views": "one"})],
+    [(1e15, {"sizes": [160, 200], "views": "mirror"}), (1e7, {"sizes": [128], "views": "one"})],
 )
 def test_photographs_are_seen_at_as_many_sizes_as_there_is_time_for(chosen, monkeypatch, rate, features):
     monkeypatch.setattr(portfolios, "products_a_second", lambda: rate)
-    assert chosen("--budget", "10m", "--size", "160", side=160).recipes[0].features.arguments == features
+    assert chosen("--budget", "10m", "--size", "200", side=200).recipes[0].features.arguments == features
 
 
 def test_the_same_command_keeps_its_choice_on_a_machine_that_has_become_slower(chosen):
