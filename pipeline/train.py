@@ -49,6 +49,7 @@ DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
 TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model, and for the end of the process
 CLOSING_SHARE = 0.6  # of the time that imports took, if that is more, as on a machine that others use
+UNUSED_SHARE = 0.1  # of the budget; if more is left, a line says why
 IMPORTED = time.monotonic()
 
 
@@ -75,6 +76,7 @@ def main(settings: Settings) -> None:
         plan = train_model(trainer, model, plan)
     if distributed.is_main():
         print_scores(trainer)
+        print_unused(settings)
         print(f"next: {typed('predict', settings)}")
 
 
@@ -254,6 +256,13 @@ def plan_models(
     return make_plan(
         recipes, settings, competition, workload_of(competition, training_data), seconds, training_data.sizes
     )
+
+
+def print_unused(settings: Settings) -> None:
+    """Say so if much of a budget is left, as every network has been trained for all epochs of its recipe."""
+    end = deadline(settings)
+    if end is not None and (left := end - time.monotonic()) > UNUSED_SHARE * (settings.budget or 0.0):
+        print(f"{clock(left)} of the budget is left: all models are trained in full; more time for them would not help")
 
 
 def print_scores(trainer: Trainer) -> None:
