@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from competition.wording import counted, printable
 from pipeline.data.cache import ImageCache, contents_of, decoder_version, open_cache
 from pipeline.data.data_record import DataRecord
 from pipeline.data.decode import UnreadableImage, decode
+from pipeline.data.image_size import ImageSizes, Means, choose_sizes
 from pipeline.settings import Settings
 
 NAMED = 3  # unreadable files that are named
@@ -46,8 +47,10 @@ class TrainingData:
     images: the images of these rows.
     splits: pairs of int64 arrays of row numbers (train, validation); one pair, or one for each fold.
     task: of the competition.
-    added: number of rows at the end that never validate.
-    unlabelled: number of these, at the end, whose labels are not known and mean nothing: the test images.
+    sizes: at which the images are cached, trained on and predicted.
+    elsewhere: number of rows from elsewhere, which follow the competition's own.
+    others: number of rows at the end that no split may use as they are: test images, whose labels mean nothing, or the
+        rows of lessons.
     soft: what networks learn in place of the labels, for each split, of its training rows; see ``Lesson``. Empty if
         they learn the labels.
     """
@@ -56,8 +59,9 @@ class TrainingData:
     images: ImageCache
     splits: list[tuple[np.ndarray, np.ndarray]]
     task: Task
-    added: int = 0
-    unlabelled: int = 0
+    sizes: ImageSizes
+    elsewhere: int = 0
+    others: int = 0
     soft: tuple[np.ndarray, ...] = ()
 
     @cached_property
@@ -70,29 +74,42 @@ class TrainingData:
         """The row numbers of all validation images, split after split."""
         return np.concatenate([validation for _, validation in self.splits])
 
+    @property
+    def labelled(self) -> int:
+        """The number of rows at the beginning whose labels are known."""
+        return len(self.split) - self.others
+
+    @property
+    def own(self) -> int:
+        """The number of the competition's own rows, which come first; only these may validate."""
+        return self.labelled - self.elsewhere
+
+    def in_folds(self, folds: int) -> "TrainingData":
+        """The same images, of which each of the competition's own validates in one of as many stratified folds."""
+        groups = None if self.split.groups is None else self.split.groups[: self.own]
+        splits = stratified_folds(strata(self.labels[: self.own]), folds, SPLIT_SEED, groups)
+        return replace(self, splits=_with_rows(splits, np.arange(self.own, self.labelled)))
+
     def taught(self, lessons: Sequence[Lesson]) -> "TrainingData":
         """The same validation images, with one lesson for each split to train on."""
-        own = len(self.split)
-        rows = np.concatenate([np.arange(own), *(lesson.rows for lesson in lessons)])
-        labels = np.concatenate([self.split.known_labels, *(lesson.labels for lesson in lessons)])
-        ends = np.cumsum([own, *(len(lesson.rows) for lesson in lessons)])
+        rows = np.concatenate([np.arange(self.labelled), *(lesson.rows for lesson in lessons)])
+        labels = [self.split.known_labels[: self.labelled], *(lesson.labels for lesson in lessons)]
+        ends = np.cumsum([self.labelled, *(len(lesson.rows) for lesson in lessons)])
         learnt = [np.arange(start, end) for start, end in pairwise(ends)]
-        splits = [(train, validation) for train, (_, validation) in zip(learnt, self.splits, strict=True)]
         return replace(
             self,
-            split=replace(self.split.take(rows), labels=labels),
+            split=replace(self.split.take(rows), labels=np.concatenate(labels)),
             images=self.images.subset(rows),
-            splits=splits,
-            added=self.added + len(rows) - own,
-            unlabelled=0,
+            splits=[(train, validation) for train, (_, validation) in zip(learnt, self.splits, strict=True)],
+            others=len(rows) - self.labelled,
             soft=tuple(lesson.soft for lesson in lessons),
         )
 
     @cached_property
     def record(self) -> DataRecord:
         """The ids, labels and contents of the competition's own rows."""
-        own = len(self.split) - self.added
-        return DataRecord.of(self.split.ids[:own], self.split.known_labels[:own], self.images.contents[:own])
+        own = slice(self.own)
+        return DataRecord.of(self.split.ids[own], self.split.known_labels[own], self.images.contents[own])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -101,7 +118,8 @@ class TrainingData:
         It does not depend on where the files are or when they were written.
         """
         arrays = [self.split.known_labels, self.images.contents, *chain.from_iterable(self.splits), *self.soft]
-        facts = [self.split.ids, self.images.shape, decoder_version(), [len(array) for array in arrays]]
+        seen = [self.images.shape, self.images.in_jpegs, astuple(self.sizes)]
+        facts = [self.split.ids, seen, decoder_version(), [len(array) for array in arrays]]
         found = hashlib.sha256(json.dumps(facts).encode())
         for array in arrays:
             found.update(np.ascontiguousarray(array).data)
@@ -128,29 +146,44 @@ def joined_with_others(competition: Competition, with_test: bool) -> Split:
     return split
 
 
-def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
+def open_training_data(
+    competition: Competition,
+    settings: Settings,
+    device: str = "cpu",
+    pretrained: bool = False,
+    sizes: ImageSizes | None = None,
+) -> TrainingData:
     """Decode the images of train and val and split them into training and validation rows.
 
-    Pictures from elsewhere are trained on in every split, unless their files are also those of other images.
+    With two or more ``settings.folds``, the split is by stratified folds. Otherwise val is the validation set, and if
+    there is no val, a stratified tenth of train. The split depends only on the labels, not on ``settings.seed``.
+    Pictures from elsewhere are trained on in every split, unless their files are also images of the competition.
 
-    With ``settings.folds``, the split is by stratified folds. Otherwise val is the validation set, and if there is no
-    val, a stratified tenth of train. The split depends only on the labels, not on ``settings.seed``.
+    device, pretrained: see ``Means``. sizes: of the images; chosen if they are not given.
 
     Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, or if folds are asked for and
     train and val share ids.
     """
     split = joined_with_others(competition, with_test=settings.pseudo_labels)
-    size = None if settings.size is None else (settings.size, settings.size)
-    images = open_cache(split.paths, settings.cache_folder, size)
-    rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
-    own, extra, test = _distinct_rows(np.setdiff1d(rows, images.unreadable), images.contents, competition)
-    rows = np.concatenate([own, extra, test])
+    labelled = len(split) - len(competition.test) * settings.pseudo_labels
+    sizes = sizes or image_sizes(competition, settings, device, pretrained)
+    images = open_cache(split.paths, settings.cache_folder, sizes.cached, fit=sizes.fit, most=settings.cache_size)
+    rows = _readable_rows(split, images.unreadable, settings.skip_unreadable, labelled)
+    own, extra, test = _distinct_rows(rows, images.contents, competition)
     splits = _splits(split.take(own), int((own < len(competition.train)).sum()), competition.task, settings)
-    if len(extra):
-        places = np.arange(len(own), len(own) + len(extra))
-        splits = [(np.concatenate([train, places]), validation) for train, validation in splits]
-    added = len(extra) + len(test)
-    return TrainingData(split.take(rows), images.subset(rows), splits, competition.task, added, len(test))
+    splits = _with_rows(splits, np.arange(len(own), len(own) + len(extra)))
+    rows = np.concatenate([own, extra, test])
+    return TrainingData(
+        split.take(rows), images.subset(rows), splits, competition.task, sizes, len(extra), others=len(test)
+    )
+
+
+def image_sizes(competition: Competition, settings: Settings, device: str, pretrained: bool) -> ImageSizes:
+    """The sizes of --size, or those chosen for the competition's images and the budget."""
+    if settings.size is not None:
+        return ImageSizes.all_as((settings.size, settings.size), "squash")
+    paths = (*labelled_images(competition).paths, *competition.test.paths)
+    return choose_sizes(paths, Means(len(paths), settings.budget, device, pretrained))
 
 
 def unreadable_files(paths: Sequence[Path]) -> str:
@@ -167,15 +200,17 @@ def _reason(path: Path) -> str:
     return "it changed meanwhile"
 
 
-def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarray:
-    names = unreadable_files([split.paths[row] for row in unreadable])
-    if len(unreadable) and not skip:
+def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool, labelled: int) -> np.ndarray:
+    """The rows without those of unreadable files. labelled: number of the first rows, of which each has to be read."""
+    missed = [split.paths[row] for row in unreadable if row < labelled]
+    names = unreadable_files(missed)
+    if missed and not skip:
         raise UserError(
-            f"{len(unreadable)} of {len(split):,} labelled images cannot be read: {names}; "
+            f"{len(missed)} of {labelled:,} labelled images cannot be read: {names}; "
             "replace them, or leave them out with --skip-unreadable"
         )
-    if len(unreadable):
-        print(f"warning: {len(unreadable)} images cannot be read and are left out: {names}")
+    if missed:
+        print(f"warning: {len(missed)} images cannot be read and are left out: {names}")
     return np.delete(np.arange(len(split)), unreadable)
 
 
@@ -210,9 +245,14 @@ def _without_duplicates(extra: np.ndarray, contents: np.ndarray, known: np.ndarr
     return kept
 
 
+def _with_rows(splits: list[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The splits with further training rows in each."""
+    return [(np.concatenate([train, rows]), validation) for train, validation in splits] if len(rows) else splits
+
+
 def _splits(split: Split, trained: int, task: Task, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
     choices = strata(task.encode(split.known_labels))
-    if settings.folds is not None:
+    if settings.folds is not None and settings.folds > 1:
         if len(set(split.ids)) < len(split):
             raise UserError(
                 "--folds joins train and val, but some ids are in both; rename these images in one of the tables"

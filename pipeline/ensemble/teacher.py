@@ -73,7 +73,7 @@ def _unfit(stored: StoredRun, training_data: TrainingData) -> str | None:
         return "they were validated on other images"
     if len(run.fold_folders) != len(training_data.splits):
         return "a model of all images has seen those that validate"
-    if run.image_shape != training_data.images.shape[1:3]:
+    if (run.image_shape, run.image_fit) != (training_data.images.shape[1:3], training_data.sizes.fit):
         return "their images had another size"
     return stored.data.change_in(training_data.record)
 
@@ -85,8 +85,7 @@ def lessons(
 
     distil: the training images are learnt with a mean of their labels and of the teacher's answers.
     """
-    first = len(training_data.split) - training_data.unlabelled
-    tested = np.arange(first, len(training_data.split))
+    tested = np.arange(training_data.labelled, len(training_data.split))
     found = []
     for split, (train, _) in enumerate(training_data.splits):
         labels = training_data.split.known_labels[train]

@@ -11,6 +11,7 @@ from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
 from pipeline.data.cache import Images
+from pipeline.data.image_size import ImageSizes
 
 if TYPE_CHECKING:  # these modules import this one
     from pipeline.models.neural.network import NetworkPlan
@@ -89,6 +90,7 @@ class ModelContext:
     soft: what networks learn in place of the labels of the training images, float32 ``[N, targets * classes]``: how
         likely each choice is; None if they learn the labels.
     fingerprint: of everything that the training depends on; an interrupted training with another one is not resumed.
+    sizes: at which networks without an input size of their own train and predict; None: at the images' own size.
     """
 
     classes: int
@@ -105,6 +107,7 @@ class ModelContext:
     compile: bool = False
     metric: Metric = ACCURACY
     fingerprint: str = ""
+    sizes: ImageSizes | None = None
     soft: np.ndarray | None = None
 
 

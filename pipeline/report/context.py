@@ -12,7 +12,7 @@ from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
-from pipeline.training.runs import TAUGHT, Run, RunFolder
+from pipeline.training.runs import TAUGHT, Run, RunFolder, fold_folder
 from pipeline.training.scores import Score, score_by
 
 BLEND = "blend"
@@ -73,7 +73,7 @@ class ReportContext:
 
     @property
     def has_folds(self) -> bool:
-        return any(len(run.fold_folders) > 1 for run in self.runs.values())
+        return any(run.fold_folders != (fold_folder(0, splits=1),) for run in self.runs.values())
 
     @cached_property
     def evaluations(self) -> dict[str, Evaluation]:

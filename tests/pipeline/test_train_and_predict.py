@@ -88,6 +88,32 @@ def test_validation_and_test_predictions_lie_in_the_runs_folder_for_a_stacking_o
         assert test.targets is None
 
 
+def test_the_size_of_photographs_is_chosen_and_test_images_are_seen_as_those_of_train(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "views", train=60, val=20, test=20, size=(320, 240), extension=".jpg")
+    options = ("--competition", folder, "--work", tmp_path)
+    printed = succeed("train", *options, "--epochs", 2, "--models", "dhc-gaussian-nb", "sprint")
+    assert "photographs of 320 x 240: trained at 185 x 139, predicted at 222 x 166; --size decides" in printed
+    path = Path(succeed("predict", *options, "--no-report").splitlines()[-1])
+    assert accuracy(path, folder) > 0.8
+    caches = [json.loads(path.read_text())["shape"] for path in tmp_path.glob("competition/data/cache/*/cache.json")]
+    assert sorted(caches) == [[20, 222, 296, 3], [80, 222, 296, 3]]
+
+
+def test_images_for_which_there_is_little_room_are_read_from_their_files_with_the_same_answer(
+    tmp_path, make_competition
+):
+    folder = make_competition(tmp_path / "views", train=40, val=20, test=20, size=(160, 150))
+    options = ("--competition", folder, "--work", tmp_path)
+    training = ("--models", "sprint", "--epochs", 1)
+    succeed("train", *options, *training)
+    expected = Path(succeed("predict", *options, "--no-report").splitlines()[-1]).read_bytes()
+    shutil.rmtree(tmp_path / "competition")
+    assert "the cache keeps JPEGs, at most 0 bytes" in succeed("train", *options, *training, "--cache-size", "0K")
+    path = Path(succeed("predict", *options, "--no-report").splitlines()[-1])
+    assert path.read_bytes() == expected
+    assert not list(tmp_path.glob("competition/data/cache/*/images.npy"))
+
+
 def test_runs_of_other_options_stand_beside_each_other_and_are_blended(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects", train=60, with_val=False)
     options = ("--competition", folder, "--work", tmp_path)
@@ -528,7 +554,7 @@ def test_limit_keeps_that_many_training_images(tmp_path, make_competition):
         (["--modles", "sprint"], ["--modles", "--models"]),
         (["--models", "sprnt"], ["sprnt", "sprint"]),
         (["--budget", "soon"], ["soon", "10m", "5m"][:1]),
-        (["--folds", "1"], ["--folds"]),
+        (["--folds", "0"], ["--folds"]),
         (["--epochs", "0"], ["--epochs"]),
         (["--epochs", "1", "--budget", "5m"], ["--budget", "--epochs"]),
     ],

@@ -309,7 +309,7 @@ class Training:
         return Validation(loss, ACCURACY(choices, labels), self.metric(probabilities, validation.labels))
 
     def _keep_if_best(self, score: float) -> None:
-        if self.metric.rank(score) >= self.metric.rank(self.best_score):
+        if self.recipe.keep == "last" or self.metric.rank(score) >= self.metric.rank(self.best_score):
             self.best_score = score
             self.best_weights = {k: v.detach().clone() for k, v in self.evaluated.state_dict().items()}
 

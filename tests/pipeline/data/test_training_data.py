@@ -76,7 +76,7 @@ def test_pictures_from_elsewhere_are_trained_on_in_every_split_and_never_validat
     data = open_training_data(with_extra, settings)
     told = "2 pictures from elsewhere to train on; left out as the competition's own: 1 test image and 1 labelled image"
     assert told in capsys.readouterr().out
-    assert data.added == 2 and data.split.ids[-2:] == ("extra/bee/new-0.png", "extra/bee/new-1.png")
+    assert data.elsewhere == 2 and data.split.ids[-2:] == ("extra/bee/new-0.png", "extra/bee/new-1.png")
     for (train, validation), (train_before, validation_before) in zip(data.splits, before.splits, strict=True):
         np.testing.assert_array_equal(train, [*train_before, 60, 61])
         np.testing.assert_array_equal(validation, validation_before)

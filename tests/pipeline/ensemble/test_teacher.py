@@ -64,7 +64,7 @@ def test_pseudo_labels_add_the_test_images_of_which_the_teacher_is_sure_or_the_s
 ):
     teacher, data, task = opened(place, "--pseudo-labels")
     (train, _), first = data.splits[0], len(data.split) - 12
-    assert data.unlabelled == 12 and train.max() < first
+    assert data.others == 12 and train.max() < first
     said = teacher.answers(0, data.images.subset(np.arange(first, first + 12)), "test")
     monkeypatch.setattr(teaching, "CONFIDENT", confident)
     (lesson,) = lessons(teacher, data, pseudo_labels=True, distil=False, task=task)

@@ -10,7 +10,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from competition.errors import UserError
+from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache
+from pipeline.data.fitting import resize
+from pipeline.data.image_size import ImageSizes
 from pipeline.models.neural import network as neural
 from pipeline.models.neural.batches import LabelledImages
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, held_out
@@ -18,7 +21,7 @@ from pipeline.models.neural.speed import PredictionTimer, StepTimer
 from pipeline.models.neural.stages import stage_spans
 from pipeline.models.neural.time_budget import Segment
 from pipeline.models.persistence import Saved
-from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
+from pipeline.models.recipe import RECIPES, Named, NeuralRecipe, Tier, load_recipe
 from pipeline.runtime.sealed import DamagedFile
 from tests.damage import WAYS, damage
 from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
@@ -155,6 +158,36 @@ def test_images_that_are_not_square_keep_their_proportions(tmp_path, shape):
     model = network(tmp_path, symmetries="all", plan=plan).fit(images, labels, images, labels)
     assert model.input_size == shape
     assert model.predict_proba(images).shape == (32, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "trained", "predicted"),
+    [
+        ({}, (24, 32), (30, 40)),
+        ({"min_size": 36}, (27, 36), (30, 40)),
+        ({"min_size": 64}, (48, 64), (48, 64)),
+        ({"input_size": 20}, (20, 20), (20, 20)),
+        ({"network": Named(name="cnn", filters=[4], dense=[8])}, (36, 48), (36, 48)),
+    ],
+    ids=["chosen", "enlarged for training", "enlarged", "the recipe's own", "of one size"],
+)
+def test_a_network_trains_and_predicts_at_the_sizes_that_were_chosen(tmp_path, changes, trained, predicted):
+    images, labels, seen, truth = (
+        each if each.ndim == 1 else np.stack([resize(image, 36, 48) for image in each]) for each in SAMPLE
+    )
+    recipe = sprint(growing=(1.0,), **changes)
+    model = network(tmp_path, recipe, plan=NetworkPlan(epochs=1), sizes=ImageSizes((36, 48), 32, 40))
+    model.fit(images, labels, seen, truth)
+    assert (model.trained_size, model.input_size) == (trained, predicted)
+    assert [segment.size for segment in model.trained] == [max(trained)]
+    model.save(tmp_path)
+    assert NeuralNetwork.load(tmp_path).input_size == predicted
+
+
+def test_large_images_are_sampled_at_the_size_of_the_training():
+    images = np.random.default_rng(0).integers(0, 256, (70, 200, 200, 3), np.uint8)
+    sample = neural._sample(images, (100, 100))
+    np.testing.assert_array_equal(sample, resized(images, 100, 100))
 
 
 def test_a_cache_is_as_good_as_an_array(tmp_path):
