@@ -18,6 +18,7 @@ from competition.task import strata
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Model, ModelContext, NotTrained
+from pipeline.models.classical.features import OnFeatures
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.networks.weights import sha256
 from pipeline.models.neural.network import NetworkPlan
@@ -29,6 +30,7 @@ from pipeline.training.fit_in_time import fit_in_time
 from pipeline.training.planning import Fit, ModelPlan, Plan, workload_of
 from pipeline.training.runs import (
     FORMAT,
+    REFIT,
     FoldFolder,
     Options,
     Run,
@@ -43,6 +45,19 @@ from pipeline.training.scores import score
 
 LEAST_SECONDS = 5.0  # of the budget for a network; with less, measuring its speed would take most of it
 REMARK = "the recipe that this model was trained with"
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What has been fitted for one run.
+
+    models: one for each split. kept: the models to predict with, by the name of their folder.
+    probabilities: of the validation images, split after split, float32 ``[N, T * K]``.
+    """
+
+    models: tuple[Model, ...]
+    kept: dict[str, Model]
+    probabilities: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +144,7 @@ class Trainer:
         folder, options, run = begin_run(self.folder, model.name, self._options(model), key, self.settings.fresh)
         if run is not None:
             folder.remove_checkpoints()  # of a command that was killed just after it had finished the run
-            return folder, options, run.requested_again(folder)
+            return folder, options, run.requested_again(folder, self.settings.cache_size)
         write_recipe(model.recipe, folder.recipe, REMARK)
         return folder, options, None
 
@@ -173,10 +188,10 @@ class Trainer:
             return None
         return transfer_source(recipe, self.settings.work / "runs", self.competition.name)
 
-    def _fit_in_share(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[ModelPlan, list[Model]]:
+    def _fit_in_share(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[ModelPlan, Fitted]:
         """Fit and save the models of all splits. Returns the plan with the images that there was time for."""
 
-        def fit(given: ModelPlan) -> tuple[list[Model], np.ndarray]:
+        def fit(given: ModelPlan) -> Fitted:
             return self._fit_splits(given, plan, folder, key)
 
         if self.deadline is None:
@@ -191,30 +206,38 @@ class Trainer:
         model, fitted = fit_in_time(model, workload, end, fit, is_required=model == plan.models[0])
         return model, self._saved(folder, key, fitted)
 
-    def _saved(self, folder: RunFolder, key: str, fitted: tuple[list[Model], np.ndarray]) -> list[Model]:
-        """Save the models and their predictions for the validation images. Returns the models."""
-        models, probabilities = fitted
+    def _saved(self, folder: RunFolder, key: str, fitted: Fitted) -> Fitted:
+        """Save the models to predict with and the predictions for the validation images."""
         if distributed.is_main():
-            for number, model in enumerate(models):
-                model.save(folder.fold(fold_folder(number, len(models))).path)
+            for name, model in fitted.kept.items():
+                model.save(folder.fold(name).path)
             validated = self.training_data.split.take(self.training_data.validated)
-            Predictions(validated.ids, probabilities, validated.labels, key).save(folder.validation)
+            Predictions(validated.ids, fitted.probabilities, validated.labels, key).save(folder.validation)
             self.training_data.record.save(folder.data)
-        return models
+        return fitted
 
-    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[list[Model], np.ndarray]:
-        """Fit one model per split. Returns the models and their probabilities for the validation images."""
+    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> Fitted:
+        """Fit one model per split and, where they are of that kind, one to all images in their place."""
         images, labels, splits = self.training_data.images, self.training_data.labels, self.training_data.splits
-        fitted, probabilities = [], []
+        models, answers = [], []
         for number, (train, validation) in enumerate(splits):
-            train = self.drawn(train, model.images)
+            train, seen = self.drawn(train, model.images), images.subset(validation)
             place = folder.fold(fold_folder(number, len(splits))).path
             estimator = self.estimator(model.recipe, self._network_plan(model, plan, number), number, place, key=key)
-            seen = images.subset(validation)
-            estimator.fit(images.subset(train), labels[train], seen, labels[validation])
-            probabilities.append(estimator.predict_proba(seen))
-            fitted.append(estimator)
-        return fitted, np.concatenate(probabilities)
+            models.append(estimator.fit(images.subset(train), labels[train], seen, labels[validation]))
+            answers.append(estimator.predict_proba(seen))
+        kept = {fold_folder(number, len(models)): each for number, each in enumerate(models)}
+        agreed = [each for each in models if isinstance(each, OnFeatures) and each.refits]
+        if len(agreed) > 1:
+            OnFeatures.agree(agreed)
+            kept = {REFIT: self._refitted(agreed, model.images)}
+            answers = [each.predict_proba(images.subset(rows)) for each, (_, rows) in zip(models, splits, strict=True)]
+        return Fitted(tuple(models), kept, np.concatenate(answers))
+
+    def _refitted(self, folds: list[OnFeatures], most: int | None) -> Model:
+        """One model on all labelled images. most: of them, drawn class by class; None for all."""
+        rows = self.drawn(np.arange(self.training_data.labelled), most)
+        return OnFeatures.refitted(folds, self.training_data.images.subset(rows), self.training_data.labels[rows])
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """``images`` of the training rows, drawn class by class; all rows if None."""
@@ -253,6 +276,8 @@ class Trainer:
             compile=self.settings.compile,
             metric=self.competition.metric,
             fingerprint=key,
+            sizes=self.training_data.sizes,
+            soft=self.training_data.soft[split] if self.training_data.soft else None,
         )
         return recipe.build(context)
 
@@ -281,7 +306,7 @@ class Trainer:
         return NetworkPlan(replay=model.fits[split].segments, tier=model.fits[split].tier)
 
     def _write_run(
-        self, model: ModelPlan, options: Options, key: str, folder: RunFolder, fitted: list[Model], begun: float
+        self, model: ModelPlan, options: Options, key: str, folder: RunFolder, fitted: Fitted, begun: float
     ) -> Run:
         predictions, now = Predictions.load(folder.validation), datetime.now(UTC)
         run = Run(
@@ -289,14 +314,16 @@ class Trainer:
             fingerprint=key,
             task=self.competition.task,
             image_shape=self.training_data.images.shape[1:3],
-            fold_folders=tuple(fold_folder(number, len(fitted)) for number in range(len(fitted))),
+            fold_folders=tuple(fitted.kept),
             model_files=folder.model_files(),
             score=score(predictions.probabilities, predictions.known_targets, self.competition.metric),
             seconds=time.monotonic() - begun,
-            parameters=fitted[0].parameters,
-            plan=replace(model, fits=tuple(Fit(each.tier, each.trained) for each in fitted)),
+            parameters=fitted.models[0].parameters,
+            plan=replace(model, fits=tuple(Fit(each.tier, each.trained) for each in fitted.models)),
             finished_at=now,
             requested_at=now,
+            image_fit=self.training_data.sizes.fit,
+            cache_size=self.settings.cache_size,
         )
         run.write(folder)
         folder.remove_checkpoints()
