@@ -25,7 +25,7 @@ MOST_JPEG = (1 << 30) - 1  # pixels; a JPEG is reduced while it is decoded
 SMALL_JPEG = 200_000  # bytes; fewer never hold a large picture
 PIECE = 1 << 16  # bytes read at once; enough for most small images
 SOURCES = tuple(
-    Path(source) for source in (__file__, *(each.__file__ for each in (decoders, fitting, png, scientific)))
+    Path(source) for source in (__file__, decoders.__file__, fitting.__file__, png.__file__, scientific.__file__)
 )
 REDUCED = {  # flags of cv2 for RGB at a half, a quarter and an eighth of the size
     1: cv2.IMREAD_COLOR_RGB,

@@ -24,7 +24,7 @@ from competition.wording import printable
 from pipeline.data.augment import Augmentation, Crop, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
 from pipeline.data.image_size import ImageSizes
-from pipeline.data.small_images import small_size
+from pipeline.data.small_images import resized_rows, small_size
 from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
@@ -48,7 +48,6 @@ IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and stan
 KIND = "network"  # in the file of a saved one
 SAMPLE = 2000  # images from which the normalisation and the whitening are computed
 SMALL = 128**2  # pixels of an image of which so many fit in memory
-AT_ONCE = 64  # large images that are read and resized
 
 
 @dataclass(frozen=True)
@@ -473,9 +472,7 @@ def _sample(images: Images, size: Size) -> np.ndarray:
     shape = images.shape[1:3]
     count = SAMPLE if prod(shape) <= SMALL else max(1, min(SAMPLE, SAMPLE * SMALL // prod(size)))
     rows = np.linspace(0, len(images) - 1, min(count, len(images))).astype(np.int64)
-    if prod(shape) <= SMALL:
-        return images[rows]
-    return np.concatenate([resized(images[some], *size) for some in np.array_split(rows, -(-len(rows) // AT_ONCE))])
+    return images[rows] if prod(shape) <= SMALL else resized_rows(images, rows, size)
 
 
 def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
