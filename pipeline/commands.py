@@ -35,6 +35,8 @@ from pipeline.settings import (
 # OpenMP threads spin while they wait for one another. Beside other processes, each wait then takes until the scheduler
 # runs all of them at once, and a training step takes ten times as long. Libraries read this when they are imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Operations that Apple's GPUs lack are computed on the CPU. PyTorch reads this when it is imported.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 Given = TypeVar("Given")
 

@@ -42,6 +42,56 @@ def test_a_gpu_that_is_ordered_and_not_there_is_an_error_that_says_what_to_do():
         choose_device("cuda")
 
 
+@needs_no_gpu
+def test_an_apple_gpu_that_is_ordered_and_not_there_is_an_error_that_says_what_to_do():
+    with pytest.raises(UserError, match=r"--device mps: PyTorch finds no Apple GPU; use --device cpu"):
+        choose_device("mps")
+
+
+@pytest.fixture
+def apple(monkeypatch) -> torch.device:
+    """A machine with an Apple GPU; the returned device of the processor stands in for it."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(devices, "MPS", torch.device("cpu", 0))
+    return devices.MPS
+
+
+@needs_no_gpu
+@pytest.mark.parametrize("wish", ["auto", "mps"])
+def test_an_apple_gpu_is_taken_where_there_is_no_other(apple, wish):
+    assert choose_device(wish) == apple != torch.device("cpu")
+
+
+@needs_no_gpu
+def test_an_apple_gpu_that_fails_is_not_taken(apple, monkeypatch):
+    monkeypatch.setattr(devices, "_fault_of_first_steps", lambda device: "it is broken")
+    assert choose_device("auto") == torch.device("cpu")
+    with pytest.raises(UserError, match="--device mps: it is broken; use --device cpu"):
+        choose_device("mps")
+
+
+def test_an_apple_gpu_computes_in_float32_and_holds_no_images_besides_their_cache():
+    assert devices.product_precision(devices.MPS) == torch.float32
+    assert not devices.gradient_scaler(devices.MPS).is_enabled()
+    assert devices.room_for_images(devices.MPS) == 0
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [((6, 0), torch.float16), ((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)],
+    ids=["Pascal", "Turing", "Ampere", "Hopper"],
+)
+def test_products_on_a_gpu_are_in_bfloat16_from_ampere_on(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert devices.product_precision(torch.device("cuda")) == precision
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_loss_is_scaled_only_in_float16(monkeypatch, precision):
+    monkeypatch.setattr(devices, "product_precision", lambda device: precision)
+    assert devices.gradient_scaler(torch.device("cpu")).is_enabled() == (precision == torch.float16)
+
+
 @pytest.mark.parametrize(("native", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_products_are_in_half_precision_only_where_the_processor_computes_it(native_bfloat16, native, precision):
     native_bfloat16(native)
@@ -70,9 +120,10 @@ def test_auto_takes_the_gpu_that_works(cuda):
 
 
 @pytest.mark.gpu
-def test_products_on_a_gpu_are_in_float16(cuda):
+def test_products_on_a_gpu_are_in_half_precision(cuda):
     with mixed_precision(cuda):
-        assert (torch.ones(2, 2, device=cuda) @ torch.ones(2, 2, device=cuda)).dtype == torch.float16
+        product = torch.ones(2, 2, device=cuda) @ torch.ones(2, 2, device=cuda)
+    assert product.dtype == devices.product_precision(cuda) != torch.float32
 
 
 @pytest.mark.gpu
