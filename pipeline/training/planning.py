@@ -58,6 +58,8 @@ def _checked(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
     for segment in segments:
         if not (1 <= segment.size <= MOST_PIXELS and 1 <= segment.batches <= MOST_BATCHES):
             raise ValueError(f"a segment needs a size of 1 to {MOST_PIXELS:,} and 1 to {MOST_BATCHES:,} batches")
+        if not 1 <= segment.parts <= MOST_BATCHES:
+            raise ValueError("a segment needs 1 or more parts of each batch")
         if segment.planned is not None and not segment.batches <= segment.planned <= MOST_BATCHES:
             raise ValueError("a segment that was cut off has fewer batches than were planned")
         if not 0 <= segment.start < segment.end <= 1:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 from torch import Tensor
@@ -51,13 +51,14 @@ class Batches:
     batch_size: int
     seed: int
 
-    def of_steps(self, steps: range, size: Size, segment: int) -> Iterator[Batch]:
+    def of_steps(self, steps: range, size: Size, segment: int, parts: int = 1) -> Iterator[Batch]:
         """Yield one resized and augmented batch per step; steps are counted from the start of the training.
 
         size: (height, width) in pixels. segment: the segment's number; it seeds the augmentation.
+        parts: smaller batches that each is split into.
         """
         rng = np.random.default_rng((self.seed, segment, distributed.rank()))
-        for rows in self._rows(steps):
+        for rows in chain.from_iterable(np.array_split(whole, parts) for whole in self._rows(steps)):
             mine = np.sort(rows[distributed.share(len(rows))])
             yield Batch(self.augment(self.images.batch(mine, *size), rng), self.labels[mine], len(rows))
 

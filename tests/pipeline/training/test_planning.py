@@ -65,6 +65,13 @@ def test_a_training_with_a_segment_that_was_cut_off_comes_back_too(tmp_path):
     assert Plan.read(tmp_path / "plan.json") == plan
 
 
+def test_a_training_whose_batches_did_not_fit_in_memory_comes_back_too(tmp_path):
+    segments = (Segment(32, 10, 0.0, 0.5), Segment(64, 7, 0.5, 1.0, parts=4))
+    plan = replace(PLAN, models=(ModelPlan(SPRINT, seconds=40.0, fits=(Fit(None, segments),)),))
+    plan.write(tmp_path / "plan.json")
+    assert Plan.read(tmp_path / "plan.json") == plan
+
+
 def test_a_plan_fixes_the_settings_that_shape_a_result():
     settings = PLAN.applied_to(train_settings(["--seed", "9", "--size", "32", "--device", "cpu"]))
     assert (settings.seed, settings.limit) == (3, 500)
