@@ -6,8 +6,9 @@ from contextlib import suppress
 from functools import cache
 from typing import cast
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from competition.errors import UserError
 from pipeline.runtime import distributed
@@ -34,6 +35,16 @@ def choose_device(wish: str) -> torch.device:
         if name == "cuda" and torch.cuda.is_available():
             print(f"warning: the GPU does not work ({fault}); using the CPU")
     return torch.device("cpu")
+
+
+def usable_devices(wish: str) -> int:
+    """How many devices of this machine a command can share its work among. wish: see ``choose_device``.
+
+    For tests, the variable STAND_IN_DEVICES makes the CPU so many devices.
+    """
+    if wish in ("auto", "cuda") and _fault_of("cuda") is None:
+        return torch.cuda.device_count()
+    return int(os.environ.get("STAND_IN_DEVICES", "1")) if wish in ("auto", "cpu") else 1
 
 
 def _fault_of(name: str) -> str | None:
@@ -115,6 +126,14 @@ def room_for_images(device: torch.device) -> int:
     0 on a CPU, which reads the image cache directly.
     """
     return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
+
+
+def pinned(images: np.ndarray | Tensor, device: torch.device) -> np.ndarray | Tensor:
+    """The images in memory that a CUDA device reads by itself, while both go on; for other devices, as they are."""
+    if device.type != "cuda" or isinstance(images, Tensor):
+        return images
+    with torch.cuda.device(device):  # also in a thread, which would take the first one
+        return torch.from_numpy(np.ascontiguousarray(images)).pin_memory()
 
 
 def free_unused(device: torch.device) -> None:

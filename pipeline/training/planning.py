@@ -114,6 +114,11 @@ class ModelPlan:
     def name(self) -> str:
         return self.recipe.name
 
+    @property
+    def work(self) -> float:
+        """How long it trains, in seconds if there is a budget, otherwise in a unit of its own."""
+        return float(self.recipe.is_network) if self.seconds is None else self.seconds
+
     def trainings_of(self, fit: Fit) -> int:
         """How many networks were trained for one of its ``fits``."""
         if isinstance(self.recipe, NeuralRecipe):
@@ -180,6 +185,16 @@ class Plan:
         """The plan without this model, which is left out for that reason."""
         models = tuple(each for each in self.models if each.name != model.name)
         return replace(self, models=models, left_out=self.left_out | {model.name: reason})
+
+    def shares(self, ranks: int) -> list[tuple[ModelPlan, ...]]:
+        """The models shared out to so many ranks, so that all have about as much to do; in the plan's order."""
+        work = [0.0] * ranks
+        shares: list[list[ModelPlan]] = [[] for _ in work]
+        for model in sorted(self.models, key=lambda model: -model.work):
+            least = work.index(min(work))
+            work[least] += model.work
+            shares[least].append(model)
+        return [tuple(model for model in self.models if model in share) for share in shares]
 
     def share_of(self, model: ModelPlan) -> float:
         """Its part, in (0, 1], of the time that is left for it and the models after it; by their ``budget_weight``."""

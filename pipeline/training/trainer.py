@@ -1,5 +1,6 @@
 """The trainer: fits a recipe's models, scores them on the validation set, and stores them under runs/."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,8 +22,8 @@ from pipeline.models.base import Model, ModelContext, NotTrained
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.networks.weights import sha256
 from pipeline.models.neural.network import NetworkPlan
-from pipeline.models.neural.time_budget import OnEpoch
-from pipeline.models.recipe import AnyRecipe, fingerprint, write_recipe
+from pipeline.models.neural.time_budget import OnEpoch, Segment
+from pipeline.models.recipe import AnyRecipe, Tier, fingerprint, write_recipe
 from pipeline.runtime import distributed
 from pipeline.settings import Settings
 from pipeline.training.fit_in_time import fit_in_time
@@ -45,6 +46,21 @@ LEAST_SECONDS = 5.0  # of the budget for a network; with less, measuring its spe
 REMARK = "the recipe that this model was trained with"
 
 
+@dataclass(frozen=True)
+class SavedModel:
+    """What is known here of a model that a rank has fitted and saved; the fields are those of ``Model``."""
+
+    tier: Tier | None
+    trained: tuple[Segment, ...]
+    parameters: int
+
+    def save(self, folder: Path) -> None:
+        """It is saved."""
+
+
+Fitted = Model | SavedModel
+
+
 @dataclass(frozen=True, eq=False)
 class Trainer:
     """Trains models for one competition, all with the same images and settings.
@@ -61,6 +77,11 @@ class Trainer:
     @property
     def folder(self) -> Path:
         return self.settings.runs_folder(self.competition.name)
+
+    def has_ranks_for(self, plan: Plan) -> bool:
+        """Whether the models are trained side by side: there is a network for each rank, and it has no folds."""
+        networks = sum(model.recipe.is_network for model in plan.models)
+        return len(self.training_data.splits) == 1 and distributed.can_be_shared_out(networks)
 
     def train(self, model: ModelPlan, plan: Plan) -> ModelPlan:
         """Train the model, unless the same training was finished before. Returns the plan completed with its ``fits``.
@@ -173,10 +194,12 @@ class Trainer:
             return None
         return transfer_source(recipe, self.settings.work / "runs", self.competition.name)
 
-    def _fit_in_share(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[ModelPlan, list[Model]]:
+    def _fit_in_share(
+        self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str
+    ) -> tuple[ModelPlan, list[Fitted]]:
         """Fit and save the models of all splits. Returns the plan with the images that there was time for."""
 
-        def fit(given: ModelPlan) -> tuple[list[Model], np.ndarray]:
+        def fit(given: ModelPlan) -> tuple[list[Fitted], np.ndarray]:
             return self._fit_splits(given, plan, folder, key)
 
         if self.deadline is None:
@@ -191,7 +214,7 @@ class Trainer:
         model, fitted = fit_in_time(model, workload, end, fit, is_required=model == plan.models[0])
         return model, self._saved(folder, key, fitted)
 
-    def _saved(self, folder: RunFolder, key: str, fitted: tuple[list[Model], np.ndarray]) -> list[Model]:
+    def _saved(self, folder: RunFolder, key: str, fitted: tuple[list[Fitted], np.ndarray]) -> list[Fitted]:
         """Save the models and their predictions for the validation images. Returns the models."""
         models, probabilities = fitted
         if distributed.is_main():
@@ -202,19 +225,40 @@ class Trainer:
             self.training_data.record.save(folder.data)
         return models
 
-    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[list[Model], np.ndarray]:
-        """Fit one model per split. Returns the models and their probabilities for the validation images."""
-        images, labels, splits = self.training_data.images, self.training_data.labels, self.training_data.splits
-        fitted, probabilities = [], []
-        for number, (train, validation) in enumerate(splits):
-            train = self.drawn(train, model.images)
-            place = folder.fold(fold_folder(number, len(splits))).path
-            estimator = self.estimator(model.recipe, self._network_plan(model, plan, number), number, place, key=key)
-            seen = images.subset(validation)
-            estimator.fit(images.subset(train), labels[train], seen, labels[validation])
-            probabilities.append(estimator.predict_proba(seen))
-            fitted.append(estimator)
-        return fitted, np.concatenate(probabilities)
+    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[list[Fitted], np.ndarray]:
+        """Fit one model per split. Returns the models and their probabilities for the validation images.
+
+        If there is a network for each rank, they are fitted side by side, and each rank saves its own.
+        """
+        splits = len(self.training_data.splits)
+        is_shared_out = model.recipe.is_network and distributed.can_be_shared_out(splits)
+        at_once = distributed.world_size() if is_shared_out else 1
+
+        def fit(number: int) -> tuple[Model, np.ndarray]:
+            network_plan = self._network_plan(model, plan, number, at_once)
+            return self._fit_split(model, network_plan, number, folder.fold(fold_folder(number, splits)).path, key)
+
+        def fit_and_save(number: int) -> tuple[SavedModel, np.ndarray]:
+            estimator, probabilities = fit(number)
+            estimator.save(folder.fold(fold_folder(number, splits)).path)
+            return SavedModel(estimator.tier, estimator.trained, estimator.parameters), probabilities
+
+        if is_shared_out:
+            models, probabilities = zip(*distributed.side_by_side(fit_and_save, splits), strict=True)
+        else:
+            models, probabilities = zip(*map(fit, range(splits)), strict=True)
+        return list(models), np.concatenate(probabilities)
+
+    def _fit_split(
+        self, model: ModelPlan, plan: NetworkPlan | None, number: int, place: Path, key: str
+    ) -> tuple[Model, np.ndarray]:
+        """The model of one split and its probabilities for the split's validation images."""
+        images, labels = self.training_data.images, self.training_data.labels
+        train, validation = self.training_data.splits[number]
+        train, seen = self.drawn(train, model.images), images.subset(validation)
+        estimator = self.estimator(model.recipe, plan, number, place, key=key)
+        estimator.fit(images.subset(train), labels[train], seen, labels[validation])
+        return estimator, estimator.predict_proba(seen)
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """``images`` of the training rows, drawn class by class; all rows if None."""
@@ -256,17 +300,20 @@ class Trainer:
         )
         return recipe.build(context)
 
-    def _network_plan(self, model: ModelPlan, plan: Plan, split: int) -> NetworkPlan | None:
-        """How long a network trains; None for the recipe's own epochs, and for models that are not networks."""
+    def _network_plan(self, model: ModelPlan, plan: Plan, split: int, at_once: int) -> NetworkPlan | None:
+        """How long a network trains; None for the recipe's own epochs, and for models that are not networks.
+
+        at_once: how many splits are trained side by side.
+        """
         if not model.recipe.is_network:
             return None
         if self.settings.plan is not None:
             return self._replay(model, split)
         if self.deadline is None:
             return NetworkPlan(epochs=self.settings.epochs) if self.settings.epochs else None
-        splits = len(self.training_data.splits)
-        one_split = (model.seconds or 0.0) / splits
-        now, left = time.monotonic(), one_split * (splits - split) + plan.seconds_after(model)
+        rounds = math.ceil(len(self.training_data.splits) / at_once)
+        one_split = (model.seconds or 0.0) / rounds
+        now, left = time.monotonic(), one_split * (rounds - split // at_once) + plan.seconds_after(model)
         share = one_split / left if left > 0 else 1.0
         required = plan.models == (model,) or split > 0
         return NetworkPlan(deadline=now + share * (self.deadline - now), predictions_after=1, is_required=required)
@@ -281,7 +328,7 @@ class Trainer:
         return NetworkPlan(replay=model.fits[split].segments, tier=model.fits[split].tier)
 
     def _write_run(
-        self, model: ModelPlan, options: Options, key: str, folder: RunFolder, fitted: list[Model], begun: float
+        self, model: ModelPlan, options: Options, key: str, folder: RunFolder, fitted: list[Fitted], begun: float
     ) -> Run:
         predictions, now = Predictions.load(folder.validation), datetime.now(UTC)
         run = Run(

@@ -14,7 +14,7 @@ from pipeline.models.fast.folding import FUSES, activations_fused, folded
 from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.prefetch import prefetched
 from pipeline.runtime import distributed
-from pipeline.runtime.devices import free_unused, mixed_precision, product_precision
+from pipeline.runtime.devices import free_unused, mixed_precision, pinned, product_precision
 from pipeline.runtime.memory import is_out_of_memory
 
 PIXELS_AT_ONCE = 2**19  # per batch, so that a layer's output fits a large cache
@@ -59,7 +59,9 @@ class Predictor:
 
     def outputs(self, images: Images, views: Sequence[View] = AS_IT_IS, title: str | None = None) -> Iterator[Tensor]:
         """Yield the network's output batch by batch, float32 ``[views, n, D]``. Call ``prepared`` first."""
-        batches = ([np.ascontiguousarray(view(batch)) for view in views] for batch in self.batches(images))
+        batches = (
+            [pinned(np.ascontiguousarray(view(batch)), self.device) for view in views] for batch in self.batches(images)
+        )
         count = -(-len(images) // self.batch_size)
         bar = Progress(prefetched(batches), desc=title, total=count, unit="batch", disable=title is None)
         yield from map(_WithinMemory(self), bar)
@@ -83,7 +85,7 @@ class _WithinMemory:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor, self.most = predictor, predictor.batch_size  # images at once
 
-    def __call__(self, views: list[np.ndarray]) -> Tensor:
+    def __call__(self, views: list[np.ndarray | Tensor]) -> Tensor:
         while True:
             try:
                 starts = range(0, len(views[0]), self.most)
@@ -95,7 +97,7 @@ class _WithinMemory:
             self.most //= 2
             print(f"warning: memory ran out while predicting; going on with {self.most} images at once")
 
-    def _outputs(self, views: list[np.ndarray]) -> Tensor:
+    def _outputs(self, views: list[np.ndarray | Tensor]) -> Tensor:
         normalise, device = self.predictor.normalise, self.predictor.device
         with torch.inference_mode(), mixed_precision(device):
             return torch.stack([self.predictor.network(normalise(view, device)).float() for view in views])

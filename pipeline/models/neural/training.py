@@ -31,7 +31,7 @@ from pipeline.models.neural.stages import freeze, span_at, stage_spans, train_mo
 from pipeline.models.neural.time_budget import OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import distributed
-from pipeline.runtime.devices import compiled, free_unused, gradient_scaler, mixed_precision, room_for_images
+from pipeline.runtime.devices import compiled, free_unused, gradient_scaler, mixed_precision, pinned, room_for_images
 from pipeline.runtime.memory import is_out_of_memory
 
 SPREAD = 0.75  # standard deviation, in classes, of the share that neighbours of a class get
@@ -299,7 +299,9 @@ class Training:
         """The batches of a segment; they continue where the previous segment stopped."""
         first = sum(before.batches for before in self.segments)
         size = scaled(self.predictor.input_size, segment.size)
-        return batches.of_steps(range(first, first + segment.batches), size, len(self.segments), segment.parts)
+        steps = range(first, first + segment.batches)
+        for batch in batches.of_steps(steps, size, len(self.segments), segment.parts):
+            yield replace(batch, images=pinned(batch.images, self.device))
 
     def step(self, batch: Batch, progress: float, segment: Segment) -> Tensor:
         """Take one optimiser step. Returns float32 ``[2]``: this rank's summed loss and correct predictions."""
