@@ -128,12 +128,31 @@ def room_for_images(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
 
 
+def placed(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on the device, with its channels last in memory, which is faster, but for Apple's GPUs."""
+    network = network.to(device)
+    return network if device.type == "mps" else network.to(memory_format=torch.channels_last)
+
+
+def loading_threads(device: torch.device) -> int:
+    """How many threads prepare images: beside a GPU all cores of this rank but one; a CPU needs its cores itself."""
+    if device.type == "cpu":
+        return 1
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
+
+
 def pinned(images: np.ndarray | Tensor, device: torch.device) -> np.ndarray | Tensor:
     """The images in memory that a CUDA device reads by itself, while both go on; for other devices, as they are."""
     if device.type != "cuda" or isinstance(images, Tensor):
         return images
     with torch.cuda.device(device):  # also in a thread, which would take the first one
         return torch.from_numpy(np.ascontiguousarray(images)).pin_memory()
+
+
+def moved(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """The values on the device. A CUDA device copies them while the CPU goes on; Apple's might copy too late."""
+    tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def free_unused(device: torch.device) -> None:

@@ -31,7 +31,16 @@ from pipeline.models.neural.stages import freeze, span_at, stage_spans, train_mo
 from pipeline.models.neural.time_budget import OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import distributed
-from pipeline.runtime.devices import compiled, free_unused, gradient_scaler, mixed_precision, pinned, room_for_images
+from pipeline.runtime.devices import (
+    compiled,
+    free_unused,
+    gradient_scaler,
+    mixed_precision,
+    moved,
+    pinned,
+    placed,
+    room_for_images,
+)
 from pipeline.runtime.memory import is_out_of_memory
 
 SPREAD = 0.75  # standard deviation, in classes, of the share that neighbours of a class get
@@ -83,7 +92,7 @@ class Training:
         self.predictor, self.device = predictor, predictor.device
         self.recipe, self.augment, self.seed = recipe, augment, seed
         self.on_epoch, self.metric, self.ordered = on_epoch, metric, ordered
-        self.network = predictor.network.to(self.device).to(memory_format=torch.channels_last)
+        self.network = placed(predictor.network, self.device)
         learn_in_float32(self.network)
         self.compiled = compiled(self.network, self.device) if compile else None
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
@@ -305,7 +314,7 @@ class Training:
 
     def step(self, batch: Batch, progress: float, segment: Segment) -> Tensor:
         """Take one optimiser step. Returns float32 ``[2]``: this rank's summed loss and correct predictions."""
-        labels = torch.from_numpy(batch.labels).to(self.device, non_blocking=True).flatten()
+        labels = moved(batch.labels, self.device).flatten()
         self.learning_rate.before_step(self.stage_spans[self.stage].local(progress))
         with mixed_precision(self.device):
             logits = self.learner(self.predictor.normalise(batch.images, self.device))

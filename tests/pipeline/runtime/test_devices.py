@@ -5,13 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from competition.errors import UserError
 from pipeline.runtime import devices
 from pipeline.runtime.devices import choose_device, mixed_precision
+from pipeline.runtime.memory import is_out_of_memory
+from tests.commands import succeed
 
+CPU = torch.device("cpu")
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -70,10 +74,34 @@ def test_an_apple_gpu_that_fails_is_not_taken(apple, monkeypatch):
         choose_device("mps")
 
 
+@needs_no_gpu
+def test_a_command_trains_and_predicts_on_an_apple_gpu(apple, make_competition, tmp_path):
+    options = ("--competition", make_competition(tmp_path / "insects"), "--work", tmp_path, "--device", "mps")
+    succeed("train", *options, "--epochs", 1, "--models", "cifar-cnn-base")
+    assert succeed("predict", *options, "--no-report").strip().endswith("submission.csv")
+
+
 def test_an_apple_gpu_computes_in_float32_and_holds_no_images_besides_their_cache():
     assert devices.product_precision(devices.MPS) == torch.float32
     assert not devices.gradient_scaler(devices.MPS).is_enabled()
     assert devices.room_for_images(devices.MPS) == 0
+    with mixed_precision(devices.MPS):
+        assert not torch.is_autocast_enabled("mps")
+
+
+def test_beside_a_gpu_all_cores_but_one_prepare_images_and_each_rank_has_its_share(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    cuda = torch.device("cuda")
+    assert (devices.loading_threads(CPU), devices.loading_threads(cuda)) == (1, 7)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert devices.loading_threads(cuda) == 3
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert devices.loading_threads(cuda) == 1
+
+
+def test_images_are_pinned_only_for_a_gpu_that_reads_them_itself():
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    assert devices.pinned(images, CPU) is images and devices.pinned(images, devices.MPS) is images
 
 
 @pytest.mark.parametrize(
@@ -129,3 +157,18 @@ def test_products_on_a_gpu_are_in_half_precision(cuda):
 @pytest.mark.gpu
 def test_a_gpu_holds_images_in_a_part_of_its_free_memory(cuda):
     assert 0 < devices.room_for_images(cuda) < torch.cuda.mem_get_info(cuda)[0]
+
+
+@pytest.mark.gpu
+def test_pinned_images_arrive_on_the_gpu_as_they_are(cuda):
+    images = np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3)
+    held = devices.pinned(images, cuda)
+    assert held.is_pinned()
+    assert (devices.moved(held, cuda).cpu().numpy() == images).all()
+
+
+@pytest.mark.gpu
+def test_memory_that_runs_out_on_the_gpu_is_known_as_such(cuda):
+    with pytest.raises(RuntimeError) as fault:
+        torch.empty(2**50, dtype=torch.uint8, device=cuda)
+    assert is_out_of_memory(fault.value)
