@@ -265,9 +265,9 @@ class Parser(argparse.ArgumentParser):
     def add_device_option(self) -> None:
         self.add_argument(
             "--device",
-            choices=("auto", "cpu", "cuda"),
+            choices=("auto", "cpu", "cuda", "mps"),
             default="auto",
-            help="auto takes a GPU that works; default auto",
+            help="auto takes the GPUs that work (cuda, or Apple's mps), otherwise the CPU; default auto",
         )
 
 

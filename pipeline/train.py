@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a script: check the options before importing what follows
@@ -74,9 +75,13 @@ def main(settings: Settings) -> None:
         recipes, training_data = chosen(recipes, settings, competition, training_data, device)
     training_data = taught(training_data, competition, settings, device)
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
-    trainer = Trainer(settings, device, competition, training_data, deadline(settings))
-    for model in plan.models:
-        plan = train_model(trainer, model, plan)
+    end = distributed.on_own_clock(deadline(settings))
+    trainer = Trainer(settings, device, competition, training_data, end)
+    if trainer.has_ranks_for(plan):
+        train_side_by_side(trainer, plan)
+    else:
+        for model in plan.models:
+            plan = train_model(trainer, model, plan)
     if distributed.is_main():
         print_scores(trainer)
         print_unused(settings)
@@ -250,20 +255,46 @@ def trial_end(settings: Settings) -> float | None:
 
 
 def train_model(trainer: Trainer, model: ModelPlan, plan: Plan) -> Plan:
-    """Train one model, and write the plan with what was done. A model that cannot be trained is left out of it.
-
-    Raises NotTrained if there is no other model.
-    """
-    try:
-        plan = plan.with_model(trainer.train(model, plan))
-    except NotTrained as error:
-        if plan.models == (model,):
-            raise
-        print(f"warning: left out: {error}")
-        plan = plan.without(model, str(error))
+    """Train one model, and write the plan with what was done; see ``with_result``."""
+    plan = with_result(plan, model, trained_or_not(trainer, model, plan))
     if distributed.is_main():
         plan.write(trainer.folder / "plan.json")
     return plan
+
+
+def train_side_by_side(trainer: Trainer, plan: Plan) -> None:
+    """Share the models out to the ranks, and write the plan with what was done; see ``with_result``."""
+    shares = plan.shares(distributed.world_size())
+
+    def train_share(number: int) -> list[ModelPlan | NotTrained]:
+        own = replace(plan, models=shares[number])
+        return [trained_or_not(trainer, model, own) for model in own.models]
+
+    results = distributed.side_by_side(train_share, len(shares))
+    for model, result in zip(chain.from_iterable(shares), chain.from_iterable(results), strict=True):
+        plan = with_result(plan, model, result)
+    if distributed.is_main():
+        plan.write(trainer.folder / "plan.json")
+
+
+def trained_or_not(trainer: Trainer, model: ModelPlan, plan: Plan) -> ModelPlan | NotTrained:
+    try:
+        return trainer.train(model, plan)
+    except NotTrained as error:
+        return error
+
+
+def with_result(plan: Plan, model: ModelPlan, result: ModelPlan | NotTrained) -> Plan:
+    """The plan with what was done. A model that could not be trained is left out of it.
+
+    Raises NotTrained if there is no other model.
+    """
+    if not isinstance(result, NotTrained):
+        return plan.with_model(result)
+    if plan.models == (model,):
+        raise result
+    print(f"warning: left out: {result}")
+    return plan.without(model, str(result))
 
 
 def deadline(settings: Settings) -> float | None:

@@ -41,6 +41,8 @@ def _checked(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
     for segment in segments:
         if not (1 <= segment.size <= MOST_PIXELS and 1 <= segment.batches <= MOST_BATCHES):
             raise ValueError(f"a segment needs a size of 1 to {MOST_PIXELS:,} and 1 to {MOST_BATCHES:,} batches")
+        if not 1 <= segment.parts <= MOST_BATCHES:
+            raise ValueError("a segment needs 1 or more parts of each batch")
         if segment.planned is not None and not segment.batches <= segment.planned <= MOST_BATCHES:
             raise ValueError("a segment that was cut off has fewer batches than were planned")
         if not 0 <= segment.start < segment.end <= 1:
@@ -94,6 +96,11 @@ class ModelPlan:
     @property
     def name(self) -> str:
         return self.recipe.name
+
+    @property
+    def work(self) -> float:
+        """How long it trains, in seconds if there is a budget, otherwise in a unit of its own."""
+        return float(self.recipe.is_network) if self.seconds is None else self.seconds
 
     def trainings_of(self, fit: Fit) -> int:
         """How many networks were trained for one of its ``fits``."""
@@ -169,6 +176,16 @@ class Plan:
         """The plan without this model, which is left out for that reason."""
         models = tuple(each for each in self.models if each.name != model.name)
         return replace(self, models=models, left_out=self.left_out | {model.name: reason})
+
+    def shares(self, ranks: int) -> list[tuple[ModelPlan, ...]]:
+        """The models shared out to so many ranks, so that all have about as much to do; in the plan's order."""
+        work = [0.0] * ranks
+        shares: list[list[ModelPlan]] = [[] for _ in work]
+        for model in sorted(self.models, key=lambda model: -model.work):
+            least = work.index(min(work))
+            work[least] += model.work
+            shares[least].append(model)
+        return [tuple(model for model in self.models if model in share) for share in shares]
 
     def share_of(self, model: ModelPlan) -> float:
         """Its part, in (0, 1], of the time that is left for it and the models after it; by their ``budget_weight``."""

@@ -1,5 +1,6 @@
 """The trainer: fits a recipe's models, scores them on the validation set, and stores them under runs/."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,8 +23,8 @@ from pipeline.models.classical.features import OnFeatures
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.networks.weights import sha256
 from pipeline.models.neural.network import NetworkPlan
-from pipeline.models.neural.time_budget import OnEpoch
-from pipeline.models.recipe import AnyRecipe, fingerprint, write_recipe
+from pipeline.models.neural.time_budget import OnEpoch, Segment
+from pipeline.models.recipe import AnyRecipe, Tier, fingerprint, write_recipe
 from pipeline.runtime import distributed
 from pipeline.settings import Settings
 from pipeline.training.fit_in_time import fit_in_time
@@ -47,6 +48,21 @@ LEAST_SECONDS = 5.0  # of the budget for a network; with less, measuring its spe
 REMARK = "the recipe that this model was trained with"
 
 
+@dataclass(frozen=True)
+class SavedModel:
+    """What is known here of a model that a rank has fitted and saved; the fields are those of ``Model``."""
+
+    tier: Tier | None
+    trained: tuple[Segment, ...]
+    parameters: int
+
+    def save(self, folder: Path) -> None:
+        """It is saved."""
+
+
+FittedModel = Model | SavedModel
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """What has been fitted for one run.
@@ -55,8 +71,8 @@ class Fitted:
     probabilities: of the validation images, split after split, float32 ``[N, T * K]``.
     """
 
-    models: tuple[Model, ...]
-    kept: dict[str, Model]
+    models: tuple[FittedModel, ...]
+    kept: dict[str, FittedModel]
     probabilities: np.ndarray
 
 
@@ -76,6 +92,11 @@ class Trainer:
     @property
     def folder(self) -> Path:
         return self.settings.runs_folder(self.competition.name)
+
+    def has_ranks_for(self, plan: Plan) -> bool:
+        """Whether the models are trained side by side: there is a network for each rank, and it has no folds."""
+        networks = sum(model.recipe.is_network for model in plan.models)
+        return len(self.training_data.splits) == 1 and distributed.can_be_shared_out(networks)
 
     def train(self, model: ModelPlan, plan: Plan) -> ModelPlan:
         """Train the model, unless the same training was finished before. Returns the plan completed with its ``fits``.
@@ -217,27 +238,56 @@ class Trainer:
         return fitted
 
     def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> Fitted:
-        """Fit one model per split and, where they are of that kind, one to all images in their place."""
-        images, labels, splits = self.training_data.images, self.training_data.labels, self.training_data.splits
-        models, answers = [], []
-        for number, (train, validation) in enumerate(splits):
-            train, seen = self.drawn(train, model.images), images.subset(validation)
-            place = folder.fold(fold_folder(number, len(splits))).path
-            estimator = self.estimator(model.recipe, self._network_plan(model, plan, number), number, place, key=key)
-            models.append(estimator.fit(images.subset(train), labels[train], seen, labels[validation]))
-            answers.append(estimator.predict_proba(seen))
-        kept = {fold_folder(number, len(models)): each for number, each in enumerate(models)}
-        agreed = [each for each in models if isinstance(each, OnFeatures) and each.refits]
-        if len(agreed) > 1:
-            OnFeatures.agree(agreed)
-            kept = {REFIT: self._refitted(agreed, model.images)}
-            answers = [each.predict_proba(images.subset(rows)) for each, (_, rows) in zip(models, splits, strict=True)]
-        return Fitted(tuple(models), kept, np.concatenate(answers))
+        """Fit one model per split and, where they are of that kind, one to all images in their place.
 
-    def _refitted(self, folds: list[OnFeatures], most: int | None) -> Model:
-        """One model on all labelled images. most: of them, drawn class by class; None for all."""
+        If there is a network for each rank, they are fitted side by side, and each rank saves its own.
+        """
+        splits = len(self.training_data.splits)
+        is_shared_out = model.recipe.is_network and distributed.can_be_shared_out(splits)
+        at_once = distributed.world_size() if is_shared_out else 1
+
+        def fit(number: int) -> tuple[Model, np.ndarray]:
+            network_plan = self._network_plan(model, plan, number, at_once)
+            return self._fit_split(model, network_plan, number, folder.fold(fold_folder(number, splits)).path, key)
+
+        def fit_and_save(number: int) -> tuple[SavedModel, np.ndarray]:
+            estimator, probabilities = fit(number)
+            estimator.save(folder.fold(fold_folder(number, splits)).path)
+            return SavedModel(estimator.tier, estimator.trained, estimator.parameters), probabilities
+
+        if is_shared_out:
+            models, answers = zip(*distributed.side_by_side(fit_and_save, splits), strict=True)
+        else:
+            models, answers = zip(*map(fit, range(splits)), strict=True)
+        kept = {fold_folder(number, splits): each for number, each in enumerate(models)}
+        return self._refitted(Fitted(models, kept, np.concatenate(answers)), model.images)
+
+    def _fit_split(
+        self, model: ModelPlan, plan: NetworkPlan | None, number: int, place: Path, key: str
+    ) -> tuple[Model, np.ndarray]:
+        """The model of one split and its probabilities for the split's validation images."""
+        images, labels = self.training_data.images, self.training_data.labels
+        train, validation = self.training_data.splits[number]
+        train, seen = self.drawn(train, model.images), images.subset(validation)
+        estimator = self.estimator(model.recipe, plan, number, place, key=key)
+        estimator.fit(images.subset(train), labels[train], seen, labels[validation])
+        return estimator, estimator.predict_proba(seen)
+
+    def _refitted(self, fitted: Fitted, most: int | None) -> Fitted:
+        """Models on frozen features replaced by one on all labelled images; the others as they are.
+
+        most: of the images, drawn class by class; None for all.
+        """
+        folds = [each for each in fitted.models if isinstance(each, OnFeatures) and each.refits]
+        if len(folds) < 2:
+            return fitted
+        images, labels = self.training_data.images, self.training_data.labels
+        OnFeatures.agree(folds)
+        validations = [images.subset(rows) for _, rows in self.training_data.splits]
+        answers = [each.predict_proba(seen) for each, seen in zip(folds, validations, strict=True)]
         rows = self.drawn(np.arange(self.training_data.labelled), most)
-        return OnFeatures.refitted(folds, self.training_data.images.subset(rows), self.training_data.labels[rows])
+        refitted = OnFeatures.refitted(folds, images.subset(rows), labels[rows])
+        return Fitted(fitted.models, {REFIT: refitted}, np.concatenate(answers))
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """``images`` of the training rows, drawn class by class; all rows if None."""
@@ -281,17 +331,20 @@ class Trainer:
         )
         return recipe.build(context)
 
-    def _network_plan(self, model: ModelPlan, plan: Plan, split: int) -> NetworkPlan | None:
-        """How long a network trains; None for the recipe's own epochs, and for models that are not networks."""
+    def _network_plan(self, model: ModelPlan, plan: Plan, split: int, at_once: int) -> NetworkPlan | None:
+        """How long a network trains; None for the recipe's own epochs, and for models that are not networks.
+
+        at_once: how many splits are trained side by side.
+        """
         if not model.recipe.is_network:
             return None
         if self.settings.plan is not None:
             return self._replay(model, split)
         if self.deadline is None:
             return NetworkPlan(epochs=self.settings.epochs) if self.settings.epochs else None
-        splits = len(self.training_data.splits)
-        one_split = (model.seconds or 0.0) / splits
-        now, left = time.monotonic(), one_split * (splits - split) + plan.seconds_after(model)
+        rounds = math.ceil(len(self.training_data.splits) / at_once)
+        one_split = (model.seconds or 0.0) / rounds
+        now, left = time.monotonic(), one_split * (rounds - split // at_once) + plan.seconds_after(model)
         share = one_split / left if left > 0 else 1.0
         required = plan.models == (model,) or split > 0
         return NetworkPlan(deadline=now + share * (self.deadline - now), predictions_after=1, is_required=required)

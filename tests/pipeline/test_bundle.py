@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -286,6 +287,16 @@ def test_a_kernel_answers_with_the_first_model_while_the_others_train(tmp_path, 
     assert kernel.train([], 100.0, steps.runs, steps.answer) is True
     assert steps.seen == [["dhc-gaussian-nb"]]
     assert steps.limit > 100
+
+
+@pytest.mark.usefixtures("quick_glances")
+@pytest.mark.parametrize("budget", [None, 10 * 3600.0])
+def test_training_leaves_the_last_hour_of_a_session_to_prediction(tmp_path, monkeypatch, budget):
+    steps = Steps(tmp_path / "runs", 0)
+    monkeypatch.setattr(kernel, "run", steps.run)
+    monkeypatch.setattr(kernel, "BEGUN", time.monotonic() - 1800)
+    kernel.train([], budget, steps.runs, steps.answer)
+    assert 10.4 * 3600 < steps.limit <= 10.5 * 3600
 
 
 def test_a_training_that_leaves_nothing_ends_the_kernel(tmp_path, monkeypatch):

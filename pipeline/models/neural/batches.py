@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 from torch import Tensor
@@ -71,13 +71,14 @@ class Batches:
     is_balanced: bool = False
     soft: np.ndarray | None = None
 
-    def of_steps(self, steps: range, size: Size, segment: int) -> Iterator[Batch]:
+    def of_steps(self, steps: range, size: Size, segment: int, parts: int = 1) -> Iterator[Batch]:
         """Yield one resized and augmented batch per step; steps are counted from the start of the training.
 
         size: (height, width) in pixels. segment: the segment's number; it seeds the augmentation.
+        parts: smaller batches that each is split into.
         """
         rng = np.random.default_rng((self.seed, segment, distributed.rank()))
-        for rows in self._rows(steps):
+        for rows in chain.from_iterable(np.array_split(whole, parts) for whole in self._rows(steps)):
             mine = np.sort(rows[distributed.share(len(rows))])
             images, mixture = self.augment(self._taken(mine, size, rng), rng), None
             if self.mix is not None:

@@ -41,6 +41,7 @@ from pipeline.models.neural.training import Training
 from pipeline.models.persistence import Saved, damaged
 from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint
 from pipeline.runtime import distributed
+from pipeline.runtime.devices import placed
 from pipeline.runtime.memory import raise_shortage
 from pipeline.runtime.sealed import seal, sealed_content
 
@@ -274,7 +275,7 @@ class NeuralNetwork:
         model.normalisation = Normalisation(**description["normalisation"])
         network = model._build_network()
         network.load_state_dict({name: torch.from_numpy(values) for name, values in saved.arrays.items()})
-        model.network = network.to(model.device).to(memory_format=torch.channels_last)
+        model.network = placed(network, model.device)
         return model
 
     def _build_network(self, width: int | None = None) -> nn.Module:

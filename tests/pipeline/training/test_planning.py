@@ -71,6 +71,30 @@ def test_the_sizes_of_the_images_come_back(tmp_path):
     assert Plan.read(tmp_path / "plan.json") == plan
 
 
+def test_a_training_whose_batches_did_not_fit_in_memory_comes_back_too(tmp_path):
+    segments = (Segment(32, 10, 0.0, 0.5), Segment(64, 7, 0.5, 1.0, parts=4))
+    plan = replace(PLAN, models=(ModelPlan(SPRINT, seconds=40.0, fits=(Fit(None, segments),)),))
+    plan.write(tmp_path / "plan.json")
+    assert Plan.read(tmp_path / "plan.json") == plan
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([1.0, 2.0, 60.0, 60.0], [("a", "d"), ("b", "c")]),
+        ([1.0, 2.0, 50.0, 60.0, 20.0], [("a", "b", "d"), ("c", "e")]),
+        ([None] * 4, [("a", "c"), ("b", "d")]),
+    ],
+    ids=["two networks", "three networks", "no budget"],
+)
+def test_models_are_shared_out_to_ranks_evenly_and_each_rank_keeps_their_order(seconds, expected):
+    models = [
+        ModelPlan(SPRINT.model_copy(update={"name": n}), seconds=s) for n, s in zip("abcde", seconds, strict=False)
+    ]
+    shares = replace(PLAN, models=tuple(models)).shares(2)
+    assert sorted(tuple(model.name for model in share) for share in shares) == sorted(expected)
+
+
 def test_a_plan_fixes_the_settings_that_shape_a_result():
     settings = PLAN.applied_to(train_settings(["--seed", "9", "--size", "32", "--device", "cpu"]))
     assert (settings.seed, settings.limit) == (3, 500)
