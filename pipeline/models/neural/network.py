@@ -25,6 +25,7 @@ from pipeline.data.cache import Images, Size
 from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
+from pipeline.models.networks.backbones import backbone
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
 from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.batches import LabelledImages, scaled
@@ -143,7 +144,7 @@ class NeuralNetwork:
             train, validation = held_out(train, self.recipe.holdout)
         sample = _sample(train.images)
         height, width = images.shape[1:3]
-        self.input_size = (self.recipe.input_size,) * 2 if self.recipe.input_size else (height, width)
+        self.input_size = (self.recipe.input_size,) * 2 if self.recipe.input_size else self._own_size((height, width))
         self.normalisation = _normalisation(sample, self.recipe)
         _check_parts(min(Steps.of(len(train), self.recipe.batch_size).batch_size, len(train)))
         self._take(self._choose_tier(len(train)))
@@ -162,6 +163,11 @@ class NeuralNetwork:
         finally:
             self.trained, self.best_score = tuple(training.segments), training.best_score
         return self
+
+    def _own_size(self, chosen: Size) -> Size:
+        """The size that the network was trained on if it takes no other, else the one that was chosen."""
+        found = backbone(self.recipe.network.name)
+        return found.input_size if found is not None and found.takes_one_size else chosen
 
     def clone(self, folder: Path, **changes: Any) -> "NeuralNetwork":
         """A network like this one, with the given arguments changed; it is not fitted yet."""
@@ -258,7 +264,8 @@ class NeuralNetwork:
     def _start_from_trained(self, sample: np.ndarray) -> None:
         """Load the weights that the recipe starts from: ImageNet's, or those of a network trained on other images."""
         if self.recipe.pretrained:
-            start_from_imagenet(self.network, self.recipe.network.name, self.weights)
+            network = self.recipe.network
+            start_from_imagenet(self.network, network.name, self.weights, self.input_size, **network.arguments)
         if self.source is not None:
             self._start_from_source(self.source)
             self._adapt_to(sample)
@@ -423,8 +430,18 @@ def _sample(images: Images) -> np.ndarray:
 
 
 def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
+    if recipe.normalise == "pretrained":
+        return _pretrained_normalisation(recipe)
     fixed = {"unit": ([0.0] * 3, [255.0] * 3), "symmetric": ([127.5] * 3, [127.5] * 3), "imagenet": IMAGENET}
     mean, std = fixed.get(recipe.normalise) or (sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0))
     if recipe.grey and (sample == sample[..., :1]).all():
         mean, std = [float(np.dot(mean, LUMA))], [float(np.dot(std, LUMA))]
     return Normalisation(tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def _pretrained_normalisation(recipe: NeuralRecipe) -> Normalisation:
+    found = backbone(recipe.network.name)
+    if found is None:
+        fault = f'normalise = "pretrained": no weights are published for the network {recipe.network.name}'
+        raise UserError(f"{recipe.name}: {fault}; choose another value")
+    return found.normalisation
