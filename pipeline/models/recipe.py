@@ -431,12 +431,14 @@ def choose_recipes(patterns: Iterable[str], *further: Path) -> list[AnyRecipe]:
 
 def is_of_library(name: str) -> bool:
     """Whether it is the name of a network of timm or torchvision, with the library before it."""
-    return name.startswith((TIMM, TORCHVISION))
+    return name.startswith((TIMM, TORCHVISION)) and not name.endswith(".toml")
 
 
 def recipe_name(given: str) -> str:
     """The name of the recipe that a word after --models stands for: a name, a TOML file or a library's network."""
-    return Path(given).stem if given.endswith(".toml") else given.replace("/", "-") if is_of_library(given) else given
+    if is_of_library(given):
+        return given.replace("/", "-")
+    return Path(given).stem if given.endswith(".toml") else given
 
 
 def fine_tuning(network: str) -> "NeuralRecipe":

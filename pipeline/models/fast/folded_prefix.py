@@ -65,8 +65,8 @@ def _changes(traced: fx.GraphModule, node: fx.Node) -> bool:
         return attrgetter(str(node.target))(traced).requires_grad
     layer = layer_of(traced, node)
     if layer is None:
-        is_random_method = node.op == "call_method" and node.target == "bernoulli_"  # in timm's DropPath
-        return is_random_method or node.target is F.dropout or _is_stochastic_depth(node.target)
+        is_drop_path = node.op == "call_method" and node.target in ("new_empty", "bernoulli_")  # timm's
+        return is_drop_path or node.target is F.dropout or _is_stochastic_depth(node.target)
     return not is_frozen(layer) or (layer.training and isinstance(layer, _BatchNorm | _DropoutNd))
 
 

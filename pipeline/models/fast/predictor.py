@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,8 +122,9 @@ def _folded(plain: nn.Module, device: torch.device, images: Tensor) -> nn.Module
     return ready
 
 
-def _tensors(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (output,) if isinstance(output, Tensor) else output
+def _tensors(output: Any) -> list[Tensor]:
+    """Of one or several outputs; a part of a network may give sizes, too."""
+    return [each for each in (output if isinstance(output, tuple) else (output,)) if isinstance(each, Tensor)]
 
 
 def _is_alike(expected: Tensor, found: Tensor) -> bool:

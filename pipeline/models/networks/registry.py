@@ -43,9 +43,7 @@ def build_network(name: str, classes: int, shape: Size, channels: int = 3, **arg
     try:
         network = build(classes, **arguments)
         _try_out(network, channels, shape)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"network {name}: {error}; fix the recipe") from None
-    except (RuntimeError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
         raise _refusal_of(shape, name, found, error) from None
@@ -53,13 +51,15 @@ def build_network(name: str, classes: int, shape: Size, channels: int = 3, **arg
 
 
 def _refusal_of(shape: Size, name: str, found: Backbone | None, error: Exception) -> UserError:
-    """The error for images of a size that the network does not take."""
+    """The error for what a network does not take: an argument, or images of that size."""
     size, reason = f"images of {shape[0]}x{shape[1]} pixels", str(error).partition("\n")[0]
-    if found is None or not found.takes_one_size:
-        remedy = "use larger ones with --size PX or with input_size in the recipe"
-        return UserError(f"network {name}: {size} are too small for it ({reason}); {remedy}")
-    remedy = f"set input_size = {found.input_size[0]} in the recipe"
-    return UserError(f"network {name} does not take {size} ({reason}); {remedy}")
+    if found is not None and found.takes_one_size and not isinstance(error, TypeError):
+        remedy = f"set input_size = {found.input_size[0]} in the recipe"
+        return UserError(f"network {name} does not take {size} ({reason}); {remedy}")
+    if isinstance(error, TypeError | ValueError):
+        return UserError(f"network {name}: {reason}; fix the recipe")
+    remedy = "use larger ones with --size PX or with input_size in the recipe"
+    return UserError(f"network {name}: {size} are too small for it ({reason}); {remedy}")
 
 
 @torch.inference_mode()
