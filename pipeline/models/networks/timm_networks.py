@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import timm
+from huggingface_hub.constants import ENDPOINT
 from torch import nn
 
 from pipeline.data.cache import Size
@@ -12,7 +13,6 @@ from pipeline.models.networks.backbones import Backbone, WeightsFile, unknown_ne
 from pipeline.models.networks.state import SUFFIXES, State, hashless
 from pipeline.models.recipe import TIMM
 
-HUB = "https://huggingface.co"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the safe one first
 
 
@@ -45,7 +45,7 @@ def _weights(name: str, facts: Any) -> WeightsFile:
     return WeightsFile(
         name,
         f"{own_name}.safetensors",
-        urls=tuple(f"{HUB}/{facts.hf_hub_id}/resolve/main/{each}" for each in HUB_FILES),
+        urls=tuple(f"{ENDPOINT}/{facts.hf_hub_id}/resolve/main/{each}" for each in HUB_FILES),
         repository=facts.hf_hub_id,
         further_names=(hashless(file),) if file.endswith(SUFFIXES) else (),
         architecture=architecture,

@@ -1,7 +1,12 @@
 """Networks of timm and torchvision: from noise in a file of their library's form to predictions, and back from disk."""
 
 import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from safetensors.torch import save_file
 from benchmarks.backbones import NAMES, row, side_of
 from competition.errors import UserError
 from pipeline.models.base import ModelContext
+from pipeline.models.networks import weights
 from pipeline.models.networks.backbones import backbone
 from pipeline.models.networks.pretrained import start_from_imagenet
 from pipeline.models.networks.registry import build_network
@@ -205,3 +211,80 @@ def test_a_damaged_file_in_the_hub_s_cache_is_refused(hub):
     blob.write_bytes(damaged)
     with pytest.raises(UserError, match=r"model\.safetensors is damaged: its SHA-256"):
         find_weights("timm/mobilenetv3_small_050")
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Sends what ``content`` holds as the hub does: a redirection that tells the hash, then the file."""
+
+    content: ClassVar[dict[str, bytes]] = {}
+    promised = ""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/cdn/"):
+            body = self.content[self.path.removeprefix("/cdn")]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        elif self.path in self.content:
+            self.send_response(302)
+            self.send_header("X-Linked-Etag", f'"{self.promised}"')
+            self.send_header("Location", f"/cdn{self.path}")
+            self.end_headers()
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def internet(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    """The hub on this machine, with no file yet, and an empty cache of torch."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
+    monkeypatch.setattr(Hub, "content", {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = weights_file("timm/resnet18")
+        urls = tuple(
+            url.replace("https://huggingface.co", f"http://127.0.0.1:{server.server_port}") for url in there.urls
+        )
+        monkeypatch.setattr(weights, "weights_file", lambda network: replace(there, urls=urls))
+        yield Hub
+        server.shutdown()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_are_downloaded_from_the_hub_with_the_hash_that_it_tells(internet, tmp_path, monkeypatch, file):
+    state = noise("timm/resnet18")
+    save_file(state, tmp_path / file) if file.endswith("safetensors") else torch.save(state, tmp_path / file)
+    content = (tmp_path / file).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(Hub, "content", {f"/timm/resnet18.a1_in1k/resolve/main/{file}": content})
+    monkeypatch.setattr(Hub, "promised", digest)
+    path = find_weights("timm/resnet18")
+    assert path.name == f"resnet18.a1_in1k-{digest}{path.suffix}" and path.read_bytes() == content
+    monkeypatch.setattr(Hub, "content", {})
+    assert find_weights("timm/resnet18") == path
+
+
+def test_a_download_with_another_hash_is_not_kept(internet, tmp_path, monkeypatch):
+    monkeypatch.setattr(Hub, "content", {"/timm/resnet18.a1_in1k/resolve/main/model.safetensors": b"half of it"})
+    monkeypatch.setattr(Hub, "promised", "0" * 64)
+    with pytest.raises(UserError, match="is damaged"):
+        find_weights("timm/resnet18")
+    assert not list((tmp_path / "torch").rglob("*.safetensors"))
+
+
+def test_what_the_hub_does_not_have_is_named_with_where_to_get_it_and_how_to_attach_it(internet):
+    with pytest.raises(UserError) as refusal:
+        find_weights("timm/resnet18")
+    message = str(refusal.value)
+    for words in (
+        "resnet18.a1_in1k.safetensors (47 MB)",
+        "Not Found",
+        "model.safetensors as",
+        "--model-sources OWNER/",
+    ):
+        assert words in message
+    assert "\n" not in message
