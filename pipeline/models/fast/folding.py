@@ -29,7 +29,7 @@ def folded(network: nn.Module) -> fx.GraphModule:
     A batch norm is folded into the convolution or dense layer before it, otherwise into the one after it (see
     ``_layer_after``). Each layer must be used only once per forward pass.
     """
-    copied = as_built(copy.deepcopy(network)).eval()
+    copied = for_evaluation(network)
     traced = cast(fx.GraphModule, fuse(copied, inplace=True, no_trace=True))  # no_trace: unless traced already
     for node in list(traced.graph.nodes):
         if isinstance(norm := layer_of(traced, node), _BatchNorm):
@@ -40,6 +40,19 @@ def folded(network: nn.Module) -> fx.GraphModule:
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
+
+
+def for_evaluation(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, without what only training needs."""
+    copied = as_built(copy.deepcopy(network)).eval()
+    if uses_grad_checkpointing(copied):
+        copied.set_grad_checkpointing(False)  # type: ignore[operator]  # of timm
+    return copied
+
+
+def uses_grad_checkpointing(network: nn.Module) -> bool:
+    """Whether timm's network computes activations again in the backward pass."""
+    return any(getattr(module, "grad_checkpointing", False) for module in network.modules())
 
 
 def _scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:

@@ -28,9 +28,10 @@ from pipeline.data.small_images import resized_rows, small_size
 from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
+from pipeline.models.networks.backbones import backbone
 from pipeline.models.networks.pooling import with_gem
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
-from pipeline.models.networks.registry import build_network, takes_one_size
+from pipeline.models.networks.registry import build_network, is_for_one_size
 from pipeline.models.neural.batches import LabelledImages, scaled
 from pipeline.models.neural.checkpoint import MISFITS
 from pipeline.models.neural.losses import balanced_weights
@@ -291,7 +292,8 @@ class NeuralNetwork:
     def _start_from_trained(self, sample: np.ndarray) -> None:
         """Load the weights that the recipe starts from: ImageNet's, or those of a network trained on other images."""
         if self.recipe.pretrained:
-            start_from_imagenet(self.network, self.recipe.network.name, self.weights)
+            network = self.recipe.network
+            start_from_imagenet(self.network, network.name, self.weights, self.input_size, **network.arguments)
         if self.source is not None:
             self._start_from_source(self.source)
             self._adapt_to(sample)
@@ -317,7 +319,10 @@ class NeuralNetwork:
         recipe, sizes = self.recipe, self.sizes or ImageSizes.all_as(cached)
         if recipe.input_size:
             return (recipe.input_size,) * 2, (recipe.input_size,) * 2
-        if takes_one_size(recipe.network.name):  # its cost grows with the pixels as a classical model's does
+        found = backbone(recipe.network.name)
+        if found is not None and found.takes_one_size:
+            return found.input_size, found.input_size
+        if is_for_one_size(recipe.network.name):  # its cost grows with the pixels as a classical model's does
             return small_size(cached), small_size(cached)
         least = recipe.min_size or 1
         return scaled(cached, max(least, sizes.trained)), scaled(cached, max(least, sizes.predicted))
@@ -477,8 +482,18 @@ def _sample(images: Images, size: Size) -> np.ndarray:
 
 
 def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
+    if recipe.normalise == "pretrained":
+        return _pretrained_normalisation(recipe)
     fixed = {"unit": ([0.0] * 3, [255.0] * 3), "symmetric": ([127.5] * 3, [127.5] * 3), "imagenet": IMAGENET}
     mean, std = fixed.get(recipe.normalise) or (sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0))
     if recipe.grey and (sample == sample[..., :1]).all():
         mean, std = [float(np.dot(mean, LUMA))], [float(np.dot(std, LUMA))]
     return Normalisation(tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def _pretrained_normalisation(recipe: NeuralRecipe) -> Normalisation:
+    found = backbone(recipe.network.name)
+    if found is None:
+        fault = f'normalise = "pretrained": no weights are published for the network {recipe.network.name}'
+        raise UserError(f"{recipe.name}: {fault}; choose another value")
+    return found.normalisation
