@@ -273,7 +273,9 @@ class NeuralNetwork:
         model = cls(recipe, folder=folder, symmetries=description["symmetries"], device=device, **sizes)
         model.input_size = tuple(description["input_size"])
         model.tier = Tier(**description["tier"]) if description["tier"] else None
-        model.normalisation = Normalisation(**description["normalisation"])
+        model.normalisation = Normalisation(
+            **{name: tuple(each) for name, each in description["normalisation"].items()}
+        )
         network = model._build_network()
         network.load_state_dict({name: torch.from_numpy(values) for name, values in saved.arrays.items()})
         model.network = placed(network, model.device)
