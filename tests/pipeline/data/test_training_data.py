@@ -94,3 +94,14 @@ def test_pictures_that_are_all_the_competitions_own_are_an_error(opened, tmp_pat
 def test_labels_that_are_withheld_are_an_error():
     with pytest.raises(UserError, match="the images of test have no labels"):
         _ = Split("test", (), ()).known_labels
+
+
+def test_a_set_that_is_split_into_folds_afterwards_keeps_its_own_rows_for_validation(opened, tmp_path):
+    competition, _ = opened()
+    settings = train_settings(["--work", str(tmp_path), "--pseudo-labels"])
+    with_extra = replace(competition, extra=extra_of(competition, tmp_path / "elsewhere"))
+    data = open_training_data(with_extra, settings)
+    assert (data.own, data.elsewhere, data.others) == (60, 2, 12)
+    folded = data.in_folds(3)
+    assert sorted(folded.validated) == list(range(60))
+    assert all(train[-2:].tolist() == [60, 61] and train.max() == 61 for train, _ in folded.splits)
