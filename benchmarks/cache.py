@@ -30,6 +30,7 @@ from benchmarks.measuring import peak_memory, timed
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.fitting import resize
 from pipeline.data.image_size import Means, choose_sizes
+from pipeline.runtime.devices import choose_device
 
 THREADS = 2
 ROUNDS = 5
@@ -44,6 +45,7 @@ def main() -> None:
         open_cache(sorted(options.peak_memory.iterdir()), options.peak_memory.with_name("caches"), threads=THREADS)
         print(peak_memory())
         return
+    choose_device("cpu")  # as train.py does, which keeps freed memory: without it, each image would get new pages
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.images or draw_images(Path(scratch) / "images", options.count or 20_000, *options.drawn)
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[: options.count]
