@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -15,18 +16,15 @@ from competition.metrics import ACCURACY
 from competition.spec import Competition, Symmetries
 from competition.storage import atomic_write
 from competition.wording import fault_in, printable
+from pipeline.data.image_size import ImageSizes
+from pipeline.data.small_images import small_size
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Workload
-from pipeline.models.networks.weights import LITE0, at_hand, weights_file
 from pipeline.models.neural.stages import SLIVER
 from pipeline.models.neural.time_budget import Segment, trainings
 from pipeline.models.recipe import NAME, AnyRecipe, NeuralRecipe, Tier
 from pipeline.settings import MOST_EPOCHS, MOST_FOLDS, MOST_IMAGES, MOST_PIXELS, MOST_SECONDS, MOST_SEED, Settings
 
-PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
-FROZEN_FEATURES = "lite0-logreg"  # added if its weights are available
-FINE_TUNED = "efficientnet-lite0"  # replaces it if the budget is long
-LONG = 1800.0  # seconds; fine-tuning needs half of it to become better than sprint
 CAUTION = 1.3  # safety factor for the estimated cost of a classical model, which is rarely further off
 FEWEST_IMAGES = 10  # per class; with fewer, a classical model is not worth its time
 MOST_BATCHES = 10**7  # of a segment
@@ -35,21 +33,6 @@ TOO_SHORT = "fitting it to ten images of each class takes longer than its share 
 
 
 Count = Annotated[int, Field(ge=1, le=MOST_IMAGES)]  # of images
-
-
-def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
-    """The models to train if none are named.
-
-    If a long run could use ImageNet weights that are missing, print how to get them.
-
-    weights: file or folder to search first for ImageNet weights. budget: seconds; None for no limit.
-    """
-    long = budget is None or budget >= LONG
-    if at_hand(LITE0, weights):
-        return (*PORTFOLIO, FINE_TUNED if long else FROZEN_FEATURES)
-    if long:
-        print(f"no ImageNet weights found; to also fine-tune {FINE_TUNED}, {weights_file(LITE0).remedy}")
-    return PORTFOLIO
 
 
 def _checked(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
@@ -147,6 +130,7 @@ class Plan:
     folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None
     size: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None
     models: Annotated[tuple[ModelPlan, ...], AfterValidator(_repeatable)]
+    sizes: ImageSizes | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     metric: str = ACCURACY.name
 
@@ -214,8 +198,11 @@ def make_plan(
     competition: Competition,
     workload: Workload,
     seconds: float | None,
+    sizes: ImageSizes | None = None,
 ) -> Plan:
     """Share the remaining ``seconds`` among the models and print the result; None trains each recipe in full.
+
+    sizes: of the images, for the repetition.
 
     If there is no time for any model, the one with the least work is planned all the same.
     """
@@ -230,9 +217,10 @@ def make_plan(
         symmetries=competition.symmetries,
         seed=settings.seed,
         limit=settings.limit,
-        folds=settings.folds,
+        folds=workload.folds if workload.folds > 1 else None,
         size=settings.size,
         models=tuple(models),
+        sizes=sizes,
         left_out=left_out,
         metric=competition.metric.name,
     )
@@ -243,7 +231,7 @@ def workload_of(competition: Competition, training_data: TrainingData) -> Worklo
     return Workload(
         train_images=len(train),
         validation_images=len(validation),
-        values=int(np.prod(training_data.images.shape[1:])),
+        values=3 * prod(small_size(training_data.images.shape[1:3])),
         classes=competition.task.choices,
         folds=len(training_data.splits),
         targets=competition.task.target_count,

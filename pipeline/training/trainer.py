@@ -19,6 +19,7 @@ from competition.task import strata
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Model, ModelContext, NotTrained
+from pipeline.models.classical.features import OnFeatures
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.networks.weights import sha256
 from pipeline.models.neural.network import NetworkPlan
@@ -30,6 +31,7 @@ from pipeline.training.fit_in_time import fit_in_time
 from pipeline.training.planning import Fit, ModelPlan, Plan, workload_of
 from pipeline.training.runs import (
     FORMAT,
+    REFIT,
     FoldFolder,
     Options,
     Run,
@@ -58,7 +60,17 @@ class SavedModel:
         """It is saved."""
 
 
-Fitted = Model | SavedModel
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What has been fitted for one run.
+
+    models: one for each split. kept: the models to predict with, by the name of their folder.
+    probabilities: of the validation images, split after split, float32 ``[N, T * K]``.
+    """
+
+    models: tuple[Model | SavedModel, ...]
+    kept: dict[str, Model | SavedModel]
+    probabilities: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +162,7 @@ class Trainer:
         folder, options, run = begin_run(self.folder, model.name, self._options(model), key, self.settings.fresh)
         if run is not None:
             folder.remove_checkpoints()  # of a command that was killed just after it had finished the run
-            return folder, options, run.requested_again(folder)
+            return folder, options, run.requested_again(folder, self.settings.cache_size)
         write_recipe(model.recipe, folder.recipe, REMARK)
         return folder, options, None
 
@@ -194,12 +206,10 @@ class Trainer:
             return None
         return transfer_source(recipe, self.settings.work / "runs", self.competition.name)
 
-    def _fit_in_share(
-        self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str
-    ) -> tuple[ModelPlan, list[Fitted]]:
+    def _fit_in_share(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[ModelPlan, Fitted]:
         """Fit and save the models of all splits. Returns the plan with the images that there was time for."""
 
-        def fit(given: ModelPlan) -> tuple[list[Fitted], np.ndarray]:
+        def fit(given: ModelPlan) -> Fitted:
             return self._fit_splits(given, plan, folder, key)
 
         if self.deadline is None:
@@ -214,19 +224,34 @@ class Trainer:
         model, fitted = fit_in_time(model, workload, end, fit, is_required=model == plan.models[0])
         return model, self._saved(folder, key, fitted)
 
-    def _saved(self, folder: RunFolder, key: str, fitted: tuple[list[Fitted], np.ndarray]) -> list[Fitted]:
-        """Save the models and their predictions for the validation images. Returns the models."""
-        models, probabilities = fitted
+    def _saved(self, folder: RunFolder, key: str, fitted: Fitted) -> Fitted:
+        """Save the models to predict with and the predictions for the validation images."""
         if distributed.is_main():
-            for number, model in enumerate(models):
-                model.save(folder.fold(fold_folder(number, len(models))).path)
+            for name, model in fitted.kept.items():
+                model.save(folder.fold(name).path)
             validated = self.training_data.split.take(self.training_data.validated)
-            Predictions(validated.ids, probabilities, validated.labels, key).save(folder.validation)
+            Predictions(validated.ids, fitted.probabilities, validated.labels, key).save(folder.validation)
             self.training_data.record.save(folder.data)
-        return models
+        return fitted
 
-    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[list[Fitted], np.ndarray]:
-        """Fit one model per split. Returns the models and their probabilities for the validation images.
+    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> Fitted:
+        """Fit one model per split and, where they are of that kind, one to all images in their place."""
+        images, splits = self.training_data.images, self.training_data.splits
+        models, answers = self._fit_each_split(model, plan, folder, key)
+        kept = {fold_folder(number, len(models)): each for number, each in enumerate(models)}
+        agreed = [each for each in models if isinstance(each, OnFeatures) and each.refits]
+        if len(agreed) > 1:
+            OnFeatures.agree(agreed)
+            kept = {REFIT: self._refitted(agreed, model.images)}
+            answers = tuple(
+                each.predict_proba(images.subset(rows)) for each, (_, rows) in zip(agreed, splits, strict=True)
+            )
+        return Fitted(models, kept, np.concatenate(answers))
+
+    def _fit_each_split(
+        self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str
+    ) -> tuple[tuple[Model | SavedModel, ...], tuple[np.ndarray, ...]]:
+        """The model of each split, and its probabilities for the split's validation images.
 
         If there is a network for each rank, they are fitted side by side, and each rank saves its own.
         """
@@ -235,30 +260,33 @@ class Trainer:
         at_once = distributed.world_size() if is_shared_out else 1
 
         def fit(number: int) -> tuple[Model, np.ndarray]:
-            network_plan = self._network_plan(model, plan, number, at_once)
-            return self._fit_split(model, network_plan, number, folder.fold(fold_folder(number, splits)).path, key)
+            place, network_plan = places[number], self._network_plan(model, plan, number, at_once)
+            return self._fit_split(number, model, network_plan, place, key)
 
         def fit_and_save(number: int) -> tuple[SavedModel, np.ndarray]:
-            estimator, probabilities = fit(number)
-            estimator.save(folder.fold(fold_folder(number, splits)).path)
-            return SavedModel(estimator.tier, estimator.trained, estimator.parameters), probabilities
+            estimator, answers = fit(number)
+            estimator.save(places[number])
+            return SavedModel(estimator.tier, estimator.trained, estimator.parameters), answers
 
+        places = [folder.fold(fold_folder(number, splits)).path for number in range(splits)]
         if is_shared_out:
-            models, probabilities = zip(*distributed.side_by_side(fit_and_save, splits), strict=True)
-        else:
-            models, probabilities = zip(*map(fit, range(splits)), strict=True)
-        return list(models), np.concatenate(probabilities)
+            return tuple(zip(*distributed.side_by_side(fit_and_save, splits), strict=True))
+        return tuple(zip(*map(fit, range(splits)), strict=True))
 
     def _fit_split(
-        self, model: ModelPlan, plan: NetworkPlan | None, number: int, place: Path, key: str
+        self, number: int, model: ModelPlan, plan: NetworkPlan | None, place: Path, key: str
     ) -> tuple[Model, np.ndarray]:
-        """The model of one split and its probabilities for the split's validation images."""
         images, labels = self.training_data.images, self.training_data.labels
         train, validation = self.training_data.splits[number]
         train, seen = self.drawn(train, model.images), images.subset(validation)
         estimator = self.estimator(model.recipe, plan, number, place, key=key)
         estimator.fit(images.subset(train), labels[train], seen, labels[validation])
         return estimator, estimator.predict_proba(seen)
+
+    def _refitted(self, folds: list[OnFeatures], most: int | None) -> Model:
+        """One model on all labelled images. most: of them, drawn class by class; None for all."""
+        rows = self.drawn(np.arange(self.training_data.labelled), most)
+        return OnFeatures.refitted(folds, self.training_data.images.subset(rows), self.training_data.labels[rows])
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """``images`` of the training rows, drawn class by class; all rows if None."""
@@ -297,6 +325,8 @@ class Trainer:
             compile=self.settings.compile,
             metric=self.competition.metric,
             fingerprint=key,
+            sizes=self.training_data.sizes,
+            soft=self.training_data.soft[split] if self.training_data.soft else None,
         )
         return recipe.build(context)
 
@@ -328,7 +358,7 @@ class Trainer:
         return NetworkPlan(replay=model.fits[split].segments, tier=model.fits[split].tier)
 
     def _write_run(
-        self, model: ModelPlan, options: Options, key: str, folder: RunFolder, fitted: list[Fitted], begun: float
+        self, model: ModelPlan, options: Options, key: str, folder: RunFolder, fitted: Fitted, begun: float
     ) -> Run:
         predictions, now = Predictions.load(folder.validation), datetime.now(UTC)
         run = Run(
@@ -336,14 +366,16 @@ class Trainer:
             fingerprint=key,
             task=self.competition.task,
             image_shape=self.training_data.images.shape[1:3],
-            fold_folders=tuple(fold_folder(number, len(fitted)) for number in range(len(fitted))),
+            fold_folders=tuple(fitted.kept),
             model_files=folder.model_files(),
             score=score(predictions.probabilities, predictions.known_targets, self.competition.metric),
             seconds=time.monotonic() - begun,
-            parameters=fitted[0].parameters,
-            plan=replace(model, fits=tuple(Fit(each.tier, each.trained) for each in fitted)),
+            parameters=fitted.models[0].parameters,
+            plan=replace(model, fits=tuple(Fit(each.tier, each.trained) for each in fitted.models)),
             finished_at=now,
             requested_at=now,
+            image_fit=self.training_data.sizes.fit,
+            cache_size=self.settings.cache_size,
         )
         run.write(folder)
         folder.remove_checkpoints()

@@ -135,6 +135,11 @@ def test_weights_are_named_as_they_will_be_in_the_notebook(pack):
     assert f"--budget 8h --weights {place}" in (pack("--user", "ann", "--weights", place) / "kernel.py").read_text()
 
 
+def test_pictures_from_elsewhere_are_named_as_they_will_be_in_the_notebook(pack):
+    place = "/kaggle/input/datasets/ann/more/labels.csv"
+    assert f"--budget 8h --extra {place}" in (pack("--user", "ann", "--extra", place) / "kernel.py").read_text()
+
+
 @pytest.mark.parametrize("name", ["My.Zoo-2", "INSECTS"])
 def test_the_name_of_a_competition_stays_as_it_is(pack, name):
     found = metadata(pack("--user", "ann", competition=name))
@@ -165,6 +170,7 @@ def test_a_title_resolves_to_the_address_and_is_not_too_long(competition):
         (("--accelerator", "TpuV5E8"), "not a GPU"),
         (("--weights", "/tmp/weights"), "/kaggle/input/datasets/USER/NAME"),
         (("--predict-only", "--weights", "/kaggle/input/weights"), "trained models need none"),
+        (("--extra", "/tmp/more"), "/kaggle/input/datasets/USER/NAME"),
         (("--data", "insects.zip"), "--data names a file of this machine"),
         (("--competition", "My Zoo"), "'My Zoo' is not a competition's name"),
     ],

@@ -59,6 +59,11 @@ def build_network(name: str, classes: int, shape: tuple[int, int], channels: int
     return network
 
 
+def takes_one_size(name: str) -> bool:
+    """Whether the network is built for one image size, as those are that connect every pixel to a dense layer."""
+    return name in NETWORKS and "shape" in signature(NETWORKS[name]).parameters
+
+
 @torch.inference_mode()
 def _try_out(network: nn.Module, channels: int, shape: tuple[int, int]) -> None:
     network.eval()(torch.zeros(1, channels, *shape))

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from competition.metrics import ACCURACY, Metric
 from competition.progress import Progress
-from pipeline.data.augment import Augmentation
+from pipeline.data.augment import Augmentation, Crop
 from pipeline.data.resized_images import ResizedImages
 from pipeline.models.base import CHECKPOINT_FILE, HISTORY_FILE, NotTrained
 from pipeline.models.fast.depthwise import learn_in_float32
@@ -25,6 +24,7 @@ from pipeline.models.fast.prefetch import prefetched
 from pipeline.models.neural.batches import Batch, Batches, LabelledImages, scaled
 from pipeline.models.neural.checkpoint import Checkpoint, packed, unpacked
 from pipeline.models.neural.history import EpochRecord, History
+from pipeline.models.neural.losses import Loss, distribution, shared_out
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.neural.schedules import LearningRate
 from pipeline.models.neural.stages import freeze, span_at, stage_spans, train_mode
@@ -43,7 +43,6 @@ from pipeline.runtime.devices import (
 )
 from pipeline.runtime.memory import is_out_of_memory
 
-SPREAD = 0.75  # standard deviation, in classes, of the share that neighbours of a class get
 FEWEST = 2  # images of a batch, which batch norm needs
 OFTEN = 10  # steps between two looks at the loss, for each of which the device must have finished its work
 
@@ -66,7 +65,8 @@ class Training:
 
     predictor: the network, which is trained in place, with its normalisation and its final input size.
     ordered: whether neighbouring classes are alike, as intervals of a number are; see ``shared_out``.
-    augment: maps a uint8 batch and a random generator to a uint8 batch.
+    class_weights: see ``Loss``; None if all count the same.
+    augment: maps a uint8 batch and a random generator to a uint8 batch. crop: see ``Batches``.
     on_epoch: called after every segment; an exception that it raises ends the training.
     compile: whether to compile the network.
     metric: chooses the best weights; the later ones in a tie.
@@ -88,12 +88,16 @@ class Training:
         metric: Metric = ACCURACY,
         fingerprint: str = "",
         ordered: bool = False,
+        class_weights: np.ndarray | None = None,
+        crop: Crop | None = None,
     ) -> None:
         self.predictor, self.device = predictor, predictor.device
-        self.recipe, self.augment, self.seed = recipe, augment, seed
+        self.recipe, self.augment, self.crop, self.seed = recipe, augment, crop, seed
         self.on_epoch, self.metric, self.ordered = on_epoch, metric, ordered
         self.network = placed(predictor.network, self.device)
         learn_in_float32(self.network)
+        weights = None if class_weights is None else torch.from_numpy(class_weights).to(self.device)
+        self.loss = Loss(recipe.label_smoothing, recipe.loss == "focal", weights)
         self.compiled = compiled(self.network, self.device) if compile else None
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
         self.stage_spans = stage_spans(recipe)
@@ -149,7 +153,17 @@ class Training:
         limit: when the current segment has to end; None if each is trained as it is.
         """
         images = ResizedImages(train.images, self.device, room_for_images(self.device))
-        batches = Batches(images, train.labels, self.augment, self.recipe.batch_size, self.seed)
+        batches = Batches(
+            images,
+            train.labels,
+            self.augment,
+            self.recipe.batch_size,
+            self.seed,
+            self.crop,
+            self.recipe.mix,
+            self.recipe.sampling == "balanced",
+            train.soft,
+        )
         self._beginning = b"" if self.segments else packed(self)
         with Progress(desc=title, total=1.0, initial=self._work_done, bar_format=Progress.SHARE) as bar:
             for segment in distributed.each_from_main(segments):
@@ -319,14 +333,21 @@ class Training:
         with mixed_precision(self.device):
             logits = self.learner(self.predictor.normalise(batch.images, self.device))
         logits = logits.reshape(len(labels), -1)  # a row for each target of each image
-        truth = shared_out(labels, logits.shape[1]) if self.ordered else labels
-        loss = F.cross_entropy(logits.float(), truth, label_smoothing=self.recipe.label_smoothing)
+        loss = self.loss(logits.float(), self._truth(batch, labels, logits.shape[1]))
         # The mean over the images of all ranks: DDP averages over the ranks, whose shares may differ in size.
         self._descend(loss * (len(batch.labels) * distributed.world_size() / batch.total))
         if self.averaged is not None:
             self._average(self.averaged, segment)
         correct = (logits.detach().argmax(1) == labels).sum() / self.predictor.targets
         return torch.stack([loss.detach().float() * len(batch.labels), correct])
+
+    def _truth(self, batch: Batch, labels: Tensor, choices: int) -> Tensor:
+        """What the logits are compared with, as ``Loss`` takes it. labels: of the batch, int64 ``[n * T]``."""
+        if batch.soft is not None:
+            truth = torch.from_numpy(batch.soft).to(self.device, non_blocking=True).reshape(-1, choices)
+        else:
+            truth = shared_out(labels, choices) if self.ordered else labels
+        return truth if batch.mixture is None else batch.mixture.of(distribution(truth, choices))
 
     def _descend(self, loss: Tensor) -> None:
         for optimiser in self.optimisers:
@@ -354,7 +375,7 @@ class Training:
         return Validation(loss, ACCURACY(choices, labels), self.metric(probabilities, validation.labels))
 
     def _keep_if_best(self, score: float) -> None:
-        if self.metric.rank(score) >= self.metric.rank(self.best_score):
+        if self.recipe.keep == "last" or self.metric.rank(score) >= self.metric.rank(self.best_score):
             self.best_score = score
             self.best_weights = {k: v.detach().clone() for k, v in self.evaluated.state_dict().items()}
 
@@ -390,16 +411,6 @@ class Training:
         self.parts = self.segments[-1].parts if self.segments else 1
         self.history.load_state(state["history"])
         self.best_score, self.best_weights = state["best_score"], state["best_weights"]
-
-
-def shared_out(labels: Tensor, classes: int) -> Tensor:
-    """Each class shared out among its neighbours by a normal distribution, float32 ``[N, classes]``; rows sum to 1.
-
-    For numbers that are learnt as classes: E. Imani and M. White, "Improving Regression Performance with Distributional
-    Losses", ICML 2018. labels: int64 ``[N]``.
-    """
-    places = torch.arange(classes, device=labels.device)
-    return (-(((places - labels[:, None]) / SPREAD) ** 2) / 2).softmax(1)
 
 
 def _means(totals: Tensor, seen: int) -> tuple[float, float]:

@@ -41,6 +41,14 @@ PROTOCOLS = {
         "schedule": {"name": "plateau", "factor": 0.5, "patience": 1},
     },
     "sgd, constant": {"optimiser": {"name": "sgd", "lr": 0.05}, "schedule": {"name": "constant"}},
+    "adam, mixed": {
+        "optimiser": {"name": "adam", "lr": 0.003},
+        "schedule": {"name": "one-cycle"},
+        "mix": {"mixup": 0.4, "cutmix": 1.0, "share": 0.5},
+        "loss": "focal",
+        "class_weights": "balanced",
+        "sampling": "balanced",
+    },
 }
 
 
