@@ -247,14 +247,15 @@ class Trainer:
         at_once = distributed.world_size() if is_shared_out else 1
 
         def fit(number: int) -> tuple[Model, np.ndarray]:
-            network_plan = self._network_plan(model, plan, number, at_once)
-            return self._fit_split(model, network_plan, number, folder.fold(fold_folder(number, splits)).path, key)
+            place, network_plan = places[number], self._network_plan(model, plan, number, at_once)
+            return self._fit_split(number, model, network_plan, place, key)
 
         def fit_and_save(number: int) -> tuple[SavedModel, np.ndarray]:
-            estimator, probabilities = fit(number)
-            estimator.save(folder.fold(fold_folder(number, splits)).path)
-            return SavedModel(estimator.tier, estimator.trained, estimator.parameters), probabilities
+            estimator, answers = fit(number)
+            estimator.save(places[number])
+            return SavedModel(estimator.tier, estimator.trained, estimator.parameters), answers
 
+        places = [folder.fold(fold_folder(number, splits)).path for number in range(splits)]
         if is_shared_out:
             models, answers = zip(*distributed.side_by_side(fit_and_save, splits), strict=True)
         else:
@@ -263,9 +264,8 @@ class Trainer:
         return self._refitted(Fitted(models, kept, np.concatenate(answers)), model.images)
 
     def _fit_split(
-        self, model: ModelPlan, plan: NetworkPlan | None, number: int, place: Path, key: str
+        self, number: int, model: ModelPlan, plan: NetworkPlan | None, place: Path, key: str
     ) -> tuple[Model, np.ndarray]:
-        """The model of one split and its probabilities for the split's validation images."""
         images, labels = self.training_data.images, self.training_data.labels
         train, validation = self.training_data.splits[number]
         train, seen = self.drawn(train, model.images), images.subset(validation)

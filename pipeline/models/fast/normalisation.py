@@ -40,7 +40,7 @@ class Normalisation:
         if self.channels == 1 and pixels.shape[-1] == 3:
             pixels = (pixels @ _on(device, LUMA)).unsqueeze(-1)
         width = pixels.shape[2]
-        mean, std = _on(device, self.mean).repeat(width), _on(device, self.std).repeat(width)
+        mean, std = (_on(device, tuple(each)).repeat(width) for each in (self.mean, self.std))
         pixels.flatten(2).sub_(mean).div_(std)  # whole rows at once, as three values are too few to vectorise
         channels_first = pixels.permute(0, 3, 1, 2)
         return channels_first.contiguous() if device.type == "mps" else channels_first

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime import devices
-from tests.commands import script, succeed
+from tests.commands import ROOT, script, succeed
 from tests.stand_in import wait_until
 
 FOLDS = ("--folds", 2, "--models", "cifar-cnn-base")
@@ -32,15 +33,15 @@ def insects(made_once: Callable[..., Path], make_competition: Callable[..., Path
 
 
 @pytest.fixture
-def command(insects: Path, tmp_path: Path) -> list[str]:
-    """A command that trains for a while."""
-    return script("train", "--competition", insects, *FOLDS, "--epochs", 40, "--work", tmp_path)
+def arguments(insects: Path, tmp_path: Path) -> tuple[object, ...]:
+    """Of a command that trains for a while."""
+    return "--competition", insects, *FOLDS, "--epochs", 40, "--work", tmp_path
 
 
 @pytest.fixture
-def started(command: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def started(arguments: tuple[object, ...], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """The command, while both of its processes train."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(script("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: all(len(rows(tmp_path / RUN / fold / "history.csv")) > 1 for fold in ("fold-1", "fold-2")), 60)
     yield process
     with suppress(ProcessLookupError):
@@ -77,7 +78,7 @@ def test_a_command_uses_all_gpus_that_work_and_the_processor_once(monkeypatch):
 
 
 def test_the_plain_command_trains_folds_on_both_devices(insects, tmp_path, capfd):
-    said = succeed("train", "--competition", insects, *FOLDS, "--budget", "15s", "--work", tmp_path)
+    said = succeed("train", "--competition", insects, *FOLDS, "--epochs", 1, "--work", tmp_path)
     assert "2 ranks train together" in said and "95 % interval" in said
     (model,) = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())["models"]
     assert len(model["fits"]) == 2
@@ -86,7 +87,7 @@ def test_the_plain_command_trains_folds_on_both_devices(insects, tmp_path, capfd
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not tell a process's children")
-def test_ctrl_c_ends_both_processes_and_the_same_command_goes_on(started, command, tmp_path):
+def test_ctrl_c_ends_both_processes_and_one_goes_on_with_the_same_command(started, arguments, tmp_path, monkeypatch):
     other = other_of(started)
     started.send_signal(signal.SIGINT)
     _, errors = started.communicate(timeout=60)
@@ -94,9 +95,9 @@ def test_ctrl_c_ends_both_processes_and_the_same_command_goes_on(started, comman
     assert errors.strip().splitlines()[-1].startswith("interrupted (SIGINT): finished work is kept")
     assert errors.count("interrupted") == 1 and "Traceback" not in errors
     wait_until(lambda: not is_running(other), 30)
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("resumed after epoch") == 2
+    monkeypatch.setenv("STAND_IN_DEVICES", "1")
+    said = succeed("train", *arguments)
+    assert said.count("resumed after epoch") == 2
     assert (tmp_path / RUN / "run.json").is_file()
 
 
@@ -111,8 +112,21 @@ def test_if_one_process_is_killed_the_other_finishes_its_own_and_one_line_says_w
     assert len(rows(tmp_path / RUN / "fold-1" / "history.csv")) == 40
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not tell a process's children")
-def test_if_the_command_is_killed_its_other_process_ends_too(started):
-    other = other_of(started)
-    started.kill()
-    wait_until(lambda: not is_running(other), 30)
+SLEEPER = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from pipeline.runtime.launcher import other_ranks
+with other_ranks(Path(__file__), sys.argv[1:], "cpu"):
+    Path(__file__).with_name(os.environ["RANK"]).write_text(str(os.getpid()))
+    time.sleep(600)
+"""
+
+
+def test_if_the_command_is_killed_its_other_process_ends_too(tmp_path):
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    process = subprocess.Popen([sys.executable, tmp_path / "sleeper.py", ROOT])
+    wait_until(lambda: all((tmp_path / rank).is_file() for rank in "01"), 60)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not is_running(int((tmp_path / "1").read_text())), 30)
