@@ -6,6 +6,7 @@ Builds each network with random weights for a few classes, and tries the fast pa
 fold it does not depend on the weights. Takes two minutes.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -36,6 +37,7 @@ OTHER_SIDES = {"timm/eva02_tiny_patch14_224": 70}
 
 
 def main() -> None:
+    argparse.ArgumentParser(description="Draw the table of docs/BACKBONES.md.").parse_args()
     print("| network | million weights | trained at | other sizes | folded for prediction |")
     print("|---|---|---|---|---|")
     for name in NAMES:
