@@ -37,7 +37,7 @@ OTHER_SIDES = {"timm/eva02_tiny_patch14_224": 70}
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    argparse.ArgumentParser(description="Draw the table of docs/BACKBONES.md.").parse_args()
     print("| network | million weights | trained at | other sizes | folded for prediction |")
     print("|---|---|---|---|---|")
     for name in NAMES:

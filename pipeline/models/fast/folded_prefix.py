@@ -9,7 +9,7 @@ from torch.fx.passes.split_module import split_module
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from pipeline.models.fast.folding import layer_of, uses_grad_checkpointing
+from pipeline.models.fast.folding import layer_of, traced_by_layers, uses_grad_checkpointing
 from pipeline.models.fast.predictor import prepared
 from pipeline.runtime.memory import raise_shortage
 
@@ -27,7 +27,7 @@ def with_folded_prefix(network: nn.Module, device: torch.device, images: Tensor)
     if not any(map(is_frozen, norms)) or uses_grad_checkpointing(network):
         return network
     try:
-        traced = fx.GraphModule(network, _Tracer().trace(network))
+        traced = traced_by_layers(network)
     except Exception as error:  # of many types; ``prepared`` says so when the network is validated
         raise_shortage(error)
         return network
@@ -42,12 +42,6 @@ def with_folded_prefix(network: nn.Module, device: torch.device, images: Tensor)
 
 def is_frozen(layer: nn.Module) -> bool:
     return not any(weights.requires_grad for weights in layer.parameters())
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        """Treat this project's own convolutions as single layers too."""
-        return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)
 
 
 def _parts(traced: fx.GraphModule) -> dict[fx.Node, int]:

@@ -11,6 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from pipeline.models.fast.folding import same_padded
+
+fx.wrap("same_padded")  # image sizes are unknown during tracing, see pipeline/models/fast/folding.py
+
 FEATURES = 1280
 STEM = 32
 GROUPS = (  # of Lite0: blocks, kernel, stride of the first block, expansion, filters
@@ -24,16 +28,6 @@ GROUPS = (  # of Lite0: blocks, kernel, stride of the first block, expansion, fi
 )
 POOLED_AFTER = list(accumulate(count for count, *_ in GROUPS))[-5:]  # block numbers, from 1
 POOLED = sum(filters for *_, filters in GROUPS[-5:]) + FEATURES
-
-
-@fx.wrap  # image sizes are unknown during tracing, see pipeline/models/fast/folding.py
-def same_padded(images: Tensor, kernel: int, stride: int) -> Tensor:
-    """The images padded as in TensorFlow: an odd pixel of padding goes to the bottom or the right."""
-    padding: list[int] = []
-    for side in images.shape[:1:-1]:  # F.pad wants the last dimension first
-        needed = max(0, (-(-side // stride) - 1) * stride + kernel - side)
-        padding += [needed // 2, needed - needed // 2]
-    return F.pad(images, padding)
 
 
 def conv(channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -62,7 +56,7 @@ class Block(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         wide = F.relu6(self.bn0(self.expand_conv(images))) if self.expands else images
         if self.stride > 1:
-            wide = same_padded(wide, self.kernel, self.stride)
+            wide = same_padded(wide, (self.kernel,) * 2, (self.stride,) * 2)
         narrow = self.bn2(self.project_conv(F.relu6(self.bn1(self.depthwise_conv(wide)))))
         return images + narrow if self.residual else narrow
 
@@ -90,7 +84,7 @@ class Lite(nn.Module):
         self.fc = nn.Linear(FEATURES, classes)
 
     def stem(self, images: Tensor) -> Tensor:
-        return F.relu6(self.bn0(self.conv_stem(same_padded(images, 3, 2))))
+        return F.relu6(self.bn0(self.conv_stem(same_padded(images, (3, 3), (2, 2)))))
 
     def head(self, maps: Tensor) -> Tensor:
         """The outputs of the head for those of the last block, averaged over the image: ``[N, 1280]``."""
