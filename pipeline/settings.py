@@ -30,6 +30,7 @@ READING = {  # options that say how to read a competition's tables, and what eac
     "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split",
 }
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
+MODEL_PARTS = 5  # of a model's address on Kaggle
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 
 
@@ -58,6 +59,9 @@ class Settings:
         epochs.
     size: height and width of the cached images in pixels; None: chosen for the images and the budget.
     cache_size: bytes of cached images on the disk; None: as there is room.
+    extra: folder or CSV of labelled pictures that are trained on besides the competition's.
+    pseudo_labels: train on the test images, too, with what the blend of earlier runs says of them.
+    distil: train on a mean of the labels and of what that blend says of the training images.
     compile: compile networks with torch.compile before training.
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
@@ -84,6 +88,9 @@ class Settings:
     size: int | None = None
     cache_size: int | None = None
     seed: int = 0
+    extra: Path | None = None
+    pseudo_labels: bool = False
+    distil: bool = False
     fresh: bool = False
     skip_unreadable: bool = False
     compile: bool = False
@@ -259,9 +266,9 @@ class Parser(argparse.ArgumentParser):
     def add_device_option(self) -> None:
         self.add_argument(
             "--device",
-            choices=("auto", "cpu", "cuda"),
+            choices=("auto", "cpu", "cuda", "mps"),
             default="auto",
-            help="auto takes a GPU that works; default auto",
+            help="auto takes the GPUs that work (cuda, or Apple's mps), otherwise the CPU; default auto",
         )
 
 
@@ -324,7 +331,8 @@ def train_settings(arguments: list[str]) -> Settings:
         "--models",
         nargs="+",
         metavar="RECIPE|FILE",
-        help="recipes by name, pattern ('dhc-*') or TOML file; default: a portfolio for the budget",
+        help="recipes by name, pattern ('dhc-*') or TOML file, or networks: timm/NAME, torchvision/NAME; default: a "
+        "portfolio for the budget",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -338,7 +346,26 @@ def train_settings(arguments: list[str]) -> Settings:
     )
     length.add_argument("--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json")
     parser.add_argument(
-        "--folds", type=whole_number(2, MOST_FOLDS), metavar="K", help="train K models on K stratified folds"
+        "--folds",
+        type=whole_number(1, MOST_FOLDS),
+        metavar="K",
+        help="train K models on K stratified folds; default: 5 or fewer for a small set of images, else 1: no folds",
+    )
+    parser.add_argument(
+        "--extra",
+        type=existing,
+        metavar="FOLDER|CSV",
+        help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
+    )
+    parser.add_argument(
+        "--pseudo-labels",
+        action="store_true",
+        help="train on those test images, too, of which the blend of the models trained before is sure",
+    )
+    parser.add_argument(
+        "--distil",
+        action="store_true",
+        help="networks learn the mean of the labels and of what the blend of the models trained before says",
     )
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
     parser.add_training_options()
@@ -457,8 +484,22 @@ def _bundle_parser() -> Parser:
         metavar="FOLDER|FILE",
         help="where train.py looks for ImageNet weights first in the notebook: a path below /kaggle/input",
     )
-    for kind in ("dataset", "kernel", "model"):
+    parser.add_argument(
+        "--extra",
+        type=in_notebook,
+        metavar="FOLDER|CSV",
+        help="labelled pictures that train.py also trains on in the notebook: a path below /kaggle/input",
+    )
+    for kind in ("dataset", "kernel"):
         parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
+    parser.add_argument(
+        "--model-sources",
+        nargs="+",
+        type=model_source,
+        metavar="OWNER/MODEL/FRAMEWORK/VARIATION/VERSION",
+        default=[],
+        help="models to attach, such as the weights of a network of timm",
+    )
     return parser
 
 
@@ -488,9 +529,10 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     given.models = settings.models
     if own := [model for model in given.models if model.endswith(".toml")]:
         parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a built-in recipe")
-    if given.weights and given.predict_only:
-        parser.error("argument --weights: trained models need none; leave it out")
-    given.options += ["--weights", given.weights] if given.weights else []
+    for option, place in {"--weights": given.weights, "--extra": given.extra}.items():
+        if place and given.predict_only:
+            parser.error(f"argument {option}: trained models need none; leave it out")
+        given.options += [option, place] if place else []
     given.output = expanded(given.output or work_folder(None) / "kernel" / "kernel.py").resolve()
     return given
 
@@ -501,6 +543,13 @@ def accelerator(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text} is retired; give NvidiaTeslaT4")
     if not text.casefold().startswith("nvidia"):
         raise argparse.ArgumentTypeError(f"{text} is not a GPU, which is all that networks can use; give NvidiaTeslaT4")
+    return text
+
+
+def model_source(text: str) -> str:
+    if len([part for part in text.split("/") if part]) != MODEL_PARTS:
+        form = "OWNER/MODEL/FRAMEWORK/VARIATION/VERSION, e.g. timm/resnet/pyTorch/resnet18/1"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {form}; copy it from the model's page on Kaggle")
     return text
 
 

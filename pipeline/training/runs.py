@@ -25,7 +25,7 @@ from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions
 from pipeline.models.base import CHECKPOINT_FILE, GRID_FILE, HISTORY_FILE, TIER_FILE, WEIGHTS_FILE, Model
 from pipeline.models.persistence import Saved
-from pipeline.models.recipe import AnyRecipe
+from pipeline.models.recipe import AnyRecipe, recipe_name
 from pipeline.runtime.sealed import DamagedFile, read_json, write_json
 from pipeline.settings import DEFAULT_BUDGET, Settings
 from pipeline.training.planning import ModelPlan
@@ -34,9 +34,11 @@ from pipeline.training.scores import ModelScore, Score, score_by
 Options = dict[str, str]
 
 # the options that affect a model, in the order in which they appear in a run's name
-SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
+SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "extra", "pseudo_labels", "distil", "metric")
+TAUGHT = {"pseudo_labels": "test images with what earlier models said of them", "distil": "what earlier models said"}
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
+REFIT = "refit"  # the subfolder of a model that was fitted to all labelled images, after its folds were validated
 MARKS = MARK, RECIPE = "fingerprint.json", "recipe.toml"  # written when a run begins
 FORMAT: Final = 3  # version of the files of a run
 
@@ -197,7 +199,8 @@ class Run:
     image_shape: (height, width) in pixels of the cached images that it was trained on.
     image_fit: how images of another aspect ratio were brought to that size.
     cache_size: --cache-size of the training.
-    fold_folders: the subfolders with one fitted model each: a single one, or one per fold.
+    fold_folders: the subfolders with one fitted model each: a single one, or one per fold. The single one of a model
+        that was fitted to all images after its folds is ``REFIT``.
     model_files: the files of these models, relative to the run's folder.
     seconds: of training and validation.
     parameters: number of weights of one fitted model.
@@ -303,6 +306,8 @@ def options_of(settings: Settings, repeated: str | None = None) -> Options:
 
 
 def _safe(value: object) -> str:
+    value = value.resolve().stem if isinstance(value, Path) else value
+    value = "yes" if value is True else value
     text = "none" if value is None else f"{value:.12g}s" if isinstance(value, float) else str(value)
     return re.sub(r"[^\w.-]+", "-", text)
 
@@ -365,7 +370,7 @@ def _described(run: Run) -> str:
 def run_folders(folder: Path, patterns: Sequence[str] = ()) -> list[RunFolder]:
     """The folders of finished runs in ``runs/<competition>``; with patterns, of those whose recipe or name matches one.
 
-    patterns: as for ``choose_recipes``; a TOML file stands for the recipe of the same name.
+    patterns: as for ``choose_recipes``; a TOML file stands for the recipe of the same name, see ``recipe_name``.
     Raises UserError if there is no run, or none that matches one of the patterns.
     """
     names = sorted(place.parent.name for place in _records(folder))
@@ -402,7 +407,7 @@ def _records(folder: Path) -> Iterator[Path]:
 def _matching(names: Sequence[str], pattern: str, folder: Path) -> list[str]:
     matching = [name for name in names if _is_meant(name, pattern)]
     if not matching:
-        pattern = _without_suffix(pattern)
+        pattern = recipe_name(pattern)
         near = get_close_matches(pattern, names, n=3, cutoff=0.4) or names
         raise UserError(f"no trained model is called {pattern!r} in {folder}; there are {', '.join(near)}")
     return matching
@@ -410,12 +415,8 @@ def _matching(names: Sequence[str], pattern: str, folder: Path) -> list[str]:
 
 def _is_meant(name: str, pattern: str) -> bool:
     """Whether a pattern matches the name of a run, or of its recipe."""
-    pattern = _without_suffix(pattern)
+    pattern = recipe_name(pattern)
     return fnmatchcase(name, pattern) or fnmatchcase(name.split("~", maxsplit=1)[0], pattern)
-
-
-def _without_suffix(pattern: str) -> str:
-    return Path(pattern).stem if pattern.endswith(".toml") else pattern
 
 
 def stored_runs(folders: Iterable[RunFolder], check_models: bool = True) -> tuple[dict[str, StoredRun], dict[str, str]]:

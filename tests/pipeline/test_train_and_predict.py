@@ -493,6 +493,21 @@ def test_folds_validate_every_labelled_image_once(tmp_path, make_competition):
     assert len(rows(tmp_path / "submissions" / "insects" / "submission.csv")) == 1 + 12
 
 
+def test_pictures_from_elsewhere_make_a_run_of_their_own_that_is_blended_with_the_others(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects")
+    shutil.copytree(make_competition(tmp_path / "more", seed=5) / "train_images", tmp_path / "elsewhere")
+    shutil.copyfile(tmp_path / "more" / "train.csv", tmp_path / "elsewhere" / "labels.csv")
+    options = ("--competition", folder, "--work", tmp_path)
+    succeed("train", *options, "--models", "dhc-gaussian-nb")
+    extra = ("--models", "dhc-gaussian-nb", "--extra", tmp_path / "elsewhere" / "labels.csv")
+    assert "30 pictures from elsewhere to train on" in succeed("train", *options, *extra)
+    assert "dhc-gaussian-nb~extra=labels: trained before" in succeed("train", *options, *extra)
+    assert "dhc-gaussian-nb~extra=labels" in succeed("predict", *options)
+    table = tmp_path / "elsewhere" / "labels.csv"
+    table.write_text(table.read_text().replace(",ant", ",aunt"))
+    assert "no class of the competition (aunt) (did you mean 'ant'?) in 10 rows" in fail("train", *options, *extra)
+
+
 def test_an_unreadable_training_image_is_an_error_unless_it_may_be_skipped(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects", train=60)
     (folder / "train_images" / "00007.png").write_bytes(b"no image")
@@ -539,7 +554,7 @@ def test_limit_keeps_that_many_training_images(tmp_path, make_competition):
         (["--modles", "sprint"], ["--modles", "--models"]),
         (["--models", "sprnt"], ["sprnt", "sprint"]),
         (["--budget", "soon"], ["soon", "10m", "5m"][:1]),
-        (["--folds", "1"], ["--folds"]),
+        (["--folds", "0"], ["--folds"]),
         (["--epochs", "0"], ["--epochs"]),
         (["--epochs", "1", "--budget", "5m"], ["--budget", "--epochs"]),
     ],

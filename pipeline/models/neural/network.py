@@ -21,17 +21,20 @@ from competition.splits import stratified_holdout
 from competition.storage import atomic_write, discard
 from competition.task import strata
 from competition.wording import printable
-from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
+from pipeline.data.augment import Augmentation, Crop, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
 from pipeline.data.image_size import ImageSizes
 from pipeline.data.small_images import resized_rows, small_size
 from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
+from pipeline.models.networks.backbones import backbone
+from pipeline.models.networks.pooling import with_gem
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
-from pipeline.models.networks.registry import build_network, takes_one_size
+from pipeline.models.networks.registry import build_network, is_for_one_size
 from pipeline.models.neural.batches import LabelledImages, scaled
 from pipeline.models.neural.checkpoint import MISFITS
+from pipeline.models.neural.losses import balanced_weights
 from pipeline.models.neural.speed import Deadline, PredictionTimer, StepTimer, affordable_tier
 from pipeline.models.neural.stages import budgeted, cut
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch, Planner, Segment, SegmentLimit
@@ -39,6 +42,7 @@ from pipeline.models.neural.training import Training
 from pipeline.models.persistence import Saved, damaged
 from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint
 from pipeline.runtime import distributed
+from pipeline.runtime.devices import placed
 from pipeline.runtime.memory import raise_shortage
 from pipeline.runtime.sealed import seal, sealed_content
 
@@ -96,7 +100,7 @@ class NeuralNetwork:
     on_epoch, metric: see ``Training``.
     compile: whether to compile the network for training.
     sizes: see ``ModelContext``.
-    fingerprint: see ``ModelContext``.
+    fingerprint, soft: see ``ModelContext``.
 
     After ``fit``, trained_size and input_size are the (height, width) in pixels at which the network was trained and
     at which it predicts, trained holds the segments of its training, and best_score is the validation score of the
@@ -127,6 +131,7 @@ class NeuralNetwork:
         targets: int = 1,
         ordered: bool = False,
         sizes: ImageSizes | None = None,
+        soft: np.ndarray | None = None,
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
@@ -134,7 +139,9 @@ class NeuralNetwork:
         self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
         self.metric, self.fingerprint, self.targets, self.ordered = metric, fingerprint, targets, ordered
         self.sizes = sizes
+        self.soft = soft
         self.tier: Tier | None = None
+        self.class_weights: np.ndarray | None = None
         self.trained: tuple[Segment, ...] = ()
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
@@ -146,13 +153,15 @@ class NeuralNetwork:
         batch is too small for the number of processes, or if the starting weights do not fit the network; NotTrained if
         there is no time for it before the plan's deadline, or if its first loss or weights are not finite.
         """
-        train = LabelledImages(images, labels)
+        train = LabelledImages(images, labels, self.soft)
         validation = LabelledImages(validation_images, validation_labels)
         if self.recipe.holdout is not None:
             train, validation = held_out(train, self.recipe.holdout)
         self.trained_size, self.input_size = self._sizes(images.shape[1:3])
         sample = _sample(train.images, self.trained_size)
         self.normalisation = _normalisation(sample, self.recipe)
+        if self.recipe.class_weights == "balanced":
+            self.class_weights = balanced_weights(train.labels, self.classes)
         _check_parts(min(Steps.of(len(train), self.recipe.batch_size).batch_size, len(train)))
         self._take(self._choose_tier(len(train)))
         planner = self._planner(len(train))
@@ -187,8 +196,22 @@ class NeuralNetwork:
             "targets",
             "ordered",
             "sizes",
+            "soft",
         )
         return NeuralNetwork(**({name: getattr(self, name) for name in own} | {"folder": folder} | changes))
+
+    def images_a_second(self, images: Images, count: int) -> float:
+        """The speed of a training on ``count`` images like these, in the stage with the most epochs.
+
+        It is measured at the full size, on blank images with random weights.
+        """
+        self.trained_size, self.input_size = self._sizes(images.shape[1:3])
+        self.normalisation = Normalisation((127.5,) * 3, (127.5,) * 3)
+        planner, size = self._planner(count), max(self.trained_size)
+        network = self._build_network()
+        spans = self._training(network, planner).stage_spans
+        longest = max(range(len(spans)), key=lambda number: spans[number].epochs)
+        return planner.recipe.batch_size / self._step_timer(planner).seconds(network, [size], longest)[size]
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, targets * classes]``, averaged over the recipe's views of each image.
@@ -250,10 +273,12 @@ class NeuralNetwork:
         model = cls(recipe, folder=folder, symmetries=description["symmetries"], device=device, **sizes)
         model.input_size = tuple(description["input_size"])
         model.tier = Tier(**description["tier"]) if description["tier"] else None
-        model.normalisation = Normalisation(**description["normalisation"])
+        model.normalisation = Normalisation(
+            **{name: tuple(each) for name, each in description["normalisation"].items()}
+        )
         network = model._build_network()
         network.load_state_dict({name: torch.from_numpy(values) for name, values in saved.arrays.items()})
-        model.network = network.to(model.device).to(memory_format=torch.channels_last)
+        model.network = placed(network, model.device)
         return model
 
     def _build_network(self, width: int | None = None) -> nn.Module:
@@ -262,12 +287,15 @@ class NeuralNetwork:
         arguments = self.recipe.network.arguments | ({"width": width} if width else {})
         channels = self.normalisation.channels
         columns = self.targets * self.classes
-        return build_network(self.recipe.network.name, columns, self.input_size, channels, **arguments)
+        name = self.recipe.network.name
+        network = build_network(name, columns, self.input_size, channels, **arguments)
+        return with_gem(network, name) if self.recipe.pooling == "gem" else network
 
     def _start_from_trained(self, sample: np.ndarray) -> None:
         """Load the weights that the recipe starts from: ImageNet's, or those of a network trained on other images."""
         if self.recipe.pretrained:
-            start_from_imagenet(self.network, self.recipe.network.name, self.weights)
+            network = self.recipe.network
+            start_from_imagenet(self.network, network.name, self.weights, self.input_size, **network.arguments)
         if self.source is not None:
             self._start_from_source(self.source)
             self._adapt_to(sample)
@@ -293,7 +321,10 @@ class NeuralNetwork:
         recipe, sizes = self.recipe, self.sizes or ImageSizes.all_as(cached)
         if recipe.input_size:
             return (recipe.input_size,) * 2, (recipe.input_size,) * 2
-        if takes_one_size(recipe.network.name):  # its cost grows with the pixels as a classical model's does
+        found = backbone(recipe.network.name)
+        if found is not None and found.takes_one_size:
+            return found.input_size, found.input_size
+        if is_for_one_size(recipe.network.name):  # its cost grows with the pixels as a classical model's does
             return small_size(cached), small_size(cached)
         least = recipe.min_size or 1
         return scaled(cached, max(least, sizes.trained)), scaled(cached, max(least, sizes.predicted))
@@ -320,10 +351,11 @@ class NeuralNetwork:
         return Planner(recipe, steps.steps_per_epoch, max(self.trained_size))
 
     def _training(self, network: nn.Module, planner: Planner, compile: bool = False) -> Training:
+        crop, augment = self._augmentation()
         return Training(
             self._predictor_of(network),
             planner.recipe,
-            self._augmentation(),
+            augment,
             self.seed,
             self.folder,
             on_epoch=self.on_epoch,
@@ -331,11 +363,16 @@ class NeuralNetwork:
             metric=self.metric,
             fingerprint=self._owner(self.tier),
             ordered=self.ordered,
+            class_weights=self.class_weights,
+            crop=crop,
         )
 
-    def _augmentation(self) -> Augmentation:
-        steps = [(step.name, step.arguments) for step in self.recipe.augment]
-        return chain([build_augmentation(name, arguments, self.symmetries) for name, arguments in steps])
+    def _augmentation(self) -> tuple[Crop | None, Augmentation]:
+        """The crop that comes before everything else, if the recipe has one, and what follows."""
+        steps = [build_augmentation(step.name, step.arguments, self.symmetries) for step in self.recipe.augment]
+        if steps and isinstance(steps[0], Crop):
+            return steps[0], chain(steps[1:])
+        return None, chain(steps)
 
     @property
     def seeds(self) -> int:
@@ -447,6 +484,8 @@ def _sample(images: Images, size: Size) -> np.ndarray:
 
 
 def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
+    if recipe.normalise == "pretrained":
+        return _pretrained_normalisation(recipe)
     fixed = {"unit": ([0.0] * 3, [255.0] * 3), "symmetric": ([127.5] * 3, [127.5] * 3), "imagenet": IMAGENET}
     mean, std = fixed.get(recipe.normalise) or _mean_and_std(sample)
     if recipe.grey and (sample == sample[..., :1]).all():
@@ -462,3 +501,11 @@ def _mean_and_std(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = sample.sum((0, 1, 2), dtype=np.int64) / count
     squares = sum(np.square(image, dtype=np.int64).sum((0, 1)) for image in sample)
     return mean, np.sqrt(squares / count - mean**2).clip(min=1.0)
+
+
+def _pretrained_normalisation(recipe: NeuralRecipe) -> Normalisation:
+    found = backbone(recipe.network.name)
+    if found is None:
+        fault = f'normalise = "pretrained": no weights are published for the network {recipe.network.name}'
+        raise UserError(f"{recipe.name}: {fault}; choose another value")
+    return found.normalisation

@@ -2,11 +2,12 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.data.augment import View, views
@@ -111,7 +112,7 @@ def test_predictions_follow_the_weights(trained):
 @pytest.mark.parametrize(("native", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_weights_are_cast_once_and_batch_norms_that_are_left_stay_precise(trained, native_bfloat16, native, precision):
     native_bfloat16(native)
-    network = prepared(trained(), CPU)
+    network = prepared(trained(), CPU, torch.randn(2, 3, *SHAPE))
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     assert {layer.weight.dtype for layer in layers} == {precision}
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
@@ -148,8 +149,93 @@ def test_outputs_come_batch_by_batch_and_view_by_view(monkeypatch, trained):
     assert {batch.dtype for batch in found} == {torch.float32}
 
 
+class Hungry(nn.Module):
+    """A network on a GPU whose memory holds a few images."""
+
+    def __init__(self, network: nn.Module, most: int) -> None:
+        super().__init__()
+        self.network, self.most = network, most
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.network(images)
+
+
+def test_where_memory_runs_out_fewer_images_are_predicted_at_once_and_one_line_says_so(monkeypatch, trained, capsys):
+    monkeypatch.setattr(predictor, "PIXELS_AT_ONCE", 16 * 32 * 32)
+    ready, kinds = predicting(trained()).prepared(), views("mirror", square=True)
+    whole = torch.cat(list(ready.outputs(IMAGES, kinds)), 1)
+    few = replace(ready, network=Hungry(ready.network, most=8))
+    assert torch.allclose(torch.cat(list(few.outputs(IMAGES, kinds)), 1), whole, atol=1e-5)
+    assert capsys.readouterr().out == "warning: memory ran out while predicting; going on with 8 images at once\n"
+
+
+def test_if_one_image_does_not_fit_in_memory_that_is_an_error(trained):
+    ready = predicting(trained()).prepared()
+    with pytest.raises(torch.OutOfMemoryError):
+        next(replace(ready, network=Hungry(ready.network, most=0)).outputs(IMAGES))
+
+
+def test_a_gpu_predicts_more_images_at_once(trained):
+    assert Predictor(trained(), NORMALISE, (64, 64), torch.device("cuda")).batch_size > 128
+
+
 @pytest.mark.parametrize(
     ("input_size", "images"), [((64, 64), 128), ((32, 32), 512), ((224, 224), 10), ((4000, 4000), 1)]
 )
 def test_as_many_images_are_predicted_at_once_as_their_size_allows(trained, input_size, images):
     assert Predictor(trained(), NORMALISE, input_size, CPU).batch_size == images
+
+
+class Untraceable(nn.Module):
+    """Its layers depend on what the images show, which torch.fx cannot know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images)
+        return self.head((maps if images.mean() > 100 else maps.abs()).mean((2, 3)))
+
+
+class Misleading(nn.Module):
+    """Its copy in evaluation mode is traced, but one batch norm cannot be folded into two uses of a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Linear(3, 4)
+        nn.init.constant_(self.norm.bias, 3.0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.norm(self.conv(self.conv(images))).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [(Untraceable, "symbolically traced"), (Misleading, "the folded copy gives another output")]
+)
+def test_a_network_that_cannot_be_folded_predicts_as_it_is_and_one_line_says_so(kind, reason, capsys, native_bfloat16):
+    native_bfloat16(False)
+    torch.manual_seed(0)
+    network = kind()
+    np.testing.assert_allclose(predicted(network), plain(network), atol=1e-6)
+    predicted(network)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{kind.__name__} predicts layer by layer") and reason in line
+
+
+def test_a_lack_of_memory_is_not_taken_for_a_network_that_cannot_be_traced(monkeypatch, trained):
+    def exhausted(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(predictor, "folded", exhausted)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        predicted(trained())
+
+
+def test_activations_that_are_computed_again_in_training_are_not_in_prediction():
+    network = build_network("timm/vit_tiny_patch16_224", 4, SHAPE, grad_checkpointing=True)
+    ready = prepared(network, CPU, torch.randn(2, 3, *SHAPE))
+    assert isinstance(ready, fx.GraphModule)
+    assert network.grad_checkpointing

@@ -52,6 +52,18 @@ def test_cnn32_learns_what_can_be_learnt_from_the_half_that_is_not_held_out(tmp_
     assert [epoch.batches for epoch in model.trained] == [4] * 16  # of 8 images each
 
 
+def test_a_network_learns_what_soft_targets_say_and_not_the_labels(tmp_path):
+    """The soft targets say that each class is the next one, with a probability of 0.8, or 0.2 of what it is."""
+    images, labels, validation_images, validation_labels = SAMPLE
+    soft = 0.8 * np.eye(CLASSES, dtype=np.float32)[(labels + 1) % CLASSES] + 0.2 * np.eye(CLASSES)[labels]
+    plan = NetworkPlan(epochs=8, tier=NARROW)
+    model = network(tmp_path, sprint(label_smoothing=0.0), plan=plan, soft=soft.astype(np.float32))
+    model.fit(images, labels, validation_images, (validation_labels + 1) % CLASSES)
+    found = model.predict_proba(images)
+    assert (found.argmax(1) == (labels + 1) % CLASSES).mean() > 0.9
+    assert 0.1 < found[np.arange(len(labels)), labels].mean() < 0.35
+
+
 def test_predictions_are_distributions(fitted):
     probabilities = fitted.predict_proba(SAMPLE[2])
     assert probabilities.dtype == np.float32 and probabilities.shape == (24, CLASSES)
