@@ -30,6 +30,7 @@ READING = {  # options that say how to read a competition's tables, and what eac
     "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split",
 }
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
+MODEL_PARTS = 5  # of a model's address on Kaggle
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 
 
@@ -330,7 +331,8 @@ def train_settings(arguments: list[str]) -> Settings:
         "--models",
         nargs="+",
         metavar="RECIPE|FILE",
-        help="recipes by name, pattern ('dhc-*') or TOML file; default: a portfolio for the budget",
+        help="recipes by name, pattern ('dhc-*') or TOML file, or networks: timm/NAME, torchvision/NAME; default: a "
+        "portfolio for the budget",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -488,8 +490,16 @@ def _bundle_parser() -> Parser:
         metavar="FOLDER|CSV",
         help="labelled pictures that train.py also trains on in the notebook: a path below /kaggle/input",
     )
-    for kind in ("dataset", "kernel", "model"):
+    for kind in ("dataset", "kernel"):
         parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
+    parser.add_argument(
+        "--model-sources",
+        nargs="+",
+        type=model_source,
+        metavar="OWNER/MODEL/FRAMEWORK/VARIATION/VERSION",
+        default=[],
+        help="models to attach, such as the weights of a network of timm",
+    )
     return parser
 
 
@@ -533,6 +543,13 @@ def accelerator(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text} is retired; give NvidiaTeslaT4")
     if not text.casefold().startswith("nvidia"):
         raise argparse.ArgumentTypeError(f"{text} is not a GPU, which is all that networks can use; give NvidiaTeslaT4")
+    return text
+
+
+def model_source(text: str) -> str:
+    if len([part for part in text.split("/") if part]) != MODEL_PARTS:
+        form = "OWNER/MODEL/FRAMEWORK/VARIATION/VERSION, e.g. timm/resnet/pyTorch/resnet18/1"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {form}; copy it from the model's page on Kaggle")
     return text
 
 

@@ -69,7 +69,7 @@ def main(settings: Settings) -> None:
         print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
     with distributed.main_first():
-        training_data = decoded(competition, settings, recipes, device, recorded and recorded.sizes)
+        training_data = decoded(competition, settings, recipes, device, recorded.sizes if recorded else None)
     competition = distributed.from_main(lambda: with_symmetries(competition, recipes, training_data, settings, device))
     if is_left_to_us(settings):
         recipes, training_data = chosen(recipes, settings, competition, training_data, device)

@@ -3,12 +3,12 @@
 ``images.npy`` holds the images as pixels; where these would need too much room, ``images.jpegs`` holds them as JPEGs,
 one after the other, and ``starts.npz`` where each begins. ``contents.npz`` holds a hash of each image file,
 ``cache.json`` everything else: the shape, the rows that could not be read, and a checksum of every chunk of the images.
+The checksum is the sum of the 64-bit words, as even a CRC would take an eighth of the time of decoding.
 """
 
 import io
 import math
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ from pipeline.runtime.sealed import DamagedFile, read_arrays, read_json, write_a
 from pipeline.runtime.time_limit import check_time
 
 PIXELS, JPEGS, STARTS, CONTENTS, ABOUT = "images.npy", "images.jpegs", "starts.npz", "contents.npz", "cache.json"
-CHUNK_BYTES = 1 << 20  # of pixels that a thread decodes before it writes them
+CHUNK_BYTES, CHUNK_IMAGES = 1 << 20, 8  # of pixels, and of images at least, that a thread decodes before it writes them
 
 
 class Store(Protocol):
@@ -49,7 +49,7 @@ class _Facts:
     """What cache.json holds.
 
     shape: of all images, ``[N, H, W, 3]``. unreadable: the rows that could not be read.
-    chunks: bytes and CRC-32 of each chunk of the images.
+    chunks: bytes and checksum of each chunk of the images.
     """
 
     shape: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt, NonNegativeInt]
@@ -105,13 +105,20 @@ def _check_images(path: Path, header: bytes, facts: _Facts) -> None:
 
 
 def _checksums(file: BinaryIO, lengths: Sequence[int]) -> Iterator[int]:
-    """The CRC-32 of each chunk of bytes. The file is not mapped, so that its pages do not count as memory in use."""
+    """The checksum of each chunk of bytes. The file is not mapped, so that its pages do not count as memory in use."""
     buffer = memoryview(bytearray(max(lengths, default=0)))
     for length in lengths:
         check_time()
         piece = buffer[:length]
         file.readinto(piece)  # type: ignore[attr-defined]
-        yield zlib.crc32(piece)
+        yield checksum(piece)
+
+
+def checksum(data: memoryview | bytes) -> int:
+    """The sum of the 64-bit words of the data and of the bytes after the last of them, modulo 2**64."""
+    values = np.frombuffer(data, np.uint8)
+    words = values[: len(values) // 8 * 8].view(np.uint64)
+    return (int(words.sum()) + int(values[words.nbytes :].sum())) % 2**64
 
 
 def _array_header(shape: Sequence[int]) -> bytes:
@@ -143,7 +150,7 @@ def _decode_all(
 
     Returns the ``content_hash`` of each file, the rows that could not be read, and ``_Facts.chunks``.
     """
-    chunk = max(1, CHUNK_BYTES // math.prod(shape[1:]))
+    chunk = max(CHUNK_IMAGES, CHUNK_BYTES // math.prod(shape[1:]))
     contents = np.zeros(len(paths), np.uint64)
     unreadable: list[int] = []
     chunks: list[tuple[int, int]] = []
@@ -201,8 +208,8 @@ class ArrayFile:
         self._lock = threading.Lock()
 
     def write(self, row: int, images: np.ndarray) -> Callable[[], tuple[int, int]]:
-        """Write the images from ``row`` on. Returns a function that returns their bytes and CRC-32."""
-        written = images.nbytes, zlib.crc32(images.data)
+        """Write the images from ``row`` on. Returns a function that returns their bytes and checksum."""
+        written = images.nbytes, checksum(images.reshape(-1).data)
         with self._lock:
             self._file.seek(self._start + row * self._row_bytes)
             self._file.write(images.data)
@@ -227,7 +234,7 @@ class _JpegFile:
     def write(self, row: int, images: np.ndarray) -> Callable[[], tuple[int, int]]:
         """Encode the images, from ``row`` on. Returns a function that writes them; call these in the order of rows.
 
-        It returns the bytes written and their CRC-32.
+        It returns the bytes written and their checksum.
         """
         found = [encoded(image) for image in images]
         return lambda: self._append(row, found)
@@ -240,7 +247,7 @@ class _JpegFile:
             self._starts[number + 1] = self._starts[number] + len(kept[-1])
         written = b"".join(kept)
         self._file.write(written)
-        return len(written), zlib.crc32(written)
+        return len(written), checksum(written)
 
     def __enter__(self) -> Self:
         return self

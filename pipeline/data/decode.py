@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import struct
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,11 +22,13 @@ __all__ = ["SOURCES", "ImagePath", "UnreadableImage", "content_hash", "decode", 
 JPEG_START = b"\xff\xd8\xff"
 JPEG_END = b"\xff\xd9"
 JPEG_SCAN = b"\xff\xda"
+JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]\0[\x0b\x11\x14][\x08\x0c](.{4})", re.DOTALL)
+APPLICATION = frozenset(bytes([marker]) for marker in range(0xE0, 0xF0))  # markers of what applications add
 MOST_JPEG = (1 << 30) - 1  # pixels; a JPEG is reduced while it is decoded
 SMALL_JPEG = 200_000  # bytes; fewer never hold a large picture
 PIECE = 1 << 16  # bytes read at once; enough for most small images
 SOURCES = tuple(
-    Path(source) for source in (__file__, *(each.__file__ for each in (decoders, fitting, png, scientific)))
+    Path(source) for source in (__file__, decoders.__file__, fitting.__file__, png.__file__, scientific.__file__)
 )
 REDUCED = {  # flags of cv2 for RGB at a half, a quarter and an eighth of the size
     1: cv2.IMREAD_COLOR_RGB,
@@ -113,24 +116,23 @@ def _first_scan(data: bytes) -> int:
     return position
 
 
-def _jpeg_shape(data: bytes) -> tuple[int, int]:
+def _jpeg_shape(data: bytes) -> Size:
     """Height and width, as the frame's header says."""
     position = 2
-    while position + 9 <= len(data):
-        marker = data[position + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            return height, width
+    while data[position + 1 : position + 2] in APPLICATION:  # a thumbnail in it has a header of its own
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return 0, 0
+    frame = JPEG_FRAME.search(data, position)
+    return struct.unpack(">HH", frame[1]) if frame else (0, 0)
 
 
 def _decode_jpeg(data: bytes, least: Size | None) -> np.ndarray:
     if least is None and len(data) < SMALL_JPEG:
         return decode_with_cv2(data)
-    height, width = _jpeg_shape(data)
-    needed = reduction(height, width, MOST_JPEG)
-    factor = max(needed, _spare_reduction((height, width), least) if least else 1)
+    shape = _jpeg_shape(data)
+    needed = reduction(*shape, MOST_JPEG) if len(data) >= SMALL_JPEG else 1
+    factor = max(needed, _spare_reduction(shape, least) if least else 1)
+    if factor == 1:
+        return decode_with_cv2(data)
     with one_large if needed > 1 else nullcontext():
         image = decode_with_cv2(data, REDUCED[factor])
     if least and factor > needed and (image.shape[0] < least[0] or image.shape[1] < least[1]):

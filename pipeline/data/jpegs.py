@@ -39,7 +39,7 @@ class Jpegs:
         self,
         path: Path,
         starts: np.ndarray,
-        shape: tuple[int, ...],
+        shape: tuple[int, int, int, int],
         paths: Sequence[ImagePath],
         fit: Fit,
         unreadable: np.ndarray,

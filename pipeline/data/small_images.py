@@ -52,6 +52,15 @@ def small(images: Images) -> Images:
         raise UserError(f"{fault}; {remedy_for(error)}") from error
 
 
+def resized_rows(images: Images, rows: np.ndarray, size: Size) -> np.ndarray:
+    """The images at these rows, uint8 ``[n, *size, 3]``; only a few at a time are in memory at their full size."""
+    found = np.empty((len(rows), *size, 3), np.uint8)
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        found[start : start + len(some)] = _shrunk(images[some], size)
+    return found
+
+
 class Shrunk:
     """The images of a store at a smaller size, which is computed each time."""
 

@@ -38,14 +38,22 @@ RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 NAME = r"\w[\w.-]*"  # of a recipe; it is used as a folder name and typed after --models
 
+TIMM, TORCHVISION = "timm/", "torchvision/"  # what the names of these libraries' networks begin with
+FINE_TUNING = RECIPES / "fine-tuning.toml"  # the recipe for a network of a library that is named in place of a recipe
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Named(CheckedModel):
-    """Something chosen by name; all other keys are its arguments."""
+    """Something chosen by name; all other keys are its arguments. A string is a name without arguments."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_arguments(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -57,14 +65,16 @@ class Optimiser(CheckedModel):
 
     lr: peak learning rate; with ``muon``, that of the convolution kernels.
     momentum: of ``sgd`` and ``muon``.
+    layer_decay: what the learning rate is multiplied by for each twelfth of the layers, from the output to the input.
     dense_l2: L2 penalty on the weights of the hidden dense layers only, ``dense_l2 * sum(w ** 2)`` in the loss.
     sgd_lr: with ``muon``, the peak learning rate of all other parameters.
     """
 
-    name: Literal["adam", "rmsprop", "sgd", "muon"]
+    name: Literal["adam", "adamw", "rmsprop", "sgd", "muon"]
     lr: PositiveFloat
     momentum: NonNegativeFloat = 0.9
     weight_decay: NonNegativeFloat = 0.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     dense_l2: NonNegativeFloat = 0.0
     sgd_lr: PositiveFloat = 0.05
 
@@ -271,7 +281,7 @@ class NeuralRecipe(Recipe):
     input_size: Annotated[int, Field(gt=0, le=10_000)] | None = None
     min_size: Annotated[int, Field(gt=0, le=10_000)] | None = None
     grey: bool = False
-    normalise: Literal["unit", "symmetric", "standard", "imagenet"] = "standard"
+    normalise: Literal["unit", "symmetric", "standard", "imagenet", "pretrained"] = "standard"
     pretrained: bool = False
     transfer_from: str | None = None
     epochs: PositiveInt
@@ -438,18 +448,44 @@ def _toml(value: Any) -> str:
 def choose_recipes(patterns: Iterable[str], *further: Path) -> list[AnyRecipe]:
     """The recipes with the given names, patterns (``fashion-*``) or TOML files, each once, in the order given.
 
+    A network of a library, such as ``timm/convnext_tiny.fb_in22k_ft_in1k``, stands for the recipe that fine-tunes it.
     further: folders with recipes besides the built-in ones; if a name occurs twice, the last folder wins.
     Raises UserError for a file that is not a recipe, for a pattern without a match (with the nearest names),
     and for two files of the same name.
     """
     known = {path.stem: path for folder in (RECIPES, *further) for path in sorted(folder.glob("*.toml"))}
-    chosen: dict[Path, None] = {}
+    chosen: dict[Path | str, None] = {}
     for pattern in patterns:
-        chosen |= dict.fromkeys([_own_file(pattern)] if pattern.endswith(".toml") else _matching(pattern, known))
-    recipes = [load_recipe(path) for path in chosen]
+        if is_of_library(pattern):
+            chosen[pattern] = None
+        else:
+            chosen |= dict.fromkeys([_own_file(pattern)] if pattern.endswith(".toml") else _matching(pattern, known))
+    recipes = [load_recipe(each) if isinstance(each, Path) else fine_tuning(each) for each in chosen]
     if twice := first_few([name for name, times in Counter(each.name for each in recipes).items() if times > 1]):
         raise UserError(f"--models: several recipes are called {twice}; rename all but one of the files")
     return recipes
+
+
+def is_of_library(name: str) -> bool:
+    """Whether it is the name of a network of timm or torchvision, with the library before it."""
+    return name.startswith((TIMM, TORCHVISION)) and not name.endswith(".toml")
+
+
+def recipe_name(given: str) -> str:
+    """The name of the recipe that a word after --models stands for: a name, a TOML file or a library's network."""
+    if is_of_library(given):
+        return given.replace("/", "-")
+    return Path(given).stem if given.endswith(".toml") else given
+
+
+def fine_tuning(network: str) -> "NeuralRecipe":
+    """The recipe that fine-tunes a network of a library. Raises UserError if the library has none of that name."""
+    from pipeline.models.networks.backbones import backbone  # here, as it imports PyTorch and the library
+
+    backbone(network)
+    table = read_toml(FINE_TUNING) | {"name": recipe_name(network), "network": network}
+    table["summary"] = f"{network} with its published weights, fine-tuned as fine-tuning.toml says"
+    return check_table(FINE_TUNING, NeuralRecipe, table)
 
 
 def _own_file(path: str) -> Path:

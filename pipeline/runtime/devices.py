@@ -131,7 +131,10 @@ def room_for_images(device: torch.device) -> int:
 def placed(network: nn.Module, device: torch.device) -> nn.Module:
     """The network on the device, with its channels last in memory, which is faster, but for Apple's GPUs."""
     network = network.to(device)
-    return network if device.type == "mps" else network.to(memory_format=torch.channels_last)
+    for tensor in (*network.parameters(), *network.buffers()) if device.type != "mps" else ():
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def loading_threads(device: torch.device) -> int:

@@ -119,6 +119,13 @@ def _repeatable(models: tuple[ModelPlan, ...]) -> tuple[ModelPlan, ...]:
     return models
 
 
+def _cacheable(sizes: ImageSizes | None) -> ImageSizes | None:
+    """The sizes. Raises ValueError if no image can have them."""
+    if sizes and not all(1 <= side <= MOST_PIXELS for side in (*sizes.cached, sizes.trained, sizes.predicted)):
+        raise ValueError(f"images have 1 to {MOST_PIXELS:,} pixels a side")
+    return sizes
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything needed to repeat a run, as stored in plan.json."""
@@ -130,7 +137,7 @@ class Plan:
     folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None
     size: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None
     models: Annotated[tuple[ModelPlan, ...], AfterValidator(_repeatable)]
-    sizes: ImageSizes | None = None
+    sizes: Annotated[ImageSizes | None, AfterValidator(_cacheable)] = None
     left_out: dict[str, str] = field(default_factory=dict)
     metric: str = ACCURACY.name
 

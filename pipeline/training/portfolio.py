@@ -25,6 +25,7 @@ from competition.splits import stratified_rows
 from competition.task import strata
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import ModelContext
+from pipeline.models.classical.features import bounded
 from pipeline.models.networks.pretrained import LITE0_SIZE
 from pipeline.models.networks.weights import LITE0, at_hand, weights_file
 from pipeline.models.neural.network import NeuralNetwork
@@ -47,7 +48,17 @@ ENOUGH_EPOCHS = {True: 1.0, False: 3.0}  # of fine-tuning on photographs, and on
 FOLDED_SECONDS = 60.0  # of budget; with less, a set is not split into folds
 FINE_TUNING_SHARE = 0.85  # of the time after the features; the rest is for predicting and validating
 FEATURES_SHARE = 0.15  # of the time, at most, for frozen features
-FEATURES = (((160, 224), "mirror"), ((160, 224), "one"), ((192,), "one"), ((160,), "one"), ((128,), "one"))
+FEATURES = (  # sizes and views of lite0's features of photographs, the best first
+    ((160, 224, 256), "mirror"),
+    ((160, 256), "mirror"),
+    ((256,), "mirror"),
+    ((224,), "mirror"),
+    ((224,), "one"),
+    ((192,), "one"),
+    ((160,), "one"),
+    ((128,), "one"),
+)
+GRID = [{"C": 0.001}, {"C": 0.003}, {"C": 0.01}, {"C": 0.03}]  # for photographs and small sets
 PROBED, PROBED_VALIDATION = 1_500, 1_000  # images, at most, on which frozen features are tried
 PROBE_C = 0.003
 
@@ -231,13 +242,13 @@ class Choice:
     def _recipe(self, name: str) -> AnyRecipe:
         """The recipe of that name; frozen features of photographs at as many sizes as there is time for."""
         recipe = self.recipes[name]
-        if name != FROZEN or not self.are_photographs:
+        if name != FROZEN or not (self.are_photographs or is_small(self.competition)):
+            return recipe
+        recipe = recipe.model_copy(update={"classifier": Named(name="logreg", grid=GRID)})
+        if not self.are_photographs:
             return recipe
         side = max(self.training_data.images.shape[1:3])
-        features = [
-            Named(name=LITE0, sizes=list(dict.fromkeys(min(size, side) for size in sizes)), views=views)
-            for sizes, views in FEATURES
-        ]
+        features = [Named(name=LITE0, sizes=bounded(sizes, side), views=views) for sizes, views in FEATURES]
         tried = [recipe.model_copy(update={"features": each}) for each in features]
         workload, rate = workload_of(self.competition, self.training_data), products_a_second()
         costs = (CAUTION * each.cost(workload, workload.train_images) / rate for each in tried)

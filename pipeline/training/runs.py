@@ -25,7 +25,7 @@ from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions
 from pipeline.models.base import CHECKPOINT_FILE, GRID_FILE, HISTORY_FILE, TIER_FILE, WEIGHTS_FILE, Model
 from pipeline.models.persistence import Saved
-from pipeline.models.recipe import AnyRecipe
+from pipeline.models.recipe import AnyRecipe, recipe_name
 from pipeline.runtime.sealed import DamagedFile, read_json, write_json
 from pipeline.settings import DEFAULT_BUDGET, Settings
 from pipeline.training.planning import ModelPlan
@@ -370,7 +370,7 @@ def _described(run: Run) -> str:
 def run_folders(folder: Path, patterns: Sequence[str] = ()) -> list[RunFolder]:
     """The folders of finished runs in ``runs/<competition>``; with patterns, of those whose recipe or name matches one.
 
-    patterns: as for ``choose_recipes``; a TOML file stands for the recipe of the same name.
+    patterns: as for ``choose_recipes``; a TOML file stands for the recipe of the same name, see ``recipe_name``.
     Raises UserError if there is no run, or none that matches one of the patterns.
     """
     names = sorted(place.parent.name for place in _records(folder))
@@ -407,7 +407,7 @@ def _records(folder: Path) -> Iterator[Path]:
 def _matching(names: Sequence[str], pattern: str, folder: Path) -> list[str]:
     matching = [name for name in names if _is_meant(name, pattern)]
     if not matching:
-        pattern = _without_suffix(pattern)
+        pattern = recipe_name(pattern)
         near = get_close_matches(pattern, names, n=3, cutoff=0.4) or names
         raise UserError(f"no trained model is called {pattern!r} in {folder}; there are {', '.join(near)}")
     return matching
@@ -415,12 +415,8 @@ def _matching(names: Sequence[str], pattern: str, folder: Path) -> list[str]:
 
 def _is_meant(name: str, pattern: str) -> bool:
     """Whether a pattern matches the name of a run, or of its recipe."""
-    pattern = _without_suffix(pattern)
+    pattern = recipe_name(pattern)
     return fnmatchcase(name, pattern) or fnmatchcase(name.split("~", maxsplit=1)[0], pattern)
-
-
-def _without_suffix(pattern: str) -> str:
-    return Path(pattern).stem if pattern.endswith(".toml") else pattern
 
 
 def stored_runs(folders: Iterable[RunFolder], check_models: bool = True) -> tuple[dict[str, StoredRun], dict[str, str]]:

@@ -22,9 +22,8 @@ from competition.metrics import metrics_for
 from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
 from competition.task import Task, strata
-from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache, Images, rows_of
-from pipeline.data.small_images import Shrunk
+from pipeline.data.small_images import resized_rows
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import NotTrained
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
@@ -211,9 +210,7 @@ def _small(images: Images, labels: np.ndarray, most: int, seed: int) -> tuple[np
 def trial_images(images: Images) -> np.ndarray:
     """The images, uint8 ``[N, H, W, 3]``, resized to squares of at most SIDE pixels a side."""
     side = min(SIDE, *images.shape[1:3])
-    if isinstance(images, ImageCache):
-        return Shrunk(images.store, (side, side)).take(images.rows)
-    return resized(images, side, side)
+    return resized_rows(images, np.arange(len(images)), (side, side))
 
 
 def trial_recipe(images: int) -> NeuralRecipe:

@@ -60,6 +60,9 @@ class SavedModel:
         """It is saved."""
 
 
+FittedModel = Model | SavedModel
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """What has been fitted for one run.
@@ -68,8 +71,8 @@ class Fitted:
     probabilities: of the validation images, split after split, float32 ``[N, T * K]``.
     """
 
-    models: tuple[Model | SavedModel, ...]
-    kept: dict[str, Model | SavedModel]
+    models: tuple[FittedModel, ...]
+    kept: dict[str, FittedModel]
     probabilities: np.ndarray
 
 
@@ -235,23 +238,7 @@ class Trainer:
         return fitted
 
     def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> Fitted:
-        """Fit one model per split and, where they are of that kind, one to all images in their place."""
-        images, splits = self.training_data.images, self.training_data.splits
-        models, answers = self._fit_each_split(model, plan, folder, key)
-        kept = {fold_folder(number, len(models)): each for number, each in enumerate(models)}
-        agreed = [each for each in models if isinstance(each, OnFeatures) and each.refits]
-        if len(agreed) > 1:
-            OnFeatures.agree(agreed)
-            kept = {REFIT: self._refitted(agreed, model.images)}
-            answers = tuple(
-                each.predict_proba(images.subset(rows)) for each, (_, rows) in zip(agreed, splits, strict=True)
-            )
-        return Fitted(models, kept, np.concatenate(answers))
-
-    def _fit_each_split(
-        self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str
-    ) -> tuple[tuple[Model | SavedModel, ...], tuple[np.ndarray, ...]]:
-        """The model of each split, and its probabilities for the split's validation images.
+        """Fit one model per split and, where they are of that kind, one to all images in their place.
 
         If there is a network for each rank, they are fitted side by side, and each rank saves its own.
         """
@@ -270,8 +257,11 @@ class Trainer:
 
         places = [folder.fold(fold_folder(number, splits)).path for number in range(splits)]
         if is_shared_out:
-            return tuple(zip(*distributed.side_by_side(fit_and_save, splits), strict=True))
-        return tuple(zip(*map(fit, range(splits)), strict=True))
+            models, answers = zip(*distributed.side_by_side(fit_and_save, splits), strict=True)
+        else:
+            models, answers = zip(*map(fit, range(splits)), strict=True)
+        kept = {fold_folder(number, splits): each for number, each in enumerate(models)}
+        return self._refitted(Fitted(models, kept, np.concatenate(answers)), model.images)
 
     def _fit_split(
         self, number: int, model: ModelPlan, plan: NetworkPlan | None, place: Path, key: str
@@ -283,10 +273,21 @@ class Trainer:
         estimator.fit(images.subset(train), labels[train], seen, labels[validation])
         return estimator, estimator.predict_proba(seen)
 
-    def _refitted(self, folds: list[OnFeatures], most: int | None) -> Model:
-        """One model on all labelled images. most: of them, drawn class by class; None for all."""
+    def _refitted(self, fitted: Fitted, most: int | None) -> Fitted:
+        """Models on frozen features replaced by one on all labelled images; the others as they are.
+
+        most: of the images, drawn class by class; None for all.
+        """
+        folds = [each for each in fitted.models if isinstance(each, OnFeatures) and each.refits]
+        if len(folds) < 2:
+            return fitted
+        images, labels = self.training_data.images, self.training_data.labels
+        OnFeatures.agree(folds)
+        validations = [images.subset(rows) for _, rows in self.training_data.splits]
+        answers = [each.predict_proba(seen) for each, seen in zip(folds, validations, strict=True)]
         rows = self.drawn(np.arange(self.training_data.labelled), most)
-        return OnFeatures.refitted(folds, self.training_data.images.subset(rows), self.training_data.labels[rows])
+        refitted = OnFeatures.refitted(folds, images.subset(rows), labels[rows])
+        return Fitted(fitted.models, {REFIT: refitted}, np.concatenate(answers))
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """``images`` of the training rows, drawn class by class; all rows if None."""

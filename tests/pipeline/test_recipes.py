@@ -36,7 +36,8 @@ COMPETITIONS = {
     "birds": {"classes": (1, 2, 3, 4, 5), "size": (56, 46)},
 }
 SOURCE = "animals-cnn-regularised"
-NETWORKS = [recipe.name for recipe in choose_recipes(recipe_names()) if recipe.is_network]
+# fine-tuning learns slowly what is far from the head: it keeps what weights know, and noise knows nothing
+NETWORKS = [each.name for each in choose_recipes(recipe_names()) if each.is_network and each.name != "fine-tuning"]
 EPOCHS = (5, 12, 40)  # of eight steps; a longer training only if the shorter one is not enough
 EPOCHS_OF = {  # of those for which five epochs are not enough
     "efficientnet-lite0": (6, 12, 40),

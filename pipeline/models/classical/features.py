@@ -33,7 +33,7 @@ from pipeline.runtime.devices import product_precision
 COMPONENTS = 256  # principal components that features are selected from
 NOISE = 1e-5  # share of the total variance below which a component is only rounding error
 ROWS_AT_ONCE = 5000
-PHOTOGRAPHS = (160, 224)  # pixels of the longer side at which lite0 sees photographs, one after the other
+PHOTOGRAPHS = (160, 256)  # pixels of the longer side at which lite0 sees photographs, one after the other
 SMALLEST = 32  # pixels of the longer side that lite0 can see
 
 
@@ -159,8 +159,9 @@ class Lite0Features(Features):
     def _chosen(self, side: int) -> tuple[list[int], str]:
         """The sizes and views for images whose longer side has that many pixels."""
         sizes, views = self._asked
-        usual: tuple[tuple[int, ...], str] = (PHOTOGRAPHS, "mirror") if side > LITE0_SIZE else ((LITE0_SIZE,), "one")
-        return list(sizes or usual[0]), views or usual[1]
+        if side <= LITE0_SIZE:
+            return list(sizes or [LITE0_SIZE]), views or "one"
+        return list(sizes or bounded(PHOTOGRAPHS, side)), views or "mirror"
 
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:
         return np.concatenate([self._at(size, images, device) for size in self.sizes], axis=1)
@@ -191,6 +192,11 @@ class Lite0Features(Features):
         sizes, views = self._chosen(round((values / 3) ** 0.5))
         area = sum((size / LITE0_SIZE) ** 2 for size in sizes)
         return 0.5e9 * images * area * (2 if views == "mirror" else 1)
+
+
+def bounded(sizes: Sequence[int], side: int) -> list[int]:
+    """The sizes, none larger than ``side``, which would only enlarge the images, and each once."""
+    return list(dict.fromkeys(min(size, side) for size in sizes))
 
 
 def _floats(network: Lite0) -> list[torch.Tensor]:

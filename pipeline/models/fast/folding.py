@@ -1,7 +1,7 @@
 """Folds a trained network so that it passes over memory less often: the same predictions in less time."""
 
 import copy
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +29,8 @@ def folded(network: nn.Module) -> fx.GraphModule:
     A batch norm is folded into the convolution or dense layer before it, otherwise into the one after it (see
     ``_layer_after``). Each layer must be used only once per forward pass.
     """
-    copied = as_built(copy.deepcopy(network)).eval()
-    traced = cast(fx.GraphModule, fuse(copied, inplace=True, no_trace=True))  # no_trace: unless traced already
+    copied = in_standard_layers(for_evaluation(network))
+    traced = cast(fx.GraphModule, fuse(traced_by_layers(copied), inplace=True, no_trace=True))
     for node in list(traced.graph.nodes):
         if isinstance(norm := layer_of(traced, node), _BatchNorm):
             scale, shift = _scale_and_shift(norm)
@@ -40,6 +40,67 @@ def folded(network: nn.Module) -> fx.GraphModule:
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        """Treat convolutions and batch norms of this project's and of libraries' own kinds as single layers too."""
+        return isinstance(module, nn.Conv2d | _BatchNorm) or super().is_leaf_module(module, name)
+
+
+def traced_by_layers(network: nn.Module) -> fx.GraphModule:
+    """The network as a graph of its layers, which are its own. Raises errors of many types if it cannot be traced."""
+    return fx.GraphModule(network, _Tracer().trace(network))
+
+
+def in_standard_layers(network: nn.Module) -> nn.Module:
+    """Put PyTorch's own layers in the place of timm's that compute the same, in place. Returns the network itself.
+
+    They are told by their names, as importing timm takes seconds.
+    """
+    for name, layer in list(network.named_modules()):
+        parts: Any = layer
+        if type(layer).__name__ == "BatchNormAct2d":
+            layer.__class__ = nn.BatchNorm2d
+            network.set_submodule(name, nn.Sequential(layer, parts.drop, parts.act))
+        elif type(layer).__name__ == "Conv2dSame" and set(parts.dilation) == {1}:
+            layer.__class__ = nn.Conv2d
+            network.set_submodule(name, nn.Sequential(SamePadding(parts.kernel_size, parts.stride), layer))
+    return network
+
+
+class SamePadding(nn.Module):
+    """The padding of a convolution as in TensorFlow, see ``same_padded``."""
+
+    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        return same_padded(images, self.kernel, self.stride)
+
+
+@fx.wrap  # image sizes are unknown during tracing
+def same_padded(images: Tensor, kernel: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    """The images padded as in TensorFlow: an odd pixel of padding goes to the bottom or the right."""
+    padding: list[int] = []
+    for side, width, step in zip(images.shape[:1:-1], kernel[::-1], stride[::-1], strict=True):  # the last side first
+        needed = max(0, (-(-side // step) - 1) * step + width - side)
+        padding += [needed // 2, needed - needed // 2]
+    return F.pad(images, padding)
+
+
+def for_evaluation(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, without what only training needs."""
+    copied = as_built(copy.deepcopy(network)).eval()
+    if uses_grad_checkpointing(copied):
+        copied.set_grad_checkpointing(False)  # type: ignore[operator]  # of timm
+    return copied
+
+
+def uses_grad_checkpointing(network: nn.Module) -> bool:
+    """Whether timm's network computes activations again in the backward pass."""
+    return any(getattr(module, "grad_checkpointing", False) for module in network.modules())
 
 
 def _scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
@@ -57,7 +118,7 @@ def _layer_after(traced: fx.GraphModule, node: fx.Node, keeps_order: bool) -> nn
     while len(node.users) == 1:
         (node,) = node.users
         layer = layer_of(traced, node)
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if type(layer) in (nn.Conv2d, nn.Linear):
             return layer if _can_take_in(layer) else None
         if not _commutes(layer, keeps_order):
             return None
@@ -94,7 +155,7 @@ def activations_fused(traced: fx.GraphModule) -> fx.GraphModule:
         activation = ACTIVATIONS.get(type(layer_of(traced, node)), ACTIVATIONS.get(node.target))
         if activation is None or len((before := _input(node)).users) > 1:
             continue
-        if isinstance(convolution := layer_of(traced, before), nn.Conv2d):
+        if type(convolution := layer_of(traced, before)) is nn.Conv2d:
             traced.set_submodule(str(before.target), ActivatedConv2d(convolution, *activation))
             _leave_out(traced, node)
     traced.delete_all_unused_submodules()

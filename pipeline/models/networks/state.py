@@ -2,7 +2,7 @@
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +69,41 @@ def _as_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
+def hashless(name: str) -> str:
+    """The name of a file of weights without its suffix and hash."""
+    return _without_suffix(name).removesuffix(f"-{hash_in(name)}")
+
+
+def hash_in(name: str) -> str:
+    """The hash in the name of a file of weights, eight or more hexadecimal digits after a dash; empty if none."""
+    found = re.search(r"-([0-9a-f]{8,})$", _without_suffix(name))
+    return found[1] if found else ""
+
+
+def _without_suffix(name: str) -> str:
+    suffix = next((each for each in SUFFIXES if name.endswith(each)), "")
+    return name.removesuffix(suffix)
+
+
+def heads(network: nn.Module) -> tuple[str, ...]:
+    """The names of the modules that give the logits: as timm's configuration says, else the last child."""
+    named = getattr(network, "pretrained_cfg", {}).get("classifier")
+    if named is None:
+        return (last_child(network),)
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
 def last_child(network: nn.Module) -> str:
     """The name of the network's head, its last child."""
     return [name for name, _ in network.named_children()][-1]
 
 
-def differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor], head: str = "") -> str:
+def differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor], head: str | Sequence[str] = ()) -> str:
     """The first weights outside the head that a network and a state do not share; empty if they share all.
 
-    own: the network's state dict. head: name of a child or a layer; empty if everything must fit.
+    own: the network's state dict. head: names of children or layers; empty if everything must fit.
     """
-    free = (f"{head}.",) if head else ()
+    free = tuple(f"{each}." for each in ([head] if isinstance(head, str) else head))
     counters = ("num_batches_tracked", "n_averaged", "exponent")  # missing in old files, or not of the network
     names = [name for name in {**own, **state} if not name.startswith(free) and not name.endswith(counters)]
     found = (_difference(name, own.get(name), state.get(name)) for name in names)

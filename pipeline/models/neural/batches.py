@@ -90,7 +90,7 @@ class Batches:
         """The images of these rows at that size, not yet augmented."""
         if self.crop is None:
             return self.images.batch(rows, *size)
-        return self.crop.at(*size)(self.images.images[rows], rng)
+        return self.crop.at(*size)(self.images.full(rows), rng)
 
     def _rows(self, steps: range) -> Iterator[np.ndarray]:
         """Yield the image rows of each step, in a new random order in each epoch."""

@@ -24,13 +24,14 @@ from competition.wording import printable
 from pipeline.data.augment import Augmentation, Crop, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
 from pipeline.data.image_size import ImageSizes
-from pipeline.data.small_images import small_size
+from pipeline.data.small_images import resized_rows, small_size
 from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
+from pipeline.models.networks.backbones import backbone
 from pipeline.models.networks.pooling import with_gem
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
-from pipeline.models.networks.registry import build_network, takes_one_size
+from pipeline.models.networks.registry import build_network, is_for_one_size
 from pipeline.models.neural.batches import LabelledImages, scaled
 from pipeline.models.neural.checkpoint import MISFITS
 from pipeline.models.neural.losses import balanced_weights
@@ -49,7 +50,6 @@ IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and stan
 KIND = "network"  # in the file of a saved one
 SAMPLE = 2000  # images from which the normalisation and the whitening are computed
 SMALL = 128**2  # pixels of an image of which so many fit in memory
-AT_ONCE = 64  # large images that are read and resized
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,9 @@ class NeuralNetwork:
         model = cls(recipe, folder=folder, symmetries=description["symmetries"], device=device, **sizes)
         model.input_size = tuple(description["input_size"])
         model.tier = Tier(**description["tier"]) if description["tier"] else None
-        model.normalisation = Normalisation(**description["normalisation"])
+        model.normalisation = Normalisation(
+            **{name: tuple(each) for name, each in description["normalisation"].items()}
+        )
         network = model._build_network()
         network.load_state_dict({name: torch.from_numpy(values) for name, values in saved.arrays.items()})
         model.network = placed(network, model.device)
@@ -292,7 +294,8 @@ class NeuralNetwork:
     def _start_from_trained(self, sample: np.ndarray) -> None:
         """Load the weights that the recipe starts from: ImageNet's, or those of a network trained on other images."""
         if self.recipe.pretrained:
-            start_from_imagenet(self.network, self.recipe.network.name, self.weights)
+            network = self.recipe.network
+            start_from_imagenet(self.network, network.name, self.weights, self.input_size, **network.arguments)
         if self.source is not None:
             self._start_from_source(self.source)
             self._adapt_to(sample)
@@ -318,7 +321,10 @@ class NeuralNetwork:
         recipe, sizes = self.recipe, self.sizes or ImageSizes.all_as(cached)
         if recipe.input_size:
             return (recipe.input_size,) * 2, (recipe.input_size,) * 2
-        if takes_one_size(recipe.network.name):  # its cost grows with the pixels as a classical model's does
+        found = backbone(recipe.network.name)
+        if found is not None and found.takes_one_size:
+            return found.input_size, found.input_size
+        if is_for_one_size(recipe.network.name):  # its cost grows with the pixels as a classical model's does
             return small_size(cached), small_size(cached)
         least = recipe.min_size or 1
         return scaled(cached, max(least, sizes.trained)), scaled(cached, max(least, sizes.predicted))
@@ -474,14 +480,22 @@ def _sample(images: Images, size: Size) -> np.ndarray:
     shape = images.shape[1:3]
     count = SAMPLE if prod(shape) <= SMALL else max(1, min(SAMPLE, SAMPLE * SMALL // prod(size)))
     rows = np.linspace(0, len(images) - 1, min(count, len(images))).astype(np.int64)
-    if prod(shape) <= SMALL:
-        return images[rows]
-    return np.concatenate([resized(images[some], *size) for some in np.array_split(rows, -(-len(rows) // AT_ONCE))])
+    return images[rows] if prod(shape) <= SMALL else resized_rows(images, rows, size)
 
 
 def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
+    if recipe.normalise == "pretrained":
+        return _pretrained_normalisation(recipe)
     fixed = {"unit": ([0.0] * 3, [255.0] * 3), "symmetric": ([127.5] * 3, [127.5] * 3), "imagenet": IMAGENET}
     mean, std = fixed.get(recipe.normalise) or (sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0))
     if recipe.grey and (sample == sample[..., :1]).all():
         mean, std = [float(np.dot(mean, LUMA))], [float(np.dot(std, LUMA))]
     return Normalisation(tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def _pretrained_normalisation(recipe: NeuralRecipe) -> Normalisation:
+    found = backbone(recipe.network.name)
+    if found is None:
+        fault = f'normalise = "pretrained": no weights are published for the network {recipe.network.name}'
+        raise UserError(f"{recipe.name}: {fault}; choose another value")
+    return found.normalisation

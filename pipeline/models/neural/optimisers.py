@@ -5,16 +5,19 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer, RMSprop
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from pipeline.models import recipe
+from pipeline.models.networks.state import heads
 from pipeline.runtime.devices import mixed_precision
 
 OPTIMISERS: dict[str, Callable[..., Optimizer]] = {
     "adam": Adam,
+    "adamw": AdamW,
     "rmsprop": partial(RMSprop, alpha=0.9),
     "sgd": SGD,
 }  # alpha: Keras's default
+DEPTHS = 12  # parts of a network that differ in their learning rate
 
 
 class Muon(Optimizer):
@@ -58,7 +61,8 @@ def orthogonalised(matrix: Tensor, steps: int = 3) -> Tensor:
 def build_optimisers(network: nn.Module, settings: recipe.Optimiser) -> list[Optimizer]:
     """One optimiser for all parameters or, for ``muon``, two: Muon for kernels, Nesterov SGD for the rest.
 
-    Weight decay is an L2 penalty added to the gradient, as in the reports. Frozen parameters are excluded.
+    Weight decay is an L2 penalty added to the gradient, as in the reports. That of ``adamw`` is apart from the
+    gradient, and leaves norms, biases and embeddings alone. Frozen parameters are excluded.
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
     momentum = {"momentum": settings.momentum} if settings.name == "sgd" else {}
@@ -72,10 +76,48 @@ def build_optimisers(network: nn.Module, settings: recipe.Optimiser) -> list[Opt
 
 
 def _groups(network: nn.Module, parameters: list[nn.Parameter], settings: recipe.Optimiser) -> list[dict]:
-    """One parameter group; with ``dense_l2`` a second one, for the weights of the hidden dense layers."""
+    """The parameters in groups of equal learning rate and weight decay, those nearest the input first."""
+    rates, decays = _rates(network, settings), _decays(network, settings)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault((rates[id(parameter)], decays[id(parameter)]), []).append(parameter)
+    return [{"params": those, "lr": rate, "weight_decay": decay} for (rate, decay), those in groups.items()]
+
+
+def _rates(network: nn.Module, settings: recipe.Optimiser) -> dict[int, float]:
+    """The learning rate of each parameter, by its id."""
+    parts = _depths(network) if settings.layer_decay < 1 else {}
+    return {
+        id(parameter): settings.lr * settings.layer_decay ** parts.get(id(layer), 0)
+        for layer in network.modules()
+        for parameter in layer.parameters(recurse=False)
+    }
+
+
+def _depths(network: nn.Module) -> dict[int, int]:
+    """How far from the head each layer of the trunk is, from 1 to DEPTHS, by its id: equally many layers at each depth.
+
+    As in H. Bao et al., "BEiT" (arXiv:2106.08254), where each block of a transformer has a depth of its own.
+    """
+    inside = tuple(f"{head}." for head in heads(network))
+    layers = [
+        layer
+        for name, layer in network.named_modules()
+        if list(layer.parameters(recurse=False)) and not f"{name}.".startswith(inside)
+    ]
+    return {id(layer): DEPTHS - DEPTHS * place // len(layers) for place, layer in enumerate(layers)}
+
+
+def _decays(network: nn.Module, settings: recipe.Optimiser) -> dict[int, float]:
+    """The weight decay of each parameter, by its id."""
     dense = [module.weight for module in network.modules() if isinstance(module, nn.Linear)][:-1]
-    penalised = {id(weight) for weight in dense} if settings.dense_l2 else set()
-    decay = settings.weight_decay + 2 * settings.dense_l2  # the gradient of the penalty is 2 w
-    hidden = {"params": [p for p in parameters if id(p) in penalised], "weight_decay": decay}
-    others = {"params": [p for p in parameters if id(p) not in penalised]}
-    return [group for group in (others, hidden) if group["params"]]
+    hidden = {id(weight) for weight in dense} if settings.dense_l2 else set()
+    apart = set(network.no_weight_decay()) if hasattr(network, "no_weight_decay") else set()  # embeddings, says timm
+
+    def decay(name: str, parameter: nn.Parameter) -> float:
+        if settings.name == "adamw" and (parameter.ndim < 2 or name in apart):
+            return 0.0
+        penalty = 2 * settings.dense_l2 if id(parameter) in hidden else 0.0  # the gradient of the penalty is 2 w
+        return settings.weight_decay + penalty
+
+    return {id(parameter): decay(name, parameter) for name, parameter in network.named_parameters()}

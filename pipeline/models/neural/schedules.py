@@ -55,8 +55,8 @@ class LearningRate:
 
     @property
     def rate(self) -> float:
-        """The current learning rate of the first parameter group."""
-        return self._groups[0]["lr"]
+        """The current learning rate of the layers that learn fastest, with the first optimiser."""
+        return max(group["lr"] for group in self._optimisers[0].param_groups)
 
     def state_dict(self) -> list[dict]:
         return [plateau.state_dict() for plateau in self._plateaus]

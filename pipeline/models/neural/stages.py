@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline.models.networks.state import last_child
+from pipeline.models.networks.state import heads
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, Planner, Segment, SegmentLimit
 from pipeline.models.recipe import NeuralRecipe, Stage, Trained
 
@@ -106,7 +106,7 @@ def _learning(network: nn.Module, train: Trained) -> set[str]:
     if isinstance(train, int):
         layers = [name for name, module in network.named_modules() if list(module.parameters(recurse=False))]
         return {name for name in names if name.rpartition(".")[0] in layers[-train:]}
-    modules = [last_child(network)]
+    modules = [*heads(network)]
     if train == "head-and-last-convolution":
         modules += [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)][-1:]
     return {name for name in names if name.startswith(tuple(f"{module}." for module in modules))}

@@ -131,7 +131,7 @@ class Training:
 
         Called in each segment, so that a resumed training sums gradients in the same order as an uninterrupted one.
         """
-        learner = self.compiled or with_folded_prefix(self.network, self.device)
+        learner = self.compiled or with_folded_prefix(self.network, self.device, self.predictor.noise)
         self.learner = distributed.wrap_ddp(learner)
 
     def resume(self) -> None:

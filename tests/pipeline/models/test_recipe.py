@@ -1,5 +1,7 @@
 """Recipes: the built-in ones load and build; an error in a recipe is reported in one line."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -238,3 +240,28 @@ def test_a_fingerprint_tells_recipes_apart_and_not_the_order_of_their_keys():
 def test_a_name_like_no_other_is_answered_with_the_three_nearest_and_not_with_all():
     with pytest.raises(UserError, match=r"no recipe is called 'zzzz'; the nearest are [\w-]+, [\w-]+, [\w-]+; docs/"):
         choose_recipes(["zzzz"])
+
+
+def test_a_network_without_arguments_may_be_a_string(tmp_path):
+    table = NETWORK.replace('[network]\nname = "sprint"\nwidth = 8', "").replace(
+        "epochs = 3", 'epochs = 3\nnetwork = "timm/resnet18"'
+    )
+    recipe = load_recipe(put(tmp_path, table))
+    assert (recipe.network.name, recipe.network.arguments) == ("timm/resnet18", {})
+
+
+def test_a_network_of_a_library_stands_for_a_recipe_that_fine_tunes_it():
+    template, convnext, resnet = choose_recipes(
+        ["fine-tuning", "timm/convnext_tiny.fb_in22k_ft_in1k", "torchvision/resnet50"]
+    )
+    assert (convnext.name, resnet.name) == ("timm-convnext_tiny.fb_in22k_ft_in1k", "torchvision-resnet50")
+    assert convnext.pretrained_networks == ("timm/convnext_tiny.fb_in22k_ft_in1k",)
+    different = {"name", "summary", "network"}
+    assert convnext.model_dump(exclude=different) == template.model_dump(exclude=different)
+
+
+def test_a_recipe_with_a_network_of_a_library_is_read_without_importing_it(tmp_path):
+    path = put(tmp_path, NETWORK.replace('name = "sprint"\nwidth = 8', 'name = "timm/resnet18"'))
+    script = "import sys; from pathlib import Path; from pipeline.models.recipe import load_recipe\n"
+    script += f"load_recipe(Path({str(path)!r})); assert not {{'torch', 'timm'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -9,6 +9,7 @@ import pytest
 from competition.errors import UserError
 from competition.spec import Competition, Split
 from competition.task import Task
+from pipeline.data.image_size import ImageSizes
 from pipeline.models.base import Workload
 from pipeline.models.neural.time_budget import Segment
 from pipeline.models.recipe import Tier, choose_recipes, fingerprint, recipe_names
@@ -60,6 +61,12 @@ def test_a_training_with_a_segment_that_was_cut_off_comes_back_too(tmp_path):
     cut = Segment(32, 10, 0.0, 0.5).cut_off(4)
     fit = Fit(None, (cut, Segment(64, 7, cut.reached, 1.0)))
     plan = replace(PLAN, models=(ModelPlan(SPRINT, seconds=40.0, fits=(fit,)),))
+    plan.write(tmp_path / "plan.json")
+    assert Plan.read(tmp_path / "plan.json") == plan
+
+
+def test_the_sizes_of_the_images_come_back(tmp_path):
+    plan = replace(PLAN, sizes=ImageSizes((222, 296), 185, 222, "pad"))
     plan.write(tmp_path / "plan.json")
     assert Plan.read(tmp_path / "plan.json") == plan
 
@@ -150,6 +157,7 @@ def test_every_recipe_is_the_same_after_the_way_through_a_plan(tmp_path, name):
         (("seed",), 10**30, "seed: "),
         (("size",), 10**9, "size: "),
         (("limit",), 10**12, "limit: "),
+        (("sizes",), {"cached": [64, 10**9], "trained": 64, "predicted": 64}, "sizes: "),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_its_place(tmp_path, place, value, words):

@@ -59,7 +59,7 @@ def finish(
         fold_folders=tuple(fold_folder(number, folds) for number in range(folds)), model_files=(), score=SCORE,
         seconds=1.0, parameters=1, plan=ModelPlan(recipe), finished_at=at, requested_at=at,
     )  # fmt: skip
-    folder, _, _ = begin_run(runs / competition, model, run.options, key, fresh=False)
+    folder, _, _ = begin_run(runs / competition, recipe.name, run.options, key, fresh=False)
     Predictions(IDS, np.array([[0.5, 0.5], [0.25, 0.75]]), LABELS, key).save(folder.validation)
     DataRecord.of(IDS, LABELS, np.array([7, 8], np.uint64)).save(folder.data)
     run.write(folder)
@@ -230,6 +230,13 @@ def test_no_run_replaces_one_of_an_older_version(tmp_path):
     (tmp_path / "sprint" / "run.json").write_text('{"options": {}, "fingerprint": "key", "classes": ["a"]}')
     folder, _, _ = begin_run(tmp_path, "sprint", {}, "key", fresh=False)
     assert folder.path.name == "sprint~run=2"
+
+
+@pytest.mark.parametrize("pattern", ["timm/resnet18.a1_in1k", "timm/resnet18*", "timm-resnet18.a1_in1k"])
+def test_the_run_of_a_network_of_a_library_is_found_by_the_name_that_it_was_trained_by(tmp_path, pattern):
+    finish(tmp_path, "dogs", age=0, model="timm/resnet18.a1_in1k")
+    finish(tmp_path, "dogs", age=0, model="sprint")
+    assert [folder.path.name for folder in run_folders(tmp_path / "dogs", [pattern])] == ["timm-resnet18.a1_in1k"]
 
 
 def test_runs_are_found_by_recipe_by_name_by_pattern_and_by_file(tmp_path):

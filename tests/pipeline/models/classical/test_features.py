@@ -140,7 +140,8 @@ def test_mirrored_views_make_an_image_and_its_mirror_image_one(train, lite0):
 
 
 @pytest.mark.parametrize(
-    ("shape", "sizes", "views"), [((20, 16), [128], "one"), ((96, 192), list(features.PHOTOGRAPHS), "mirror")]
+    ("shape", "sizes", "views"),
+    [((20, 16), [128], "one"), ((96, 192), [160, 192], "mirror"), ((300, 300), [160, 256], "mirror")],
 )
 def test_small_pictures_are_seen_at_one_size_and_photographs_at_several(lite0, shape, sizes, views):
     fitted = Lite0Features().fit(np.zeros((2, *shape, 3), np.uint8), np.arange(2))

@@ -62,6 +62,13 @@ def test_batch_norms_are_gone_wherever_that_is_exact(recipe, left):
     assert len(layers(folded(network), _BatchNorm)) == left < len(layers(network, _BatchNorm))
 
 
+@pytest.mark.parametrize("name", ["timm/efficientnet_b0", "timm/tf_efficientnetv2_b0", "timm/regnety_002"])
+def test_batch_norms_of_timm_s_own_kinds_are_gone_too(name, as_if_trained):
+    network = as_if_trained(small_network(name), tinted_noise())
+    assert len(layers(network, _BatchNorm)) > 20 and not layers(folded(network), _BatchNorm)
+    assert_same_answers(network)
+
+
 def after_activation(stages: nn.Module, padding: int = 0) -> nn.Module:
     """A batch norm between an activation and a further convolution."""
     before = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), stages]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.data.augment import View, views
@@ -112,7 +112,7 @@ def test_predictions_follow_the_weights(trained):
 @pytest.mark.parametrize(("native", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_weights_are_cast_once_and_batch_norms_that_are_left_stay_precise(trained, native_bfloat16, native, precision):
     native_bfloat16(native)
-    network = prepared(trained(), CPU)
+    network = prepared(trained(), CPU, torch.randn(2, 3, *SHAPE))
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     assert {layer.weight.dtype for layer in layers} == {precision}
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
@@ -186,3 +186,56 @@ def test_a_gpu_predicts_more_images_at_once(trained):
 )
 def test_as_many_images_are_predicted_at_once_as_their_size_allows(trained, input_size, images):
     assert Predictor(trained(), NORMALISE, input_size, CPU).batch_size == images
+
+
+class Untraceable(nn.Module):
+    """Its layers depend on what the images show, which torch.fx cannot know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images)
+        return self.head((maps if images.mean() > 100 else maps.abs()).mean((2, 3)))
+
+
+class Misleading(nn.Module):
+    """Its copy in evaluation mode is traced, but one batch norm cannot be folded into two uses of a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Linear(3, 4)
+        nn.init.constant_(self.norm.bias, 3.0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.norm(self.conv(self.conv(images))).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [(Untraceable, "symbolically traced"), (Misleading, "the folded copy gives another output")]
+)
+def test_a_network_that_cannot_be_folded_predicts_as_it_is_and_one_line_says_so(kind, reason, capsys, native_bfloat16):
+    native_bfloat16(False)
+    torch.manual_seed(0)
+    network = kind()
+    np.testing.assert_allclose(predicted(network), plain(network), atol=1e-6)
+    predicted(network)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{kind.__name__} predicts layer by layer") and reason in line
+
+
+def test_a_lack_of_memory_is_not_taken_for_a_network_that_cannot_be_traced(monkeypatch, trained):
+    def exhausted(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(predictor, "folded", exhausted)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        predicted(trained())
+
+
+def test_activations_that_are_computed_again_in_training_are_not_in_prediction():
+    network = build_network("timm/vit_tiny_patch16_224", 4, SHAPE, grad_checkpointing=True)
+    ready = prepared(network, CPU, torch.randn(2, 3, *SHAPE))
+    assert isinstance(ready, fx.GraphModule)
+    assert network.grad_checkpointing

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from competition.errors import UserError
-from pipeline.models.networks.lite0 import POOLED, conv, same_padded
+from pipeline.models.fast.folding import same_padded
+from pipeline.models.networks.lite0 import POOLED, conv
 from pipeline.models.networks.pretrained import lite0_features
 from pipeline.models.networks.registry import NETWORKS, build_network
 from pipeline.models.networks.sprint import WHITENED, Sprint
@@ -114,7 +115,7 @@ def test_lite0_pads_as_tensorflow_does(shape, padded):
     ones = conv(1, 1, kernel=3, stride=2)
     nn.init.ones_(ones.weight)
     with torch.inference_mode():
-        seen = ones(same_padded(torch.ones(1, 1, *shape), kernel=3, stride=2))[0, 0]
+        seen = ones(same_padded(torch.ones(1, 1, *shape), (3, 3), (2, 2)))[0, 0]
     assert seen.shape == ((shape[0] + 1) // 2, (shape[1] + 1) // 2)
     assert [3 - seen[0, 1].item() / 3, 3 - seen[-1, 1].item() / 3] == list(padded)
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import io
-import urllib.request
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+from huggingface_hub import constants
 from safetensors.torch import save_file
 from torch import nn
 
@@ -45,15 +45,23 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without weights, notebook inputs, packages and internet."""
     weights._attached.cache_clear()
     monkeypatch.setattr(weights, "KAGGLE_INPUT", tmp_path / "input")
-    monkeypatch.setattr(weights, "LITE0_PACKAGE", "no-such-package-of-weights")
+    monkeypatch.setattr(weights, "_in_package", lambda wanted: [])
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "huggingface"))
+    monkeypatch.setattr(weights, "_opened", offline)
     yield
     weights._attached.cache_clear()
 
 
 def offline(*_: object, **__: object) -> None:
     raise OSError("Name or service not known")
+
+
+def answer(content: bytes) -> io.BytesIO:
+    """What a server that does not tell the length sends."""
+    sent = io.BytesIO(content)
+    sent.headers = {}
+    return sent
 
 
 def made(folder: Path, network: str, state: dict | None = None) -> Path:
@@ -69,14 +77,14 @@ def made(folder: Path, network: str, state: dict | None = None) -> Path:
 
 def as_published(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     """Make the manifest list only this file."""
-    published = weights.WeightsFile("resnet18", path.name, 0.001, f"https://example.org/{path.name}")
+    published = weights.WeightsFile("resnet18", path.name, 0.001, (f"https://example.org/{path.name}",))
     monkeypatch.setattr(weights, "weights_file", lambda network: published)
 
 
 def test_the_manifest_is_torchvisions():
     wanted = weights_file("resnet18")
     assert (wanted.name, wanted.stem) == ("resnet18-f37072fd.pth", "resnet18")
-    assert wanted.url.endswith(wanted.name) and 40 < wanted.megabytes < 50
+    assert wanted.urls[0].endswith(wanted.name) and 40 < wanted.megabytes < 50
 
 
 @pytest.mark.parametrize("network", ["alexnet", "mobilenet_v2", "resnet18", "resnet50", "efficientnet_b0"])
@@ -84,7 +92,7 @@ def test_missing_weights_are_named_with_their_size_their_source_and_their_place(
     with pytest.raises(UserError) as refusal:
         find_weights(network)
     message, wanted = str(refusal.value), weights_file(network)
-    for words in (wanted.name, f"{wanted.megabytes:.0f} MB", wanted.url, "--weights FOLDER", "Kaggle", "not known"):
+    for words in (wanted.name, f"{wanted.megabytes:.0f} MB", wanted.urls[0], "--weights FOLDER", "Kaggle", "not known"):
         assert words in message
     assert "\n" not in message
 
@@ -240,17 +248,17 @@ def test_damaged_weights_under_a_published_name_are_refused(tmp_path):
 def test_weights_are_downloaded_once_to_torchs_cache_and_verified(tmp_path, monkeypatch):
     source = made(tmp_path / "server", "resnet18")
     as_published(monkeypatch, source)
-    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: source.open("rb"))
+    monkeypatch.setattr(weights, "_opened", lambda url: (answer(source.read_bytes()), ""))
     path = find_weights("resnet18")
     assert path.parent == tmp_path / "hub" / "checkpoints" and path.read_bytes() == source.read_bytes()
-    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setattr(weights, "_opened", offline)
     assert find_weights("resnet18") == path
 
 
 def test_a_download_that_is_not_what_was_promised_is_not_kept(tmp_path, monkeypatch):
     source = made(tmp_path / "server", "resnet18")
     as_published(monkeypatch, source)
-    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"Please log in"))
+    monkeypatch.setattr(weights, "_opened", lambda url: (answer(b"Please log in"), ""))
     with pytest.raises(UserError, match="damaged"):
         find_weights("resnet18")
     assert not list((tmp_path / "hub").rglob("*.pth"))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.optimisers import Muon, build_optimisers, orthogonalised
 from pipeline.models.recipe import Optimiser
 
@@ -82,7 +83,7 @@ def test_frozen_parameters_stay_as_they_are(name):
     assert torch.equal(network[0].weight, before)
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_weight_decay_pulls_a_weight_without_gradient_towards_zero(name):
     network = nn.Linear(2, 2)
     nn.init.ones_(network.weight)
@@ -92,7 +93,7 @@ def test_weight_decay_pulls_a_weight_without_gradient_towards_zero(name):
     assert (network.weight < 1).all()
 
 
-@pytest.mark.parametrize(("name", "lr"), [("adam", 0.01), ("sgd", 0.05), ("muon", 0.05)])
+@pytest.mark.parametrize(("name", "lr"), [("adam", 0.01), ("adamw", 0.01), ("sgd", 0.05), ("muon", 0.05)])
 def test_a_toy_problem_is_learnt(name, lr):
     network = small_network()
     torch.manual_seed(1)
@@ -139,3 +140,54 @@ def test_what_is_frozen_is_left_out():
     network[0].requires_grad_(False)
     (optimiser,) = build_optimisers(network, Optimiser(name="adam", lr=0.1))
     assert [id(p) for p in optimiser.param_groups[0]["params"]] == [id(p) for p in network[1].parameters()]
+
+
+def decayed(network: nn.Module, **settings: float) -> set[str]:
+    """The names of the parameters that a step without gradients makes smaller."""
+    (optimiser,) = build_optimisers(network, Optimiser(lr=0.1, weight_decay=0.1, **settings))
+    before = {name: weights.detach().clone() for name, weights in network.named_parameters()}
+    for weights in network.parameters():
+        nn.init.ones_(weights)
+        weights.grad = torch.zeros_like(weights)
+    optimiser.step()
+    return {name for name, weights in network.named_parameters() if (weights < 1).all() and name in before}
+
+
+def test_adamw_leaves_norms_biases_and_embeddings_as_they_are():
+    network = small_network()
+    assert decayed(network, name="adamw") == {"0.weight", "3.weight", "8.weight"}
+    network = build_network("timm/vit_tiny_patch16_224", 3, (32, 32))
+    names = decayed(network, name="adamw")
+    assert "blocks.0.mlp.fc1.weight" in names and not names & {"pos_embed", "cls_token", "norm.weight", "head.bias"}
+
+
+def test_the_other_optimisers_decay_all_weights():
+    network = small_network()
+    assert decayed(network, name="sgd") == {name for name, _ in network.named_parameters()}
+
+
+def rates(network: nn.Module, layer_decay: float) -> dict[str, float]:
+    """The learning rate of each parameter, beside that of the head."""
+    (optimiser,) = build_optimisers(network, Optimiser(name="adamw", lr=0.1, layer_decay=layer_decay))
+    names = {id(weights): name for name, weights in network.named_parameters()}
+    return {names[id(each)]: group["lr"] / 0.1 for group in optimiser.param_groups for each in group["params"]}
+
+
+def test_each_twelfth_of_the_layers_learns_slower_than_the_one_behind_it():
+    layers = [nn.Linear(2, 2) for _ in range(24)]
+    found = rates(nn.Sequential(*layers, nn.Linear(2, 3)), 0.5)
+    assert found["24.weight"] == found["24.bias"] == 1.0
+    assert [found[f"{place}.weight"] for place in (23, 22, 21, 1, 0)] == pytest.approx(
+        [0.5, 0.5, 0.25, 0.5**12, 0.5**12]
+    )
+
+
+def test_the_head_that_learns_at_the_full_rate_is_the_one_that_the_library_names():
+    found = rates(build_network("timm/convnext_atto", 3, (32, 32)), 0.5)
+    assert {name for name, rate in found.items() if rate == 1.0} == {"head.fc.weight", "head.fc.bias"}
+    assert found["stem.0.weight"] == min(found.values()) == pytest.approx(0.5**12)
+
+
+def test_without_layer_decay_all_layers_learn_at_one_rate():
+    (optimiser,) = build_optimisers(small_network(), Optimiser(name="adam", lr=0.1))
+    assert [group["lr"] for group in optimiser.param_groups] == [0.1]
