@@ -10,9 +10,8 @@ import os
 import re
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
-from email.message import Message
 from functools import cache
-from http.client import HTTPResponse
+from http.client import HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -307,7 +306,7 @@ class _Redirections(urllib.request.HTTPRedirectHandler):
     sha256 = ""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Message, newurl: str
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         etag = headers.get("X-Linked-Etag", "").strip('"')
         self.sha256 = etag if SHA256.fullmatch(etag) else self.sha256
