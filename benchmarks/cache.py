@@ -1,10 +1,11 @@
 """The image cache: how fast it is built and opened, when it pays off, and how much memory it takes.
 
-    python benchmarks/cache.py [--images FOLDER] [--count N] [--epochs E]
+    python benchmarks/cache.py [--images FOLDER] [--count N] [--epochs E] [--drawn WIDTH HEIGHT]
 
-Without --images it draws its own. Everything is measured in one run, over the same files, with two threads for each
-side, in turns. First the medians of building the cache and of a bare cv2.imread loop. Then E epochs of augmented
-batches from the cache, whose building counts, and from the files, which cv2.imread reads in every epoch.
+Without --images it draws its own. They are cached at the size that train.py would choose. Everything is measured in one
+run, over the same files, with two threads for each side, in turns. First the medians of building the cache and of a
+bare cv2.imread loop. Then E epochs of augmented batches from the cache, whose building counts, and from the files,
+which cv2.imread reads in every epoch.
 """
 
 import argparse
@@ -26,8 +27,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import peak_memory, timed
-from pipeline.data.cache import open_cache
-from pipeline.data.decode import resize
+from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.fitting import resize
+from pipeline.data.image_size import Means, choose_sizes
+from pipeline.runtime.devices import choose_device
 
 THREADS = 2
 ROUNDS = 5
@@ -42,39 +45,47 @@ def main() -> None:
         open_cache(sorted(options.peak_memory.iterdir()), options.peak_memory.with_name("caches"), threads=THREADS)
         print(peak_memory())
         return
+    choose_device("cpu")  # as train.py does, which keeps freed memory: without it, each image would get new pages
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.images or draw_images(Path(scratch) / "images", 20_000)
+        folder = options.images or draw_images(Path(scratch) / "images", options.count or 20_000, *options.drawn)
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[: options.count]
-        compare_speed(paths, Path(scratch))
-        compare_epochs(paths, Path(scratch), options.epochs)
-        compare_memory(Path(scratch))
+        sizes = choose_sizes(paths, Means(len(paths)))
+        opened = partial(open_cache, paths, size=sizes.cached, threads=THREADS, fit=sizes.fit)
+        compare_speed(paths, Path(scratch), opened)
+        if options.epochs:
+            compare_epochs(paths, Path(scratch), options.epochs, opened)
+            compare_memory(Path(scratch))
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="measure on the images in this folder")
     parser.add_argument("--count", type=int, metavar="N", help="take only the first N of them")
-    parser.add_argument("--epochs", type=int, default=10, metavar="E", help="epochs of augmented batches")
+    parser.add_argument("--epochs", type=int, default=10, metavar="E", help="epochs of augmented batches; 0: none")
+    parser.add_argument(
+        "--drawn", type=int, nargs=2, default=(64, 64), metavar=("WIDTH", "HEIGHT"), help="size of the images to draw"
+    )
     parser.add_argument("--peak-memory", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def draw_images(folder: Path, count: int) -> Path:
-    """Smooth random 64x64 images with a little noise: JPEGs about as large as photographs of that size."""
+def draw_images(folder: Path, count: int, width: int = 64, height: int = 64) -> Path:
+    """Smooth random images with a little noise: JPEGs about as large as photographs of 64x64 pixels."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for number in range(count):
-        image = cv2.resize(rng.uniform(0, 255, (6, 6, 3)), (64, 64), interpolation=cv2.INTER_CUBIC)
+        image = cv2.resize(rng.uniform(0, 255, (6, 6, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
         image += rng.normal(0, 8, image.shape)
         cv2.imwrite(str(folder / f"{number:06}.jpg"), image.clip(0, 255).astype(np.uint8))
     return folder
 
 
-def compare_speed(paths: list[Path], scratch: Path) -> None:
+def compare_speed(paths: list[Path], scratch: Path, opened_in: Callable[..., ImageCache]) -> None:
+    """opened_in: opens the images' cache in a ``folder``."""
     builds, loops, openings = [], [], []
     for number in range(ROUNDS):
         caches = scratch / f"caches{number}"
-        opened = partial(open_cache, paths, caches, threads=THREADS)
+        opened = partial(opened_in, folder=caches)
         builds.append(timed(opened)[1])
         loops.append(timed(partial(imread_all, paths))[1])
         openings.append(timed(opened)[1])
@@ -99,12 +110,12 @@ def imread_all(paths: list[Path]) -> None:
         list(pool.map(read, [names[thread::THREADS] for thread in range(THREADS)]))
 
 
-def compare_epochs(paths: list[Path], scratch: Path, epochs: int) -> None:
+def compare_epochs(paths: list[Path], scratch: Path, epochs: int, opened_in: Callable[..., ImageCache]) -> None:
     """The same augmented batches from the cache, built first, and from files that are decoded in every epoch."""
     from pipeline.data.augment import chain, shift, symmetric  # here, or it would count as the cache's memory
 
     augment = chain([shift(0.0625), symmetric("all")])
-    cache, build = timed(partial(open_cache, paths, scratch / "caches", threads=THREADS))
+    cache, build = timed(partial(opened_in, folder=scratch / "caches"))
 
     def from_cache(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return augment(cache[rows], rng)

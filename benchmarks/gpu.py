@@ -1,12 +1,17 @@
 """The pipeline on a GPU: its tests, training and prediction, as one Markdown table within four minutes.
 
-    python benchmarks/gpu.py [--output FILE.md] [--device cuda|cpu]
+    python benchmarks/gpu.py [--output FILE.md] [--device cuda|mps|cpu]
 
-Runs the tests marked ``gpu``, then trains sprint and EfficientNet-Lite0 (weights drawn at random) on drawn images in
-mixed precision: images a second of the training loop, of bare steps of the same network on ready tensors, and of
-prediction, each beside the peak memory. Last, the GPU's probabilities are compared with the CPU's. A measurement that
-fails becomes a line of the table, and the others go on. ``--device cpu`` runs the same path on tiny inputs, to try the
-script; its figures mean nothing.
+Runs the tests marked ``gpu``, then works on drawn pictures, with weights drawn at random:
+
+- seconds until sprint is right for a set share of pictures of CIFAR-10's kind: 32 pixels, ten classes, at any place;
+- sprint, EfficientNet-Lite0 and a ResNet-50 of timm (of torchvision, if timm is missing): images a second of the
+  training loop, of bare steps of the same network on ready tensors (in mixed precision, in float32, compiled), of
+  prediction and of bare forward passes, each beside the peak memory; the GPU's answers beside the CPU's;
+- a training for whose batches the memory is too small, and the plain command on all GPUs.
+
+A measurement that fails, or for which no time is left, becomes a line of the table, and the others go on.
+``--device cpu`` runs the same lines of code on tiny inputs, to try the script; its figures mean nothing.
 """
 
 import argparse
@@ -17,13 +22,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -35,16 +43,22 @@ from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
-from pipeline.runtime.devices import choose_device, mixed_precision, product_precision
+from pipeline.runtime.devices import choose_device, compiled, gradient_scaler, mixed_precision, product_precision
 from pipeline.settings import Parser
 
 CLASSES = 10
+LAST_START = 200.0  # seconds; no measurement begins later
 TESTS_SECONDS = 60  # for the tests marked gpu
+COMMAND_SECONDS = 60  # for the plain command
 TESTS = ["-m", "pytest", "-m", "gpu", "-q", "--override-ini", "addopts=--import-mode=importlib"]
 MARK = "mark.gpu"
-COMPARED = 256  # images that the CPU predicts, too
+COMPARED = 64  # images that the CPU predicts, too
+WARMING = 10  # bare steps that are not measured
+TARGET = 0.9  # accuracy on pictures of CIFAR-10's kind
+LITTLE = 2 << 30  # bytes of memory, for batches that need more
 
 Row = tuple[str, str]
+Drawn = tuple[np.ndarray, np.ndarray]  # uint8 [N, side, side, 3] and labels int64 [N]
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,7 @@ class Case:
     """One network on drawn images.
 
     side: pixels of the drawn images, which the network also takes. copies: how often each is repeated.
-    steps: of the bare side, after as many that warm up.
+    steps: of the bare side.
     """
 
     recipe: NeuralRecipe
@@ -62,67 +76,96 @@ class Case:
     epochs: int
     steps: int
 
-    def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 ``[images * copies, side, side, 3]`` and labels int64; the same at every call."""
+    def draw(self) -> Drawn:
+        """The same at every call."""
         images, labels = draw_images(self.images, self.side, CLASSES, seed=1)
         return np.tile(images, (self.copies, 1, 1, 1)), np.tile(labels, self.copies)
 
-    def held_out(self) -> tuple[np.ndarray, np.ndarray]:
+    def held_out(self) -> Drawn:
         """A few other images of the same classes."""
         return draw_images(min(self.images, COMPARED), self.side, CLASSES, seed=2)
 
 
 def main(arguments: list[str]) -> None:
-    options = parse(arguments)
+    options, begun = parse(arguments), time.monotonic()
     device = choose_device(options.device)
-    with tempfile.TemporaryDirectory() as work:
-        rows = [tried("tests marked `gpu`", lambda: run_tests(ROOT / "tests"))]
-        for case in cases(small=device.type == "cpu"):
-            rows += measure(case, device, Path(work) / case.recipe.name)
-    table = markdown(heading(device), rows)
+    with tempfile.TemporaryDirectory() as folder:
+        table = Table(begun + LAST_START)
+        table.add("tests marked `gpu`", lambda: run_tests(ROOT / "tests"))
+        fill(table, device, Path(folder))
+    text = markdown(heading(device), table.rows)
     if options.output:
-        options.output.write_text(table, encoding="utf-8")
-    print(table, end="")
+        options.output.write_text(text, encoding="utf-8")
+    print(text, end="")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, metavar="FILE.md", help="also write the table to this file")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: tiny inputs, to try the script")
+    parser.add_argument(
+        "--device", choices=("cuda", "mps", "cpu"), default="cuda", help="cpu: tiny inputs, to try the script"
+    )
     return parser.parse_args(arguments)
 
 
+def fill(table: "Table", device: torch.device, work: Path) -> None:
+    """Measure everything but the tests."""
+    is_small = device.type == "cpu"
+    sprint, lite0, resnet = cases(is_small)
+    learn = Pictures(device, work / "pictures", *((400, 2) if is_small else (20_000, 10)))
+    table.add(f"sprint on pictures of 32 pixels: seconds to {TARGET:.0%}", learn.seconds_to_target)
+    for case in (sprint, lite0, resnet):
+        measure(table, case, device, work / case.recipe.name)
+    table.add("lite0 with little memory", lambda: train_with_little_memory(lite0, device, work / "little"))
+    table.add("train.py with two networks", lambda: run_command(device, work / "command"))
+
+
 def cases(small: bool) -> list[Case]:
-    """Sprint and EfficientNet-Lite0, at full size from the start, all of it learning."""
+    """Networks at full size from the start, all of each learning."""
     sprint = load_recipe(RECIPES / "sprint.toml").model_copy(update={"growing": (1.0,), "tiers": ()})
     changes = {"pretrained": False, "train": "all", "stages": ()}
     lite0 = load_recipe(RECIPES / "efficientnet-lite0.toml").model_copy(update=changes)
+    name = "timm/resnet50" if find_spec("timm") else "torchvision/resnet50"
+    network = lite0.network.model_copy(update={"name": name})
+    resnet = lite0.model_copy(update={"name": "resnet50", "network": network, "input_size": 224, "augment": ()})
     if small:
         tiny = {"input_size": 32, "batch_size": 8}
-        return [Case(each.model_copy(update=tiny), 32, 32, 1, 2, 1) for each in (sprint, lite0)]
-    return [Case(sprint, 64, 5000, 8, 6, 100), Case(lite0, 128, 2500, 4, 4, 100)]
+        return [Case(each.model_copy(update=tiny), 32, 32, 1, 2, 1) for each in (sprint, lite0, resnet)]
+    return [Case(sprint, 64, 5000, 4, 4, 40), Case(lite0, 128, 2500, 2, 3, 40), Case(resnet, 224, 750, 2, 3, 15)]
 
 
-def measure(case: Case, device: torch.device, folder: Path) -> list[Row]:
+def measure(table: "Table", case: Case, device: torch.device, folder: Path) -> None:
     """All rows of one network."""
-    name, trained = case.recipe.name, NetworkRun(case, device, folder)
-    return [
-        tried(f"{name}: training loop, {case.side} pixels, batches of {case.recipe.batch_size}", trained.train),
-        tried(f"{name}: bare steps of the same network", lambda: bare_speed(case, device)),
-        tried(f"{name}: prediction, all views", trained.predict),
-        tried(f"{name}: probabilities, {device.type} against cpu", trained.compare),
-    ]
+    name, trained, bare = case.recipe.name, NetworkRun(case, device, folder), Bare(case, device)
+    table.add(f"{name}: training loop, {case.side} pixels, batches of {case.recipe.batch_size}", trained.train)
+    table.add(f"{name}: bare steps of the same network", bare.train)
+    table.add(f"{name}: bare steps in float32", replace(bare, is_mixed=False).train)
+    table.add(f"{name}: bare steps, compiled", replace(bare, is_compiled=True).train)
+    table.add(f"{name}: prediction, one view", trained.predict)
+    table.add(f"{name}: bare forward passes", bare.predict)
+    table.add(f"{name}: probabilities, {device.type} against cpu", trained.compare)
 
 
-def tried(what: str, measurement: Callable[[], str]) -> Row:
-    """What was measured and its result; the error in one line where it failed."""
-    try:
-        result, seconds = timed(measurement)
-    except Exception as error:  # whatever it is, the others are still worth measuring
-        reason = " ".join(str(error).split())[:200]
-        return what, f"failed: {type(error).__name__}: {reason}".replace("|", "/")
-    print(f"{what}: {result}, {seconds:.0f} s", file=sys.stderr, flush=True)
-    return what, result
+class Table:
+    """The rows that are measured. end: when the last one begins, on the clock of ``time.monotonic``."""
+
+    def __init__(self, end: float) -> None:
+        self.end = end
+        self.rows: list[Row] = []
+
+    def add(self, what: str, measurement: Callable[[], str]) -> None:
+        """What was measured and its result; the error in one line where it failed."""
+        if time.monotonic() > self.end:
+            self.rows.append((what, "left out: no time is left"))
+            return
+        try:
+            result, seconds = timed(measurement)
+        except Exception as error:  # whatever it is, the others are still worth measuring
+            reason = " ".join(str(error).split())[:200]
+            self.rows.append((what, f"failed: {type(error).__name__}: {reason}".replace("|", "/")))
+            return
+        print(f"{what}: {result}, {seconds:.0f} s", file=sys.stderr, flush=True)
+        self.rows.append((what, result))
 
 
 def run_tests(folder: Path) -> str:
@@ -137,6 +180,47 @@ def run_tests(folder: Path) -> str:
     if done.returncode != 0:
         raise RuntimeError(last)
     return last
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Sprint, learning pictures of CIFAR-10's kind: 32 pixels, ten classes, each of them anywhere in the picture."""
+
+    device: torch.device
+    folder: Path
+    images: int
+    epochs: int
+
+    def seconds_to_target(self) -> str:
+        reached: list[float] = []
+        begun = time.monotonic()
+
+        def note(progress: float, accuracy: float) -> None:
+            if accuracy >= TARGET:
+                reached.append(time.monotonic() - begun)
+
+        recipe = load_recipe(RECIPES / "sprint.toml").model_copy(update={"tiers": ()})
+        plan = NetworkPlan(epochs=self.epochs)
+        network = NeuralNetwork(recipe, CLASSES, self.folder, plan=plan, device=self.device, on_epoch=note)
+        data = *self.draw(self.images, seed=1), *self.draw(self.images // 10, seed=2)
+        self.folder.mkdir(parents=True)
+        begun = time.monotonic()
+        network.fit(*data)
+        first = f"{reached[0]:.1f} s" if reached else "not reached"
+        return f"{first}; {network.best_score:.3f} after {time.monotonic() - begun:.1f} s"
+
+    def draw(self, count: int, seed: int) -> Drawn:
+        """A patch with the pattern of the class, at a random place, mirrored or not, faint on a picture of others."""
+        side, half = 32, 16
+        patches, labels = draw_images(count, half, CLASSES, seed)
+        pictures, _ = draw_images(count, side, CLASSES, seed + 1000)
+        rng = np.random.default_rng(seed)
+        for picture, patch, (top, left) in zip(
+            pictures, patches, rng.integers(0, side - half, (count, 2)), strict=True
+        ):
+            place = picture[top : top + half, left : left + half]
+            place[:] = place // 3 + (patch if rng.random() < 0.5 else patch[:, ::-1]) // 3 * 2
+        return pictures, labels
 
 
 class NetworkRun:
@@ -159,11 +243,11 @@ class NetworkRun:
         return f"{with_memory(speed, self.device)}, accuracy on drawn images {accuracy:.2f}"
 
     def predict(self) -> str:
-        """Images a second over all views; the second time, as the first one warms up."""
+        """Images a second; the second time, as the first one warms up."""
         network, (images, _) = NeuralNetwork.load(self.folder, self.device), self.case.draw()
-        network.predict_proba(images)
+        network.predict_proba(images, test_time_views=False)
         start_measuring_memory(self.device)
-        _, seconds = timed(lambda: network.predict_proba(images))
+        _, seconds = timed(lambda: network.predict_proba(images, test_time_views=False))
         return with_memory(len(images) / seconds, self.device)
 
     def compare(self) -> str:
@@ -177,47 +261,121 @@ class NetworkRun:
         return f"largest difference {np.abs(ours - reference).max():.4f}, {same:.1%} of the labels equal"
 
 
-def bare_speed(case: Case, device: torch.device) -> str:
-    """Steps on tensors that lie on the device: no gathering, augmenting, averaging or validating."""
+@dataclass(frozen=True)
+class Bare:
+    """A plain loop of the case's network on tensors that lie on the device: nothing is gathered or augmented."""
+
+    case: Case
+    device: torch.device
+    is_mixed: bool = True
+    is_compiled: bool = False
+
+    def train(self) -> str:
+        network, inputs, targets = self._prepared()
+        step = self._step(network.train())
+        start_measuring_memory(self.device)
+        return self._speed(lambda: step(inputs, targets), len(inputs))
+
+    def predict(self) -> str:
+        network, inputs, _ = self._prepared()
+        network.eval()
+
+        def forward() -> None:
+            with torch.inference_mode(), mixed_precision(self.device):
+                network(inputs)
+
+        start_measuring_memory(self.device)
+        return self._speed(forward, len(inputs))
+
+    def _prepared(self) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+        """The network, and images and labels of one batch, all on the device."""
+        recipe, shape, (images, labels) = self.case.recipe, (self.case.side,) * 2, self.case.draw()
+        torch.manual_seed(0)
+        network = build_network(recipe.network.name, CLASSES, shape, **recipe.network.arguments)
+        network = network.to(self.device, memory_format=torch.channels_last)
+        size = min(recipe.batch_size, len(images))
+        inputs = torch.from_numpy(images[:size]).to(self.device).permute(0, 3, 1, 2).float().sub(120).div(60)
+        return network, inputs, torch.from_numpy(labels[:size]).to(self.device)
+
+    def _step(self, network: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], None]:
+        """One step as a plain loop has it, with the recipe's optimisers."""
+        recipe, scaler = self.case.recipe, gradient_scaler(self.device)
+        optimisers = build_optimisers(network, recipe.optimiser)
+        learner = compiled(network, self.device) if self.is_compiled else network
+
+        def step(inputs: torch.Tensor, targets: torch.Tensor) -> None:
+            with mixed_precision(self.device) if self.is_mixed else nullcontext():
+                logits = learner(inputs)
+            loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
+            for optimiser in optimisers:
+                optimiser.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()
+            for optimiser in optimisers:
+                scaler.step(optimiser)
+            scaler.update()
+
+        return step
+
+    def _speed(self, work: Callable[[], None], images: int) -> str:
+        for _ in range(min(WARMING, self.case.steps)):
+            work()
+        wait_for(self.device)
+        begun = time.perf_counter()
+        for _ in range(self.case.steps):
+            work()
+        wait_for(self.device)
+        return with_memory(self.case.steps * images / (time.perf_counter() - begun), self.device)
+
+
+def train_with_little_memory(case: Case, device: torch.device, folder: Path) -> str:
+    """The images of a batch in the end, of a training whose whole batches need more memory than it may take."""
     images, labels = case.draw()
-    torch.manual_seed(0)
-    shape = (case.side, case.side)
-    network = build_network(case.recipe.network.name, CLASSES, shape, **case.recipe.network.arguments)
-    network = network.to(device, memory_format=torch.channels_last).train()
-    size = min(case.recipe.batch_size, len(images))
-    inputs = torch.from_numpy(images[:size]).to(device).permute(0, 3, 1, 2).float().sub(120).div(60)
-    targets = torch.from_numpy(labels[:size]).to(device)
-    start_measuring_memory(device)
-    step = bare_step(case.recipe, network, device)
-    for _ in range(case.steps):
-        step(inputs, targets)
-    wait_for(device)
-    begun = time.perf_counter()
-    for _ in range(case.steps):
-        step(inputs, targets)
-    wait_for(device)
-    return with_memory(case.steps * size / (time.perf_counter() - begun), device)
+    recipe = case.recipe.model_copy(update={"batch_size": len(images) // 8})
+    folder.mkdir(parents=True)
+    network = NeuralNetwork(recipe, CLASSES, folder, plan=NetworkPlan(epochs=1), device=device)
+    limit_memory(device, LITTLE)
+    try:
+        network.fit(images, labels, *case.held_out())
+    finally:
+        limit_memory(device, None)
+    (segment,) = network.trained
+    return f"batches of {recipe.batch_size} images, taken in {segment.parts} parts"
 
 
-def bare_step(
-    recipe: NeuralRecipe, network: nn.Module, device: torch.device
-) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    """One step as a plain loop has it, in the loop's precision and with its optimisers."""
-    optimisers = build_optimisers(network, recipe.optimiser)
-    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+def limit_memory(device: torch.device, most: int | None) -> None:
+    """Let this process take so many bytes of a CUDA device; None: all."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        whole = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(1.0 if most is None else min(1.0, most / whole), device)
 
-    def step(inputs: torch.Tensor, targets: torch.Tensor) -> None:
-        with mixed_precision(device):
-            logits = network(inputs)
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        for optimiser in optimisers:
-            scaler.step(optimiser)
-        scaler.update()
 
-    return step
+def run_command(device: torch.device, folder: Path) -> str:
+    """The seconds of train.py with two networks, which several GPUs train side by side; two processes on a CPU."""
+    case = Case(cases(small=True)[0].recipe, 32, 500, 1, 1, 1)
+    write_competition(folder, *case.draw())
+    options = ["--competition", folder, "--work", folder, "--device", device.type, "--epochs", "2"]
+    command = [sys.executable, ROOT / "pipeline" / "train.py", *options, "--models", "cifar-cnn-base", "dhc-cnn-3x32"]
+    variables = os.environ | ({"STAND_IN_DEVICES": "2"} if device.type == "cpu" else {})
+    done, seconds = timed(
+        lambda: subprocess.run(command, env=variables, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+    )
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    together = [line for line in done.stdout.splitlines() if "ranks train together" in line]
+    trained = sum(" on validation, trained" in line for line in done.stdout.splitlines())
+    return f"{together[0] if together else 'one process'}; {trained} networks in {seconds:.0f} s"
+
+
+def write_competition(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """A contest of PNG files: train.csv, and test.csv with a few of the same."""
+    folder.mkdir(parents=True)
+    (folder / "images").mkdir()
+    for number, image in enumerate(images):
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
+    lines = [f"{number}.png,{label}" for number, label in enumerate(labels)]
+    (folder / "train.csv").write_text("\n".join(["Image,Class", *lines]))
+    (folder / "test.csv").write_text("\n".join(["Image", *(line.partition(",")[0] for line in lines[:10])]))
 
 
 def start_measuring_memory(device: torch.device) -> None:
@@ -227,8 +385,8 @@ def start_measuring_memory(device: torch.device) -> None:
 
 
 def wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize()
 
 
 def with_memory(images_per_second: float, device: torch.device) -> str:
@@ -239,7 +397,7 @@ def with_memory(images_per_second: float, device: torch.device) -> str:
 
 def heading(device: torch.device) -> str:
     """The machine, the versions and the precision."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {os.cpu_count()} cores"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {os.cpu_count()} cores"
     precision = str(product_precision(device)).removeprefix("torch.")
     return f"{name}, PyTorch {torch.__version__}, CUDA {torch.version.cuda or 'none'}, products in {precision}"
 

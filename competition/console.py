@@ -27,6 +27,11 @@ class _OnlyWarnings(io.TextIOBase):
         self.target.flush()
 
 
+def is_quiet(target: TextIO | None) -> bool:
+    """Whether what is printed there is reduced to warnings and results."""
+    return isinstance(target, _OnlyWarnings)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """In this block, only warnings and results are printed, and no progress bar is shown."""

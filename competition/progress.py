@@ -5,6 +5,8 @@ import shutil
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, TextIO
 
 from tqdm import tqdm
@@ -25,6 +27,7 @@ class Progress(tqdm):
     SHARE: ClassVar[str] = "{desc} {percentage:3.0f}%|{bar:8}|{remaining}{postfix}"  # for a total that is not a count
     # Whether this process shows its bars; of the ranks that torchrun starts, only the first one does.
     shown: ClassVar[bool] = os.environ.get("RANK", "0") == "0"
+    line: ClassVar[int | None] = None  # of this process, from 0, among those that show their bars side by side
 
     def __init__(self, *args: Any, desc: str | None = None, file: TextIO | None = None, **options: Any) -> None:
         target = file or sys.stderr
@@ -32,6 +35,9 @@ class Progress(tqdm):
         self._seen: deque[tuple[float, float]] = deque()
         if self._plain:
             options |= {"delay": PLAIN_INTERVAL, "mininterval": PLAIN_INTERVAL}
+        if self.line is not None:
+            desc = f"{self.line + 1}: {desc or ''}"
+            options["position"] = self.line
         options |= {
             "desc": desc and shortened(desc),
             "file": _Lines(target) if self._plain else target,
@@ -41,6 +47,19 @@ class Progress(tqdm):
             "disable": options.get("disable", False) or not self.shown or target is None,
         }
         super().__init__(*args, **options)
+
+    @classmethod
+    @contextmanager
+    def line_of_its_own(cls, number: int, shown: bool) -> Iterator[None]:
+        """In this block, bars stand in line ``number``, with that number counted from 1 before their names.
+
+        shown: whether there are bars at all.
+        """
+        before, (cls.line, cls.shown) = (cls.line, cls.shown), (number, shown)
+        try:
+            yield
+        finally:
+            cls.line, cls.shown = before
 
     def advance_to(self, n: float) -> None:
         """Set how much is done, up to the total."""

@@ -79,6 +79,7 @@ class Competition:
     form: what a submission looks like.
     val: empty if the competition has no validation table (``pipeline`` then splits one off from train).
     metric: the metric by which predictions are measured and models are chosen; it knows the task.
+    extra: labelled pictures from elsewhere that are only trained on; None if there are none.
     found: what was found in the files and how it was read, a line each, for the user.
     symmetries: the flips and rotations that do not change an image's class: none, left-right mirroring, or all eight
         flips and rotations of the square. None if unknown (``pipeline`` then finds out by a trial run).
@@ -94,6 +95,7 @@ class Competition:
     form: Form
     metric: Metric = ACCURACY
     symmetries: Symmetries | None = None
+    extra: Split | None = None
     found: tuple[str, ...] = ()
 
     @property

@@ -68,6 +68,16 @@ class Task:
             labels = np.stack([self._nearest(*pair) for pair in zip(labels.T, self._means, strict=True)], axis=1)
         return labels.reshape(-1) if self.target_count == 1 else labels
 
+    def decode(self, probabilities: np.ndarray) -> np.ndarray:
+        """The likeliest labels or the expected numbers, as ``Split.labels`` has them.
+
+        probabilities: a model's output.
+        """
+        if self.kind == "continuous":
+            return self.numbers(probabilities)
+        likeliest = self.by_target(probabilities).argmax(axis=2)
+        return likeliest.reshape(-1) if self.target_count == 1 and self.kind == "multiclass" else likeliest
+
     def prior(self, labels: np.ndarray) -> np.ndarray:
         """How often each choice of each target occurs, float64 ``[T * K]``; a target's sum to 1."""
         chosen = self.encode(labels).reshape(len(labels), -1)

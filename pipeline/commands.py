@@ -8,11 +8,11 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext, redirect_stdout, suppress
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from competition.console import quiet
 from competition.errors import UserError
@@ -35,6 +35,8 @@ from pipeline.settings import (
 # OpenMP threads spin while they wait for one another. Beside other processes, each wait then takes until the scheduler
 # runs all of them at once, and a training step takes ten times as long. Libraries read this when they are imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Operations that Apple's GPUs lack are computed on the CPU. PyTorch reads this when it is imported.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 Given = TypeVar("Given")
 
@@ -93,16 +95,19 @@ def end_at_once(main: Callable[[], NoReturn]) -> NoReturn:
         os._exit(leaving.code if isinstance(leaving.code, int) else 1)
 
 
-def command(module: str, parse: Callable[[list[str]], object]) -> Callable[..., NoReturn]:
+def command(module: str, parse: Callable[[list[str]], object], on_all_gpus: bool = False) -> Callable[..., NoReturn]:
     """A function that parses the command line with ``parse`` and calls the module's ``main``; see ``run_main``.
 
     Without arguments it is the entry of a process: it takes the process's own, and ends the process.
+    on_all_gpus: run the command in a process for each GPU.
     """
 
     def main(arguments: list[str]) -> object:
         given = parsed(parse, arguments)
         with quiet() if getattr(given, "quiet", False) else nullcontext():
-            return import_module(module).main(given)
+            command_main = import_module(module).main
+            with gpus_of(module, arguments, given) if on_all_gpus else nullcontext():
+                return command_main(given)
 
     def entry(arguments: list[str] | None = None) -> NoReturn:
         if arguments is None:
@@ -112,8 +117,15 @@ def command(module: str, parse: Callable[[list[str]], object]) -> Callable[..., 
     return entry
 
 
+def gpus_of(module: str, arguments: list[str], given: Any) -> AbstractContextManager[None]:
+    """A block in which a command runs in a process for each GPU."""
+    from pipeline.runtime.launcher import other_ranks  # here, because it imports torch, which is slow
+
+    return other_ranks(Path(__file__).with_name(f"{module.rpartition('.')[2]}.py"), arguments, given.device)
+
+
 def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
-    """The parsed arguments. If torchrun started several processes, only the first one prints help and errors."""
+    """The parsed arguments. Of several ranks, only the first one prints help and errors."""
     if os.environ.get("RANK", "0") == "0":
         return parse(arguments)
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
@@ -149,7 +161,7 @@ def _words_of(console_script: str, script: Path) -> list[str]:
     return ["python", str(checkout / script)]
 
 
-train = command("pipeline.train", train_settings)
+train = command("pipeline.train", train_settings, on_all_gpus=True)
 predict = command("pipeline.predict", predict_settings)
 tune = command("pipeline.tune", tune_settings)
 submit = command("pipeline.submit", submit_options)

@@ -5,9 +5,11 @@ python pipeline/kernel.py --competition NAME --predict-only [any option of predi
 """
 
 import argparse
+import math
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,12 +26,14 @@ from competition.layouts import holds_competition
 from competition.sources import subfolders
 from competition.storage import ROOT, atomic_write
 from pipeline.commands import repeated
-from pipeline.settings import train_settings
+from pipeline.settings import BEGUN, SESSION, train_settings
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")
 DEEPEST = 6  # levels of folders to search below the inputs: notebooks/USER/SLUG/runs/NAME, and one to spare
 GLANCE, MOMENT = 5.0, 0.1  # seconds between two looks at what is trained, and at whether a script has ended
 OVERTIME = 1.1, 120.0  # training is stopped after this multiple of the budget plus this many seconds
+# Seconds of the session after which training is stopped at the latest, and after which everything is.
+TRAINING, EVERYTHING = SESSION - 3600.0, SESSION - 600.0
 
 
 def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
@@ -50,11 +54,16 @@ def main(parsed: tuple[argparse.Namespace, list[str]]) -> None:
         is_answered = train(
             asked, settings.budget, runs, lambda is_over: answer(run_until(is_over, "predict", quick), work, name)
         )
-    is_complete = answer(run("predict", predicting), work, name)
+    is_complete = answer(run("predict", predicting, left_until(EVERYTHING)), work, name)
     if is_answered and not is_complete:
         print("warning: the last prediction failed; the submission is the one before", flush=True)
     shutil.rmtree(work / "competition", ignore_errors=True)  # data that the notebook need not keep
     sys.exit(0 if is_answered or is_complete else 2)
+
+
+def left_until(moment: float) -> float:
+    """Seconds from now until that many after the session's start."""
+    return max(0.0, BEGUN + moment - time.monotonic())
 
 
 def answer(status: int, work: Path, name: str) -> bool:
@@ -122,7 +131,7 @@ def train(options: list[str], budget: float | None, runs: Path, answer: Callable
     with ThreadPoolExecutor(1) as beside:
         is_answered = beside.submit(watch, runs, answer, is_over)
         try:
-            status = run("train", options, None if budget is None else share * budget + more)
+            status = run("train", options, min(left_until(TRAINING), share * (budget or math.inf) + more))
         finally:
             is_over.set()
     if status != 0 and not holds_runs(runs):

@@ -28,6 +28,7 @@ from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.commands import typed, typed_rehearsal
 from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images, unreadable_files
 from pipeline.ensemble.blend import Blend, select_blend
@@ -67,8 +68,8 @@ def main(settings: Settings) -> Path:
     runs = {name: usable[name].run for name in group.names}
     chosen = [runs[name] for name in blend.weights]
     images = test_images(competition, chosen, settings)
-    stored = {run.name: predict_test(run, images[run.image_shape], competition, settings, device) for run in chosen}
-    predictions = fill_unreadable(blended(blend, stored, competition), images[chosen[0].image_shape], competition)
+    stored = {run.name: predict_test(run, images[run.shape], competition, settings, device) for run in chosen}
+    predictions = fill_unreadable(blended(blend, stored, competition), images[chosen[0].shape], competition)
     decision = decision_for(competition, validation, blend, usable)
     submission = hand_in(competition, predictions, decision, settings)
     write_note(submission, blend, competition, settings)
@@ -170,10 +171,13 @@ def train_and_validation(competition: Competition, ids: Sequence[str]) -> tuple[
     return split.take(np.setdiff1d(np.arange(len(split)), rows)), split.take(rows)
 
 
-def test_images(competition: Competition, runs: Sequence[Run], settings: Settings) -> dict[tuple[int, int], ImageCache]:
-    """The test images, by each (height, width) in pixels that the runs were trained at."""
-    shapes = dict.fromkeys(run.image_shape for run in runs)
-    return {shape: open_cache(competition.test.paths, settings.cache_folder, shape) for shape in shapes}
+def test_images(
+    competition: Competition, runs: Sequence[Run], settings: Settings
+) -> dict[tuple[Size, Fit], ImageCache]:
+    """The test images, by each size and fit that the runs were trained at."""
+    paths, folder = competition.test.paths, settings.cache_folder
+    room = {run.shape: run.cache_size for run in runs}
+    return {(size, fit): open_cache(paths, folder, size, fit=fit, most=most) for (size, fit), most in room.items()}
 
 
 def predict_test(

@@ -57,7 +57,11 @@ class Settings:
     metric: chooses and ranks the models; None: the competition's metric.
     budget: seconds of wall clock for the whole of train.py or tune.py; None: no limit, every recipe trains its own
         epochs.
-    size: height and width of the cached images in pixels; None: the native size if it is small, otherwise 64.
+    size: height and width of the cached images in pixels; None: chosen for the images and the budget.
+    cache_size: bytes of cached images on the disk; None: as there is room.
+    extra: folder or CSV of labelled pictures that are trained on besides the competition's.
+    pseudo_labels: train on the test images, too, with what the blend of earlier runs says of them.
+    distil: train on a mean of the labels and of what that blend says of the training images.
     compile: compile networks with torch.compile before training.
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
@@ -82,7 +86,11 @@ class Settings:
     limit: int | None = None
     folds: int | None = None
     size: int | None = None
+    cache_size: int | None = None
     seed: int = 0
+    extra: Path | None = None
+    pseudo_labels: bool = False
+    distil: bool = False
     fresh: bool = False
     skip_unreadable: bool = False
     compile: bool = False
@@ -228,7 +236,17 @@ class Parser(argparse.ArgumentParser):
         """Add the options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
         self.add_argument(
-            "--size", type=whole_number(1, MOST_PIXELS), metavar="PX", help="resize all images to PX x PX pixels"
+            "--size",
+            type=whole_number(1, MOST_PIXELS),
+            metavar="PX",
+            help="resize all images to PX x PX pixels; default: chosen for the images, the device and the budget",
+        )
+        self.add_argument(
+            "--cache-size",
+            type=data_size,
+            metavar="SIZE",
+            help="disk space for decoded images, e.g. 2G; larger sets are kept as JPEGs or read from their files; "
+            "default: half of the free disk, at most the machine's memory",
         )
         self.add_argument(
             "--seed", type=whole_number(0, MOST_SEED), default=0, metavar="N", help="seed of all randomness; default 0"
@@ -248,9 +266,9 @@ class Parser(argparse.ArgumentParser):
     def add_device_option(self) -> None:
         self.add_argument(
             "--device",
-            choices=("auto", "cpu", "cuda"),
+            choices=("auto", "cpu", "cuda", "mps"),
             default="auto",
-            help="auto takes a GPU that works; default auto",
+            help="auto takes the GPUs that work (cuda, or Apple's mps), otherwise the CPU; default auto",
         )
 
 
@@ -279,6 +297,14 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 positive = whole_number(1, MOST_IMAGES)
+
+
+def data_size(text: str) -> int:
+    """The bytes in ``500M`` or ``2G``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])B?", text, re.IGNORECASE)
+    if not match or len(text) > DIGITS:
+        raise argparse.ArgumentTypeError(f"{text[:DIGITS]!r} is not a size; write 500M or 2G")
+    return int(float(match[1]) * 1000 ** ("KMGT".index(match[2].upper()) + 1))
 
 
 def seconds(text: str) -> float:
@@ -320,7 +346,26 @@ def train_settings(arguments: list[str]) -> Settings:
     )
     length.add_argument("--plan", type=existing, metavar="FILE", help="repeat the run that wrote this plan.json")
     parser.add_argument(
-        "--folds", type=whole_number(2, MOST_FOLDS), metavar="K", help="train K models on K stratified folds"
+        "--folds",
+        type=whole_number(1, MOST_FOLDS),
+        metavar="K",
+        help="train K models on K stratified folds; default: 5 or fewer for a small set of images, else 1: no folds",
+    )
+    parser.add_argument(
+        "--extra",
+        type=existing,
+        metavar="FOLDER|CSV",
+        help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
+    )
+    parser.add_argument(
+        "--pseudo-labels",
+        action="store_true",
+        help="train on those test images, too, of which the blend of the models trained before is sure",
+    )
+    parser.add_argument(
+        "--distil",
+        action="store_true",
+        help="networks learn the mean of the labels and of what the blend of the models trained before says",
     )
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
     parser.add_training_options()
@@ -439,6 +484,12 @@ def _bundle_parser() -> Parser:
         metavar="FOLDER|FILE",
         help="where train.py looks for ImageNet weights first in the notebook: a path below /kaggle/input",
     )
+    parser.add_argument(
+        "--extra",
+        type=in_notebook,
+        metavar="FOLDER|CSV",
+        help="labelled pictures that train.py also trains on in the notebook: a path below /kaggle/input",
+    )
     for kind in ("dataset", "kernel"):
         parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
     parser.add_argument(
@@ -478,9 +529,10 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     given.models = settings.models
     if own := [model for model in given.models if model.endswith(".toml")]:
         parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a built-in recipe")
-    if given.weights and given.predict_only:
-        parser.error("argument --weights: trained models need none; leave it out")
-    given.options += ["--weights", given.weights] if given.weights else []
+    for option, place in {"--weights": given.weights, "--extra": given.extra}.items():
+        if place and given.predict_only:
+            parser.error(f"argument {option}: trained models need none; leave it out")
+        given.options += [option, place] if place else []
     given.output = expanded(given.output or work_folder(None) / "kernel" / "kernel.py").resolve()
     return given
 

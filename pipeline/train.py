@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a script: check the options before importing what follows
@@ -16,16 +17,21 @@ if __name__ == "__main__":  # run as a script: check the options before importin
     commands.train()
 
 
+import torch
+
 from competition.console import print_result
 from competition.errors import UserError
+from competition.layouts import read_extra
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from competition.storage import sweep_all
 from competition.wording import printable
 from pipeline.commands import typed
-from pipeline.data.training_data import TrainingData, open_training_data
+from pipeline.data.image_size import ImageSizes
+from pipeline.data.training_data import Lesson, TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
+from pipeline.ensemble.teacher import find_teacher, lessons
 from pipeline.models.base import NotTrained
 from pipeline.models.networks.pretrained import imagenet_networks, recipe_weights
 from pipeline.models.networks.weights import check_given, described
@@ -34,16 +40,19 @@ from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.time_limit import OutOfTime, time_limit
 from pipeline.settings import BEGUN, Settings
-from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, portfolio, workload_of
+from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, workload_of
+from pipeline.training.portfolio import candidates, is_small, settle_portfolio
 from pipeline.training.runs import leave_out, newest_run, ranked, run_folders, stored_runs, transfer_source
 from pipeline.training.scores import scores_table, write_scores
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
+from pipeline.training.turned_examples import settle_by_examples
 
 DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
 TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model, and for the end of the process
 CLOSING_SHARE = 0.6  # of the time that imports took, if that is more, as on a machine that others use
+UNUSED_SHARE = 0.1  # of the budget; if more is left, a line says why
 IMPORTED = time.monotonic()
 
 
@@ -60,16 +69,22 @@ def main(settings: Settings) -> None:
         print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
     with distributed.main_first():
-        training_data = decoded(competition, settings)
-    competition = distributed.from_main(
-        lambda: settle_symmetries(competition, recipes, training_data, settings, device, trial_end(settings))
-    )
+        training_data = decoded(competition, settings, recipes, device, recorded.sizes if recorded else None)
+    competition = distributed.from_main(lambda: with_symmetries(competition, recipes, training_data, settings, device))
+    if is_left_to_us(settings):
+        recipes, training_data = chosen(recipes, settings, competition, training_data, device)
+    training_data = taught(training_data, competition, settings, device)
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
-    trainer = Trainer(settings, device, competition, training_data, deadline(settings))
-    for model in plan.models:
-        plan = train_model(trainer, model, plan)
+    end = distributed.on_own_clock(deadline(settings))
+    trainer = Trainer(settings, device, competition, training_data, end)
+    if trainer.has_ranks_for(plan):
+        train_side_by_side(trainer, plan)
+    else:
+        for model in plan.models:
+            plan = train_model(trainer, model, plan)
     if distributed.is_main():
         print_scores(trainer)
+        print_unused(settings)
         print(f"next: {typed('predict', settings)}")
 
 
@@ -82,7 +97,43 @@ def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
 
 
 def asked_recipes(settings: Settings) -> list[AnyRecipe]:
-    return choose_recipes(settings.models or portfolio(settings.weights, settings.budget), settings.recipes_folder)
+    return choose_recipes(settings.models or candidates(settings), settings.recipes_folder)
+
+
+def with_symmetries(
+    competition: Competition,
+    recipes: list[AnyRecipe],
+    training_data: TrainingData,
+    settings: Settings,
+    device: torch.device,
+) -> Competition:
+    """The competition with the flips and rotations that preserve the class, if the recipes need them."""
+    if is_left_to_us(settings) and is_small(competition):
+        return settle_by_examples(competition, training_data, settings, device, trial_end(settings))
+    return settle_symmetries(competition, recipes, training_data, settings, device, trial_end(settings))
+
+
+def is_left_to_us(settings: Settings) -> bool:
+    """Whether the data, the device and the budget decide which models are trained, and in how many folds."""
+    return not settings.models and settings.epochs is None and settings.plan is None
+
+
+def chosen(
+    recipes: list[AnyRecipe],
+    settings: Settings,
+    competition: Competition,
+    training_data: TrainingData,
+    device: torch.device,
+) -> tuple[list[AnyRecipe], TrainingData]:
+    """The recipes of the portfolio, and the images in as many folds as it has."""
+    portfolio = distributed.from_main(
+        lambda: settle_portfolio(recipes, competition, training_data, settings, device, deadline(settings))
+    )
+    if portfolio.told:
+        print(portfolio.told)
+    if portfolio.folds == len(training_data.splits):
+        return list(portfolio.recipes), training_data
+    return list(portfolio.recipes), training_data.in_folds(portfolio.folds)
 
 
 def read_competition(settings: Settings, symmetries: Symmetries | None = None) -> Competition:
@@ -97,6 +148,8 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
         competition = replace(competition, symmetries=symmetries)
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
+    if settings.extra is not None:
+        competition = replace(competition, extra=read_extra(settings.extra, competition))
     counts = (len(competition.train), len(competition.val), len(competition.test))
     name = printable(competition.name)
     print("{}: {:,} train, {:,} val and {:,} test images, {}".format(name, *counts, competition.task))
@@ -121,7 +174,8 @@ def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
 def print_idle_options(recipes: list[AnyRecipe], settings: Settings) -> None:
     """Say which options have no effect, as they are about networks and no recipe trains one."""
     if not any(recipe.is_network for recipe in recipes):
-        for option, given in {"--epochs": settings.epochs, "--compile": settings.compile}.items():
+        options = {"--epochs": settings.epochs, "--compile": settings.compile, "--distil": settings.distil}
+        for option, given in options.items():
             if given:
                 print(f"{option} has no effect: no chosen recipe trains a network")
 
@@ -133,16 +187,45 @@ def find_sources(recipes: list[AnyRecipe], settings: Settings, competition: Comp
             print(f"{recipe.name} starts from {transfer_source(recipe, settings.work / 'runs', competition.name).path}")
 
 
-def decoded(competition: Competition, settings: Settings) -> TrainingData:
-    """The images of train and val. Raises UserError if the budget is too short for decoding them."""
+def decoded(
+    competition: Competition,
+    settings: Settings,
+    recipes: list[AnyRecipe],
+    device: torch.device,
+    sizes: ImageSizes | None = None,
+) -> TrainingData:
+    """The images of train and val. Raises UserError if the budget is too short for decoding them.
+
+    sizes: of the plan that is repeated; None if they are to be chosen.
+    """
+    pretrained = any(map(imagenet_networks, recipes))
     if settings.budget is None:
-        return open_training_data(competition, settings)
+        return open_training_data(competition, settings, device.type, pretrained, sizes)
     begun = time.monotonic()
     try:
         with time_limit(BEGUN + DECODING_SHARE * settings.budget):
-            return open_training_data(competition, settings)
+            return open_training_data(competition, settings, device.type, pretrained, sizes)
     except OutOfTime as error:
         raise UserError(f"--budget {clock(settings.budget)}: {too_short(begun, error.done)}") from None
+
+
+def taught(
+    training_data: TrainingData, competition: Competition, settings: Settings, device: torch.device
+) -> TrainingData:
+    """The images with what earlier runs say of them, if --pseudo-labels or --distil is given.
+
+    Raises UserError if no earlier run can teach.
+    """
+    if not (settings.pseudo_labels or settings.distil):
+        return training_data
+
+    def learnt() -> list[Lesson]:
+        runs, damaged = stored_runs(run_folders(settings.runs_folder(competition.name)))
+        leave_out(damaged)
+        teacher = find_teacher(runs, training_data, competition, device)
+        return lessons(teacher, training_data, settings.pseudo_labels, settings.distil, competition.task)
+
+    return training_data.taught(distributed.from_main(learnt))
 
 
 def too_short(begun: float, done: float) -> str:
@@ -172,20 +255,46 @@ def trial_end(settings: Settings) -> float | None:
 
 
 def train_model(trainer: Trainer, model: ModelPlan, plan: Plan) -> Plan:
-    """Train one model, and write the plan with what was done. A model that cannot be trained is left out of it.
-
-    Raises NotTrained if there is no other model.
-    """
-    try:
-        plan = plan.with_model(trainer.train(model, plan))
-    except NotTrained as error:
-        if plan.models == (model,):
-            raise
-        print(f"warning: left out: {error}")
-        plan = plan.without(model, str(error))
+    """Train one model, and write the plan with what was done; see ``with_result``."""
+    plan = with_result(plan, model, trained_or_not(trainer, model, plan))
     if distributed.is_main():
         plan.write(trainer.folder / "plan.json")
     return plan
+
+
+def train_side_by_side(trainer: Trainer, plan: Plan) -> None:
+    """Share the models out to the ranks, and write the plan with what was done; see ``with_result``."""
+    shares = plan.shares(distributed.world_size())
+
+    def train_share(number: int) -> list[ModelPlan | NotTrained]:
+        own = replace(plan, models=shares[number])
+        return [trained_or_not(trainer, model, own) for model in own.models]
+
+    results = distributed.side_by_side(train_share, len(shares))
+    for model, result in zip(chain.from_iterable(shares), chain.from_iterable(results), strict=True):
+        plan = with_result(plan, model, result)
+    if distributed.is_main():
+        plan.write(trainer.folder / "plan.json")
+
+
+def trained_or_not(trainer: Trainer, model: ModelPlan, plan: Plan) -> ModelPlan | NotTrained:
+    try:
+        return trainer.train(model, plan)
+    except NotTrained as error:
+        return error
+
+
+def with_result(plan: Plan, model: ModelPlan, result: ModelPlan | NotTrained) -> Plan:
+    """The plan with what was done. A model that could not be trained is left out of it.
+
+    Raises NotTrained if there is no other model.
+    """
+    if not isinstance(result, NotTrained):
+        return plan.with_model(result)
+    if plan.models == (model,):
+        raise result
+    print(f"warning: left out: {result}")
+    return plan.without(model, str(result))
 
 
 def deadline(settings: Settings) -> float | None:
@@ -200,7 +309,16 @@ def plan_models(
 ) -> Plan:
     end = deadline(settings)
     seconds = None if end is None else end - time.monotonic()
-    return make_plan(recipes, settings, competition, workload_of(competition, training_data), seconds)
+    return make_plan(
+        recipes, settings, competition, workload_of(competition, training_data), seconds, training_data.sizes
+    )
+
+
+def print_unused(settings: Settings) -> None:
+    """Say so if much of a budget is left, as every network has been trained for all epochs of its recipe."""
+    end = deadline(settings)
+    if end is not None and (left := end - time.monotonic()) > UNUSED_SHARE * (settings.budget or 0.0):
+        print(f"{clock(left)} of the budget is left: all models are trained in full; more time for them would not help")
 
 
 def print_scores(trainer: Trainer) -> None:

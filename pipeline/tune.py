@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 from competition.console import print_result
 from competition.errors import UserError, first_few
 from pipeline.data.training_data import open_training_data
+from pipeline.models.networks.pretrained import imagenet_networks
 from pipeline.models.recipe import AnyRecipe, choose_recipes, fingerprint
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import BEGUN, Settings
@@ -72,7 +73,8 @@ def main(settings: Settings) -> None:
     competition = read_competition(settings)
     check_writable(settings.recipes_folder)
     find_sources([recipe], settings, competition)
-    training_data = open_training_data(competition, settings)
+    one_trial = replace(settings, budget=trial_seconds(settings))
+    training_data = open_training_data(competition, one_trial, device.type, bool(imagenet_networks(recipe)))
     competition = settle_symmetries(competition, [recipe], training_data, settings, device, trial_end(settings))
     objective = Objective(space, Trainer(settings, device, competition, training_data, None), trial_seconds(settings))
     with database_errors(settings.storage):

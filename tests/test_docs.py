@@ -31,6 +31,7 @@ SECTIONS = {  # the tables of RECIPES.md by their headings
     '`kind = "neural"`': recipe.NeuralRecipe,
     "`[optimiser]`": recipe.Optimiser,
     "`[schedule]`": recipe.Schedule,
+    "`[mix]`": recipe.Mix,
     "`[[stages]]`": recipe.Stage,
     "`[[tiers]]`": recipe.Tier,
     "Tables with a name: `[network]`, `[classifier]`, `[features]`, `[[augment]]`": recipe.Named,

@@ -1,7 +1,16 @@
 """How contests lay out their files: each way recognises its own and says what it found."""
 
 from competition.layouts.evidence import competition_folder, holds_competition
+from competition.layouts.extra import read_extra
 from competition.layouts.known import KNOWN, KnownCompetition, read_known
 from competition.layouts.load import load_competition
 
-__all__ = ["KNOWN", "KnownCompetition", "competition_folder", "holds_competition", "load_competition", "read_known"]
+__all__ = [
+    "KNOWN",
+    "KnownCompetition",
+    "competition_folder",
+    "holds_competition",
+    "load_competition",
+    "read_extra",
+    "read_known",
+]

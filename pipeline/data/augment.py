@@ -2,13 +2,15 @@
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from competition.errors import UserError
@@ -78,6 +80,40 @@ def cutout(fraction: float) -> Augmentation:
     return augment
 
 
+def random_erasing(
+    p: float = 0.5, scale: tuple[float, float] = (0.02, 0.33), ratio: tuple[float, float] = (0.3, 3.3)
+) -> Augmentation:
+    """Noise in a random rectangle of some images.
+
+    Z. Zhong et al., "Random Erasing Data Augmentation" (arXiv:1708.04896).
+
+    p: share of the images. scale: least and largest share of the image's area. ratio: of height and width.
+    """
+    if not (0 <= p <= 1 and 0 < scale[0] <= scale[1] < 1 and 0 < ratio[0] <= ratio[1]):
+        raise ValueError("p must be from 0 to 1, scale two ascending shares below 1, ratio two ascending numbers")
+
+    def augment(images: Batch, rng: np.random.Generator) -> Batch:
+        _, height, width, _ = images.shape
+        erased: Any = deepcopy(images)
+        rows = np.flatnonzero(rng.random(len(images)) < p)
+        areas = rng.uniform(*scale, len(rows)) * height * width
+        shapes = np.exp(rng.uniform(np.log(ratio[0]), np.log(ratio[1]), len(rows)))
+        sides = np.stack([np.sqrt(areas * shapes), np.sqrt(areas / shapes)], axis=1)
+        sides = sides.round().clip(1, (height, width)).astype(np.int64)
+        corners = rng.integers(0, np.array([height, width]) - sides + 1)
+        for row, (down, right), (top, left) in zip(rows, sides.tolist(), corners.tolist(), strict=True):
+            noise: Any = rng.integers(0, 256, (down, right, 3), np.uint8)
+            erased[row, top : top + down, left : left + right] = _like(images, noise)
+        return erased
+
+    return augment
+
+
+def _like(images: Batch, values: np.ndarray) -> Batch:
+    """The values as what the images are: an array, or a tensor on their device."""
+    return torch.from_numpy(values).to(images.device) if isinstance(images, Tensor) else values
+
+
 def symmetric(symmetries: Symmetries) -> Augmentation:
     """A random view of each image, out of those that do not change its class: see ``views``."""
 
@@ -139,28 +175,44 @@ def _view(axes: tuple[int, ...], transpose: bool) -> View:
     return view
 
 
-def resized_crop(**arguments: Any) -> Augmentation:
-    """albumentations' RandomResizedCrop, resized to the original size of the images."""
+@dataclass(frozen=True)
+class Crop:
+    """albumentations' RandomResizedCrop.
 
+    at: the crop that is resized to a (height, width) in pixels. As an ``Augmentation`` it keeps the images' size.
+    """
+
+    at: Callable[[int, int], Augmentation]
+
+    def __call__(self, images: Batch, rng: np.random.Generator) -> Batch:
+        return self.at(*images.shape[1:3])(images, rng)
+
+
+def resized_crop(**arguments: Any) -> Crop:
     @cache
     def crop(height: int, width: int) -> Augmentation:
         return _one_by_one(_albumentations().RandomResizedCrop((height, width), **arguments))
 
     crop(64, 64)  # raises now if an argument is wrong
-    return lambda images, rng: crop(*images.shape[1:3])(images, rng)
+    return Crop(crop)
 
 
 def build_augmentation(name: str, arguments: dict[str, Any], symmetries: Symmetries) -> Augmentation:
-    """The augmentation ``Shift``, ``Cutout``, ``Symmetries``, or any transform of albumentations by its class name.
+    """The augmentation of that name: one of this package, or any transform of albumentations by its class name.
 
     Raises UserError if the name or an argument is unknown.
     """
+    from pipeline.data.policies import rand_augment, trivial_augment  # which imports this module
+
     turned = partial(symmetric, symmetries)
     own: dict[str, Callable[..., Augmentation]] = {
         "Shift": shift,
         "Cutout": cutout,
         "Symmetries": turned,
         "RandomResizedCrop": resized_crop,
+        "RandomErasing": random_erasing,
+        "TrivialAugment": trivial_augment,
+        "RandAugment": rand_augment,
     }
     try:
         with warnings.catch_warnings():
@@ -195,7 +247,7 @@ def _one_by_one(transform: Any) -> Augmentation:
     return augment
 
 
-def chain(steps: list[Augmentation]) -> Augmentation:
+def chain(steps: Sequence[Augmentation]) -> Augmentation:
     """An augmentation that applies the steps in order."""
 
     def augment(images: Batch, rng: np.random.Generator) -> Batch:

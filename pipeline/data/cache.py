@@ -1,4 +1,4 @@
-"""Decoded images as one memory-mapped uint8 array ``[N, H, W, 3]``, built once.
+"""Decoded images, uint8 ``[N, H, W, 3]``, built once: a memory-mapped array or, where that is too large, JPEGs.
 
 A cache is a folder. Its name is a hash of everything that its content depends on. It is built under a temporary name
 and renamed when it is complete, so a cache that exists is complete, unless its files were damaged afterwards; then it
@@ -7,7 +7,9 @@ is built again.
 
 import hashlib
 import json
+import math
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,15 +21,21 @@ import PIL
 
 from competition.errors import UserError
 from competition.storage import build_folder, discard, remedy_for
+from competition.wording import size_text
 from pipeline.data import decode as decoding
-from pipeline.data.cache_files import Size as Size  # which users of a cache import from here
-from pipeline.data.cache_files import contents_in, read_cache, write_cache
-from pipeline.data.decode import ImagePath, content_hash, read_file
-from pipeline.runtime.memory import raise_shortage
+from pipeline.data import jpegs
+from pipeline.data.cache_files import JPEGS, Store, contents_in, read_cache, write_cache
+from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode, read_file
+from pipeline.data.fitting import Fit
+from pipeline.data.fitting import Size as Size  # which users of a cache import from here
+from pipeline.data.jpegs import Jpegs
+from pipeline.runtime.memory import raise_shortage, total_memory
 from pipeline.runtime.sealed import DamagedFile
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 FILES_AT_ONCE = 256  # that a thread hashes before it takes the next ones
+DEFAULT_SIZE = (64, 64)  # if no image can be read
+SHARE_OF_DISK = 0.5  # of the free disk, at most, for the pixels of a cache
 
 
 class ImageCache:
@@ -45,7 +53,7 @@ class ImageCache:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Store,
         unreadable: np.ndarray,
         rows: np.ndarray | None = None,
         folder: Path | None = None,
@@ -54,8 +62,9 @@ class ImageCache:
         self.folder = folder
         self._images = images
         self._unreadable = unreadable
-        self._contents = np.zeros(len(images), np.uint64) if contents is None else contents
-        self.rows = np.arange(len(images)) if rows is None else rows
+        count = images.shape[0]
+        self._contents = np.zeros(count, np.uint64) if contents is None else contents
+        self.rows = np.arange(count) if rows is None else rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,8 +80,19 @@ class ImageCache:
         return ImageCache(self._images, self._unreadable, None, self.folder, self._contents)
 
     @property
+    def store(self) -> Store:
+        """Where the pixels of all images of the cache are."""
+        return self._images
+
+    @property
+    def in_jpegs(self) -> int:
+        """How many images of the cache are kept as JPEGs, which change their pixels a little."""
+        return self._images.stored if isinstance(self._images, Jpegs) else 0
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
-        return len(self), *self._images.shape[1:]
+        _, height, width, channels = self._images.shape
+        return len(self), height, width, channels
 
     @property
     def unreadable(self) -> np.ndarray:
@@ -85,7 +105,7 @@ class ImageCache:
         return self._contents[self.rows]
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        return np.take(self._images, self.rows[index], axis=0)
+        return self._images.take(self.rows[index], axis=0)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
@@ -95,6 +115,10 @@ class ImageCache:
     def subset(self, rows: slice | Sequence[int] | np.ndarray) -> "ImageCache":
         """The given rows in the given order, without copying an image."""
         return ImageCache(self._images, self._unreadable, self.rows[rows], self.folder, self._contents)
+
+    def stored_in(self, store: Store) -> "ImageCache":
+        """The same images with their pixels in another store, which is not a cache."""
+        return ImageCache(store, self._unreadable, self.rows, None, self._contents)
 
 
 Images = np.ndarray | ImageCache  # uint8 [N, H, W, 3]; features are float32 [N, 1, D, 1] arrays
@@ -106,37 +130,89 @@ def rows_of(images: Images, rows: slice | np.ndarray) -> Images:
 
 
 def open_cache(
-    paths: Sequence[ImagePath], folder: Path, size: Size | None = None, threads: int | None = None
+    paths: Sequence[ImagePath],
+    folder: Path,
+    size: Size | None = None,
+    threads: int | None = None,
+    fit: Fit = "squash",
+    most: int | None = None,
 ) -> ImageCache:
     """The images of these files, in this order. Their cache is built in ``folder`` if it is missing or damaged.
 
-    size: (height, width) in pixels; None: the native size if all images have the same size of at most 128 x 128 pixels,
-        otherwise 64 x 64.
+    size: (height, width) in pixels; None: that of the first image that can be read.
     threads: number of decoding threads; default: one for each CPU.
+    fit: how images of another aspect ratio are brought to the size.
+    most: bytes of images on the disk; where pixels need more, JPEGs are kept, and as many as fit. The others are
+        decoded from their files each time. Default: a cache that is there, else half of the free disk, but no more than
+        the machine's memory.
 
     An unreadable file gives a row of zeros, and its row number is in ``ImageCache.unreadable``.
-    Raises UserError if the folder cannot be written or the cache does not fit on the disk.
+    Raises UserError if the folder cannot be written.
     """
-    (name,) = _names(paths, [size])
-    place = folder / name
+    size = size or _first_size(paths)
+    place, kept = _place(paths, folder, size, fit, most)
     try:
-        found = _read_if_sound(place, len(paths))
+        found = _read_if_sound(place, paths, fit)
         if found is None:
-            build_folder(place, lambda draft: write_cache(paths, draft, size, threads or os.cpu_count() or 1))
-            found = read_cache(place, len(paths), check_pixels=False)
+            build_folder(
+                place, lambda draft: write_cache(paths, draft, size, fit, threads or os.cpu_count() or 1, kept)
+            )
+            found = read_cache(place, paths, fit, check_images=False)
     except (OSError, DamagedFile) as error:
         raise_shortage(error)
         raise UserError(f"cannot write the image cache in {folder}: {_reason(error)}; {remedy_for(error)}") from error
-    images, unreadable, contents = found
-    return ImageCache(images, unreadable, None, place, contents)
+    store, unreadable, contents = found
+    return ImageCache(store, unreadable, None, place, contents)
 
 
-def _read_if_sound(place: Path, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _first_size(paths: Sequence[ImagePath]) -> Size:
+    """The height and width of the first readable image."""
+    for path in paths:
+        with suppress(UnreadableImage):
+            height, width, _ = decode(path).shape
+            return height, width
+    return DEFAULT_SIZE
+
+
+def _place(paths: Sequence[ImagePath], folder: Path, size: Size, fit: Fit, most: int | None) -> tuple[Path, int | None]:
+    """The folder of the cache, and the bytes of JPEGs to keep if it is built; None to keep pixels.
+
+    A cache that is there decides, if it is not too large: the free disk, which changes, must not change the images.
+    """
+    pixels, compressed = (folder / name for name in _names(paths, [(size, fit)]))
+    needed = len(paths) * math.prod(size) * 3
+    if pixels.exists() and (most is None or needed <= most):
+        return pixels, None
+    room = default_room(folder) if most is None else most
+    if compressed.exists():
+        if most is None or _bytes_of(compressed / JPEGS) <= most:
+            return compressed, room
+        discard(compressed)
+    if needed <= room:
+        return pixels, None
+    print(
+        f"{len(paths):,} images of {size[1]} x {size[0]} pixels would need {size_text(needed)}: the cache keeps JPEGs, "
+        f"at most {size_text(room)}, and the rest is read from the files; --cache-size decides"
+    )
+    return compressed, room
+
+
+def _bytes_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def default_room(folder: Path) -> int:
+    """Bytes for the images of a cache in this folder, which may not exist yet."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return min(int(SHARE_OF_DISK * shutil.disk_usage(there).free), total_memory())
+
+
+def _read_if_sound(place: Path, paths: Sequence[ImagePath], fit: Fit) -> tuple[Store, np.ndarray, np.ndarray] | None:
     """What ``read_cache`` finds; None if there is no cache. A damaged one is removed."""
     if not os.path.lexists(place):
         return None
     try:
-        return read_cache(place, count)
+        return read_cache(place, paths, fit)
     except (OSError, DamagedFile) as error:
         raise_shortage(error)
         print(f"warning: the image cache in {place} cannot be used ({_reason(error)}); decoding the images again")
@@ -152,12 +228,12 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", error))
 
 
-def known_contents(paths: Sequence[ImagePath], folder: Path, sizes: Iterable[Size | None]) -> np.ndarray | None:
-    """The ``content_hash`` of each file, uint64 ``[N]``, from their cache at one of these sizes; None if there is none.
+def known_contents(paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tuple[Size, Fit]]) -> np.ndarray | None:
+    """The ``content_hash`` of each file, uint64 ``[N]``, from their cache; None if there is none.
 
-    folder, sizes: as for ``open_cache``.
+    folder: as for ``open_cache``. shapes: the sizes and fits of ``open_cache`` that the cache may have.
     """
-    for place in (folder / name for name in _names(paths, sizes)):
+    for place in (folder / name for name in _names(paths, shapes)):
         with suppress(DamagedFile, OSError):
             if len(contents := contents_in(place)) == len(paths):
                 return contents
@@ -178,11 +254,13 @@ def contents_of(paths: Sequence[ImagePath]) -> np.ndarray:
     return contents
 
 
-def _names(paths: Sequence[ImagePath], sizes: Iterable[Size | None]) -> Iterator[str]:
-    """For each size a hash of everything that a cache depends on: the files, the size and the decoding code."""
+def _names(paths: Sequence[ImagePath], shapes: Iterable[tuple[Size, Fit]]) -> Iterator[str]:
+    """For each shape the names of a cache of pixels and one of JPEGs, hashes of everything that they depend on."""
     stamps = [_stamp(path) for path in paths]
-    for size in sizes:
-        yield hashlib.sha256(json.dumps([decoder_version(), size, stamps]).encode()).hexdigest()[:32]
+    for size, fit in shapes:
+        for kind in ("pixels", f"jpegs {jpegs.QUALITY}"):
+            facts = [decoder_version(), size, fit, kind, stamps]
+            yield hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
 def decoder_version() -> list[object]:

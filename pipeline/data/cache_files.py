@@ -1,41 +1,47 @@
 """The files of an image cache: the decoded images, and facts about them by which damage is noticed.
 
-``images.npy`` holds the images, ``contents.npz`` a hash of each image file, ``cache.json`` everything else: the shape,
-the rows that could not be read, and a checksum of every chunk of pixels.
+``images.npy`` holds the images as pixels; where these would need too much room, ``images.jpegs`` holds them as JPEGs,
+one after the other, and ``starts.npz`` where each begins. ``contents.npz`` holds a hash of each image file,
+``cache.json`` everything else: the shape, the rows that could not be read, and a checksum of every chunk of the images.
+The checksum is the sum of the 64-bit words, as even a CRC would take an eighth of the time of decoding.
 """
 
 import io
 import math
-import shutil
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import cv2
 import numpy as np
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
-from competition.errors import UserError
 from competition.progress import Progress
-from competition.wording import size_text
-from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode, decode_bytes, read_file, resize
+from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode_bytes, read_file
+from pipeline.data.fitting import Fit, Size, fitted
+from pipeline.data.jpegs import Jpegs, encoded
 from pipeline.runtime.memory import raise_shortage
 from pipeline.runtime.sealed import DamagedFile, read_arrays, read_json, write_arrays, write_json
 from pipeline.runtime.time_limit import check_time
 
-IMAGES, CONTENTS, ABOUT = "images.npy", "contents.npz", "cache.json"
-LARGEST_NATIVE_SIDE = 128
-DEFAULT_SIZE = (64, 64)
-CHUNK_BYTES = 1 << 20  # of pixels that a thread decodes before it writes them
+PIXELS, JPEGS, STARTS, CONTENTS, ABOUT = "images.npy", "images.jpegs", "starts.npz", "contents.npz", "cache.json"
+CHUNK_BYTES, CHUNK_IMAGES = 1 << 20, 8  # of pixels, and of images at least, that a thread decodes before it writes them
 
-Size = tuple[int, int]  # height, width in pixels
-Fit = Callable[[np.ndarray, int, int], np.ndarray]  # image, height, width -> image of that size
+
+class Store(Protocol):
+    """Where the pixels of images are: an array of all of them, or something that reads those that are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, H, W, 3)``."""
+
+    def take(self, rows: Any, axis: int) -> np.ndarray:
+        """uint8 ``[n, H, W, 3]``, or ``[H, W, 3]`` for a single row. axis: 0."""
 
 
 @dataclass(frozen=True)
@@ -43,29 +49,36 @@ class _Facts:
     """What cache.json holds.
 
     shape: of all images, ``[N, H, W, 3]``. unreadable: the rows that could not be read.
-    chunk: images in a chunk of pixels. checksums: the CRC-32 of each chunk.
+    chunks: bytes and checksum of each chunk of the images.
     """
 
     shape: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt, NonNegativeInt]
     unreadable: list[NonNegativeInt]
-    chunk: NonNegativeInt
-    checksums: list[int]
+    chunks: list[tuple[NonNegativeInt, int]]
 
 
-def read_cache(folder: Path, count: int, check_pixels: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The images of a cache, uint8 ``[N, H, W, 3]``, the rows that could not be read, and ``contents_in`` the cache.
+def read_cache(
+    folder: Path, paths: Sequence[ImagePath], fit: Fit, check_images: bool = True
+) -> tuple[Store, np.ndarray, np.ndarray]:
+    """The images of a cache, the rows that could not be read, and ``contents_in`` the cache.
 
-    count: the number of images that the cache must hold. check_pixels: read all pixels once, to check them.
+    paths, fit: of the images that the cache must hold; those that did not fit in are read from their files.
+    check_images: read the whole cache once, to check it.
     Raises DamagedFile if a file is not as it was written, and OSError if one cannot be read.
     """
     facts, contents = _read_facts(folder), contents_in(folder)
-    if not facts.shape[0] == len(contents) == count:
+    if not facts.shape[0] == len(contents) == len(paths):
         raise DamagedFile(folder / ABOUT)
-    if check_pixels:
-        _check_images(folder / IMAGES, facts)
-    images = np.load(folder / IMAGES, mmap_mode="r")
+    unreadable = np.array(facts.unreadable, dtype=np.int64)
+    if (folder / STARTS).exists():
+        if check_images:
+            _check_images(folder / JPEGS, b"", facts)
+        starts = read_arrays(folder / STARTS)["starts"]
+        return Jpegs(folder / JPEGS, starts, facts.shape, paths, fit, unreadable), unreadable, contents
+    if check_images:
+        _check_images(folder / PIXELS, _array_header(facts.shape), facts)
     # A plain array that views the map, because indexing an np.memmap is several times slower.
-    return np.asarray(images), np.array(facts.unreadable, dtype=np.int64), contents
+    return np.asarray(np.load(folder / PIXELS, mmap_mode="r")), unreadable, contents
 
 
 def contents_in(folder: Path) -> np.ndarray:
@@ -83,20 +96,29 @@ def _read_facts(folder: Path) -> _Facts:
         raise DamagedFile(folder / ABOUT) from None
 
 
-def _check_images(path: Path, facts: _Facts) -> None:
-    header, chunk = _array_header(facts.shape), facts.chunk * math.prod(facts.shape[1:])
+def _check_images(path: Path, header: bytes, facts: _Facts) -> None:
+    lengths, checksums = zip(*facts.chunks, strict=True) if facts.chunks else ((), ())
     with path.open("rb", buffering=0) as file:
-        is_whole = file.read(len(header)) == header and path.stat().st_size == len(header) + math.prod(facts.shape)
-        if not is_whole or list(_checksums(file, chunk)) != facts.checksums:
+        is_whole = file.read(len(header)) == header and path.stat().st_size == len(header) + sum(lengths)
+        if not is_whole or tuple(_checksums(file, lengths)) != checksums:
             raise DamagedFile(path)
 
 
-def _checksums(file: BinaryIO, chunk: int) -> Iterator[int]:
-    """The CRC-32 of each chunk of bytes. The file is not mapped, so that its pages do not count as memory in use."""
-    buffer = memoryview(bytearray(chunk))
-    while (length := file.readinto(buffer)) > 0:  # type: ignore[attr-defined]
+def _checksums(file: BinaryIO, lengths: Sequence[int]) -> Iterator[int]:
+    """The checksum of each chunk of bytes. The file is not mapped, so that its pages do not count as memory in use."""
+    buffer = memoryview(bytearray(max(lengths, default=0)))
+    for length in lengths:
         check_time()
-        yield zlib.crc32(buffer[:length])
+        piece = buffer[:length]
+        file.readinto(piece)  # type: ignore[attr-defined]
+        yield checksum(piece)
+
+
+def checksum(data: memoryview | bytes) -> int:
+    """The sum of the 64-bit words of the data and of the bytes after the last of them, modulo 2**64."""
+    values = np.frombuffer(data, np.uint8)
+    words = values[: len(values) // 8 * 8].view(np.uint64)
+    return (int(words.sum()) + int(values[words.nbytes :].sum())) % 2**64
 
 
 def _array_header(shape: Sequence[int]) -> bytes:
@@ -106,80 +128,53 @@ def _array_header(shape: Sequence[int]) -> bytes:
     return file.getvalue()
 
 
-def write_cache(paths: Sequence[ImagePath], folder: Path, size: Size | None, threads: int) -> None:
-    """Decode all files into a new cache in an existing folder. size, threads: see ``open_cache``.
+def write_cache(
+    paths: Sequence[ImagePath], folder: Path, size: Size, fit: Fit, threads: int, most: int | None = None
+) -> None:
+    """Decode all files into a new cache in an existing folder. size, fit, threads: see ``open_cache``.
 
-    Reading the size of every image first would be slow. Instead, all images are expected to have the size of the first
-    one, and decoding starts again with resizing if one does not.
+    most: bytes of JPEGs to keep; None keeps pixels.
     """
-    native = None if size else _native_size(paths)
-    if native:
-        with suppress(_SizeMismatchError):
-            return _decode_all(paths, folder, native, _insist_on_size, threads)
-    return _decode_all(paths, folder, size or DEFAULT_SIZE, resize, threads)
-
-
-def _native_size(paths: Sequence[ImagePath]) -> Size | None:
-    """The height and width of the first readable image; None if it is too large to keep, or if none is readable."""
-    for path in paths:
-        with suppress(UnreadableImage):
-            height, width, _ = decode(path).shape
-            return (height, width) if max(height, width) <= LARGEST_NATIVE_SIDE else None
-    return None
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    """Raises UserError if fewer than ``needed`` bytes are free on the folder's disk."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"the image cache needs {size_text(needed)}, but only {size_text(free)} are free in {folder.parent}; "
-            "free some space there, choose another folder with --work, or lower --size"
-        )
-
-
-class _SizeMismatchError(Exception):
-    """An image differs in size from the first one."""
-
-
-def _insist_on_size(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    if image.shape[:2] != (height, width):
-        raise _SizeMismatchError
-    return image
-
-
-def _decode_all(paths: Sequence[ImagePath], folder: Path, size: Size, fit: Fit, threads: int) -> None:
-    """Decode chunks of images in parallel and write each chunk to its rows, then the facts about them."""
     shape = (len(paths), *size, 3)
-    _check_space(folder, math.prod(shape))
-    chunk = max(1, CHUNK_BYTES // math.prod(shape[1:]))
+    writer = ArrayFile(folder / PIXELS, shape) if most is None else _JpegFile(folder, len(paths), most)
+    with writer:
+        contents, unreadable, chunks = _decode_all(paths, shape, fit, threads, writer)
+    write_arrays(folder / CONTENTS, {"contents": contents})
+    write_json(folder / ABOUT, {"shape": shape, "unreadable": unreadable, "chunks": chunks})
+
+
+def _decode_all(
+    paths: Sequence[ImagePath], shape: tuple[int, ...], fit: Fit, threads: int, writer: "ArrayFile | _JpegFile"
+) -> tuple[np.ndarray, list[int], list[tuple[int, int]]]:
+    """Decode chunks of images in parallel and hand each to the writer.
+
+    Returns the ``content_hash`` of each file, the rows that could not be read, and ``_Facts.chunks``.
+    """
+    chunk = max(CHUNK_IMAGES, CHUNK_BYTES // math.prod(shape[1:]))
     contents = np.zeros(len(paths), np.uint64)
     unreadable: list[int] = []
-    checksums: list[int] = []
+    chunks: list[tuple[int, int]] = []
     buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # one for each thread: allocating memory for each chunk is slow
     for _ in range(threads):
-        buffers.put(np.empty((chunk, *size, 3), np.uint8))
+        buffers.put(np.empty((chunk, *shape[1:]), np.uint8))
+
+    def work(start: int) -> tuple[int, list[int], Callable[[], tuple[int, int]]]:
+        rows, buffer = slice(start, start + chunk), buffers.get()
+        try:
+            images = buffer[: len(paths[rows])]
+            failed = _decode_chunk(paths[rows], images, contents[rows], fit)
+            return len(images), [start + row for row in failed], writer.write(start, images)
+        finally:
+            buffers.put(buffer)
+
     bar = Progress(total=len(paths), desc="decoding", unit="image")
-    with bar, _ArrayFile(folder / IMAGES, shape) as file, _one_thread_in_cv2():
-
-        def work(start: int) -> tuple[int, list[int], int]:
-            rows, buffer = slice(start, start + chunk), buffers.get()
-            try:
-                images = buffer[: len(paths[rows])]
-                failed = _decode_chunk(paths[rows], images, contents[rows], fit)
-                file.write(start, images)
-                return len(images), [start + row for row in failed], zlib.crc32(images.data)
-            finally:
-                buffers.put(buffer)
-
-        with ThreadPoolExecutor(threads) as pool:
-            for done, failed, checksum in pool.map(work, range(0, len(paths), chunk)):
-                unreadable += failed
-                checksums.append(checksum)
-                bar.update(done)
-                check_time(len(checksums) * chunk / len(paths))
-    write_arrays(folder / CONTENTS, {"contents": contents})
-    write_json(folder / ABOUT, {"shape": shape, "unreadable": unreadable, "chunk": chunk, "checksums": checksums})
+    with bar, one_thread_in_cv2(), ThreadPoolExecutor(threads) as pool:
+        for done, failed, conclude in pool.map(work, range(0, len(paths), chunk)):
+            unreadable += failed
+            chunks.append(conclude())
+            bar.update(done)
+            check_time(len(chunks) * chunk / len(paths))
+    return contents, unreadable, chunks
 
 
 def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, contents: np.ndarray, fit: Fit) -> list[int]:
@@ -187,12 +182,12 @@ def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, contents: np.n
 
     Returns the rows that could not be read, filled with zeros.
     """
-    _, height, width, _ = images.shape
+    size = images.shape[1:3]
     failed = []
     for row, path in enumerate(paths):
         try:
             data = read_file(path)
-            images[row] = fit(decode_bytes(data), height, width)
+            images[row] = fitted(decode_bytes(data, size), size, fit)
             contents[row] = content_hash(data)
         except (OSError, UnreadableImage) as error:
             raise_shortage(error)
@@ -201,7 +196,7 @@ def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, contents: np.n
     return failed
 
 
-class _ArrayFile:
+class ArrayFile:
     """A uint8 .npy file whose rows can be written in any order and from any thread.
 
     It does not use a memory map, because the map's modified pages would count as memory of the process.
@@ -212,10 +207,13 @@ class _ArrayFile:
         self._start, self._row_bytes = self._file.write(_array_header(shape)), math.prod(shape[1:])
         self._lock = threading.Lock()
 
-    def write(self, row: int, images: np.ndarray) -> None:
+    def write(self, row: int, images: np.ndarray) -> Callable[[], tuple[int, int]]:
+        """Write the images from ``row`` on. Returns a function that returns their bytes and checksum."""
+        written = images.nbytes, checksum(images.reshape(-1).data)
         with self._lock:
             self._file.seek(self._start + row * self._row_bytes)
             self._file.write(images.data)
+        return lambda: written
 
     def __enter__(self) -> Self:
         return self
@@ -224,8 +222,44 @@ class _ArrayFile:
         self._file.close()
 
 
+class _JpegFile:
+    """JPEGs one after the other, up to ``most`` bytes, and a file of where each begins; later images are left out."""
+
+    def __init__(self, folder: Path, count: int, most: int) -> None:
+        self._folder, self._most = folder, most
+        self._file = (folder / JPEGS).open("wb")
+        self._starts = np.zeros(count + 1, np.int64)
+        self._is_full = False
+
+    def write(self, row: int, images: np.ndarray) -> Callable[[], tuple[int, int]]:
+        """Encode the images, from ``row`` on. Returns a function that writes them; call these in the order of rows.
+
+        It returns the bytes written and their checksum.
+        """
+        found = [encoded(image) for image in images]
+        return lambda: self._append(row, found)
+
+    def _append(self, row: int, images: list[bytes]) -> tuple[int, int]:
+        kept = []
+        for number, data in enumerate(images, start=row):
+            self._is_full |= self._starts[number] + len(data) > self._most
+            kept.append(b"" if self._is_full else data)
+            self._starts[number + 1] = self._starts[number] + len(kept[-1])
+        written = b"".join(kept)
+        self._file.write(written)
+        return len(written), checksum(written)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if error is None:
+            write_arrays(self._folder / STARTS, {"starts": self._starts})
+
+
 @contextmanager
-def _one_thread_in_cv2() -> Iterator[None]:
+def one_thread_in_cv2() -> Iterator[None]:
     """Limit cv2 to one thread, because images are already decoded in parallel and its threads would compete."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

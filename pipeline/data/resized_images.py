@@ -7,7 +7,7 @@ from torch import Tensor
 from pipeline.data.augment import resized
 from pipeline.data.cache import Images
 
-IMAGES_AT_ONCE = 1000
+IMAGES_AT_ONCE = 200
 
 
 class ResizedImages:
@@ -28,6 +28,10 @@ class ResizedImages:
             self._held = None  # frees its memory first
             self._size, self._held = (height, width), self._hold(height, width)
         return resized(self.images[rows], height, width) if self._held is None else self._held[rows]
+
+    def full(self, rows: np.ndarray) -> np.ndarray:
+        """The given rows as they are cached, uint8 ``[n, H, W, 3]``: random crops are taken from these."""
+        return self.images[rows]
 
     def _hold(self, height: int, width: int) -> Tensor | None:
         """All images at that size, on the device; None if they do not fit."""

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,11 @@ from competition.errors import UserError
 from competition.spec import Competition, Split
 from competition.splits import stratified_folds, stratified_holdout
 from competition.task import Task, strata
-from competition.wording import printable
-from pipeline.data.cache import ImageCache, decoder_version, open_cache
+from competition.wording import counted, printable
+from pipeline.data.cache import ImageCache, contents_of, decoder_version, open_cache
 from pipeline.data.data_record import DataRecord
 from pipeline.data.decode import UnreadableImage, decode
+from pipeline.data.image_size import ImageSizes, Means, choose_sizes
 from pipeline.settings import Settings
 
 NAMED = 3  # unreadable files that are named
@@ -26,19 +27,42 @@ SPLIT_SEED = 0  # independent of --seed, so that runs with different seeds are v
 
 
 @dataclass(frozen=True, eq=False)
+class Lesson:
+    """What the models of one split are trained on in place of the labels.
+
+    rows: of the images, int64 ``[n]``. labels: of these rows, as in ``Split.labels``.
+    soft: how likely each choice is, float32 ``[n, T * K]``.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    soft: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingData:
     """All labelled images and how they are split.
 
-    split: the rows of train, then those of val, ``N`` in all.
+    split: the rows of train, then those of val, then those that are only trained on, ``N`` in all.
     images: the images of these rows.
     splits: pairs of int64 arrays of row numbers (train, validation); one pair, or one for each fold.
     task: of the competition.
+    sizes: at which the images are cached, trained on and predicted.
+    elsewhere: number of rows from elsewhere, which follow the competition's own.
+    others: number of rows at the end that no split may use as they are: test images, whose labels mean nothing, or the
+        rows of lessons.
+    soft: what networks learn in place of the labels, for each split, of its training rows; see ``Lesson``. Empty if
+        they learn the labels.
     """
 
     split: Split
     images: ImageCache
     splits: list[tuple[np.ndarray, np.ndarray]]
     task: Task
+    sizes: ImageSizes
+    elsewhere: int = 0
+    others: int = 0
+    soft: tuple[np.ndarray, ...] = ()
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -50,10 +74,42 @@ class TrainingData:
         """The row numbers of all validation images, split after split."""
         return np.concatenate([validation for _, validation in self.splits])
 
+    @property
+    def labelled(self) -> int:
+        """The number of rows at the beginning whose labels are known."""
+        return len(self.split) - self.others
+
+    @property
+    def own(self) -> int:
+        """The number of the competition's own rows, which come first; only these may validate."""
+        return self.labelled - self.elsewhere
+
+    def in_folds(self, folds: int) -> "TrainingData":
+        """The same images, of which each of the competition's own validates in one of as many stratified folds."""
+        groups = None if self.split.groups is None else self.split.groups[: self.own]
+        splits = stratified_folds(strata(self.labels[: self.own]), folds, SPLIT_SEED, groups)
+        return replace(self, splits=_with_rows(splits, np.arange(self.own, self.labelled)))
+
+    def taught(self, lessons: Sequence[Lesson]) -> "TrainingData":
+        """The same validation images, with one lesson for each split to train on."""
+        rows = np.concatenate([np.arange(self.labelled), *(lesson.rows for lesson in lessons)])
+        labels = [self.split.known_labels[: self.labelled], *(lesson.labels for lesson in lessons)]
+        ends = np.cumsum([self.labelled, *(len(lesson.rows) for lesson in lessons)])
+        learnt = [np.arange(start, end) for start, end in pairwise(ends)]
+        return replace(
+            self,
+            split=replace(self.split.take(rows), labels=np.concatenate(labels)),
+            images=self.images.subset(rows),
+            splits=[(train, validation) for train, (_, validation) in zip(learnt, self.splits, strict=True)],
+            others=len(rows) - self.labelled,
+            soft=tuple(lesson.soft for lesson in lessons),
+        )
+
     @cached_property
     def record(self) -> DataRecord:
-        """The ids, labels and contents of all rows."""
-        return DataRecord.of(self.split.ids, self.split.known_labels, self.images.contents)
+        """The ids, labels and contents of the competition's own rows."""
+        own = slice(self.own)
+        return DataRecord.of(self.split.ids[own], self.split.known_labels[own], self.images.contents[own])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -61,8 +117,9 @@ class TrainingData:
 
         It does not depend on where the files are or when they were written.
         """
-        arrays = [self.split.known_labels, self.images.contents, *chain.from_iterable(self.splits)]
-        facts = [self.split.ids, self.images.shape, decoder_version(), [len(array) for array in arrays]]
+        arrays = [self.split.known_labels, self.images.contents, *chain.from_iterable(self.splits), *self.soft]
+        seen = [self.images.shape, self.images.in_jpegs, astuple(self.sizes)]
+        facts = [self.split.ids, seen, decoder_version(), [len(array) for array in arrays]]
         found = hashlib.sha256(json.dumps(facts).encode())
         for array in arrays:
             found.update(np.ascontiguousarray(array).data)
@@ -75,21 +132,58 @@ def labelled_images(competition: Competition) -> Split:
     return train.joined_with(val, "labelled") if len(val) else replace(train, name="labelled")
 
 
-def open_training_data(competition: Competition, settings: Settings) -> TrainingData:
+def joined_with_others(competition: Competition, with_test: bool) -> Split:
+    """The labelled images, then the pictures from elsewhere and the test images, whose labels mean nothing."""
+    split = labelled_images(competition)
+    others = [] if competition.extra is None else [competition.extra]
+    if with_test:
+        labels = np.zeros_like(split.known_labels, shape=(len(competition.test), *split.known_labels.shape[1:]))
+        others.append(replace(competition.test, labels=labels))
+    for other in others:
+        groups = None if split.groups is None else other.groups or other.ids
+        cases = None if split.cases is None else other.cases or other.ids
+        split = split.joined_with(replace(other, groups=groups, cases=cases), "labelled")
+    return split
+
+
+def open_training_data(
+    competition: Competition,
+    settings: Settings,
+    device: str = "cpu",
+    pretrained: bool = False,
+    sizes: ImageSizes | None = None,
+) -> TrainingData:
     """Decode the images of train and val and split them into training and validation rows.
 
-    With ``settings.folds``, the split is by stratified folds. Otherwise val is the validation set, and if there is no
-    val, a stratified tenth of train. The split depends only on the labels, not on ``settings.seed``.
+    With two or more ``settings.folds``, the split is by stratified folds. Otherwise val is the validation set, and if
+    there is no val, a stratified tenth of train. The split depends only on the labels, not on ``settings.seed``.
+    Pictures from elsewhere are trained on in every split, unless their files are also images of the competition.
+
+    device, pretrained: see ``Means``. sizes: of the images; chosen if they are not given.
 
     Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, or if folds are asked for and
     train and val share ids.
     """
-    split = labelled_images(competition)
-    size = None if settings.size is None else (settings.size, settings.size)
-    images = open_cache(split.paths, settings.cache_folder, size)
-    rows = _readable_rows(split, images.unreadable, settings.skip_unreadable)
-    split, images, trained = split.take(rows), images.subset(rows), int((rows < len(competition.train)).sum())
-    return TrainingData(split, images, _splits(split, trained, competition.task, settings), competition.task)
+    split = joined_with_others(competition, with_test=settings.pseudo_labels)
+    labelled = len(split) - len(competition.test) * settings.pseudo_labels
+    sizes = sizes or image_sizes(competition, settings, device, pretrained)
+    images = open_cache(split.paths, settings.cache_folder, sizes.cached, fit=sizes.fit, most=settings.cache_size)
+    rows = _readable_rows(split, images.unreadable, settings.skip_unreadable, labelled)
+    own, extra, test = _distinct_rows(rows, images.contents, competition)
+    splits = _splits(split.take(own), int((own < len(competition.train)).sum()), competition.task, settings)
+    splits = _with_rows(splits, np.arange(len(own), len(own) + len(extra)))
+    rows = np.concatenate([own, extra, test])
+    return TrainingData(
+        split.take(rows), images.subset(rows), splits, competition.task, sizes, len(extra), others=len(test)
+    )
+
+
+def image_sizes(competition: Competition, settings: Settings, device: str, pretrained: bool) -> ImageSizes:
+    """The sizes of --size, or those chosen for the competition's images and the budget."""
+    if settings.size is not None:
+        return ImageSizes.all_as((settings.size, settings.size), "squash")
+    paths = (*labelled_images(competition).paths, *competition.test.paths)
+    return choose_sizes(paths, Means(len(paths), settings.budget, device, pretrained))
 
 
 def unreadable_files(paths: Sequence[Path]) -> str:
@@ -106,21 +200,59 @@ def _reason(path: Path) -> str:
     return "it changed meanwhile"
 
 
-def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool) -> np.ndarray:
-    names = unreadable_files([split.paths[row] for row in unreadable])
-    if len(unreadable) and not skip:
+def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool, labelled: int) -> np.ndarray:
+    """The rows without those of unreadable files. labelled: number of the first rows, of which each has to be read."""
+    missed = [split.paths[row] for row in unreadable if row < labelled]
+    names = unreadable_files(missed)
+    if missed and not skip:
         raise UserError(
-            f"{len(unreadable)} of {len(split):,} labelled images cannot be read: {names}; "
+            f"{len(missed)} of {labelled:,} labelled images cannot be read: {names}; "
             "replace them, or leave them out with --skip-unreadable"
         )
-    if len(unreadable):
-        print(f"warning: {len(unreadable)} images cannot be read and are left out: {names}")
+    if missed:
+        print(f"warning: {len(missed)} images cannot be read and are left out: {names}")
     return np.delete(np.arange(len(split)), unreadable)
+
+
+def _distinct_rows(
+    rows: np.ndarray, contents: np.ndarray, competition: Competition
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of train and val, of pictures from elsewhere, and of test images, without files that are there before.
+
+    rows: of ``joined_with_others``. contents: of all of its images, see ``ImageCache``.
+    """
+    labelled = len(competition.train) + len(competition.val)
+    elsewhere = 0 if competition.extra is None else len(competition.extra)
+    own, extra, test = np.split(rows, np.searchsorted(rows, [labelled, labelled + elsewhere]))
+    if elsewhere:
+        extra = _without_duplicates(extra, contents, contents[own], competition.test)
+    return own, extra, test[~np.isin(contents[test], contents[own])]
+
+
+def _without_duplicates(extra: np.ndarray, contents: np.ndarray, known: np.ndarray, test: Split) -> np.ndarray:
+    """The rows of pictures from elsewhere without those whose files are also images of the competition.
+
+    contents: of all images. known: of the competition's labelled images. Raises UserError if none is left.
+    """
+    tested = np.isin(contents[extra], contents_of(test.paths))
+    labelled = ~tested & np.isin(contents[extra], known)
+    kept = extra[~tested & ~labelled]
+    left_out = f"{counted(int(tested.sum()), 'test image')} and {counted(int(labelled.sum()), 'labelled image')}"
+    if not len(kept):
+        raise UserError(f"--extra: all of its pictures are the competition's own ({left_out}); leave the option out")
+    told = f"; left out as the competition's own: {left_out}" if len(kept) < len(extra) else ""
+    print(f"{counted(len(kept), 'picture')} from elsewhere to train on{told}")
+    return kept
+
+
+def _with_rows(splits: list[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The splits with further training rows in each."""
+    return [(np.concatenate([train, rows]), validation) for train, validation in splits] if len(rows) else splits
 
 
 def _splits(split: Split, trained: int, task: Task, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:
     choices = strata(task.encode(split.known_labels))
-    if settings.folds is not None:
+    if settings.folds is not None and settings.folds > 1:
         if len(set(split.ids)) < len(split):
             raise UserError(
                 "--folds joins train and val, but some ids are in both; rename these images in one of the tables"

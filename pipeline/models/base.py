@@ -11,6 +11,7 @@ from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
 from pipeline.data.cache import Images
+from pipeline.data.image_size import ImageSizes
 
 if TYPE_CHECKING:  # these modules import this one
     from pipeline.models.neural.network import NetworkPlan
@@ -86,7 +87,10 @@ class ModelContext:
     on_epoch: called after every epoch; an exception it raises ends the training.
     compile: whether networks are compiled for training.
     metric: the metric by which settings are chosen on the validation images.
+    soft: what networks learn in place of the labels of the training images, float32 ``[N, targets * classes]``: how
+        likely each choice is; None if they learn the labels.
     fingerprint: of everything that the training depends on; an interrupted training with another one is not resumed.
+    sizes: at which networks without an input size of their own train and predict; None: at the images' own size.
     """
 
     classes: int
@@ -103,6 +107,8 @@ class ModelContext:
     compile: bool = False
     metric: Metric = ACCURACY
     fingerprint: str = ""
+    sizes: ImageSizes | None = None
+    soft: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -141,7 +142,8 @@ class Recipe(CheckedModel):
         from pipeline.models.classical.features import OnFeatures, build_features
 
         features = build_features(self.features.name, **self.features.arguments)
-        return OnFeatures(features, self._build_on_images(context), context.device, context.weights)
+        model = self._build_on_images(replace(context, sizes=None))
+        return OnFeatures(features, model, context.device, context.weights)
 
     def load(self, folder: Path, device: "torch.device | None" = None) -> "Model":
         """The fitted model that was saved to ``folder``."""
@@ -228,13 +230,39 @@ class Tier(CheckedModel):
     min_epochs: PositiveFloat = 1.0
 
 
+class Mix(CheckedModel):
+    """Blends images of a batch in pairs, and their targets with them.
+
+    mixup, cutmix: parameter of the beta distribution from which the share of the two images is drawn; 0 for neither. If
+        both are given, each mixed batch uses one of them, as likely as the other.
+    share: share of the batches that are mixed.
+    """
+
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _mixes(self) -> Self:
+        if not (self.mixup or self.cutmix):
+            raise ValueError("mix: give mixup or cutmix a value above 0")
+        return self
+
+
 class NeuralRecipe(Recipe):
     """A network and how it is trained.
 
-    input_size: side of the network's input in pixels; None for the size of the cached images.
+    input_size: side of the network's input in pixels; None for the size that is chosen for the images.
+    min_size: least longer side of the network's input in pixels, to which smaller images are enlarged.
     growing: image sizes over the training, as fractions of the input size, each used for an equal share.
-    augment: albumentations by their class names, or ``Shift``, ``Cutout`` and ``Symmetries`` of data/augment.py.
+    augment: albumentations by their class names, or those of data/augment.py.
+    mix: how images of a batch are blended; None for not at all.
+    loss: focal weighs what is already predicted well less; see losses.py.
+    class_weights: balanced makes every class count the same in the loss, within bounds; None for no weights.
+    sampling: balanced shows images of each class equally often; None shows each image once per epoch.
+    pooling: gem replaces the network's global average pooling; None keeps it.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
+    keep: the weights with the ``best`` validation score, or the ``last`` ones.
     holdout: share of the training set held out to choose the checkpoint, in place of the validation set.
     grey: use one channel instead of three if no training image has colour.
     pretrained: the network starts from ImageNet weights (weights.py).
@@ -251,6 +279,7 @@ class NeuralRecipe(Recipe):
     kind: Literal["neural"]
     network: Named
     input_size: Annotated[int, Field(gt=0, le=10_000)] | None = None
+    min_size: Annotated[int, Field(gt=0, le=10_000)] | None = None
     grey: bool = False
     normalise: Literal["unit", "symmetric", "standard", "imagenet", "pretrained"] = "standard"
     pretrained: bool = False
@@ -264,8 +293,14 @@ class NeuralRecipe(Recipe):
     stages: tuple[Stage, ...] = ()
     grid: tuple[dict[str, Any], ...] = ()
     augment: tuple[Named, ...] = ()
+    mix: Mix | None = None
+    loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    class_weights: Literal["balanced"] | None = None
+    sampling: Literal["balanced"] | None = None
+    pooling: Literal["gem"] | None = None
     growing: tuple[PositiveFloat, ...] = (1.0,)
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    keep: Literal["best", "last"] = "best"
     holdout: Fraction | None = None
     views: Literal["one", "symmetries", "shifts"] = "one"
     tiers: tuple[Tier, ...] = ()
@@ -334,6 +369,8 @@ class NeuralRecipe(Recipe):
             fingerprint=context.fingerprint,
             targets=context.targets,
             ordered=context.ordered,
+            sizes=context.sizes,
+            soft=context.soft,
         )
 
     def _load_on_images(self, folder: Path, device: "torch.device | None") -> "Model":

@@ -12,7 +12,7 @@ from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
-from pipeline.training.runs import Run, RunFolder
+from pipeline.training.runs import TAUGHT, Run, RunFolder, fold_folder
 from pipeline.training.scores import Score, score_by
 
 BLEND = "blend"
@@ -58,13 +58,22 @@ class ReportContext:
         return self.competition.metric
 
     @property
+    def taught(self) -> dict[str, list[str]]:
+        """The models that were also trained on what earlier ones said: in words on what, and the models' names."""
+        return {
+            what: names
+            for option, what in TAUGHT.items()
+            if (names := [run.name for run in self.ranked if option in run.options])
+        }
+
+    @property
     def has_classes(self) -> bool:
         """Whether each image has one class, so that there is something to show class by class."""
         return self.competition.task.kind == "multiclass"
 
     @property
     def has_folds(self) -> bool:
-        return any(len(run.fold_folders) > 1 for run in self.runs.values())
+        return any(run.fold_folders != (fold_folder(0, splits=1),) for run in self.runs.values())
 
     @cached_property
     def evaluations(self) -> dict[str, Evaluation]:

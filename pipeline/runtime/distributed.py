@@ -1,25 +1,30 @@
-"""Training one network in several processes (ranks) that torchrun starts. Without torchrun, nothing here has an effect.
+"""Training in several processes (ranks), one for each GPU. In a process that is alone, nothing here has an effect.
 
-Run this on one machine, or on each of several machines that share the data and the work folder:
+A command starts the ranks itself if its machine has several GPUs; see ``launcher``. For several machines that share the
+data and the work folder, or for several processes on CPUs, run this on each machine:
 
     torchrun --nproc_per_node=2 pipeline/train.py ...
     torchrun --nproc_per_node=2 --nnodes=2 --rdzv_backend=c10d --rdzv_endpoint=HOST:29400 pipeline/train.py ...
 
-Use one rank for each GPU. On CPUs, use one rank or a few for each machine; they share its cores. Each rank trains on
-its part of every batch, and the gradients are averaged, so steps, learning rate and schedule are those of one process.
-Only rank 0, the main rank, writes, prints, checks the clock and trains the classical models; the others wait. The same
+Use one rank for each GPU. On CPUs, use one rank or a few for each machine; they share its cores.
+
+If there are as many networks or folds as ranks, or more, they are trained side by side: each rank works through its own
+as a process of its own would; see ``side_by_side``. Otherwise all ranks train one network together: each on its part
+of every batch, and the gradients are averaged, so steps, learning rate and schedule are those of one process. Then only
+rank 0, the main rank, writes, prints, checks the clock and trains the classical models; the others wait. The same
 command continues an interrupted run, with any number of ranks. If a rank fails, it prints the reason and all ranks end;
 torchrun adds a report.
 """
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TextIO, TypeVar, cast
 
 import numpy as np
 import torch
@@ -30,17 +35,24 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from competition.console import is_quiet
+from competition.errors import UserError
+from competition.progress import Progress
+from pipeline.runtime.faults import explained
+
 LONGEST_WAIT = timedelta(days=1)  # for the main rank, which may decode images or train a classical model
 CPU = torch.device("cpu")
 
 Thing = TypeVar("Thing")
 Given = TypeVar("Given")
 
-_alone = False  # True while the main rank works without the others
+_alone = False  # True while this rank works without the others
+_shown: TextIO | None = None  # where all ranks may print while they work side by side
 
 
 def rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
+    """The number of this rank, from 0; 0 while it works without the others."""
+    return dist.get_rank() if dist.is_initialized() and not _alone else 0
 
 
 def local_rank() -> int:
@@ -49,8 +61,13 @@ def local_rank() -> int:
 
 
 def world_size() -> int:
-    """How many ranks work together; 1 without torchrun, and while the main rank works without the others."""
+    """How many ranks work together; 1 in a process that is alone, and while this rank works without the others."""
     return dist.get_world_size() if dist.is_initialized() and not _alone else 1
+
+
+def waits_for_others() -> bool:
+    """Whether this rank works together with others, and not side by side with them or alone."""
+    return dist.is_initialized() and not _alone
 
 
 def is_main() -> bool:
@@ -64,6 +81,8 @@ def distributed_main(main: Callable[[Given], None]) -> Callable[[Given], None]:
     def on_this_rank(given: Given) -> None:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return main(given)
+        global _shown
+        _shown = sys.stdout
         store, number, size = next(rendezvous("env://"))
         try:
             _join(store, number, size)
@@ -92,11 +111,11 @@ def _join(store: dist.Store, rank: int, size: int) -> None:  # type: ignore[name
 
 
 def _take_cores() -> int:
-    """Share the cores among the machine's ranks if torchrun allowed each one thread. Returns the threads of this rank.
+    """Share the cores among the machine's ranks, unless the user has. Returns the threads of this rank.
 
     NumPy and scikit-learn may use all cores on the main rank, because they run there while the other ranks wait.
     """
-    if os.environ.get("OMP_NUM_THREADS") == "1":
+    if os.environ.get("OMP_NUM_THREADS", "1") == "1":
         cores = os.cpu_count() or 1
         if is_main():
             threadpool_limits(cores)
@@ -121,6 +140,12 @@ def broadcast(value: Thing) -> Thing:
     return box[0]
 
 
+def on_own_clock(moment: float | None) -> float | None:
+    """The main rank's moment, or None, on this machine's clock ``time.monotonic``."""
+    left = broadcast(None if moment is None else moment - time.monotonic())
+    return None if left is None else time.monotonic() + left
+
+
 def from_main(make: Callable[[], Thing]) -> Thing:
     """Returns the main rank's ``make()`` on every rank. Only the main rank calls it, while the others wait."""
     with _by_itself():
@@ -128,14 +153,57 @@ def from_main(make: Callable[[], Thing]) -> Thing:
     return broadcast(cast(Thing, made))
 
 
+def _by_itself() -> AbstractContextManager[None]:
+    return _working_alone(is_main())
+
+
 @contextmanager
-def _by_itself() -> Iterator[None]:
+def _working_alone(alone: bool = True) -> Iterator[None]:
     global _alone
-    before, _alone = _alone, is_main()
+    before, _alone = _alone, alone
     try:
         yield
     finally:
         _alone = before
+
+
+def can_be_shared_out(count: int) -> bool:
+    """Whether so many networks or folds are worked on side by side: if there are at least as many as ranks."""
+    return 1 < world_size() <= count
+
+
+def side_by_side(work: Callable[[int], Thing], count: int) -> list[Thing]:
+    """Returns ``work`` of each number below ``count``, in order and on every rank, which must be picklable.
+
+    Each rank works on every ``world_size()``-th number, as a process of its own would, with its own lines and progress
+    bars on the terminal. Raises the error of a rank on all ranks, after the others have finished.
+    """
+    own: dict[int, Thing] = {}
+    fault: Exception | None = None
+    numbers = range(rank(), count, world_size())
+    with _working_alone(), _showing_itself(rank()):
+        try:
+            own.update((number, work(number)) for number in numbers)
+        except Exception as error:
+            fault = error
+    found, faults = zip(*from_each((own, fault and _portable(fault))), strict=True)
+    for error in filter(None, (fault, *faults)):
+        raise error
+    everything = {number: result for part in found for number, result in part.items()}
+    return [everything[number] for number in range(count)]
+
+
+def _portable(error: Exception) -> UserError:
+    """The error as other ranks can be told of it, by pickle."""
+    survives = isinstance(error, UserError) and type(error).__init__ is UserError.__init__
+    return cast(UserError, error) if survives else UserError(explained(error))
+
+
+@contextmanager
+def _showing_itself(number: int) -> Iterator[None]:
+    """Let this rank print, and show its progress in a line of its own."""
+    with redirect_stdout(_shown or sys.stdout), Progress.line_of_its_own(number, shown=not is_quiet(_shown)):
+        yield
 
 
 def each_from_main(items: Iterable[Thing]) -> Iterator[Thing]:

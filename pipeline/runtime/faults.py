@@ -18,7 +18,7 @@ def explained(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
     if is_out_of_memory(error):
-        memory = "the GPU's memory" if "cuda" in str(error).casefold() else "memory"
+        memory = "the GPU's memory" if re.search("cuda|mps", str(error), re.I) else "memory"
         remedy = "lower --size, --limit or the recipe's batch_size, choose another model, or use a larger machine"
         return f"{memory} ran out; {remedy}"
     number, reason = _system_error(error)

@@ -46,8 +46,8 @@ def present_record(competition: Competition, runs: dict[str, StoredRun], cache_f
     are read; if these are large, only the validation images of the runs, and the other contents are not known.
     """
     split = labelled_images(competition)
-    sizes = dict.fromkeys([None, *(stored.run.image_shape for stored in runs.values())])
-    contents = known_contents(split.paths, cache_folder, sizes)
+    shapes = dict.fromkeys(stored.run.shape for stored in runs.values())
+    contents = known_contents(split.paths, cache_folder, shapes)
     if contents is None:
         validated = set().union(*(stored.validated.ids for stored in runs.values()))
         contents = _read_contents(split.paths, np.array([name in validated for name in split.ids]))

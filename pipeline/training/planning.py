@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -15,18 +16,15 @@ from competition.metrics import ACCURACY
 from competition.spec import Competition, Symmetries
 from competition.storage import atomic_write
 from competition.wording import fault_in, printable
+from pipeline.data.image_size import ImageSizes
+from pipeline.data.small_images import small_size
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Workload
-from pipeline.models.networks.weights import LITE0, at_hand, weights_file
 from pipeline.models.neural.stages import SLIVER
 from pipeline.models.neural.time_budget import Segment, trainings
 from pipeline.models.recipe import NAME, AnyRecipe, NeuralRecipe, Tier
 from pipeline.settings import MOST_EPOCHS, MOST_FOLDS, MOST_IMAGES, MOST_PIXELS, MOST_SECONDS, MOST_SEED, Settings
 
-PORTFOLIO = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint")
-FROZEN_FEATURES = "lite0-logreg"  # added if its weights are available
-FINE_TUNED = "efficientnet-lite0"  # replaces it if the budget is long
-LONG = 1800.0  # seconds; fine-tuning needs half of it to become better than sprint
 CAUTION = 1.3  # safety factor for the estimated cost of a classical model, which is rarely further off
 FEWEST_IMAGES = 10  # per class; with fewer, a classical model is not worth its time
 MOST_BATCHES = 10**7  # of a segment
@@ -37,27 +35,14 @@ TOO_SHORT = "fitting it to ten images of each class takes longer than its share 
 Count = Annotated[int, Field(ge=1, le=MOST_IMAGES)]  # of images
 
 
-def portfolio(weights: Path | None, budget: float | None) -> tuple[str, ...]:
-    """The models to train if none are named.
-
-    If a long run could use ImageNet weights that are missing, print how to get them.
-
-    weights: file or folder to search first for ImageNet weights. budget: seconds; None for no limit.
-    """
-    long = budget is None or budget >= LONG
-    if at_hand(LITE0, weights):
-        return (*PORTFOLIO, FINE_TUNED if long else FROZEN_FEATURES)
-    if long:
-        print(f"no ImageNet weights found; to also fine-tune {FINE_TUNED}, {weights_file(LITE0).remedy}")
-    return PORTFOLIO
-
-
 def _checked(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
     """The segments of one or more trainings. Raises ValueError if they cannot be trained."""
     end = 0.0
     for segment in segments:
         if not (1 <= segment.size <= MOST_PIXELS and 1 <= segment.batches <= MOST_BATCHES):
             raise ValueError(f"a segment needs a size of 1 to {MOST_PIXELS:,} and 1 to {MOST_BATCHES:,} batches")
+        if not 1 <= segment.parts <= MOST_BATCHES:
+            raise ValueError("a segment needs 1 or more parts of each batch")
         if segment.planned is not None and not segment.batches <= segment.planned <= MOST_BATCHES:
             raise ValueError("a segment that was cut off has fewer batches than were planned")
         if not 0 <= segment.start < segment.end <= 1:
@@ -112,6 +97,11 @@ class ModelPlan:
     def name(self) -> str:
         return self.recipe.name
 
+    @property
+    def work(self) -> float:
+        """How long it trains, in seconds if there is a budget, otherwise in a unit of its own."""
+        return float(self.recipe.is_network) if self.seconds is None else self.seconds
+
     def trainings_of(self, fit: Fit) -> int:
         """How many networks were trained for one of its ``fits``."""
         if isinstance(self.recipe, NeuralRecipe):
@@ -129,6 +119,13 @@ def _repeatable(models: tuple[ModelPlan, ...]) -> tuple[ModelPlan, ...]:
     return models
 
 
+def _cacheable(sizes: ImageSizes | None) -> ImageSizes | None:
+    """The sizes. Raises ValueError if no image can have them."""
+    if sizes and not all(1 <= side <= MOST_PIXELS for side in (*sizes.cached, sizes.trained, sizes.predicted)):
+        raise ValueError(f"images have 1 to {MOST_PIXELS:,} pixels a side")
+    return sizes
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything needed to repeat a run, as stored in plan.json."""
@@ -140,6 +137,7 @@ class Plan:
     folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None
     size: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None
     models: Annotated[tuple[ModelPlan, ...], AfterValidator(_repeatable)]
+    sizes: Annotated[ImageSizes | None, AfterValidator(_cacheable)] = None
     left_out: dict[str, str] = field(default_factory=dict)
     metric: str = ACCURACY.name
 
@@ -179,6 +177,16 @@ class Plan:
         models = tuple(each for each in self.models if each.name != model.name)
         return replace(self, models=models, left_out=self.left_out | {model.name: reason})
 
+    def shares(self, ranks: int) -> list[tuple[ModelPlan, ...]]:
+        """The models shared out to so many ranks, so that all have about as much to do; in the plan's order."""
+        work = [0.0] * ranks
+        shares: list[list[ModelPlan]] = [[] for _ in work]
+        for model in sorted(self.models, key=lambda model: -model.work):
+            least = work.index(min(work))
+            work[least] += model.work
+            shares[least].append(model)
+        return [tuple(model for model in self.models if model in share) for share in shares]
+
     def share_of(self, model: ModelPlan) -> float:
         """Its part, in (0, 1], of the time that is left for it and the models after it; by their ``budget_weight``."""
         names = [each.name for each in self.models]
@@ -197,8 +205,11 @@ def make_plan(
     competition: Competition,
     workload: Workload,
     seconds: float | None,
+    sizes: ImageSizes | None = None,
 ) -> Plan:
     """Share the remaining ``seconds`` among the models and print the result; None trains each recipe in full.
+
+    sizes: of the images, for the repetition.
 
     If there is no time for any model, the one with the least work is planned all the same.
     """
@@ -213,9 +224,10 @@ def make_plan(
         symmetries=competition.symmetries,
         seed=settings.seed,
         limit=settings.limit,
-        folds=settings.folds,
+        folds=workload.folds if workload.folds > 1 else None,
         size=settings.size,
         models=tuple(models),
+        sizes=sizes,
         left_out=left_out,
         metric=competition.metric.name,
     )
@@ -226,7 +238,7 @@ def workload_of(competition: Competition, training_data: TrainingData) -> Worklo
     return Workload(
         train_images=len(train),
         validation_images=len(validation),
-        values=int(np.prod(training_data.images.shape[1:])),
+        values=3 * prod(small_size(training_data.images.shape[1:3])),
         classes=competition.task.choices,
         folds=len(training_data.splits),
         targets=competition.task.target_count,

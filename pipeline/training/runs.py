@@ -21,6 +21,7 @@ from competition.storage import discard
 from competition.task import Task
 from competition.wording import did_you_mean, printable
 from pipeline.data.data_record import DataRecord
+from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions
 from pipeline.models.base import CHECKPOINT_FILE, GRID_FILE, HISTORY_FILE, TIER_FILE, WEIGHTS_FILE, Model
 from pipeline.models.persistence import Saved
@@ -33,9 +34,11 @@ from pipeline.training.scores import ModelScore, Score, score_by
 Options = dict[str, str]
 
 # the options that affect a model, in the order in which they appear in a run's name
-SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "metric")
+SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "extra", "pseudo_labels", "distil", "metric")
+TAUGHT = {"pseudo_labels": "test images with what earlier models said of them", "distil": "what earlier models said"}
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
+REFIT = "refit"  # the subfolder of a model that was fitted to all labelled images, after its folds were validated
 MARKS = MARK, RECIPE = "fingerprint.json", "recipe.toml"  # written when a run begins
 FORMAT: Final = 3  # version of the files of a run
 
@@ -193,8 +196,11 @@ class Run:
     options: the train.py options that affect the model and differ from the defaults; with the recipe's name they form
         the run's name.
     fingerprint: of everything that the run depends on; by it the same command finds the run instead of training again.
-    image_shape: (height, width) in pixels of the images that it was trained on.
-    fold_folders: the subfolders with one fitted model each: a single one, or one per fold.
+    image_shape: (height, width) in pixels of the cached images that it was trained on.
+    image_fit: how images of another aspect ratio were brought to that size.
+    cache_size: --cache-size of the training.
+    fold_folders: the subfolders with one fitted model each: a single one, or one per fold. The single one of a model
+        that was fitted to all images after its folds is ``REFIT``.
     model_files: the files of these models, relative to the run's folder.
     seconds: of training and validation.
     parameters: number of weights of one fitted model.
@@ -214,11 +220,18 @@ class Run:
     plan: ModelPlan
     finished_at: AwareDatetime
     requested_at: AwareDatetime
+    image_fit: Fit = "squash"
+    cache_size: int | None = None
     format: Literal[3] = FORMAT
 
     @property
     def recipe(self) -> AnyRecipe:
         return self.plan.recipe
+
+    @property
+    def shape(self) -> tuple[Size, Fit]:
+        """The size of its images, and how others were brought to it."""
+        return self.image_shape, self.image_fit
 
     @property
     def name(self) -> str:
@@ -228,9 +241,9 @@ class Run:
     def write(self, folder: RunFolder) -> None:
         write_json(folder.record, TypeAdapter(Run).dump_python(self, mode="json"))
 
-    def requested_again(self, folder: RunFolder) -> "Run":
-        """The run, requested now, also in its record. folder: the run's own."""
-        run = replace(self, requested_at=datetime.now(UTC))
+    def requested_again(self, folder: RunFolder, cache_size: int | None = None) -> "Run":
+        """The run, requested now with that --cache-size, also in its record. folder: the run's own."""
+        run = replace(self, requested_at=datetime.now(UTC), cache_size=cache_size)
         run.write(folder)
         return run
 
@@ -293,6 +306,8 @@ def options_of(settings: Settings, repeated: str | None = None) -> Options:
 
 
 def _safe(value: object) -> str:
+    value = value.resolve().stem if isinstance(value, Path) else value
+    value = "yes" if value is True else value
     text = "none" if value is None else f"{value:.12g}s" if isinstance(value, float) else str(value)
     return re.sub(r"[^\w.-]+", "-", text)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ from competition.metrics import metrics_for
 from competition.spec import Competition, Symmetries
 from competition.splits import stratified_rows
 from competition.task import Task, strata
-from pipeline.data.augment import resized
-from pipeline.data.cache import ImageCache
+from pipeline.data.cache import ImageCache, Images, rows_of
+from pipeline.data.small_images import resized_rows
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import NotTrained
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
@@ -37,6 +38,10 @@ STEPS = 250  # of the training: enough to distinguish shapes, in a few seconds
 MIRROR, ALL = 0.6, 0.9
 TELLING = 0.1  # the least accuracy above chance for the trial network's result to be used
 ENOUGH = 0.4  # the least share of its training after which the trial network's result is used
+
+KEPT = "symmetries.json"  # in the folder of a competition's runs
+
+Check = TypeVar("Check")
 
 TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mirrored": lambda images: images[:, :, ::-1],
@@ -127,16 +132,21 @@ def _checked_once(
     train, validation = training_data.splits[0]
     images, labels = training_data.images, training_data.labels
     key = fingerprint(training_data.fingerprint, settings.seed, _upright_recipe().model_dump())
-    path = folder / "symmetries.json"
-    with suppress(OSError, DamagedFile, ValidationError):
-        check = TypeAdapter(SymmetryCheck).validate_python(read_json(path))
-        if check.fingerprint == key:
-            return check
+    check = kept_check(folder, SymmetryCheck)
+    if check is not None and check.fingerprint == key:
+        return check
     seen, unseen = ((images.subset(rows), labels[rows]) for rows in (train, validation))
     check = check_symmetries(seen, unseen, training_data.task, settings.seed, device, key, end)
     if check.trained == 1:
-        write_json(path, TypeAdapter(SymmetryCheck).dump_python(check, mode="json"))
+        write_json(folder / KEPT, TypeAdapter(SymmetryCheck).dump_python(check, mode="json"))
     return check
+
+
+def kept_check(folder: Path, kind: type[Check]) -> Check | None:
+    """The check of that kind kept in the folder of a competition's runs; None if there is none that is sound."""
+    with suppress(OSError, DamagedFile, ValidationError):
+        return TypeAdapter(kind).validate_python(read_json(folder / KEPT))
+    return None
 
 
 def check_symmetries(
@@ -160,10 +170,8 @@ def check_symmetries(
     images, labels = _small(*train, IMAGES, seed)
     seen, truth = _small(*validation, VALIDATION_IMAGES, seed)
     with tempfile.TemporaryDirectory() as folder:
-        steps_per_epoch = Steps.of(len(labels), BATCH).steps_per_epoch
-        epochs = max(1, round(STEPS / steps_per_epoch))
-        recipe = _upright_recipe().model_copy(update={"epochs": epochs})
-        plan = _plan(epochs, end)
+        recipe = trial_recipe(len(labels))
+        plan = trial_plan(recipe.epochs, end)
         network = NeuralNetwork(
             recipe,
             task.choices,
@@ -182,21 +190,33 @@ def check_symmetries(
         turned={kind: _accuracy(network, turn(seen), truth) for kind, turn in TURNS.items()},
         chance=float(np.mean([np.bincount(each).max() / len(each) for each in truth.reshape(len(truth), -1).T])),
         fingerprint=fingerprint,
-        trained=min(1.0, steps / (epochs * steps_per_epoch)),
+        trained=min(1.0, steps / (recipe.epochs * Steps.of(len(labels), BATCH).steps_per_epoch)),
     )
 
 
-def _plan(epochs: int, end: float | None) -> NetworkPlan:
+def trial_plan(epochs: int, end: float | None) -> NetworkPlan:
+    """How long a trial network is trained: until ``end``, on the clock of ``time.monotonic``, or all epochs."""
     if end is None:
         return NetworkPlan(epochs=epochs)
     return NetworkPlan(deadline=end, predictions_after=1 + len(TURNS), is_required=False)
 
 
-def _small(images: ImageCache, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``most`` of the images and their labels, resized to a square of at most SIDE pixels a side."""
+def _small(images: Images, labels: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``most`` of the images and their labels, resized as by ``trial_images``."""
     rows = stratified_rows(strata(labels), min(most, len(labels)), seed)
+    return trial_images(rows_of(images, rows)), labels[rows]
+
+
+def trial_images(images: Images) -> np.ndarray:
+    """The images, uint8 ``[N, H, W, 3]``, resized to squares of at most SIDE pixels a side."""
     side = min(SIDE, *images.shape[1:3])
-    return resized(images[rows], side, side), labels[rows]
+    return resized_rows(images, np.arange(len(images)), (side, side))
+
+
+def trial_recipe(images: int) -> NeuralRecipe:
+    """The recipe of a trial network that learns from that many images, upright ones only."""
+    epochs = max(1, round(STEPS / Steps.of(images, BATCH).steps_per_epoch))
+    return _upright_recipe().model_copy(update={"epochs": epochs})
 
 
 def _upright_recipe() -> NeuralRecipe:

@@ -1,5 +1,6 @@
 """The trainer: fits a recipe's models, scores them on the validation set, and stores them under runs/."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,17 +19,19 @@ from competition.task import strata
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Model, ModelContext, NotTrained
+from pipeline.models.classical.features import OnFeatures
 from pipeline.models.networks.pretrained import recipe_weights
 from pipeline.models.networks.weights import sha256
 from pipeline.models.neural.network import NetworkPlan
-from pipeline.models.neural.time_budget import OnEpoch
-from pipeline.models.recipe import AnyRecipe, fingerprint, write_recipe
+from pipeline.models.neural.time_budget import OnEpoch, Segment
+from pipeline.models.recipe import AnyRecipe, Tier, fingerprint, write_recipe
 from pipeline.runtime import distributed
 from pipeline.settings import Settings
 from pipeline.training.fit_in_time import fit_in_time
 from pipeline.training.planning import Fit, ModelPlan, Plan, workload_of
 from pipeline.training.runs import (
     FORMAT,
+    REFIT,
     FoldFolder,
     Options,
     Run,
@@ -43,6 +46,34 @@ from pipeline.training.scores import score
 
 LEAST_SECONDS = 5.0  # of the budget for a network; with less, measuring its speed would take most of it
 REMARK = "the recipe that this model was trained with"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What is known here of a model that a rank has fitted and saved; the fields are those of ``Model``."""
+
+    tier: Tier | None
+    trained: tuple[Segment, ...]
+    parameters: int
+
+    def save(self, folder: Path) -> None:
+        """It is saved."""
+
+
+FittedModel = Model | SavedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What has been fitted for one run.
+
+    models: one for each split. kept: the models to predict with, by the name of their folder.
+    probabilities: of the validation images, split after split, float32 ``[N, T * K]``.
+    """
+
+    models: tuple[FittedModel, ...]
+    kept: dict[str, FittedModel]
+    probabilities: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +92,11 @@ class Trainer:
     @property
     def folder(self) -> Path:
         return self.settings.runs_folder(self.competition.name)
+
+    def has_ranks_for(self, plan: Plan) -> bool:
+        """Whether the models are trained side by side: there is a network for each rank, and it has no folds."""
+        networks = sum(model.recipe.is_network for model in plan.models)
+        return len(self.training_data.splits) == 1 and distributed.can_be_shared_out(networks)
 
     def train(self, model: ModelPlan, plan: Plan) -> ModelPlan:
         """Train the model, unless the same training was finished before. Returns the plan completed with its ``fits``.
@@ -129,7 +165,7 @@ class Trainer:
         folder, options, run = begin_run(self.folder, model.name, self._options(model), key, self.settings.fresh)
         if run is not None:
             folder.remove_checkpoints()  # of a command that was killed just after it had finished the run
-            return folder, options, run.requested_again(folder)
+            return folder, options, run.requested_again(folder, self.settings.cache_size)
         write_recipe(model.recipe, folder.recipe, REMARK)
         return folder, options, None
 
@@ -173,10 +209,10 @@ class Trainer:
             return None
         return transfer_source(recipe, self.settings.work / "runs", self.competition.name)
 
-    def _fit_in_share(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[ModelPlan, list[Model]]:
+    def _fit_in_share(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[ModelPlan, Fitted]:
         """Fit and save the models of all splits. Returns the plan with the images that there was time for."""
 
-        def fit(given: ModelPlan) -> tuple[list[Model], np.ndarray]:
+        def fit(given: ModelPlan) -> Fitted:
             return self._fit_splits(given, plan, folder, key)
 
         if self.deadline is None:
@@ -191,30 +227,67 @@ class Trainer:
         model, fitted = fit_in_time(model, workload, end, fit, is_required=model == plan.models[0])
         return model, self._saved(folder, key, fitted)
 
-    def _saved(self, folder: RunFolder, key: str, fitted: tuple[list[Model], np.ndarray]) -> list[Model]:
-        """Save the models and their predictions for the validation images. Returns the models."""
-        models, probabilities = fitted
+    def _saved(self, folder: RunFolder, key: str, fitted: Fitted) -> Fitted:
+        """Save the models to predict with and the predictions for the validation images."""
         if distributed.is_main():
-            for number, model in enumerate(models):
-                model.save(folder.fold(fold_folder(number, len(models))).path)
+            for name, model in fitted.kept.items():
+                model.save(folder.fold(name).path)
             validated = self.training_data.split.take(self.training_data.validated)
-            Predictions(validated.ids, probabilities, validated.labels, key).save(folder.validation)
+            Predictions(validated.ids, fitted.probabilities, validated.labels, key).save(folder.validation)
             self.training_data.record.save(folder.data)
-        return models
+        return fitted
 
-    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> tuple[list[Model], np.ndarray]:
-        """Fit one model per split. Returns the models and their probabilities for the validation images."""
-        images, labels, splits = self.training_data.images, self.training_data.labels, self.training_data.splits
-        fitted, probabilities = [], []
-        for number, (train, validation) in enumerate(splits):
-            train = self.drawn(train, model.images)
-            place = folder.fold(fold_folder(number, len(splits))).path
-            estimator = self.estimator(model.recipe, self._network_plan(model, plan, number), number, place, key=key)
-            seen = images.subset(validation)
-            estimator.fit(images.subset(train), labels[train], seen, labels[validation])
-            probabilities.append(estimator.predict_proba(seen))
-            fitted.append(estimator)
-        return fitted, np.concatenate(probabilities)
+    def _fit_splits(self, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> Fitted:
+        """Fit one model per split and, where they are of that kind, one to all images in their place.
+
+        If there is a network for each rank, they are fitted side by side, and each rank saves its own.
+        """
+        splits = len(self.training_data.splits)
+        is_shared_out = model.recipe.is_network and distributed.can_be_shared_out(splits)
+        at_once = distributed.world_size() if is_shared_out else 1
+
+        def fit(number: int) -> tuple[Model, np.ndarray]:
+            place, network_plan = places[number], self._network_plan(model, plan, number, at_once)
+            return self._fit_split(number, model, network_plan, place, key)
+
+        def fit_and_save(number: int) -> tuple[SavedModel, np.ndarray]:
+            estimator, answers = fit(number)
+            estimator.save(places[number])
+            return SavedModel(estimator.tier, estimator.trained, estimator.parameters), answers
+
+        places = [folder.fold(fold_folder(number, splits)).path for number in range(splits)]
+        if is_shared_out:
+            models, answers = zip(*distributed.side_by_side(fit_and_save, splits), strict=True)
+        else:
+            models, answers = zip(*map(fit, range(splits)), strict=True)
+        kept = {fold_folder(number, splits): each for number, each in enumerate(models)}
+        return self._refitted(Fitted(models, kept, np.concatenate(answers)), model.images)
+
+    def _fit_split(
+        self, number: int, model: ModelPlan, plan: NetworkPlan | None, place: Path, key: str
+    ) -> tuple[Model, np.ndarray]:
+        images, labels = self.training_data.images, self.training_data.labels
+        train, validation = self.training_data.splits[number]
+        train, seen = self.drawn(train, model.images), images.subset(validation)
+        estimator = self.estimator(model.recipe, plan, number, place, key=key)
+        estimator.fit(images.subset(train), labels[train], seen, labels[validation])
+        return estimator, estimator.predict_proba(seen)
+
+    def _refitted(self, fitted: Fitted, most: int | None) -> Fitted:
+        """Models on frozen features replaced by one on all labelled images; the others as they are.
+
+        most: of the images, drawn class by class; None for all.
+        """
+        folds = [each for each in fitted.models if isinstance(each, OnFeatures) and each.refits]
+        if len(folds) < 2:
+            return fitted
+        images, labels = self.training_data.images, self.training_data.labels
+        OnFeatures.agree(folds)
+        validations = [images.subset(rows) for _, rows in self.training_data.splits]
+        answers = [each.predict_proba(seen) for each, seen in zip(folds, validations, strict=True)]
+        rows = self.drawn(np.arange(self.training_data.labelled), most)
+        refitted = OnFeatures.refitted(folds, images.subset(rows), labels[rows])
+        return Fitted(fitted.models, {REFIT: refitted}, np.concatenate(answers))
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """``images`` of the training rows, drawn class by class; all rows if None."""
@@ -253,20 +326,25 @@ class Trainer:
             compile=self.settings.compile,
             metric=self.competition.metric,
             fingerprint=key,
+            sizes=self.training_data.sizes,
+            soft=self.training_data.soft[split] if self.training_data.soft else None,
         )
         return recipe.build(context)
 
-    def _network_plan(self, model: ModelPlan, plan: Plan, split: int) -> NetworkPlan | None:
-        """How long a network trains; None for the recipe's own epochs, and for models that are not networks."""
+    def _network_plan(self, model: ModelPlan, plan: Plan, split: int, at_once: int) -> NetworkPlan | None:
+        """How long a network trains; None for the recipe's own epochs, and for models that are not networks.
+
+        at_once: how many splits are trained side by side.
+        """
         if not model.recipe.is_network:
             return None
         if self.settings.plan is not None:
             return self._replay(model, split)
         if self.deadline is None:
             return NetworkPlan(epochs=self.settings.epochs) if self.settings.epochs else None
-        splits = len(self.training_data.splits)
-        one_split = (model.seconds or 0.0) / splits
-        now, left = time.monotonic(), one_split * (splits - split) + plan.seconds_after(model)
+        rounds = math.ceil(len(self.training_data.splits) / at_once)
+        one_split = (model.seconds or 0.0) / rounds
+        now, left = time.monotonic(), one_split * (rounds - split // at_once) + plan.seconds_after(model)
         share = one_split / left if left > 0 else 1.0
         required = plan.models == (model,) or split > 0
         return NetworkPlan(deadline=now + share * (self.deadline - now), predictions_after=1, is_required=required)
@@ -281,7 +359,7 @@ class Trainer:
         return NetworkPlan(replay=model.fits[split].segments, tier=model.fits[split].tier)
 
     def _write_run(
-        self, model: ModelPlan, options: Options, key: str, folder: RunFolder, fitted: list[Model], begun: float
+        self, model: ModelPlan, options: Options, key: str, folder: RunFolder, fitted: Fitted, begun: float
     ) -> Run:
         predictions, now = Predictions.load(folder.validation), datetime.now(UTC)
         run = Run(
@@ -289,14 +367,16 @@ class Trainer:
             fingerprint=key,
             task=self.competition.task,
             image_shape=self.training_data.images.shape[1:3],
-            fold_folders=tuple(fold_folder(number, len(fitted)) for number in range(len(fitted))),
+            fold_folders=tuple(fitted.kept),
             model_files=folder.model_files(),
             score=score(predictions.probabilities, predictions.known_targets, self.competition.metric),
             seconds=time.monotonic() - begun,
-            parameters=fitted[0].parameters,
-            plan=replace(model, fits=tuple(Fit(each.tier, each.trained) for each in fitted)),
+            parameters=fitted.models[0].parameters,
+            plan=replace(model, fits=tuple(Fit(each.tier, each.trained) for each in fitted.models)),
             finished_at=now,
             requested_at=now,
+            image_fit=self.training_data.sizes.fit,
+            cache_size=self.settings.cache_size,
         )
         run.write(folder)
         folder.remove_checkpoints()

@@ -1,5 +1,7 @@
 """The benchmark for a GPU, tried on the CPU."""
 
+import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,11 +24,15 @@ def one_test(folder: Path, body: str) -> Path:
 
 def test_the_whole_script_writes_the_table_that_it_prints(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "run_tests", lambda folder: "1 passed")
+    monkeypatch.setattr(gpu, "run_command", lambda device, folder: "2 ranks train together")
+    monkeypatch.setattr(gpu, "compiled", lambda network, device: network)
     gpu.main(["--device", "cpu", "--output", str(tmp_path / "gpu.md")])
     table = capsys.readouterr().out
     assert (tmp_path / "gpu.md").read_text(encoding="utf-8") == table
-    assert table.count("images/s") == 6 and "failed" not in table  # three speeds of each network
-    assert table.count("largest difference 0.0000, 100.0% of the labels equal") == 2
+    assert "failed" not in table and table.count("images/s") == 18  # six speeds of each network
+    assert table.count("largest difference 0.0000, 100.0% of the labels equal") == 3
+    assert re.search(r"seconds to 90% \| (\d+\.\d s|not reached); 0\.\d+ after \d+\.\d s \|", table)
+    assert "| batches of 8 images, taken in 1 parts |" in table
 
 
 def test_without_cuda_one_line_says_so_and_the_exit_status_is_2():
@@ -38,12 +44,25 @@ def test_without_cuda_one_line_says_so_and_the_exit_status_is_2():
 
 
 def test_a_measurement_that_fails_is_one_line_and_the_others_go_on(tmp_path):
-    (case, _) = gpu.cases(small=True)
+    (case, *_) = gpu.cases(small=True)
     (tmp_path / case.recipe.name).write_text("in the way of the run's folder")
-    rows = dict(gpu.measure(case, CPU, tmp_path / case.recipe.name))
-    failed = [result for result in rows.values() if result.startswith("failed: ")]
+    table = gpu.Table(math.inf)
+    gpu.measure(table, case, CPU, tmp_path / case.recipe.name)
+    failed = [result for _, result in table.rows if result.startswith("failed: ")]
     assert len(failed) == 3 and not any("\n" in result for result in failed)
-    assert "images/s" in rows["sprint: bare steps of the same network"]
+    assert "images/s" in dict(table.rows)["sprint: bare steps of the same network"]
+
+
+def test_a_measurement_for_which_no_time_is_left_is_left_out():
+    table = gpu.Table(-math.inf)
+    table.add("sprint", lambda: "fast")
+    assert table.rows == [("sprint", "left out: no time is left")]
+
+
+def test_a_command_on_two_devices_trains_two_networks(tmp_path):
+    assert re.fullmatch(
+        r"2 ranks train together; threads of each: 1; 2 networks in \d+ s", gpu.run_command(CPU, tmp_path / "command")
+    )
 
 
 def test_only_the_marked_tests_run(tmp_path):
@@ -51,5 +70,7 @@ def test_only_the_marked_tests_run(tmp_path):
 
 
 def test_a_marked_test_that_fails_is_a_failed_measurement(tmp_path):
-    what, result = gpu.tried("tests", lambda: gpu.run_tests(one_test(tmp_path, "assert False")))
+    table = gpu.Table(math.inf)
+    table.add("tests", lambda: gpu.run_tests(one_test(tmp_path, "assert False")))
+    ((what, result),) = table.rows
     assert what == "tests" and result.startswith("failed: RuntimeError: 1 failed, 1 deselected")

@@ -31,6 +31,13 @@ def test_numbers_are_learnt_as_the_nearest_interval_and_read_back_as_the_expecte
     assert NUMBERS.numbers(np.array([[0.5, 0.0, 0.5, 1.0, 0.0, 0.0]])).tolist() == [[2.5, 10.0]]
 
 
+def test_the_likeliest_labels_and_the_expected_numbers_are_read_from_an_output():
+    assert BREEDS.decode(np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]])).tolist() == [1, 0]
+    assert TAGS.decode(np.array([[0.9, 0.1, 0.3, 0.7, 0.4, 0.6]])).tolist() == [[0, 1, 1]]
+    assert SHAPES.decode(np.array([[0.1, 0.2, 0.3, 0.4, 0.7, 0.1, 0.1, 0.1]])).tolist() == [[3, 0]]
+    assert NUMBERS.decode(np.array([[0.5, 0.0, 0.5, 1.0, 0.0, 0.0]])).tolist() == [[2.5, 10.0]]
+
+
 def test_labels_have_a_score_each_and_of_two_classes_the_second():
     output = np.array([[0.9, 0.1, 0.3, 0.7, 0.5, 0.5]])
     assert TAGS.scores(output).tolist() == [[0.1, 0.7, 0.5]]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from pipeline.models.fast import predictor
 from pipeline.runtime import devices
 from pipeline.training import symmetries
 
@@ -29,6 +30,14 @@ def full_check(monkeypatch: pytest.MonkeyPatch) -> None:
 def native_bfloat16(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """A function that makes this processor one that computes bfloat16 natively, or one that does not."""
     return lambda native: monkeypatch.setattr(devices, "_native_bfloat16", lambda: native)
+
+
+@pytest.fixture
+def in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes this processor compute products in float16, as GPUs before Ampere do."""
+    for module in (devices, predictor):
+        monkeypatch.setattr(module, "product_precision", lambda device: torch.float16)
+    monkeypatch.setattr(predictor, "FUSES", False)  # a GPU does not, and most processors cannot in float16
 
 
 @pytest.fixture

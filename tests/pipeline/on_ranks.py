@@ -176,10 +176,17 @@ def draw(count: int, seed: int) -> LabelledImages:
 
 
 def fail(rank: str) -> None:
-    """Fail on one rank while the others wait for it."""
+    """Fail on one rank while the others wait for it, or work side by side with it."""
+    if rank == "side-by-side":
+        distributed.side_by_side(fail_at_one, 4)
     if distributed.rank() == int(rank):
         raise UserError(f"rank {rank} is wrong; fix it")
     distributed.from_each(None)
+
+
+def fail_at_one(number: int) -> None:
+    if number == 1:
+        raise UserError("number 1 is wrong; fix it")
 
 
 if __name__ == "__main__":

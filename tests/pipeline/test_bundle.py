@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -134,6 +135,11 @@ def test_weights_are_named_as_they_will_be_in_the_notebook(pack):
     assert f"--budget 8h --weights {place}" in (pack("--user", "ann", "--weights", place) / "kernel.py").read_text()
 
 
+def test_pictures_from_elsewhere_are_named_as_they_will_be_in_the_notebook(pack):
+    place = "/kaggle/input/datasets/ann/more/labels.csv"
+    assert f"--budget 8h --extra {place}" in (pack("--user", "ann", "--extra", place) / "kernel.py").read_text()
+
+
 @pytest.mark.parametrize("name", ["My.Zoo-2", "INSECTS"])
 def test_the_name_of_a_competition_stays_as_it_is(pack, name):
     found = metadata(pack("--user", "ann", competition=name))
@@ -164,6 +170,7 @@ def test_a_title_resolves_to_the_address_and_is_not_too_long(competition):
         (("--accelerator", "TpuV5E8"), "not a GPU"),
         (("--weights", "/tmp/weights"), "/kaggle/input/datasets/USER/NAME"),
         (("--predict-only", "--weights", "/kaggle/input/weights"), "trained models need none"),
+        (("--extra", "/tmp/more"), "/kaggle/input/datasets/USER/NAME"),
         (("--data", "insects.zip"), "--data names a file of this machine"),
         (("--competition", "My Zoo"), "'My Zoo' is not a competition's name"),
     ],
@@ -280,6 +287,16 @@ def test_a_kernel_answers_with_the_first_model_while_the_others_train(tmp_path, 
     assert kernel.train([], 100.0, steps.runs, steps.answer) is True
     assert steps.seen == [["dhc-gaussian-nb"]]
     assert steps.limit > 100
+
+
+@pytest.mark.usefixtures("quick_glances")
+@pytest.mark.parametrize("budget", [None, 10 * 3600.0])
+def test_training_leaves_the_last_hour_of_a_session_to_prediction(tmp_path, monkeypatch, budget):
+    steps = Steps(tmp_path / "runs", 0)
+    monkeypatch.setattr(kernel, "run", steps.run)
+    monkeypatch.setattr(kernel, "BEGUN", time.monotonic() - 1800)
+    kernel.train([], budget, steps.runs, steps.answer)
+    assert 10.4 * 3600 < steps.limit <= 10.5 * 3600
 
 
 def test_a_training_that_leaves_nothing_ends_the_kernel(tmp_path, monkeypatch):

@@ -88,6 +88,32 @@ def test_validation_and_test_predictions_lie_in_the_runs_folder_for_a_stacking_o
         assert test.targets is None
 
 
+def test_the_size_of_photographs_is_chosen_and_test_images_are_seen_as_those_of_train(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "views", train=60, val=20, test=20, size=(320, 240), extension=".jpg")
+    options = ("--competition", folder, "--work", tmp_path)
+    printed = succeed("train", *options, "--epochs", 2, "--models", "dhc-gaussian-nb", "sprint")
+    assert "photographs of 320 x 240: trained at 185 x 139, predicted at 222 x 166; --size decides" in printed
+    path = Path(succeed("predict", *options, "--no-report").splitlines()[-1])
+    assert accuracy(path, folder) > 0.8
+    caches = [json.loads(path.read_text())["shape"] for path in tmp_path.glob("competition/data/cache/*/cache.json")]
+    assert sorted(caches) == [[20, 222, 296, 3], [80, 222, 296, 3]]
+
+
+def test_images_for_which_there_is_little_room_are_read_from_their_files_with_the_same_answer(
+    tmp_path, make_competition
+):
+    folder = make_competition(tmp_path / "views", train=40, val=20, test=20, size=(160, 150))
+    options = ("--competition", folder, "--work", tmp_path)
+    training = ("--models", "sprint", "--epochs", 1)
+    succeed("train", *options, *training)
+    expected = Path(succeed("predict", *options, "--no-report").splitlines()[-1]).read_bytes()
+    shutil.rmtree(tmp_path / "competition")
+    assert "the cache keeps JPEGs, at most 0 bytes" in succeed("train", *options, *training, "--cache-size", "0K")
+    path = Path(succeed("predict", *options, "--no-report").splitlines()[-1])
+    assert path.read_bytes() == expected
+    assert not list(tmp_path.glob("competition/data/cache/*/images.npy"))
+
+
 def test_runs_of_other_options_stand_beside_each_other_and_are_blended(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects", train=60, with_val=False)
     options = ("--competition", folder, "--work", tmp_path)
@@ -467,6 +493,21 @@ def test_folds_validate_every_labelled_image_once(tmp_path, make_competition):
     assert len(rows(tmp_path / "submissions" / "insects" / "submission.csv")) == 1 + 12
 
 
+def test_pictures_from_elsewhere_make_a_run_of_their_own_that_is_blended_with_the_others(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects")
+    shutil.copytree(make_competition(tmp_path / "more", seed=5) / "train_images", tmp_path / "elsewhere")
+    shutil.copyfile(tmp_path / "more" / "train.csv", tmp_path / "elsewhere" / "labels.csv")
+    options = ("--competition", folder, "--work", tmp_path)
+    succeed("train", *options, "--models", "dhc-gaussian-nb")
+    extra = ("--models", "dhc-gaussian-nb", "--extra", tmp_path / "elsewhere" / "labels.csv")
+    assert "30 pictures from elsewhere to train on" in succeed("train", *options, *extra)
+    assert "dhc-gaussian-nb~extra=labels: trained before" in succeed("train", *options, *extra)
+    assert "dhc-gaussian-nb~extra=labels" in succeed("predict", *options)
+    table = tmp_path / "elsewhere" / "labels.csv"
+    table.write_text(table.read_text().replace(",ant", ",aunt"))
+    assert "no class of the competition (aunt) (did you mean 'ant'?) in 10 rows" in fail("train", *options, *extra)
+
+
 def test_an_unreadable_training_image_is_an_error_unless_it_may_be_skipped(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects", train=60)
     (folder / "train_images" / "00007.png").write_bytes(b"no image")
@@ -513,7 +554,7 @@ def test_limit_keeps_that_many_training_images(tmp_path, make_competition):
         (["--modles", "sprint"], ["--modles", "--models"]),
         (["--models", "sprnt"], ["sprnt", "sprint"]),
         (["--budget", "soon"], ["soon", "10m", "5m"][:1]),
-        (["--folds", "1"], ["--folds"]),
+        (["--folds", "0"], ["--folds"]),
         (["--epochs", "0"], ["--epochs"]),
         (["--epochs", "1", "--budget", "5m"], ["--budget", "--epochs"]),
     ],

@@ -12,6 +12,7 @@ from scipy.special import log_softmax, softmax
 from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from pipeline.data.cache import Images
+from pipeline.data.small_images import small
 from pipeline.models.base import WEIGHTS_FILE
 from pipeline.models.classical.pixels import (
     chunks,
@@ -28,7 +29,7 @@ DOUBT = 1e-6  # probability that is spread over all classes
 
 
 class Classifier(ABC):
-    """A classifier on the values of whole images, either pixels or a row of features.
+    """A classifier on the values of whole images, either pixels or a row of features; large images are shrunk.
 
     Images are uint8 ``[N, H, W, 3]``, or features float32 ``[N, 1, D, 1]``; labels int64 ``[N]`` in
     ``range(classes)``. The attributes of a subclass must be arrays or JSON types: they are saved, except those whose
@@ -64,13 +65,19 @@ class Classifier(ABC):
         self._metric = metric
         return self
 
-    @abstractmethod
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Fit the classifier to the training images; settings are chosen on the validation images."""
+        return self._fit(small(images), labels, small(validation_images), validation_labels)
+
+    @abstractmethod
+    def _fit(
+        self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray
+    ) -> Self:
+        """``fit`` for images that are small."""
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Calibrated class probabilities, float32 ``[N, classes]``; none is zero, and each row sums to 1."""
-        return soften(self._scores(images), self.temperature)
+        return soften(self._scores(small(images)), self.temperature)
 
     @abstractmethod
     def _scores(self, images: Images) -> np.ndarray:

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,13 +12,16 @@ import torch
 
 from competition.errors import UserError
 from competition.task import strata
+from pipeline.data.augment import views
 from pipeline.data.cache import Images
 from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, computed_once, descriptors, descriptors_name
 from pipeline.models.base import CPU, FEATURES_FILE, WEIGHTS_FILE, Model, NotTrained
-from pipeline.models.classical.per_target import load_classifier
+from pipeline.models.classical.linear import LogisticRegression
+from pipeline.models.classical.per_target import PerTarget, load_classifier
 from pipeline.models.networks.lite0 import POOLED, Lite0
 from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, start_from
 from pipeline.models.networks.weights import LITE0, load_weights
+from pipeline.models.neural.batches import scaled
 from pipeline.models.neural.network import KIND as NETWORK
 from pipeline.models.neural.seed_ensemble import SeedEnsemble
 from pipeline.models.neural.time_budget import Segment
@@ -30,6 +33,8 @@ from pipeline.runtime.devices import product_precision
 COMPONENTS = 256  # principal components that features are selected from
 NOISE = 1e-5  # share of the total variance below which a component is only rounding error
 ROWS_AT_ONCE = 5000
+PHOTOGRAPHS = (160, 256)  # pixels of the longer side at which lite0 sees photographs, one after the other
+SMALLEST = 32  # pixels of the longer side that lite0 can see
 
 
 class Features(ABC):
@@ -115,13 +120,28 @@ class SelectedDescriptors(Features):
 
 
 class Lite0Features(Features):
-    """The features of a frozen EfficientNet-Lite0, trained on ImageNet, for the images at 128 pixels a side.
+    """The features of a frozen EfficientNet-Lite0, trained on ImageNet, for the images at one or more sizes.
 
     They include the outputs of the later groups, not only of the last layer: on the validation set of EuroSAT, logistic
     regression then reaches an accuracy of 0.967 instead of 0.946.
+
+    sizes: the longer sides in pixels; features of several are joined. None: 128 for images of at most 128 pixels a
+        side, which are then made square, otherwise ``PHOTOGRAPHS``.
+    views: ``one``, or ``mirror``: the mean of the features of the image and of its mirror image. None: ``one`` for
+        images of at most 128 pixels a side, otherwise ``mirror``.
     """
 
-    count = POOLED
+    sizes: Sequence[int] = (LITE0_SIZE,)  # of a model that was saved before there were several
+    views: str = "one"
+
+    def __init__(self, sizes: Sequence[int] | None = None, views: str | None = None) -> None:
+        """Raises TypeError if an argument is wrong."""
+        if sizes is not None and not (sizes and all(isinstance(size, int) and size >= SMALLEST for size in sizes)):
+            raise TypeError(f"sizes must be a list of whole numbers of at least {SMALLEST}")
+        if views not in (None, "one", "mirror"):
+            raise TypeError(f'views must be "one" or "mirror", not {views!r}')
+        self._asked = sizes, views
+        self.count = POOLED * len(sizes or PHOTOGRAPHS)
 
     def fit(self, images: Images, labels: np.ndarray, weights: Path | None = None) -> Self:
         """Load the weights and store them, so that the saved model is complete.
@@ -133,14 +153,32 @@ class Lite0Features(Features):
             torch.nn.init.zeros_(parameter)
         start_from(network, load_weights(LITE0, weights), "ImageNet weights of lite0", head="fc")
         self.values = torch.cat([tensor.flatten() for tensor in _floats(network)]).numpy()
+        self.sizes, self.views = self._chosen(max(images.shape[1:3]))
         return self
 
+    def _chosen(self, side: int) -> tuple[list[int], str]:
+        """The sizes and views for images whose longer side has that many pixels."""
+        sizes, views = self._asked
+        if side <= LITE0_SIZE:
+            return list(sizes or [LITE0_SIZE]), views or "one"
+        return list(sizes or bounded(PHOTOGRAPHS, side)), views or "mirror"
+
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:
+        return np.concatenate([self._at(size, images, device) for size in self.sizes], axis=1)
+
+    def _at(self, size: int, images: Images, device: torch.device) -> np.ndarray:
+        """float32 ``[N, 2024]``, computed once for each cache, size and kind of views."""
         precision = str(product_precision(device)).removeprefix("torch.")
-        name = f"lite0-{hashlib.sha256(self.values.tobytes()).hexdigest()[:16]}-pooled-{LITE0_SIZE}-{precision}"
-        return computed_once(
-            images, name, lambda whole: lite0_features(self._network(), whole, device, "features of lite0")
-        )
+        seen = f"{size}-mirror" if self.views == "mirror" else f"{size}"
+        name = f"lite0-{hashlib.sha256(self.values.tobytes()).hexdigest()[:16]}-pooled-{seen}-{precision}"
+        is_small = max(images.shape[1:3]) <= LITE0_SIZE
+        shape = (size, size) if is_small else scaled((images.shape[1], images.shape[2]), size)
+        kinds = views("mirror" if self.views == "mirror" else "none", square=True)
+
+        def compute(whole: Images) -> np.ndarray:
+            return lite0_features(self._network(), whole, device, f"features of lite0 at {size} pixels", shape, kinds)
+
+        return computed_once(images, name, compute)
 
     def _network(self) -> Lite0:
         network, taken = Lite0(1000), 0
@@ -151,7 +189,14 @@ class Lite0Features(Features):
         return network
 
     def cost(self, images: int, values: int) -> float:
-        return 0.5e9 * images
+        sizes, views = self._chosen(round((values / 3) ** 0.5))
+        area = sum((size / LITE0_SIZE) ** 2 for size in sizes)
+        return 0.5e9 * images * area * (2 if views == "mirror" else 1)
+
+
+def bounded(sizes: Sequence[int], side: int) -> list[int]:
+    """The sizes, none larger than ``side``, which would only enlarge the images, and each once."""
+    return list(dict.fromkeys(min(size, side) for size in sizes))
 
 
 def _floats(network: Lite0) -> list[torch.Tensor]:
@@ -206,6 +251,29 @@ class OnFeatures:
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, targets * classes]``."""
         return self.model.predict_proba(self.features.transform(images, self.device), test_time_views, title)
+
+    @property
+    def refits(self) -> bool:
+        """Whether one model on all images can take the place of those of the folds.
+
+        It can where the features are frozen and the model on them is a logistic regression.
+        """
+        model = self.model.build() if isinstance(self.model, PerTarget) else self.model
+        return isinstance(self.features, Lite0Features) and isinstance(model, LogisticRegression)
+
+    @classmethod
+    def agree(cls, folds: Sequence[Self]) -> None:
+        """Let models that ``refits`` is true of, fitted to the folds of one set of images, keep the same settings."""
+        models: list[Any] = [fold.model for fold in folds]
+        type(models[0]).agree(models)
+
+    @classmethod
+    def refitted(cls, folds: Sequence[Self], images: Images, labels: np.ndarray) -> Self:
+        """One model on all images, with the settings on which those of the folds agree."""
+        first, models = folds[0], [fold.model for fold in folds]
+        kind: Any = type(models[0])
+        rows = first.features.transform(images, first.device)
+        return cls(first.features, kind.refitted(models, rows, labels), first.device, first.weights)
 
     @property
     def tier(self) -> Tier | None:

@@ -66,7 +66,9 @@ class NearestNeighbours(Classifier):
             if metric not in DISTANCES:
                 raise UserError(f"knn: no metric is called {metric!r}; choose one of {', '.join(DISTANCES)}")
 
-    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
+    def _fit(
+        self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray
+    ) -> Self:
         """Store the training images; choose the distance and k on the validation images."""
         self.labels, self.seen = labels, np.unique(labels)
         self._measure(images)

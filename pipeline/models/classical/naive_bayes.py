@@ -21,7 +21,9 @@ class NaiveBayes(Classifier):
     images, whatever their number.
     """
 
-    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
+    def _fit(
+        self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray
+    ) -> Self:
         """Estimate the pixel distributions of each class; fit the temperature on the validation images."""
         self.grey = is_grey(images)
         counts = np.bincount(labels, minlength=self.classes)

@@ -1,6 +1,6 @@
 """One classifier for each target, where an image has several: any of several labels, or numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -9,8 +9,10 @@ import torch
 
 from competition.metrics import LOG_LOSS
 from pipeline.data.cache import Images
+from pipeline.data.small_images import small
 from pipeline.models.base import WEIGHTS_FILE
 from pipeline.models.classical.base import Classifier
+from pipeline.models.classical.linear import LogisticRegression
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.neural.time_budget import Segment
 from pipeline.models.persistence import Saved, damaged, kind_in, load_state
@@ -42,6 +44,7 @@ class PerTarget:
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Fit a classifier for each target. labels: int64 ``[N, targets]``."""
         self.images = len(labels)
+        images, validation_images = small(images), small(validation_images)
         for target in range(self.targets):
             own, seen = labels[:, target], validation_labels[:, target]
             if (own == own[0]).all():
@@ -51,8 +54,28 @@ class PerTarget:
                 self.classifiers[target] = classifier.fit(images, own, validation_images, seen)
         return self
 
+    @classmethod
+    def agree(cls, folds: Sequence[Self]) -> None:
+        """Let the classifiers of each target that were fitted to the folds of one set of images agree."""
+        for target in range(folds[0].targets):
+            if same := _of_target(folds, target):
+                type(same[0]).agree(same)
+
+    @classmethod
+    def refitted(cls, folds: Sequence[Self], images: Images, labels: np.ndarray) -> Self:
+        """Classifiers on all images, each with what those of the folds agree on. labels: int64 ``[N, targets]``."""
+        model = cls(folds[0].build, folds[0].targets)
+        model.images = len(labels)
+        for target, own in enumerate(labels.T):
+            if same := _of_target(folds, target):
+                model.classifiers[target] = type(same[0]).refitted(same, images, own)
+            else:
+                model.only[target] = int(np.bincount(own).argmax())
+        return model
+
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, targets * classes]``; those of each target sum to 1."""
+        images = small(images)
         return np.concatenate([self._predicted(target, images) for target in range(self.targets)], axis=1)
 
     def _predicted(self, target: int, images: Images) -> np.ndarray:
@@ -89,6 +112,12 @@ class PerTarget:
         model.only = {int(target): label for target, label in facts["only"].items()}
         model.classifiers = {int(target): _load_one(_place(folder, int(target))) for target in facts["names"]}
         return model
+
+
+def _of_target(folds: Sequence[PerTarget], target: int) -> list[LogisticRegression]:
+    """The classifiers of one target."""
+    found = [fold.classifiers.get(target) for fold in folds]
+    return [each for each in found if isinstance(each, LogisticRegression)]
 
 
 def load_classifier(folder: Path) -> Classifier | PerTarget:

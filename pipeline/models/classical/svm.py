@@ -74,7 +74,9 @@ class SupportVectorMachine(Classifier):
             if point["kernel"] not in KERNELS:
                 raise UserError(f"svm: no kernel is called {point['kernel']!r}; use {' or '.join(KERNELS)}")
 
-    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
+    def _fit(
+        self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray
+    ) -> Self:
         """Train every point of the grid and keep the best on the validation images.
 
         Raises UserError if the training images have fewer than two classes.

@@ -31,7 +31,9 @@ class TreeEnsemble(Classifier):
 
     name: str
 
-    def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
+    def _fit(
+        self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray
+    ) -> Self:
         """Grow the trees on the training images; fit the temperature on the validation images.
 
         Raises UserError if the training images have fewer than two classes.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,14 @@ from pipeline.data.augment import View, resized
 from pipeline.data.cache import Images, Size, rows_of
 from pipeline.models.fast.folding import FUSES, activations_fused, folded, for_evaluation
 from pipeline.models.fast.normalisation import Normalisation
-from pipeline.models.fast.prefetch import prefetched
+from pipeline.models.fast.prefetch import computed_ahead
 from pipeline.runtime import distributed
-from pipeline.runtime.devices import mixed_precision, product_precision
-from pipeline.runtime.memory import raise_shortage
+from pipeline.runtime.devices import free_unused, loading_threads, mixed_precision, pinned, placed, product_precision
+from pipeline.runtime.memory import is_out_of_memory, raise_shortage
 
 ROUNDING = 0.01  # of the largest output: the most that folding may change one
 PIXELS_AT_ONCE = 2**19  # per batch, so that a layer's output fits a large cache
+ON_A_GPU = 16  # times as many keep it busy
 AS_IT_IS: tuple[View, ...] = (np.asarray,)
 
 
@@ -68,13 +69,16 @@ class Predictor:
 
     def outputs(self, images: Images, views: Sequence[View] = AS_IT_IS, title: str | None = None) -> Iterator[Tensor]:
         """Yield the network's output batch by batch, float32 ``[views, n, D]``. Call ``prepared`` first."""
-        batches = ([np.ascontiguousarray(view(batch)) for view in views] for batch in self.batches(images))
-        count = -(-len(images) // self.batch_size)
-        bar = Progress(prefetched(batches), desc=title, total=count, unit="batch", disable=title is None)
-        for batch in bar:
-            with torch.inference_mode(), mixed_precision(self.device):
-                outputs = torch.stack([self.network(self.normalise(view, self.device)).float() for view in batch])
-            yield outputs
+        starts = range(0, len(images), self.batch_size)
+        jobs = (partial(self._views_of, images, slice(start, start + starts.step), views) for start in starts)
+        batches = computed_ahead(jobs, loading_threads(self.device))
+        bar = Progress(batches, desc=title, total=len(starts), unit="batch", disable=title is None)
+        yield from map(_WithinMemory(self), bar)
+
+    def _views_of(self, images: Images, rows: slice, views: Sequence[View]) -> list[np.ndarray | Tensor]:
+        """Each view of the given rows, at the input size."""
+        batch = resized(images[rows], *self.input_size)
+        return [pinned(np.ascontiguousarray(view(batch)), self.device) for view in views]
 
     def batches(self, images: Images) -> Iterator[np.ndarray]:
         """Yield the images, uint8 ``[N, H, W, 3]``, resized to the input size, ``batch_size`` at a time."""
@@ -85,7 +89,32 @@ class Predictor:
     def batch_size(self) -> int:
         """The number of images predicted at once."""
         height, width = self.input_size
-        return max(1, PIXELS_AT_ONCE // (height * width))
+        pixels = PIXELS_AT_ONCE if self.device.type == "cpu" else ON_A_GPU * PIXELS_AT_ONCE
+        return max(1, pixels // (height * width))
+
+
+class _WithinMemory:
+    """Computes a network's output for the views of a batch, float32 ``[views, n, D]``; in parts if memory runs out."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor, self.most = predictor, predictor.batch_size  # images at once
+
+    def __call__(self, views: list[np.ndarray | Tensor]) -> Tensor:
+        while True:
+            try:
+                starts = range(0, len(views[0]), self.most)
+                return torch.cat([self._outputs([view[start:][: self.most] for view in views]) for start in starts], 1)
+            except Exception as error:
+                if self.most == 1 or not is_out_of_memory(error):
+                    raise
+            free_unused(self.predictor.device)
+            self.most //= 2
+            print(f"warning: memory ran out while predicting; going on with {self.most} images at once")
+
+    def _outputs(self, views: list[np.ndarray | Tensor]) -> Tensor:
+        normalise, device = self.predictor.normalise, self.predictor.device
+        with torch.inference_mode(), mixed_precision(device):
+            return torch.stack([self.predictor.network(normalise(view, device)).float() for view in views])
 
 
 def prepared(network: nn.Module, device: torch.device, images: Tensor) -> nn.Module:
@@ -94,7 +123,7 @@ def prepared(network: nn.Module, device: torch.device, images: Tensor) -> nn.Mod
     A network that torch.fx cannot trace, or whose folded copy gives another output, is copied as it is, and a line says
     so. images: some that the network takes, float32 ``[n, C, H, W]``, to compare the copies with.
     """
-    plain = for_evaluation(network).to(device)
+    plain = placed(for_evaluation(network), device)
     try:
         ready = _folded(plain, device, images.to(device))
     except Exception as error:  # what cannot be traced raises many types
@@ -102,7 +131,7 @@ def prepared(network: nn.Module, device: torch.device, images: Tensor) -> nn.Mod
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         _say_once(f"{name_of(network)} predicts layer by layer, as torch.fx cannot fold it: {printable(reason)}")
         ready = plain
-    return ready.to(memory_format=torch.channels_last)
+    return placed(ready, device)
 
 
 def _folded(plain: nn.Module, device: torch.device, images: Tensor) -> nn.Module:

@@ -1,13 +1,27 @@
-"""Batches prepared in a background thread."""
+"""Batches prepared in background threads."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice, repeat
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
-def prefetched(batches: Iterator) -> Iterator:
+def prefetched(batches: Iterator[Item]) -> Iterator[Item]:
     """Yield the same items in the same order; a thread prepares the next one while the current one is used."""
-    with ThreadPoolExecutor(1) as pool:
-        ready = pool.submit(next, batches, None)
-        while (item := ready.result()) is not None:
-            ready = pool.submit(next, batches, None)
-            yield item
+    ready = computed_ahead(repeat(partial(next, batches, None)), threads=1)
+    return iter(partial(next, ready), None)
+
+
+def computed_ahead(jobs: Iterable[Callable[[], Item]], threads: int) -> Iterator[Item]:
+    """Yield what the jobs return, in their order; as many threads work on the next ones while one result is used."""
+    rest = iter(jobs)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque(pool.submit(job) for job in islice(rest, threads))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(job) for job in islice(rest, 1))
+            yield result

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from competition.errors import UserError
+from pipeline.data.augment import View
 from pipeline.data.cache import Images, Size
-from pipeline.models.fast.predictor import Predictor
+from pipeline.models.fast.predictor import AS_IT_IS, Predictor
 from pipeline.models.networks.backbones import LITE_NORMALISATION
 from pipeline.models.networks.cnn import dense_head
 from pipeline.models.networks.lite0 import Lite0
@@ -106,14 +107,21 @@ def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head:
     network.load_state_dict(fitting, strict=False)
 
 
-def lite0_features(network: Lite0, images: Images, device: torch.device, title: str) -> np.ndarray:
-    """The features ``Lite0.pooled`` of uint8 images ``[N, H, W, 3]``: float32 ``[N, 2024]``.
+def lite0_features(
+    network: Lite0,
+    images: Images,
+    device: torch.device,
+    title: str,
+    size: Size = (LITE0_SIZE, LITE0_SIZE),
+    views: Sequence[View] = AS_IT_IS,
+) -> np.ndarray:
+    """The features ``Lite0.pooled`` of uint8 images ``[N, H, W, 3]``, the mean over the views: float32 ``[N, 2024]``.
 
-    images: an array or a cache; they are resized to 128 pixels a side. title: of the progress bar.
+    images: an array or a cache. title: of the progress bar. size: (height, width) in pixels that they are resized to.
     """
-    predictor = Predictor(_Pooled(network), LITE_NORMALISATION, (LITE0_SIZE, LITE0_SIZE), device)
-    outputs = in_time(predictor.prepared().outputs(images, title=title))
-    return torch.cat([features[0].cpu() for features in outputs]).numpy()
+    predictor = Predictor(_Pooled(network), LITE_NORMALISATION, size, device)
+    outputs = in_time(predictor.prepared().outputs(images, views, title))
+    return torch.cat([features.mean(0).cpu() for features in outputs]).numpy()
 
 
 class _Pooled(nn.Module):

@@ -50,6 +50,11 @@ def build_network(name: str, classes: int, shape: Size, channels: int = 3, **arg
     return network
 
 
+def is_for_one_size(name: str) -> bool:
+    """Whether the network is built for one image size, as those are that connect every pixel to a dense layer."""
+    return name in OWN and "shape" in signature(OWN[name]).parameters
+
+
 def _refusal_of(shape: Size, name: str, found: Backbone | None, error: Exception) -> UserError:
     """The error for what a network does not take: an argument, or images of that size."""
     size, reason = f"images of {shape[0]}x{shape[1]} pixels", str(error).partition("\n")[0]

@@ -104,7 +104,7 @@ def differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor], head: st
     own: the network's state dict. head: names of children or layers; empty if everything must fit.
     """
     free = tuple(f"{each}." for each in ([head] if isinstance(head, str) else head))
-    counters = ("num_batches_tracked", "n_averaged")  # missing in old files, or not of the network
+    counters = ("num_batches_tracked", "n_averaged", "exponent")  # missing in old files, or not of the network
     names = [name for name in {**own, **state} if not name.startswith(free) and not name.endswith(counters)]
     found = (_difference(name, own.get(name), state.get(name)) for name in names)
     return first_few([each for each in found if each], most=2)

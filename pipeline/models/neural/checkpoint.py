@@ -26,6 +26,17 @@ class Resumable(Protocol):
 MISFITS = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, UnpicklingError)
 
 
+def packed(training: Resumable) -> bytes:
+    """The state of a training, in memory of the CPU."""
+    buffer = BytesIO()
+    torch.save(training.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def unpacked(content: bytes) -> dict[str, Any]:
+    return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The file that holds the state of a training.
@@ -62,7 +73,7 @@ class Checkpoint:
             self._discard_damaged()
             return None
         try:
-            return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+            return unpacked(content)
         except MISFITS as error:
             raise_shortage(error)
             raise self._of_another_version() from None

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,16 +21,20 @@ from competition.splits import stratified_holdout
 from competition.storage import atomic_write, discard
 from competition.task import strata
 from competition.wording import printable
-from pipeline.data.augment import Augmentation, View, build_augmentation, chain, resized, shifted_views, views
+from pipeline.data.augment import Augmentation, Crop, View, build_augmentation, chain, resized, shifted_views, views
 from pipeline.data.cache import Images, Size
+from pipeline.data.image_size import ImageSizes
+from pipeline.data.small_images import resized_rows, small_size
 from pipeline.models.base import TIER_FILE, WEIGHTS_FILE, NotTrained
 from pipeline.models.fast.normalisation import LUMA, Normalisation
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.backbones import backbone
+from pipeline.models.networks.pooling import with_gem
 from pipeline.models.networks.pretrained import output_layer, start_from, start_from_imagenet
-from pipeline.models.networks.registry import build_network
+from pipeline.models.networks.registry import build_network, is_for_one_size
 from pipeline.models.neural.batches import LabelledImages, scaled
 from pipeline.models.neural.checkpoint import MISFITS
+from pipeline.models.neural.losses import balanced_weights
 from pipeline.models.neural.speed import Deadline, PredictionTimer, StepTimer, affordable_tier
 from pipeline.models.neural.stages import budgeted, cut
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch, Planner, Segment, SegmentLimit
@@ -37,12 +42,14 @@ from pipeline.models.neural.training import Training
 from pipeline.models.persistence import Saved, damaged
 from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint
 from pipeline.runtime import distributed
+from pipeline.runtime.devices import placed
 from pipeline.runtime.memory import raise_shortage
 from pipeline.runtime.sealed import seal, sealed_content
 
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of ImageNet's pixels
 KIND = "network"  # in the file of a saved one
 SAMPLE = 2000  # images from which the normalisation and the whitening are computed
+SMALL = 128**2  # pixels of an image of which so many fit in memory
 
 
 @dataclass(frozen=True)
@@ -92,12 +99,15 @@ class NeuralNetwork:
     source: folder of the saved network that a recipe with ``transfer_from`` starts from.
     on_epoch, metric: see ``Training``.
     compile: whether to compile the network for training.
-    fingerprint: see ``ModelContext``.
+    sizes: see ``ModelContext``.
+    fingerprint, soft: see ``ModelContext``.
 
-    After ``fit``, input_size is the (height, width) in pixels that the network takes, trained holds the segments of
-    its training, and best_score is the validation score of the weights that were kept.
+    After ``fit``, trained_size and input_size are the (height, width) in pixels at which the network was trained and
+    at which it predicts, trained holds the segments of its training, and best_score is the validation score of the
+    weights that were kept.
     """
 
+    trained_size: Size
     input_size: Size
     normalisation: Normalisation
     network: nn.Module
@@ -120,13 +130,18 @@ class NeuralNetwork:
         fingerprint: str = "",
         targets: int = 1,
         ordered: bool = False,
+        sizes: ImageSizes | None = None,
+        soft: np.ndarray | None = None,
     ) -> None:
         self.recipe, self.classes, self.folder, self.symmetries = recipe, classes, folder, symmetries
         self.plan = plan or NetworkPlan(epochs=recipe.epochs)
         self.seed, self.device = seed, device or torch.device("cpu")
         self.weights, self.source, self.on_epoch, self.compile = weights, source, on_epoch, compile
         self.metric, self.fingerprint, self.targets, self.ordered = metric, fingerprint, targets, ordered
+        self.sizes = sizes
+        self.soft = soft
         self.tier: Tier | None = None
+        self.class_weights: np.ndarray | None = None
         self.trained: tuple[Segment, ...] = ()
 
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
@@ -138,14 +153,15 @@ class NeuralNetwork:
         batch is too small for the number of processes, or if the starting weights do not fit the network; NotTrained if
         there is no time for it before the plan's deadline, or if its first loss or weights are not finite.
         """
-        train = LabelledImages(images, labels)
+        train = LabelledImages(images, labels, self.soft)
         validation = LabelledImages(validation_images, validation_labels)
         if self.recipe.holdout is not None:
             train, validation = held_out(train, self.recipe.holdout)
-        sample = _sample(train.images)
-        height, width = images.shape[1:3]
-        self.input_size = (self.recipe.input_size,) * 2 if self.recipe.input_size else self._own_size((height, width))
+        self.trained_size, self.input_size = self._sizes(images.shape[1:3])
+        sample = _sample(train.images, self.trained_size)
         self.normalisation = _normalisation(sample, self.recipe)
+        if self.recipe.class_weights == "balanced":
+            self.class_weights = balanced_weights(train.labels, self.classes)
         _check_parts(min(Steps.of(len(train), self.recipe.batch_size).batch_size, len(train)))
         self._take(self._choose_tier(len(train)))
         planner = self._planner(len(train))
@@ -164,11 +180,6 @@ class NeuralNetwork:
             self.trained, self.best_score = tuple(training.segments), training.best_score
         return self
 
-    def _own_size(self, chosen: Size) -> Size:
-        """The size that the network was trained on if it takes no other, else the one that was chosen."""
-        found = backbone(self.recipe.network.name)
-        return found.input_size if found is not None and found.takes_one_size else chosen
-
     def clone(self, folder: Path, **changes: Any) -> "NeuralNetwork":
         """A network like this one, with the given arguments changed; it is not fitted yet."""
         own = (
@@ -184,8 +195,23 @@ class NeuralNetwork:
             "fingerprint",
             "targets",
             "ordered",
+            "sizes",
+            "soft",
         )
         return NeuralNetwork(**({name: getattr(self, name) for name in own} | {"folder": folder} | changes))
+
+    def images_a_second(self, images: Images, count: int) -> float:
+        """The speed of a training on ``count`` images like these, in the stage with the most epochs.
+
+        It is measured at the full size, on blank images with random weights.
+        """
+        self.trained_size, self.input_size = self._sizes(images.shape[1:3])
+        self.normalisation = Normalisation((127.5,) * 3, (127.5,) * 3)
+        planner, size = self._planner(count), max(self.trained_size)
+        network = self._build_network()
+        spans = self._training(network, planner).stage_spans
+        longest = max(range(len(spans)), key=lambda number: spans[number].epochs)
+        return planner.recipe.batch_size / self._step_timer(planner).seconds(network, [size], longest)[size]
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, targets * classes]``, averaged over the recipe's views of each image.
@@ -247,10 +273,12 @@ class NeuralNetwork:
         model = cls(recipe, folder=folder, symmetries=description["symmetries"], device=device, **sizes)
         model.input_size = tuple(description["input_size"])
         model.tier = Tier(**description["tier"]) if description["tier"] else None
-        model.normalisation = Normalisation(**description["normalisation"])
+        model.normalisation = Normalisation(
+            **{name: tuple(each) for name, each in description["normalisation"].items()}
+        )
         network = model._build_network()
         network.load_state_dict({name: torch.from_numpy(values) for name, values in saved.arrays.items()})
-        model.network = network.to(model.device).to(memory_format=torch.channels_last)
+        model.network = placed(network, model.device)
         return model
 
     def _build_network(self, width: int | None = None) -> nn.Module:
@@ -259,7 +287,9 @@ class NeuralNetwork:
         arguments = self.recipe.network.arguments | ({"width": width} if width else {})
         channels = self.normalisation.channels
         columns = self.targets * self.classes
-        return build_network(self.recipe.network.name, columns, self.input_size, channels, **arguments)
+        name = self.recipe.network.name
+        network = build_network(name, columns, self.input_size, channels, **arguments)
+        return with_gem(network, name) if self.recipe.pooling == "gem" else network
 
     def _start_from_trained(self, sample: np.ndarray) -> None:
         """Load the weights that the recipe starts from: ImageNet's, or those of a network trained on other images."""
@@ -286,30 +316,46 @@ class NeuralNetwork:
         batches = self.predictor.batches(sample)
         update_bn((self.normalisation(batch, self.device) for batch in batches), self.network)
 
+    def _sizes(self, cached: Size) -> tuple[Size, Size]:
+        """(height, width) at which the network is trained and at which it predicts. cached: of the images."""
+        recipe, sizes = self.recipe, self.sizes or ImageSizes.all_as(cached)
+        if recipe.input_size:
+            return (recipe.input_size,) * 2, (recipe.input_size,) * 2
+        found = backbone(recipe.network.name)
+        if found is not None and found.takes_one_size:
+            return found.input_size, found.input_size
+        if is_for_one_size(recipe.network.name):  # its cost grows with the pixels as a classical model's does
+            return small_size(cached), small_size(cached)
+        least = recipe.min_size or 1
+        return scaled(cached, max(least, sizes.trained)), scaled(cached, max(least, sizes.predicted))
+
     def _take(self, tier: Tier | None) -> None:
-        """Set the width and the input size; without a tier they are the recipe's."""
+        """Set the width and the sizes; without a tier they are the recipe's."""
         self.tier = tier
         if tier is not None:
-            self.input_size = scaled(self.input_size, round(tier.size * max(self.input_size)))
+            self.trained_size, self.input_size = (
+                scaled(size, round(tier.size * max(size))) for size in (self.trained_size, self.input_size)
+            )
 
     def _initialise_from(self, sample: np.ndarray, planner: Planner) -> None:
         """Run the network's data-dependent initialisation, if it has one, on images of the first training size."""
         initialise_from = getattr(self.network, "initialise_from", None)
         if initialise_from is not None:
-            few = resized(sample[::4], *scaled(self.input_size, planner.size_at(0.0)))
+            few = resized(sample[::4], *scaled(self.trained_size, planner.size_at(0.0)))
             initialise_from(self.normalisation(few, torch.device("cpu")))
 
     def _planner(self, images: int) -> Planner:
         """images: number of training images."""
         steps = Steps.of(images, self.recipe.batch_size)
         recipe = self.recipe.model_copy(update={"batch_size": steps.batch_size})
-        return Planner(recipe, steps.steps_per_epoch, max(self.input_size))
+        return Planner(recipe, steps.steps_per_epoch, max(self.trained_size))
 
     def _training(self, network: nn.Module, planner: Planner, compile: bool = False) -> Training:
+        crop, augment = self._augmentation()
         return Training(
             self._predictor_of(network),
             planner.recipe,
-            self._augmentation(),
+            augment,
             self.seed,
             self.folder,
             on_epoch=self.on_epoch,
@@ -317,11 +363,16 @@ class NeuralNetwork:
             metric=self.metric,
             fingerprint=self._owner(self.tier),
             ordered=self.ordered,
+            class_weights=self.class_weights,
+            crop=crop,
         )
 
-    def _augmentation(self) -> Augmentation:
-        steps = [(step.name, step.arguments) for step in self.recipe.augment]
-        return chain([build_augmentation(name, arguments, self.symmetries) for name, arguments in steps])
+    def _augmentation(self) -> tuple[Crop | None, Augmentation]:
+        """The crop that comes before everything else, if the recipe has one, and what follows."""
+        steps = [build_augmentation(step.name, step.arguments, self.symmetries) for step in self.recipe.augment]
+        if steps and isinstance(steps[0], Crop):
+            return steps[0], chain(steps[1:])
+        return None, chain(steps)
 
     @property
     def seeds(self) -> int:
@@ -424,9 +475,12 @@ def _check_parts(batch: int) -> None:
         )
 
 
-def _sample(images: Images) -> np.ndarray:
-    """At most SAMPLE images, evenly spaced over all of them."""
-    return images[np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(np.int64)]
+def _sample(images: Images, size: Size) -> np.ndarray:
+    """At most SAMPLE images, evenly spaced over all of them; large ones at the given size, and fewer of them."""
+    shape = images.shape[1:3]
+    count = SAMPLE if prod(shape) <= SMALL else max(1, min(SAMPLE, SAMPLE * SMALL // prod(size)))
+    rows = np.linspace(0, len(images) - 1, min(count, len(images))).astype(np.int64)
+    return images[rows] if prod(shape) <= SMALL else resized_rows(images, rows, size)
 
 
 def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:

@@ -42,6 +42,11 @@ class LearningRate:
         warmup = schedule.warmup if schedule.name == "warmup-exponential" else 0.0
         return progress / warmup if progress < warmup else schedule.final ** ((progress - warmup) / (1 - warmup))
 
+    def multiply(self, factor: float) -> None:
+        """Multiply the rates of all steps to come."""
+        for group in self._groups:
+            group["lr"], group["peak_lr"] = factor * group["lr"], factor * group["peak_lr"]
+
     def after_epoch(self, rank: float, loss: float) -> None:
         """Let a plateau schedule react to validation. rank: ``Metric.rank`` of the score, higher is better."""
         if self._schedule.name == "plateau":

@@ -53,9 +53,20 @@ class StepTimer:
 
 
 def _seconds_a_step(trial: Training, size: int) -> float:
+    """Seconds for a whole batch, in parts if it does not fit in memory."""
+    while True:
+        try:
+            return trial.parts * _seconds_a_part(trial, size)
+        except Exception as error:
+            if not trial.can_halve(error):
+                raise
+        trial.halve()
+
+
+def _seconds_a_part(trial: Training, size: int) -> float:
     """The fastest of three steps; the first one warms up."""
     size_of_input = scaled(trial.predictor.input_size, size)
-    batch = _blank_batch(trial.recipe.batch_size, size_of_input, trial.predictor.targets)
+    batch = _blank_batch(-(-trial.recipe.batch_size // trial.parts), size_of_input, trial.predictor.targets)
     start = trial.stage_spans[trial.stage].start
     seconds = []
     for _ in range(3):

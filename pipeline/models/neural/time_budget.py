@@ -23,9 +23,10 @@ class Segment:
     """The training between two validations: an epoch or, within a time budget, part of one.
 
     size: longer side of the images in pixels.
-    batches: optimiser steps.
+    batches: of the recipe's size, each of them ``parts`` optimiser steps.
     start, end: the part of the schedule that it covers, within [0, 1].
-    planned: of a segment that was cut off, the optimiser steps in which it would have reached ``end``.
+    planned: of a segment that was cut off, the batches in which it would have reached ``end``.
+    parts: more than 1 if a whole batch did not fit in memory; the learning rate is divided by it.
     """
 
     size: int
@@ -33,24 +34,25 @@ class Segment:
     start: float
     end: float
     planned: int | None = None
+    parts: int = 1
 
     @property
     def pace(self) -> int:
         """The optimiser steps from ``start`` to ``end``."""
-        return self.planned or self.batches
+        return (self.planned or self.batches) * self.parts
 
     @property
     def reached(self) -> float:
         """The part of the schedule that is completed after it."""
-        return self.end if self.planned is None else self.progress_at(self.batches)
+        return self.end if self.planned is None else self.progress_at(self.batches * self.parts)
 
     def progress_at(self, step: int) -> float:
-        """The part of the schedule that is completed before its step ``step``, counted from 0."""
+        """The part of the schedule that is completed before its optimiser step ``step``, counted from 0."""
         return self.start + (self.end - self.start) * step / self.pace
 
     def cut_off(self, batches: int) -> "Segment":
-        """The segment as it was trained if it ended after ``batches`` optimiser steps."""
-        return self if batches == self.batches else replace(self, batches=batches, planned=self.pace)
+        """The segment as it was trained if it ended after so many batches."""
+        return self if batches == self.batches else replace(self, batches=batches, planned=self.planned or self.batches)
 
 
 @dataclass
@@ -58,7 +60,7 @@ class SegmentLimit:
     """When the current segment has to end: set by the planner, kept by the training, which sets what it has trained.
 
     end: on the clock of ``time.monotonic``.
-    batches: optimiser steps that were trained.
+    batches: that were trained.
     """
 
     end: float = math.inf

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from competition.metrics import ACCURACY, Metric
 from competition.progress import Progress
-from pipeline.data.augment import Augmentation
+from pipeline.data.augment import Augmentation, Crop
 from pipeline.data.resized_images import ResizedImages
 from pipeline.models.base import CHECKPOINT_FILE, HISTORY_FILE, NotTrained
 from pipeline.models.fast.depthwise import learn_in_float32
@@ -23,17 +22,28 @@ from pipeline.models.fast.folded_prefix import with_folded_prefix
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.fast.prefetch import prefetched
 from pipeline.models.neural.batches import Batch, Batches, LabelledImages, scaled
-from pipeline.models.neural.checkpoint import Checkpoint
+from pipeline.models.neural.checkpoint import Checkpoint, packed, unpacked
 from pipeline.models.neural.history import EpochRecord, History
+from pipeline.models.neural.losses import Loss, distribution, shared_out
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.neural.schedules import LearningRate
 from pipeline.models.neural.stages import freeze, span_at, stage_spans, train_mode
 from pipeline.models.neural.time_budget import OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import distributed
-from pipeline.runtime.devices import compiled, mixed_precision, room_for_images
+from pipeline.runtime.devices import (
+    compiled,
+    free_unused,
+    gradient_scaler,
+    mixed_precision,
+    moved,
+    pinned,
+    placed,
+    room_for_images,
+)
+from pipeline.runtime.memory import is_out_of_memory
 
-SPREAD = 0.75  # standard deviation, in classes, of the share that neighbours of a class get
+FEWEST = 2  # images of a batch, which batch norm needs
 OFTEN = 10  # steps between two looks at the loss, for each of which the device must have finished its work
 
 
@@ -55,7 +65,8 @@ class Training:
 
     predictor: the network, which is trained in place, with its normalisation and its final input size.
     ordered: whether neighbouring classes are alike, as intervals of a number are; see ``shared_out``.
-    augment: maps a uint8 batch and a random generator to a uint8 batch.
+    class_weights: see ``Loss``; None if all count the same.
+    augment: maps a uint8 batch and a random generator to a uint8 batch. crop: see ``Batches``.
     on_epoch: called after every segment; an exception that it raises ends the training.
     compile: whether to compile the network.
     metric: chooses the best weights; the later ones in a tie.
@@ -77,21 +88,27 @@ class Training:
         metric: Metric = ACCURACY,
         fingerprint: str = "",
         ordered: bool = False,
+        class_weights: np.ndarray | None = None,
+        crop: Crop | None = None,
     ) -> None:
         self.predictor, self.device = predictor, predictor.device
-        self.recipe, self.augment, self.seed = recipe, augment, seed
+        self.recipe, self.augment, self.crop, self.seed = recipe, augment, crop, seed
         self.on_epoch, self.metric, self.ordered = on_epoch, metric, ordered
-        self.network = predictor.network.to(self.device).to(memory_format=torch.channels_last)
+        self.network = placed(predictor.network, self.device)
         learn_in_float32(self.network)
+        weights = None if class_weights is None else torch.from_numpy(class_weights).to(self.device)
+        self.loss = Loss(recipe.label_smoothing, recipe.loss == "focal", weights)
         self.compiled = compiled(self.network, self.device) if compile else None
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
         self.stage_spans = stage_spans(recipe)
         self.frozen = frozenset(name for name, weights in self.network.named_parameters() if not weights.requires_grad)
+        self.parts = 1
         self.enter(0)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
+        self.scaler = gradient_scaler(self.device)
         self.history = History(folder / HISTORY_FILE)
         self.checkpoint = Checkpoint(folder / CHECKPOINT_FILE, fingerprint)
         self.segments: list[Segment] = []
+        self._beginning = b""
         self.best_score = metric.worst
         self.best_weights: dict[str, Tensor] = {}
 
@@ -107,6 +124,7 @@ class Training:
         train_mode(self.network)
         self.optimisers = build_optimisers(self.network, span.stage.optimiser)
         self.learning_rate = LearningRate(span.stage.schedule, self.optimisers, span.epochs)
+        self.learning_rate.multiply(1 / self.parts)
 
     def join_ranks(self) -> None:
         """Copy the main rank's weights to all ranks, and train this stage's weights on the images of all ranks.
@@ -135,7 +153,18 @@ class Training:
         limit: when the current segment has to end; None if each is trained as it is.
         """
         images = ResizedImages(train.images, self.device, room_for_images(self.device))
-        batches = Batches(images, train.labels, self.augment, self.recipe.batch_size, self.seed)
+        batches = Batches(
+            images,
+            train.labels,
+            self.augment,
+            self.recipe.batch_size,
+            self.seed,
+            self.crop,
+            self.recipe.mix,
+            self.recipe.sampling == "balanced",
+            train.soft,
+        )
+        self._beginning = b"" if self.segments else packed(self)
         with Progress(desc=title, total=1.0, initial=self._work_done, bar_format=Progress.SHARE) as bar:
             for segment in distributed.each_from_main(segments):
                 try:
@@ -175,9 +204,7 @@ class Training:
     ) -> None:
         """Train and validate one segment, keep the weights if they are the best so far, and save the state."""
         begun = time.monotonic()
-        if (stage := span_at(self.stage_spans, segment.start)) != self.stage:
-            self.enter(stage)
-        segment, loss, accuracy = self._train(batches, segment, bar, limit)
+        segment, loss, accuracy = self._train_within_memory(batches, segment, bar, limit)
         speed = segment.batches * self.recipe.batch_size / (time.monotonic() - begun)
         found = self._validate(validation)
         self.learning_rate.after_epoch(self.metric.rank(found.validation_score), found.validation_loss)
@@ -187,6 +214,7 @@ class Training:
         if distributed.is_main():
             self.history.write()
             self.checkpoint.save(self)
+        self._beginning = b""
         if self.on_epoch is not None:
             self.on_epoch(segment.reached, self.best_score)
 
@@ -196,7 +224,7 @@ class Training:
         return EpochRecord(
             epoch=len(self.segments) + 1,
             size=segment.size,
-            batches=segment.batches,
+            batches=segment.batches * segment.parts,
             learning_rate=self.learning_rate.rate,
             loss=loss,
             accuracy=accuracy,
@@ -204,6 +232,55 @@ class Training:
             images_per_second=speed,
             seconds=time.monotonic() - begun,
         )
+
+    def _train_within_memory(
+        self, batches: Batches, segment: Segment, bar: Progress, limit: SegmentLimit | None
+    ) -> tuple[Segment, float, float]:
+        """``_train``; where memory runs out, the segment begins anew with batches and learning rate halved."""
+        while True:
+            segment = self._begun(segment)
+            try:
+                return self._train(batches, segment, bar, limit)
+            except Exception as error:
+                if not self.can_halve(error):
+                    raise
+            segment = replace(segment, parts=2 * self.parts)
+            images = -(-self.recipe.batch_size // segment.parts)
+            less = f"batches of {images} images and 1/{segment.parts} of the learning rate"
+            print(f"warning: {self.recipe.name}: memory ran out; going on with {less}")
+            self._go_back()
+
+    def _begun(self, segment: Segment) -> Segment:
+        """The segment, in batches of the size that fits; its stage is entered, with that size's learning rate."""
+        if (stage := span_at(self.stage_spans, segment.start)) != self.stage:
+            self.enter(stage)
+        while self.parts < segment.parts:
+            self.halve()
+        return replace(segment, parts=self.parts)
+
+    def can_halve(self, error: Exception) -> bool:
+        """Whether the error says that memory ran out, and smaller batches can be tried.
+
+        They cannot if other ranks wait for this one.
+        """
+        is_large = self.recipe.batch_size >= 2 * self.parts * FEWEST
+        return is_large and distributed.world_size() == 1 and is_out_of_memory(error)
+
+    def halve(self) -> None:
+        """From now on, split each batch into twice as many parts, with a learning rate for each that is half as high.
+
+        P. Goyal et al., "Accurate, Large Minibatch SGD" (arXiv:1706.02677).
+        """
+        free_unused(self.device)
+        self.parts *= 2
+        self.learning_rate.multiply(0.5)
+
+    def _go_back(self) -> None:
+        """Return to the state after the last finished segment."""
+        if self.segments:
+            self.checkpoint.resume(self)
+        else:
+            self.load_state_dict(unpacked(self._beginning))
 
     def _train(
         self, batches: Batches, segment: Segment, bar: Progress, limit: SegmentLimit | None
@@ -226,10 +303,11 @@ class Training:
             if step % OFTEN == 0:
                 loss, _ = _means(totals.clone(), seen)
                 bar.set_postfix_str(self._postfix(loss), refresh=False)
-            if limit is not None and distributed.broadcast(limit.is_over):
-                limit.batches = step + 1
+            done, parts = divmod(step + 1, segment.parts)
+            if limit is not None and not parts and distributed.broadcast(limit.is_over):
+                limit.batches = done
                 break
-        segment = segment.cut_off(step + 1)
+        segment = segment.cut_off(done)
         loss, accuracy = _means(totals, seen)
         self._check_weights()
         return segment, loss, accuracy
@@ -244,23 +322,32 @@ class Training:
         """The batches of a segment; they continue where the previous segment stopped."""
         first = sum(before.batches for before in self.segments)
         size = scaled(self.predictor.input_size, segment.size)
-        return batches.of_steps(range(first, first + segment.batches), size, len(self.segments))
+        steps = range(first, first + segment.batches)
+        for batch in batches.of_steps(steps, size, len(self.segments), segment.parts):
+            yield replace(batch, images=pinned(batch.images, self.device))
 
     def step(self, batch: Batch, progress: float, segment: Segment) -> Tensor:
         """Take one optimiser step. Returns float32 ``[2]``: this rank's summed loss and correct predictions."""
-        labels = torch.from_numpy(batch.labels).to(self.device, non_blocking=True).flatten()
+        labels = moved(batch.labels, self.device).flatten()
         self.learning_rate.before_step(self.stage_spans[self.stage].local(progress))
         with mixed_precision(self.device):
             logits = self.learner(self.predictor.normalise(batch.images, self.device))
         logits = logits.reshape(len(labels), -1)  # a row for each target of each image
-        truth = shared_out(labels, logits.shape[1]) if self.ordered else labels
-        loss = F.cross_entropy(logits.float(), truth, label_smoothing=self.recipe.label_smoothing)
+        loss = self.loss(logits.float(), self._truth(batch, labels, logits.shape[1]))
         # The mean over the images of all ranks: DDP averages over the ranks, whose shares may differ in size.
         self._descend(loss * (len(batch.labels) * distributed.world_size() / batch.total))
         if self.averaged is not None:
             self._average(self.averaged, segment)
         correct = (logits.detach().argmax(1) == labels).sum() / self.predictor.targets
         return torch.stack([loss.detach().float() * len(batch.labels), correct])
+
+    def _truth(self, batch: Batch, labels: Tensor, choices: int) -> Tensor:
+        """What the logits are compared with, as ``Loss`` takes it. labels: of the batch, int64 ``[n * T]``."""
+        if batch.soft is not None:
+            truth = torch.from_numpy(batch.soft).to(self.device, non_blocking=True).reshape(-1, choices)
+        else:
+            truth = shared_out(labels, choices) if self.ordered else labels
+        return truth if batch.mixture is None else batch.mixture.of(distribution(truth, choices))
 
     def _descend(self, loss: Tensor) -> None:
         for optimiser in self.optimisers:
@@ -288,7 +375,7 @@ class Training:
         return Validation(loss, ACCURACY(choices, labels), self.metric(probabilities, validation.labels))
 
     def _keep_if_best(self, score: float) -> None:
-        if self.metric.rank(score) >= self.metric.rank(self.best_score):
+        if self.recipe.keep == "last" or self.metric.rank(score) >= self.metric.rank(self.best_score):
             self.best_score = score
             self.best_weights = {k: v.detach().clone() for k, v in self.evaluated.state_dict().items()}
 
@@ -321,18 +408,9 @@ class Training:
         self.learning_rate.load_state_dict(state["learning_rate"])
         self.scaler.load_state_dict(state["scaler"])
         self.segments = [Segment(**segment) for segment in state["segments"]]
+        self.parts = self.segments[-1].parts if self.segments else 1
         self.history.load_state(state["history"])
         self.best_score, self.best_weights = state["best_score"], state["best_weights"]
-
-
-def shared_out(labels: Tensor, classes: int) -> Tensor:
-    """Each class shared out among its neighbours by a normal distribution, float32 ``[N, classes]``; rows sum to 1.
-
-    For numbers that are learnt as classes: E. Imani and M. White, "Improving Regression Performance with Distributional
-    Losses", ICML 2018. labels: int64 ``[N]``.
-    """
-    places = torch.arange(classes, device=labels.device)
-    return (-(((places - labels[:, None]) / SPREAD) ** 2) / 2).softmax(1)
 
 
 def _means(totals: Tensor, seen: int) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from pipeline.data.augment import (
     build_augmentation,
     chain,
     cutout,
+    random_erasing,
     resized,
     shift,
     shifted_views,
@@ -213,3 +214,39 @@ def test_chained_steps_run_in_their_order():
     images = noise(1)
     assert chain(steps)(images, np.random.default_rng(0)) is images
     assert order == ["first", "second"]
+
+
+def test_random_erasing_puts_noise_into_a_rectangle_of_some_images():
+    images = np.full((400, 20, 30, 3), 7, np.uint8)
+    erased = random_erasing()(images, np.random.default_rng(0))
+    changed = (erased != 7).any(axis=3)
+    touched = changed.any(axis=(1, 2))
+    assert 0.4 < touched.mean() < 0.6
+    rows, columns = changed.any(axis=2).sum(axis=1), changed.any(axis=1).sum(axis=1)
+    areas = (rows * columns)[touched] / 600
+    assert areas.min() > 0.01 and areas.max() < 0.36 and areas.std() > 0.05
+    assert (images == 7).all() and changed.any(axis=0).mean() > 0.95
+    assert len(np.unique(erased)) > 200
+
+
+def test_random_erasing_treats_a_tensor_as_an_array():
+    array, tensor = (
+        random_erasing(p=1.0)(images, np.random.default_rng(3)) for images in (noise(9), torch.from_numpy(noise(9)))
+    )
+    np.testing.assert_array_equal(tensor.numpy(), array)
+
+
+@pytest.mark.parametrize("arguments", [{"p": 2}, {"scale": [0.5, 0.1]}, {"ratio": [0, 1]}])
+def test_random_erasing_refuses_what_it_cannot_do(arguments):
+    with pytest.raises(UserError, match=r"augmentation RandomErasing: p must be from 0 to 1, scale"):
+        build_augmentation("RandomErasing", arguments, "none")
+
+
+def test_a_crop_is_cut_out_of_the_image_in_its_full_size():
+    """An image of stripes one pixel wide: a crop of half its sides shows them, an image that was resized does not."""
+    images = np.zeros((20, 32, 32, 3), np.uint8)
+    images[:, :, ::2] = 255
+    crop = build_augmentation("RandomResizedCrop", {"scale": [0.25, 0.25], "ratio": [1.0, 1.0]}, "none")
+    cut = crop.at(16, 16)(images, np.random.default_rng(0))
+    assert cut.shape == (20, 16, 16, 3) and set(np.unique(cut)) == {0, 255}
+    assert crop(images, np.random.default_rng(0)).shape == images.shape

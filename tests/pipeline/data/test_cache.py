@@ -115,21 +115,11 @@ def test_no_images_make_an_empty_cache(caches):
     assert np.asarray(open_cache([], caches)).shape == (0, 64, 64, 3)
 
 
-def test_a_native_size_of_at_most_128_that_all_share_is_kept(tmp_path, caches):
-    assert open_cache(draw(tmp_path / "small", 3, 28, 20), caches).shape == (3, 28, 20, 3)
-    assert open_cache(draw(tmp_path / "edge", 2, 128, 128), caches).shape == (2, 128, 128, 3)
-
-
-def test_larger_images_become_64_by_64(tmp_path, caches):
-    assert open_cache(draw(tmp_path / "large", 2, 129, 100), caches).shape == (2, 64, 64, 3)
-
-
-def test_images_of_different_sizes_become_64_by_64_however_late_they_differ(tmp_path, caches):
-    images = draw(tmp_path / "a", 3_000, 12, 12) + draw(tmp_path / "b", 1, 13, 12, seed=1)
-    cache = open_cache(images, caches)
-    assert cache.shape == (3_001, 64, 64, 3)
-    expected = cv2.resize(rgb(images[0]), (64, 64), interpolation=cv2.INTER_CUBIC)
-    assert np.array_equal(cache[0], expected)
+def test_without_a_size_the_first_readable_image_decides(tmp_path, caches):
+    first, second = draw(tmp_path / "first", 2, 28, 20), draw(tmp_path / "second", 1, 200, 30, seed=1)
+    assert open_cache(first + second, caches).shape == (3, 28, 20, 3)
+    first[0].write_bytes(b"no image")
+    assert open_cache([first[0], *second], caches).shape == (2, 200, 30, 3)
 
 
 def test_a_size_asked_for_is_used(images, caches):
@@ -203,11 +193,13 @@ def test_the_hash_of_every_file_is_kept_and_follows_its_row(images, caches):
 
 
 def test_hashes_are_read_from_a_cache_or_from_the_files(images, caches):
-    assert known_contents(images, caches, [None, (8, 8)]) is None
-    open_cache(images, caches, size=(8, 8))
-    assert known_contents(images, caches, [None, (8, 8)]).tolist() == contents_by_hand(images)
+    shapes = [((8, 8), "squash"), ((8, 8), "crop")]
+    assert known_contents(images, caches, shapes) is None
+    open_cache(images, caches, size=(8, 8), fit="crop")
+    assert known_contents(images, caches, shapes).tolist() == contents_by_hand(images)
+    assert known_contents(images, caches, shapes[:1]) is None
     images[2].unlink()
-    assert known_contents(images, caches, [None, (8, 8)]) is None
+    assert known_contents(images, caches, shapes) is None
     assert contents_of(images).tolist() == [*contents_by_hand(images[:2]), 0, *contents_by_hand(images[3:])]
 
 
@@ -316,11 +308,86 @@ def test_a_folder_that_cannot_be_written_is_the_users_to_mend(images, tmp_path):
         open_cache(images, tmp_path / "file")
 
 
-def test_a_cache_that_does_not_fit_on_the_disk_is_refused_before_it_is_written(images, caches, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2 * 10**7))
-    with pytest.raises(UserError, match=r"needs 200\.2 MB, but only 20\.0 MB are free in .*; free some space there"):
-        open_cache(images[:1] * 5, caches, (3653, 3653))
-    assert list(caches.iterdir()) == []
+def smooth(folder: Path, count: int = 40, height: int = 96, width: int = 128) -> list[Path]:
+    """Pictures that JPEG changes little."""
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{number:05}.png" for number in range(count)]
+    for path in paths:
+        cv2.imwrite(str(path), cv2.resize(rng.integers(0, 256, (4, 4, 3), np.uint8), (width, height)))
+    return paths
+
+
+def test_images_that_need_more_than_their_room_are_kept_as_jpegs_and_the_rest_in_their_files(tmp_path, caches, capsys):
+    images = smooth(tmp_path)
+    images[3].write_bytes(b"no image")
+    pixels = open_cache(images, caches, (96, 128))
+    assert capsys.readouterr().out == ""
+    jpegs = open_cache(images, caches / "jpegs", (96, 128), most=40_000)
+    out = capsys.readouterr().out
+    assert "40 images of 128 x 96 pixels would need 1.5 MB: the cache keeps JPEGs, at most 40.0 kB" in out
+    (kept,) = (caches / "jpegs").glob("*/images.jpegs")
+    assert 30_000 < kept.stat().st_size <= 40_000 and 0 < jpegs.in_jpegs < 39 and pixels.in_jpegs == 0
+    assert jpegs.shape == pixels.shape and jpegs.unreadable.tolist() == [3]
+    np.testing.assert_array_equal(jpegs.contents, pixels.contents)
+    rows = np.array([39, 3, 0, 0, 12])
+    difference = np.abs(jpegs[rows].astype(int) - pixels[rows])
+    assert difference[0].max() == difference[1].max() == 0 < difference[2].max() and difference.mean() < 2
+    for index in (5, slice(2, 9), [1, 38]):
+        np.testing.assert_array_equal(jpegs[index], jpegs[:][index])
+    np.testing.assert_array_equal(jpegs.subset([7, 30])[1], jpegs[30])
+
+
+def test_a_cache_that_is_there_is_used_whatever_room_there_is_now(tmp_path, caches, monkeypatch):
+    images = smooth(tmp_path, 5)
+    open_cache(images, caches, (96, 128))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2 * 10**4))
+    assert open_cache(images, caches, (96, 128)).in_jpegs == 0
+    assert open_cache(images, tmp_path / "others", (96, 128)).in_jpegs > 0
+    monkeypatch.undo()
+    assert open_cache(images, tmp_path / "others", (96, 128)).in_jpegs > 0
+
+
+def test_a_cache_that_is_larger_than_asked_for_gives_way_to_a_smaller_one(tmp_path, caches):
+    images = smooth(tmp_path, 20)
+    open_cache(images, caches, (96, 128))
+    first = open_cache(images, caches, (96, 128), most=30_000)
+    second = open_cache(images, caches, (96, 128), most=10_000)
+    assert 0 < second.in_jpegs < first.in_jpegs
+
+
+def test_without_any_room_every_image_is_read_from_its_file(tmp_path, caches):
+    images = smooth(tmp_path, 5)
+    cache = open_cache(images, caches, (48, 48), fit="crop", most=0)
+    assert cache.in_jpegs == 0
+    np.testing.assert_array_equal(cache, open_cache(images, tmp_path / "pixels", (48, 48), fit="crop"))
+    images[2].unlink()
+    with pytest.raises(UserError, match=r"00002\.png: it cannot be read any more .*; put it back"):
+        cache[2]
+
+
+@pytest.mark.parametrize("name", ["images.jpegs", "starts.npz"])
+def test_a_damaged_cache_of_jpegs_is_built_again(tmp_path, caches, capsys, name):
+    images = smooth(tmp_path, 10)
+    sound = np.asarray(open_cache(images, caches, (96, 128), most=30_000))
+    (path,) = caches.glob(f"*/{name}")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    np.testing.assert_array_equal(open_cache(images, caches, (96, 128), most=30_000), sound)
+    assert f"{name} is damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("fit", "expected"), [("squash", 4), ("crop", 3), ("pad", 1)])
+def test_images_of_another_ratio_are_squashed_cropped_or_padded(tmp_path, caches, fit, expected):
+    """A disc in the middle of a wide picture; three quarters of a side are kept at least, and squashed."""
+    picture = np.full((300, 1200, 3), 250, np.uint8)
+    cv2.circle(picture, (600, 150), 100, (0, 0, 200), -1)
+    cv2.imwrite(str(tmp_path / "wide.png"), picture)
+    (image,) = open_cache([tmp_path / "wide.png"], caches, (100, 100), fit=fit)
+    disc = image[..., 1] < 100
+    height, width = (int(disc.any(axis=axis).sum()) for axis in (1, 0))
+    assert height / width == pytest.approx(expected, rel=0.15)
+    assert (image[0] > 240).all()
 
 
 def test_a_full_disk_is_the_users_to_mend_and_leaves_nothing(tmp_path, caches):

@@ -431,3 +431,23 @@ def test_a_lack_of_memory_or_of_file_handles_is_not_the_images_fault(tmp_path, m
 
 def _raise(error: Exception, _: object) -> NoReturn:
     raise error
+
+
+@pytest.mark.parametrize(("least", "seen"), [
+    ((60, 80), (75, 100)), ((75, 100), (75, 100)), ((76, 9), (150, 200)), ((30, 40), (38, 50)), ((400, 1), (300, 400)),
+])  # fmt: skip
+def test_a_jpeg_of_which_less_is_enough_is_decoded_reduced_and_no_smaller_than_that(pixels, least, seen):
+    whole = cv2.resize(pixels, (400, 300))
+    data = cv2.imencode(".jpg", whole[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    found = decoding.decode_bytes(data, least)
+    assert found.shape == (*seen, 3)
+    assert np.abs(found.astype(int) - resize(whole, *seen)).mean() < 3
+
+
+def test_a_jpeg_that_exif_turns_is_large_enough_both_ways():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    data = encoded(Image.new("RGB", (800, 200)), "JPEG", exif=exif)
+    assert decoding.decode_bytes(data, (100, 100)).shape == (400, 100, 3)
+    assert decoding.decode_bytes(data, (50, 400)).shape == (800, 200, 3)
+    assert decoding.decode_bytes(data, (400, 50)).shape == (800, 200, 3)

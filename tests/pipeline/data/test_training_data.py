@@ -1,11 +1,17 @@
 """The labelled images: which of them are for validation."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
 from competition.errors import UserError
+from competition.layouts import read_extra
 from competition.sources import open_competition
-from competition.spec import Split
+from competition.spec import Competition, Split
 from pipeline.data.training_data import labelled_images, open_training_data
 from pipeline.settings import train_settings
 
@@ -52,6 +58,50 @@ def test_the_labelled_images_are_train_then_val(opened):
     np.testing.assert_array_equal(split.labels, np.append(competition.train.labels, competition.val.labels))
 
 
+def extra_of(competition: Competition, folder: Path) -> Split:
+    """Two new pictures, one of the test images and one of the training images, each in a class's folder."""
+    (folder / "bee").mkdir(parents=True)
+    for number, path in enumerate([competition.test.paths[3], competition.train.paths[5]]):
+        shutil.copyfile(path, folder / "bee" / f"copy-{number}.png")
+    for number in range(2):
+        cv2.imwrite(str(folder / "bee" / f"new-{number}.png"), np.full((16, 16, 3), 90 + number, np.uint8))
+    return read_extra(folder, competition)
+
+
+@pytest.mark.parametrize("options", [(), ("--folds", "3")], ids=["hold-out", "folds"])
+def test_pictures_from_elsewhere_are_trained_on_in_every_split_and_never_validate(opened, options, tmp_path, capsys):
+    competition, before = opened(*options)
+    settings = train_settings(["--work", str(tmp_path), *options])
+    with_extra = replace(competition, extra=extra_of(competition, tmp_path / "elsewhere"))
+    data = open_training_data(with_extra, settings)
+    told = "2 pictures from elsewhere to train on; left out as the competition's own: 1 test image and 1 labelled image"
+    assert told in capsys.readouterr().out
+    assert data.elsewhere == 2 and data.split.ids[-2:] == ("extra/bee/new-0.png", "extra/bee/new-1.png")
+    for (train, validation), (train_before, validation_before) in zip(data.splits, before.splits, strict=True):
+        np.testing.assert_array_equal(train, [*train_before, 60, 61])
+        np.testing.assert_array_equal(validation, validation_before)
+    assert data.labels[-2:].tolist() == [1, 1]
+    assert len(data.record) == 60 and data.record.is_within(before.record) and data.fingerprint != before.fingerprint
+
+
+def test_pictures_that_are_all_the_competitions_own_are_an_error(opened, tmp_path):
+    competition, _ = opened()
+    extra = extra_of(competition, tmp_path / "elsewhere").take(np.array([0, 1]))
+    with pytest.raises(UserError, match=r"--extra: all of its pictures are the competition's own \(1 test image and 1"):
+        open_training_data(replace(competition, extra=extra), train_settings(["--work", str(tmp_path)]))
+
+
 def test_labels_that_are_withheld_are_an_error():
     with pytest.raises(UserError, match="the images of test have no labels"):
         _ = Split("test", (), ()).known_labels
+
+
+def test_a_set_that_is_split_into_folds_afterwards_keeps_its_own_rows_for_validation(opened, tmp_path):
+    competition, _ = opened()
+    settings = train_settings(["--work", str(tmp_path), "--pseudo-labels"])
+    with_extra = replace(competition, extra=extra_of(competition, tmp_path / "elsewhere"))
+    data = open_training_data(with_extra, settings)
+    assert (data.own, data.elsewhere, data.others) == (60, 2, 12)
+    folded = data.in_folds(3)
+    assert sorted(folded.validated) == list(range(60))
+    assert all(train[-2:].tolist() == [60, 61] and train.max() == 61 for train, _ in folded.splits)

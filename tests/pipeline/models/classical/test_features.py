@@ -116,6 +116,44 @@ def test_features_of_the_frozen_network_are_saved_with_its_weights(train, tmp_pa
     np.testing.assert_allclose(seen[:, 0, :, 0], lite0_features(published, images, CPU, "lite0"), rtol=1e-6)
 
 
+@pytest.fixture
+def lite0(monkeypatch: pytest.MonkeyPatch) -> Lite0:
+    """A network of random weights in place of the published one."""
+    torch.manual_seed(0)
+    network = Lite0(1000)
+    monkeypatch.setattr(features, "load_weights", lambda *_: network.state_dict())
+    return network
+
+
+def test_features_at_several_sizes_are_joined(train, lite0):
+    images, labels = train[0][:4], train[1][:4]
+    seen = Lite0Features(sizes=[32, 64], views="one").fit(images, labels).transform(images, CPU)[:, 0, :, 0]
+    parts = [lite0_features(lite0, images, CPU, "lite0", (size, size)) for size in (32, 64)]
+    np.testing.assert_allclose(seen, np.concatenate(parts, axis=1), rtol=1e-6)
+    assert seen.shape[1] == build_features("lite0", sizes=[32, 64]).count
+
+
+def test_mirrored_views_make_an_image_and_its_mirror_image_one(train, lite0):
+    images, labels = train[0][:4], train[1][:4]
+    seen = Lite0Features(sizes=[64], views="mirror").fit(images, labels)
+    np.testing.assert_allclose(seen.transform(images, CPU), seen.transform(images[:, :, ::-1], CPU), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes", "views"),
+    [((20, 16), [128], "one"), ((96, 192), [160, 192], "mirror"), ((300, 300), [160, 256], "mirror")],
+)
+def test_small_pictures_are_seen_at_one_size_and_photographs_at_several(lite0, shape, sizes, views):
+    fitted = Lite0Features().fit(np.zeros((2, *shape, 3), np.uint8), np.arange(2))
+    assert (fitted.sizes, fitted.views) == (sizes, views)
+
+
+@pytest.mark.parametrize("arguments", [{"sizes": []}, {"sizes": [8]}, {"sizes": ["160"]}, {"views": "all"}])
+def test_sizes_and_views_that_are_impossible_are_refused_in_one_line(arguments):
+    with pytest.raises(UserError, match=r"features lite0: (sizes|views) must be .*; fix the recipe"):
+        build_features("lite0", **arguments)
+
+
 @pytest.mark.parametrize(("name", "arguments"), [("descriptors", {"count": 4}), ("lite0", {})])
 def test_the_cost_grows_with_the_images(name: str, arguments: dict):
     features = FEATURES[name](**arguments)

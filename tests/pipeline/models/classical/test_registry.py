@@ -20,6 +20,7 @@ from sklearn.svm import SVC
 from competition.errors import UserError
 from competition.metrics import ACCURACY, F1_MACRO, KAPPA, LOG_LOSS, METRICS
 from pipeline.data.cache import open_cache
+from pipeline.data.fitting import resize
 from pipeline.models.classical import pixels
 from pipeline.models.classical.base import fit_temperature, soften
 from pipeline.models.classical.registry import (
@@ -374,6 +375,16 @@ def test_images_in_several_pieces_and_in_a_cache_give_the_answers_of_an_array(
     in_pieces = build(name).fit(cache, labels, *validation).predict_proba(validation[0])
     # float32 products of other block sizes differ in their last bits, and the temperature with them
     np.testing.assert_allclose(in_pieces, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gaussian-nb", "knn", "logreg"])
+def test_large_images_are_seen_as_64_by_64(name: str, sample: Sample):
+    images, labels, validation, known = sample
+    large = [np.stack([resize(image, 160, 160) for image in each[:100]]) for each in (images, validation)]
+    shrunk = [np.stack([resize(image, 64, 64) for image in each]) for each in large]
+    model = build(name).fit(large[0], labels[:100], large[1], known[:100])
+    expected = build(name).fit(shrunk[0], labels[:100], shrunk[1], known[:100])
+    np.testing.assert_array_equal(model.predict_proba(large[1]), expected.predict_proba(shrunk[1]))
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

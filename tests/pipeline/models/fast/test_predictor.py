@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,6 +147,38 @@ def test_outputs_come_batch_by_batch_and_view_by_view(monkeypatch, trained):
     found = list(predicting(trained()).prepared().outputs(IMAGES, views("mirror", square=True)))
     assert [tuple(batch.shape) for batch in found] == [(2, 16, 4), (2, 16, 4), (2, 8, 4)]
     assert {batch.dtype for batch in found} == {torch.float32}
+
+
+class Hungry(nn.Module):
+    """A network on a GPU whose memory holds a few images."""
+
+    def __init__(self, network: nn.Module, most: int) -> None:
+        super().__init__()
+        self.network, self.most = network, most
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.network(images)
+
+
+def test_where_memory_runs_out_fewer_images_are_predicted_at_once_and_one_line_says_so(monkeypatch, trained, capsys):
+    monkeypatch.setattr(predictor, "PIXELS_AT_ONCE", 16 * 32 * 32)
+    ready, kinds = predicting(trained()).prepared(), views("mirror", square=True)
+    whole = torch.cat(list(ready.outputs(IMAGES, kinds)), 1)
+    few = replace(ready, network=Hungry(ready.network, most=8))
+    assert torch.allclose(torch.cat(list(few.outputs(IMAGES, kinds)), 1), whole, atol=1e-5)
+    assert capsys.readouterr().out == "warning: memory ran out while predicting; going on with 8 images at once\n"
+
+
+def test_if_one_image_does_not_fit_in_memory_that_is_an_error(trained):
+    ready = predicting(trained()).prepared()
+    with pytest.raises(torch.OutOfMemoryError):
+        next(replace(ready, network=Hungry(ready.network, most=0)).outputs(IMAGES))
+
+
+def test_a_gpu_predicts_more_images_at_once(trained):
+    assert Predictor(trained(), NORMALISE, (64, 64), torch.device("cuda")).batch_size > 128
 
 
 @pytest.mark.parametrize(

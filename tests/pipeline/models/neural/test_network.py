@@ -10,7 +10,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from competition.errors import UserError
+from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache
+from pipeline.data.fitting import resize
+from pipeline.data.image_size import ImageSizes
 from pipeline.models.neural import network as neural
 from pipeline.models.neural.batches import LabelledImages
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, held_out
@@ -18,7 +21,7 @@ from pipeline.models.neural.speed import PredictionTimer, StepTimer
 from pipeline.models.neural.stages import stage_spans
 from pipeline.models.neural.time_budget import Segment
 from pipeline.models.persistence import Saved
-from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
+from pipeline.models.recipe import RECIPES, Named, NeuralRecipe, Tier, load_recipe
 from pipeline.runtime.sealed import DamagedFile
 from tests.damage import WAYS, damage
 from tests.pipeline.models.small import CLASSES, LADDER, NARROW, SAMPLE, draw, sprint
@@ -47,6 +50,18 @@ def test_cnn32_learns_what_can_be_learnt_from_the_half_that_is_not_held_out(tmp_
     assert (model.predict_proba(SAMPLE[2]).argmax(1) == SAMPLE[3]).mean() > 0.95
     assert model.input_size == (32, 32)
     assert [epoch.batches for epoch in model.trained] == [4] * 16  # of 8 images each
+
+
+def test_a_network_learns_what_soft_targets_say_and_not_the_labels(tmp_path):
+    """The soft targets say that each class is the next one, with a probability of 0.8, or 0.2 of what it is."""
+    images, labels, validation_images, validation_labels = SAMPLE
+    soft = 0.8 * np.eye(CLASSES, dtype=np.float32)[(labels + 1) % CLASSES] + 0.2 * np.eye(CLASSES)[labels]
+    plan = NetworkPlan(epochs=8, tier=NARROW)
+    model = network(tmp_path, sprint(label_smoothing=0.0), plan=plan, soft=soft.astype(np.float32))
+    model.fit(images, labels, validation_images, (validation_labels + 1) % CLASSES)
+    found = model.predict_proba(images)
+    assert (found.argmax(1) == (labels + 1) % CLASSES).mean() > 0.9
+    assert 0.1 < found[np.arange(len(labels)), labels].mean() < 0.35
 
 
 def test_predictions_are_distributions(fitted):
@@ -143,6 +158,36 @@ def test_images_that_are_not_square_keep_their_proportions(tmp_path, shape):
     model = network(tmp_path, symmetries="all", plan=plan).fit(images, labels, images, labels)
     assert model.input_size == shape
     assert model.predict_proba(images).shape == (32, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "trained", "predicted"),
+    [
+        ({}, (24, 32), (30, 40)),
+        ({"min_size": 36}, (27, 36), (30, 40)),
+        ({"min_size": 64}, (48, 64), (48, 64)),
+        ({"input_size": 20}, (20, 20), (20, 20)),
+        ({"network": Named(name="cnn", filters=[4], dense=[8])}, (36, 48), (36, 48)),
+    ],
+    ids=["chosen", "enlarged for training", "enlarged", "the recipe's own", "of one size"],
+)
+def test_a_network_trains_and_predicts_at_the_sizes_that_were_chosen(tmp_path, changes, trained, predicted):
+    images, labels, seen, truth = (
+        each if each.ndim == 1 else np.stack([resize(image, 36, 48) for image in each]) for each in SAMPLE
+    )
+    recipe = sprint(growing=(1.0,), **changes)
+    model = network(tmp_path, recipe, plan=NetworkPlan(epochs=1), sizes=ImageSizes((36, 48), 32, 40))
+    model.fit(images, labels, seen, truth)
+    assert (model.trained_size, model.input_size) == (trained, predicted)
+    assert [segment.size for segment in model.trained] == [max(trained)]
+    model.save(tmp_path)
+    assert NeuralNetwork.load(tmp_path).input_size == predicted
+
+
+def test_large_images_are_sampled_at_the_size_of_the_training():
+    images = np.random.default_rng(0).integers(0, 256, (70, 200, 200, 3), np.uint8)
+    sample = neural._sample(images, (100, 100))
+    np.testing.assert_array_equal(sample, resized(images, 100, 100))
 
 
 def test_a_cache_is_as_good_as_an_array(tmp_path):

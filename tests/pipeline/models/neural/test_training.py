@@ -41,6 +41,14 @@ PROTOCOLS = {
         "schedule": {"name": "plateau", "factor": 0.5, "patience": 1},
     },
     "sgd, constant": {"optimiser": {"name": "sgd", "lr": 0.05}, "schedule": {"name": "constant"}},
+    "adam, mixed": {
+        "optimiser": {"name": "adam", "lr": 0.003},
+        "schedule": {"name": "one-cycle"},
+        "mix": {"mixup": 0.4, "cutmix": 1.0, "share": 0.5},
+        "loss": "focal",
+        "class_weights": "balanced",
+        "sampling": "balanced",
+    },
 }
 
 
@@ -128,6 +136,20 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(tmp_path, nam
     run(resumed, segments[stop:])
     assert history(resumed) == history(whole)
     assert_same_weights(resumed.network, whole.network)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_training_in_float16_learns_with_a_scaled_loss_and_is_resumed(tmp_path, in_float16, name):
+    recipe = protocol(name)
+    segments = segments_of(recipe, 10)
+    whole = run(begin(tmp_path / "whole", recipe), segments)
+    assert whole.best_score > 0.9
+    with pytest.raises(KeyboardInterrupt):
+        run(begin(tmp_path / "parts", recipe), interrupted_after(segments, 1))
+    resumed = begin(tmp_path / "parts", recipe)
+    assert resumed.scaler.get_scale() != torch.amp.GradScaler("cpu").get_scale()  # the first one was too large
+    assert_same_weights(run(resumed, segments[1:]).network, whole.network)
+    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
 
 
 def test_a_resumed_plateau_tells_the_rate_it_goes_on_with(tmp_path):
