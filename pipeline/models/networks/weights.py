@@ -94,6 +94,8 @@ def find_weights(network: str, given: Path | None = None) -> Path:
     wanted = weights_file(network)
     for path in _candidates(wanted):
         _verify(path, wanted)
+        if wanted.repository is not None:  # its hash need not be known
+            _check_fit(network, path)
         return path
     return _downloaded(wanted)
 
@@ -151,10 +153,15 @@ def _in_given(network: str, given: Path) -> Path | None:
         return None if _misfit(network, given) else given
     for path in _named(wanted, given):
         _verify(path, wanted)
-        if misfit := _misfit(network, path):
-            raise UserError(f"{path} does not fit {network}: {misfit}; use another file")
+        _check_fit(network, path)
         return path
     return None
+
+
+def _check_fit(network: str, path: Path) -> None:
+    """Raises UserError if the weights in the file are not those of the network."""
+    if misfit := _misfit(network, path):
+        raise UserError(f"{path} does not fit {network}: {misfit}; use another file")
 
 
 def _named(wanted: WeightsFile, folder: Path) -> list[Path]:
@@ -236,6 +243,12 @@ def _in_hub_cache(repository: str) -> list[Path]:
     return sorted((path for path in _weights_in(folder) if path.stem in HUB_STEMS), key=_safe_first)
 
 
+def _hub_is_off() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
 def _safe_first(path: Path) -> tuple[bool, Path]:
     """Sorts safetensors before pickles."""
     return path.suffix != ".safetensors", path
@@ -259,6 +272,8 @@ def _verify(path: Path, wanted: WeightsFile) -> None:
 def _downloaded(wanted: WeightsFile) -> Path:
     if not wanted.urls:
         raise UserError(_missing(wanted, "are part of a Python package"))
+    if wanted.repository is not None and _hub_is_off():
+        raise UserError(_missing(wanted, "are not downloaded, as HF_HUB_OFFLINE is set"))
     for url in wanted.urls:
         try:
             return _fetched(url, wanted)
