@@ -40,7 +40,7 @@ from pipeline.models.neural.stages import budgeted, cut
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.neural.training import Training
 from pipeline.models.persistence import Saved, damaged
-from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint
+from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint, is_of_library
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import placed
 from pipeline.runtime.memory import raise_shortage
@@ -48,6 +48,7 @@ from pipeline.runtime.sealed import seal, sealed_content
 
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of ImageNet's pixels
 KIND = "network"  # in the file of a saved one
+PATCH = 32  # pixels a side that most networks reduce to one
 SAMPLE = 2000  # images from which the normalisation and the whitening are computed
 SMALL = 128**2  # pixels of an image of which so many fit in memory
 
@@ -327,7 +328,10 @@ class NeuralNetwork:
         if is_for_one_size(recipe.network.name):  # its cost grows with the pixels as a classical model's does
             return small_size(cached), small_size(cached)
         least = recipe.min_size or 1
-        return scaled(cached, max(least, sizes.trained)), scaled(cached, max(least, sizes.predicted))
+        trained, predicted = (scaled(cached, max(least, side)) for side in (sizes.trained, sizes.predicted))
+        if is_of_library(recipe.network.name):
+            return in_patches(trained), in_patches(predicted)
+        return trained, predicted
 
     def _take(self, tier: Tier | None) -> None:
         """Set the width and the sizes; without a tier they are the recipe's."""
@@ -463,6 +467,12 @@ def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, Label
     """Hold out a stratified ``share``, in (0, 1), with the seed 42 of the reports. Returns (rest, held-out images)."""
     rest, held = stratified_holdout(strata(train.labels), share, seed=42)
     return train.take(rest), train.take(held)
+
+
+def in_patches(size: Size) -> Size:
+    """The size in whole patches of ``PATCH`` pixels a side, as networks with several resolutions need it."""
+    height, width = (max(1, round(side / PATCH)) * PATCH for side in size)
+    return height, width
 
 
 def _check_parts(batch: int) -> None:

@@ -251,10 +251,11 @@ def test_a_network_without_arguments_may_be_a_string(tmp_path):
 
 
 def test_a_network_of_a_library_stands_for_a_recipe_that_fine_tunes_it():
-    template, convnext, resnet = choose_recipes(
-        ["fine-tuning", "timm/convnext_tiny.fb_in22k_ft_in1k", "torchvision/resnet50"]
+    template, convnext, *others = choose_recipes(
+        ["fine-tuning", "timm/convnext_tiny.fb_in22k_ft_in1k", "torchvision/resnet50", "lite1"]
     )
-    assert (convnext.name, resnet.name) == ("timm-convnext_tiny.fb_in22k_ft_in1k", "torchvision-resnet50")
+    assert convnext.name == "timm-convnext_tiny.fb_in22k_ft_in1k"
+    assert [recipe.name for recipe in others] == ["torchvision-resnet50", "lite1"]
     assert convnext.pretrained_networks == ("timm/convnext_tiny.fb_in22k_ft_in1k",)
     different = {"name", "summary", "network"}
     assert convnext.model_dump(exclude=different) == template.model_dump(exclude=different)

@@ -55,7 +55,7 @@ def test_it_replaces_the_last_global_average_of_a_network_and_predicts_fast_as_i
         layers = [layer for layer in pooled.modules() if isinstance(layer, GeM)]
         assert len(layers) == 1 and not torch.allclose(pooled(images), before)
         with mixed_precision(CPU):
-            fast = prepared(pooled, CPU)(images).float()
+            fast = prepared(pooled, CPU, images)(images).float()
         torch.testing.assert_close(fast, pooled(images), rtol=0.05, atol=0.05)
         nn.init.ones_(layers[0].exponent)
         torch.testing.assert_close(pooled(images), before, rtol=1e-3, atol=1e-3)
