@@ -84,7 +84,7 @@ def main(settings: Settings) -> None:
             plan = train_model(trainer, model, plan)
     if distributed.is_main():
         print_scores(trainer)
-        print_unused(settings)
+        print_unused(plan, settings)
         print(f"next: {typed('predict', settings)}")
 
 
@@ -314,10 +314,14 @@ def plan_models(
     )
 
 
-def print_unused(settings: Settings) -> None:
+def print_unused(plan: Plan, settings: Settings) -> None:
     """Say so if much of a budget is left, as every network has been trained for all epochs of its recipe."""
     end = deadline(settings)
-    if end is not None and (left := end - time.monotonic()) > UNUSED_SHARE * (settings.budget or 0.0):
+    if (
+        end is not None
+        and not plan.left_out
+        and (left := end - time.monotonic()) > UNUSED_SHARE * (settings.budget or 0.0)
+    ):
         print(f"{clock(left)} of the budget is left: all models are trained in full; more time for them would not help")
 
 
