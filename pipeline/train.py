@@ -63,6 +63,8 @@ def main(settings: Settings) -> None:
     device = choose_device(settings.device)
     print_idle_options(recipes, settings)
     find_imagenet_weights(recipes, settings)
+    if not is_left_to_us(settings):
+        print_starts(recipes, settings)
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     if recorded and recorded.competition != competition.name:
         names = f"{printable(recorded.competition)}, not for {printable(competition.name)}"
@@ -131,6 +133,7 @@ def chosen(
     )
     if portfolio.told:
         print(portfolio.told)
+    print_starts(list(portfolio.recipes), settings)
     if portfolio.folds == len(training_data.splits):
         return list(portfolio.recipes), training_data
     return list(portfolio.recipes), training_data.in_folds(portfolio.folds)
@@ -167,8 +170,14 @@ def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
         if settings.weights is not None:
             check_given([network for recipe in recipes for network in imagenet_networks(recipe)], settings.weights)
         for recipe in recipes:
-            for path in recipe_weights(recipe, settings.weights):
-                print(f"{recipe.name} starts from {described(path)}")
+            recipe_weights(recipe, settings.weights)
+
+
+def print_starts(recipes: list[AnyRecipe], settings: Settings) -> None:
+    """Print which weights the recipes start from."""
+    for recipe in recipes:
+        for path in recipe_weights(recipe, settings.weights):
+            print(f"{recipe.name} starts from {described(path)}")
 
 
 def print_idle_options(recipes: list[AnyRecipe], settings: Settings) -> None:
