@@ -63,6 +63,8 @@ def main(settings: Settings) -> None:
     device = choose_device(settings.device)
     print_idle_options(recipes, settings)
     find_imagenet_weights(recipes, settings)
+    if not is_left_to_us(settings):
+        print_starts(recipes, settings)
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     if recorded and recorded.competition != competition.name:
         names = f"{printable(recorded.competition)}, not for {printable(competition.name)}"
@@ -84,7 +86,7 @@ def main(settings: Settings) -> None:
             plan = train_model(trainer, model, plan)
     if distributed.is_main():
         print_scores(trainer)
-        print_unused(settings)
+        print_unused(plan, settings)
         print(f"next: {typed('predict', settings)}")
 
 
@@ -131,6 +133,7 @@ def chosen(
     )
     if portfolio.told:
         print(portfolio.told)
+    print_starts(list(portfolio.recipes), settings)
     if portfolio.folds == len(training_data.splits):
         return list(portfolio.recipes), training_data
     return list(portfolio.recipes), training_data.in_folds(portfolio.folds)
@@ -167,8 +170,14 @@ def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
         if settings.weights is not None:
             check_given([network for recipe in recipes for network in imagenet_networks(recipe)], settings.weights)
         for recipe in recipes:
-            for path in recipe_weights(recipe, settings.weights):
-                print(f"{recipe.name} starts from {described(path)}")
+            recipe_weights(recipe, settings.weights)
+
+
+def print_starts(recipes: list[AnyRecipe], settings: Settings) -> None:
+    """Print which weights the recipes start from."""
+    for recipe in recipes:
+        for path in recipe_weights(recipe, settings.weights):
+            print(f"{recipe.name} starts from {described(path)}")
 
 
 def print_idle_options(recipes: list[AnyRecipe], settings: Settings) -> None:
@@ -314,10 +323,14 @@ def plan_models(
     )
 
 
-def print_unused(settings: Settings) -> None:
+def print_unused(plan: Plan, settings: Settings) -> None:
     """Say so if much of a budget is left, as every network has been trained for all epochs of its recipe."""
     end = deadline(settings)
-    if end is not None and (left := end - time.monotonic()) > UNUSED_SHARE * (settings.budget or 0.0):
+    if (
+        end is not None
+        and not plan.left_out
+        and (left := end - time.monotonic()) > UNUSED_SHARE * (settings.budget or 0.0)
+    ):
         print(f"{clock(left)} of the budget is left: all models are trained in full; more time for them would not help")
 
 
