@@ -246,7 +246,7 @@ class Mix(CheckedModel):
     @model_validator(mode="after")
     def _mixes(self) -> Self:
         if not (self.mixup or self.cutmix):
-            raise ValueError("mix: give mixup or cutmix a value above 0")
+            raise ValueError("give mixup or cutmix a value above 0")
         return self
 
 
