@@ -329,7 +329,7 @@ class Bare:
 
 
 def train_with_little_memory(case: Case, device: torch.device, folder: Path) -> str:
-    """The images of a batch in the end, of a training whose whole batches need more memory than it may take."""
+    """How many images fit in the end, in a training whose whole batches need more memory than it may take."""
     images, labels = case.draw()
     recipe = case.recipe.model_copy(update={"batch_size": len(images) // 8})
     folder.mkdir(parents=True)
@@ -340,7 +340,7 @@ def train_with_little_memory(case: Case, device: torch.device, folder: Path) -> 
     finally:
         limit_memory(device, None)
     (segment,) = network.trained
-    return f"batches of {recipe.batch_size} images, taken in {segment.parts} parts"
+    return f"{recipe.batch_size // segment.parts} of the {recipe.batch_size} images of a batch fit"
 
 
 def limit_memory(device: torch.device, most: int | None) -> None:
