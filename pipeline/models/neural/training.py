@@ -26,7 +26,7 @@ from pipeline.models.neural.history import EpochRecord, History
 from pipeline.models.neural.losses import Loss, distribution, shared_out
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.neural.schedules import LearningRate
-from pipeline.models.neural.stages import freeze, span_at, stage_spans, train_mode
+from pipeline.models.neural.stages import freeze, norm_weights, span_at, stage_spans, train_mode
 from pipeline.models.neural.time_budget import OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import distributed
@@ -100,6 +100,8 @@ class Training:
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
         self.stage_spans = stage_spans(recipe)
         self.frozen = frozenset(name for name, weights in self.network.named_parameters() if not weights.requires_grad)
+        if recipe.norms == "fixed":
+            self.frozen |= norm_weights(self.network)
         self.parts = 1
         self.enter(0)
         self.scaler = gradient_scaler(self.device)
