@@ -23,8 +23,8 @@ from pipeline.models.networks.registry import build_network
 SIDE, CLASSES = 64, 5
 TIMM = (
     *("resnet18", "resnest14d", "regnety_002", "densenet121", "dla46x_c", "hrnet_w18_small", "repvgg_a0"),
-    *("nf_regnet_b0", "convnext_atto", "convnextv2_atto", "inception_next_atto", "efficientnet_b0"),
-    *("tf_efficientnetv2_b0", "mobilenetv3_small_050", "mobilenetv4_conv_small_050", "ghostnet_050", "hgnetv2_b0"),
+    *("nf_regnet_b1", "convnext_atto", "convnextv2_atto", "inception_next_atto", "efficientnet_b0"),
+    *("tf_efficientnetv2_b0", "mobilenetv3_small_050", "mobilenetv4_conv_small_050", "ghostnet_100", "hgnetv2_b0"),
     *("mobileone_s0", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224"),
     *("swin_tiny_patch4_window7_224", "maxvit_rmlp_pico_rw_256", "levit_128s", "xcit_nano_12_p16_224"),
     *("mixer_s32_224", "mobilevit_xxs", "pvt_v2_b0", "edgenext_xx_small", "mambaout_femto"),

@@ -49,7 +49,7 @@ def weights_file(network: str) -> WeightsFile:
     """The published weights of a network. Raises UserError if there are none."""
     found = backbone(network)
     if found is None or found.weights is None:
-        raise UserError(f"network {network}: it has no ImageNet weights; remove pretrained from its recipe")
+        raise UserError(f"network {network}: it has no ImageNet weights; choose another, or remove pretrained from its recipe")
     return found.weights
 
 
