@@ -27,7 +27,7 @@ TIMM = (
     *("tf_efficientnetv2_b0", "mobilenetv3_small_050", "mobilenetv4_conv_small_050", "ghostnet_100", "hgnetv2_b0"),
     *("mobileone_s0", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224"),
     *("swin_tiny_patch4_window7_224", "maxvit_rmlp_pico_rw_256", "levit_128s", "xcit_nano_12_p16_224"),
-    *("mixer_s32_224", "mobilevit_xxs", "pvt_v2_b0", "edgenext_xx_small", "mambaout_femto"),
+    *("resmlp_12_224", "mobilevit_xxs", "pvt_v2_b0", "edgenext_xx_small", "mambaout_femto"),
 )
 TORCHVISION = (
     *("resnet18", "mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf", "shufflenet_v2_x0_5"),
