@@ -165,13 +165,12 @@ def test_arguments_that_a_library_does_not_know_are_refused():
     [
         ("timm/convnext_atto", True),
         ("torchvision/efficientnet_b0", True),
-        ("timm/vgg11", False),
-        ("torchvision/vgg11", False),
+        ("timm/dla46x_c", False),
+        ("torchvision/squeezenet1_1", False),
     ],
 )
 def test_paths_are_dropped_in_networks_that_have_some(name, drops):
-    with torch.device("meta"):
-        network = backbone(name).build(3, shape=(64, 64), drop_path=0.5)
+    network = backbone(name).build(3, shape=(64, 64), drop_path=0.5)
     dropping = [each for each in network.modules() if type(each).__name__ in ("DropPath", "StochasticDepth")]
     chances = [getattr(each, "drop_prob", getattr(each, "p", 0)) for each in dropping]
     assert (max(chances) == pytest.approx(0.5, abs=0.05)) if drops else not chances
