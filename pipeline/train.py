@@ -49,6 +49,7 @@ from pipeline.training.trainer import Trainer
 from pipeline.training.turned_examples import settle_by_examples
 
 DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
+TEACHING_SHARE = 0.5  # of the time then left, at most, for the answers of earlier models
 TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model, and for the end of the process
 CLOSING_SHARE = 0.6  # of the time that imports took, if that is more, as on a machine that others use
@@ -63,6 +64,8 @@ def main(settings: Settings) -> None:
     device = choose_device(settings.device)
     print_idle_options(recipes, settings)
     find_imagenet_weights(recipes, settings)
+    if not is_left_to_us(settings):
+        print_starts(recipes, settings)
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     if recorded and recorded.competition != competition.name:
         names = f"{printable(recorded.competition)}, not for {printable(competition.name)}"
@@ -84,7 +87,7 @@ def main(settings: Settings) -> None:
             plan = train_model(trainer, model, plan)
     if distributed.is_main():
         print_scores(trainer)
-        print_unused(settings)
+        print_unused(plan, settings)
         print(f"next: {typed('predict', settings)}")
 
 
@@ -131,6 +134,7 @@ def chosen(
     )
     if portfolio.told:
         print(portfolio.told)
+    print_starts(list(portfolio.recipes), settings)
     if portfolio.folds == len(training_data.splits):
         return list(portfolio.recipes), training_data
     return list(portfolio.recipes), training_data.in_folds(portfolio.folds)
@@ -167,8 +171,14 @@ def find_imagenet_weights(recipes: list[AnyRecipe], settings: Settings) -> None:
         if settings.weights is not None:
             check_given([network for recipe in recipes for network in imagenet_networks(recipe)], settings.weights)
         for recipe in recipes:
-            for path in recipe_weights(recipe, settings.weights):
-                print(f"{recipe.name} starts from {described(path)}")
+            recipe_weights(recipe, settings.weights)
+
+
+def print_starts(recipes: list[AnyRecipe], settings: Settings) -> None:
+    """Print which weights the recipes start from."""
+    for recipe in recipes:
+        for path in recipe_weights(recipe, settings.weights):
+            print(f"{recipe.name} starts from {described(path)}")
 
 
 def print_idle_options(recipes: list[AnyRecipe], settings: Settings) -> None:
@@ -214,7 +224,7 @@ def taught(
 ) -> TrainingData:
     """The images with what earlier runs say of them, if --pseudo-labels or --distil is given.
 
-    Raises UserError if no earlier run can teach.
+    Raises UserError if no earlier run can teach, or if the budget is too short for it.
     """
     if not (settings.pseudo_labels or settings.distil):
         return training_data
@@ -223,9 +233,17 @@ def taught(
         runs, damaged = stored_runs(run_folders(settings.runs_folder(competition.name)))
         leave_out(damaged)
         teacher = find_teacher(runs, training_data, competition, device)
-        return lessons(teacher, training_data, settings.pseudo_labels, settings.distil, competition.task)
+        with time_limit(now + TEACHING_SHARE * (end - now)):
+            return lessons(teacher, training_data, settings.pseudo_labels, settings.distil, competition.task)
 
-    return training_data.taught(distributed.from_main(learnt))
+    now, end = time.monotonic(), deadline(settings) or math.inf
+    try:
+        return training_data.taught(distributed.from_main(learnt))
+    except OutOfTime:
+        remedy = "give more, or leave out --pseudo-labels and --distil"
+        raise UserError(
+            f"--budget {clock(settings.budget or 0)}: it is too short for earlier models to teach; {remedy}"
+        ) from None
 
 
 def too_short(begun: float, done: float) -> str:
@@ -314,10 +332,14 @@ def plan_models(
     )
 
 
-def print_unused(settings: Settings) -> None:
+def print_unused(plan: Plan, settings: Settings) -> None:
     """Say so if much of a budget is left, as every network has been trained for all epochs of its recipe."""
     end = deadline(settings)
-    if end is not None and (left := end - time.monotonic()) > UNUSED_SHARE * (settings.budget or 0.0):
+    if (
+        end is not None
+        and not plan.left_out
+        and (left := end - time.monotonic()) > UNUSED_SHARE * (settings.budget or 0.0)
+    ):
         print(f"{clock(left)} of the budget is left: all models are trained in full; more time for them would not help")
 
 

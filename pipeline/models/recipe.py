@@ -246,7 +246,7 @@ class Mix(CheckedModel):
     @model_validator(mode="after")
     def _mixes(self) -> Self:
         if not (self.mixup or self.cutmix):
-            raise ValueError("mix: give mixup or cutmix a value above 0")
+            raise ValueError("give mixup or cutmix a value above 0")
         return self
 
 
@@ -263,6 +263,8 @@ class NeuralRecipe(Recipe):
     sampling: balanced shows images of each class equally often; None shows each image once per epoch.
     pooling: gem replaces the network's global average pooling; None keeps it.
     averaging: time constant of the moving average of the weights, as a fraction of the training; 0 for none.
+    norms: whether batch norms learn and take the averages of each ``batch``, or stay ``fixed`` as they are in the
+        weights that the training starts from; in a short training they hardly get to know the new images.
     keep: the weights with the ``best`` validation score, or the ``last`` ones.
     holdout: share of the training set held out to choose the checkpoint, in place of the validation set.
     grey: use one channel instead of three if no training image has colour.
@@ -301,6 +303,7 @@ class NeuralRecipe(Recipe):
     pooling: Literal["gem"] | None = None
     growing: tuple[PositiveFloat, ...] = (1.0,)
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    norms: Literal["batch", "fixed"] = "batch"
     keep: Literal["best", "last"] = "best"
     holdout: Fraction | None = None
     views: Literal["one", "symmetries", "shifts"] = "one"

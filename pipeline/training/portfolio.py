@@ -39,6 +39,8 @@ BASELINES = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 FROM_SCRATCH = "sprint"
 FROZEN = "lite0-logreg"
 FINE_TUNED = "efficientnet-lite0"
+FINE_TUNED_SHORTLY = "efficientnet-lite0-short"
+LONG_TRAINING = 100_000  # images, counting repeats, from which batch norms are worth learning; see TRIALS.md
 LONG = 1800.0  # seconds; from there on small pictures are fine-tuned beside sprint, however few epochs that are
 SMALL_SET = 2_000  # training images below which folds are the default
 FOLDS = (5, 4, 3)
@@ -88,7 +90,7 @@ def candidates(settings: Settings) -> tuple[str, ...]:
         return (*BASELINES, FROM_SCRATCH)
     if settings.epochs is not None:
         return (*BASELINES, FROM_SCRATCH, FINE_TUNED)
-    return (*BASELINES, FROM_SCRATCH, FROZEN, FINE_TUNED)
+    return (*BASELINES, FROM_SCRATCH, FROZEN, FINE_TUNED, FINE_TUNED_SHORTLY)
 
 
 def is_small(competition: Competition) -> bool:
@@ -147,7 +149,7 @@ class Choice:
         if is_small(self.competition):
             folds = self._folds(lambda folds: self.epochs(folds) >= FOLD_EPOCHS)
             if self.epochs(folds) >= FEWEST_EPOCHS:
-                return (FROZEN, FINE_TUNED), folds
+                return (FROZEN, self._fine_tuned(folds)), folds
             return (FROZEN,), self._folds(lambda folds: True)
         return self._of_many(), len(self.training_data.splits)
 
@@ -157,8 +159,12 @@ class Choice:
             return (*BASELINES, FROM_SCRATCH, FINE_TUNED)
         enough = ENOUGH_EPOCHS[self.are_photographs]
         if self.epochs(1) >= enough and self.is_ahead:
-            return (FROZEN, FINE_TUNED)
+            return (FROZEN, self._fine_tuned(1))
         return (*BASELINES, FROM_SCRATCH, FROZEN)
+
+    def _fine_tuned(self, folds: int) -> str:
+        """The name of the recipe that fine-tunes, by how many images each fold has time for."""
+        return FINE_TUNED if self.epochs(folds) * self._images(folds) >= LONG_TRAINING else FINE_TUNED_SHORTLY
 
     @property
     def are_photographs(self) -> bool:
@@ -196,7 +202,7 @@ class Choice:
     @cached_property
     def images_a_second(self) -> float:
         """The measured speed of fine-tuning."""
-        recipe = self.recipes[FINE_TUNED]
+        recipe = self.recipes[FINE_TUNED_SHORTLY]
         assert isinstance(recipe, NeuralRecipe)
         with TemporaryDirectory() as folder:
             context = ModelContext(

@@ -37,7 +37,7 @@ from pipeline.runtime.time_limit import OutOfTime, time_limit
 from pipeline.settings import Settings
 from pipeline.training.symmetries import KEPT, TURNS, kept_check, trial_images, trial_plan, trial_recipe
 
-IMAGES = 600  # at most, drawn class by class
+IMAGES = 300  # at most, drawn class by class
 PARTS = 3
 C = 0.003  # of the regressions, divided by the number of views that one learns from
 LEARNT: dict[Symmetries, int] = {"none": 0, "mirror": 1, "all": len(TURNS)}  # of the TURNS, besides the image as it is

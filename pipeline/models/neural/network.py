@@ -497,10 +497,20 @@ def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
     if recipe.normalise == "pretrained":
         return _pretrained_normalisation(recipe)
     fixed = {"unit": ([0.0] * 3, [255.0] * 3), "symmetric": ([127.5] * 3, [127.5] * 3), "imagenet": IMAGENET}
-    mean, std = fixed.get(recipe.normalise) or (sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0))
+    mean, std = fixed.get(recipe.normalise) or _mean_and_std(sample)
     if recipe.grey and (sample == sample[..., :1]).all():
         mean, std = [float(np.dot(mean, LUMA))], [float(np.dot(std, LUMA))]
     return Normalisation(tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def _mean_and_std(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, at least 1, of each channel; of large images one by one, as float64 needs room."""
+    if prod(sample.shape[1:3]) <= SMALL:
+        return sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0)
+    count = prod(sample.shape[:3])
+    mean = sample.sum((0, 1, 2), dtype=np.int64) / count
+    squares = sum(np.square(image, dtype=np.int64).sum((0, 1)) for image in sample)
+    return mean, np.sqrt(squares / count - mean**2).clip(min=1.0)
 
 
 def _pretrained_normalisation(recipe: NeuralRecipe) -> Normalisation:

@@ -112,6 +112,12 @@ def _learning(network: nn.Module, train: Trained) -> set[str]:
     return {name for name in names if name.startswith(tuple(f"{module}." for module in modules))}
 
 
+def norm_weights(network: nn.Module) -> frozenset[str]:
+    """The names of the weights of batch norms."""
+    norms = {name for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
+    return frozenset(name for name, _ in network.named_parameters() if name.rpartition(".")[0] in norms)
+
+
 def train_mode(network: nn.Module) -> None:
     """Set training mode, except for frozen batch norms, which keep their running statistics."""
     network.train()

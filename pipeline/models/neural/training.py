@@ -20,14 +20,13 @@ from pipeline.models.base import CHECKPOINT_FILE, HISTORY_FILE, NotTrained
 from pipeline.models.fast.depthwise import learn_in_float32
 from pipeline.models.fast.folded_prefix import with_folded_prefix
 from pipeline.models.fast.predictor import Predictor
-from pipeline.models.fast.prefetch import prefetched
 from pipeline.models.neural.batches import Batch, Batches, LabelledImages, scaled
 from pipeline.models.neural.checkpoint import Checkpoint, packed, unpacked
 from pipeline.models.neural.history import EpochRecord, History
 from pipeline.models.neural.losses import Loss, distribution, shared_out
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.neural.schedules import LearningRate
-from pipeline.models.neural.stages import freeze, span_at, stage_spans, train_mode
+from pipeline.models.neural.stages import freeze, norm_weights, span_at, stage_spans, train_mode
 from pipeline.models.neural.time_budget import OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import distributed
@@ -37,7 +36,6 @@ from pipeline.runtime.devices import (
     gradient_scaler,
     mixed_precision,
     moved,
-    pinned,
     placed,
     room_for_images,
 )
@@ -102,6 +100,8 @@ class Training:
         self.averaged = AveragedModel(self.network, use_buffers=True) if recipe.averaging else None
         self.stage_spans = stage_spans(recipe)
         self.frozen = frozenset(name for name, weights in self.network.named_parameters() if not weights.requires_grad)
+        if recipe.norms == "fixed":
+            self.frozen |= norm_weights(self.network)
         self.parts = 1
         self.enter(0)
         self.scaler = gradient_scaler(self.device)
@@ -296,7 +296,7 @@ class Training:
         self.join_ranks()
         totals = torch.zeros(2, device=self.device)
         seen = 0
-        for step, batch in enumerate(prefetched(self._batches_of(batches, segment))):
+        for step, batch in enumerate(self._batches_of(batches, segment)):
             totals += self.step(batch, segment.progress_at(step), segment)
             seen += batch.total
             bar.advance_to(self._work_until(segment.progress_at(step + 1)))
@@ -323,8 +323,7 @@ class Training:
         first = sum(before.batches for before in self.segments)
         size = scaled(self.predictor.input_size, segment.size)
         steps = range(first, first + segment.batches)
-        for batch in batches.of_steps(steps, size, len(self.segments), segment.parts):
-            yield replace(batch, images=pinned(batch.images, self.device))
+        return batches.of_steps(steps, size, len(self.segments), segment.parts)
 
     def step(self, batch: Batch, progress: float, segment: Segment) -> Tensor:
         """Take one optimiser step. Returns float32 ``[2]``: this rank's summed loss and correct predictions."""

@@ -16,7 +16,8 @@ from pipeline.training.portfolio import BASELINES, Choice, Portfolio, candidates
 
 CPU = torch.device("cpu")
 SCRATCH = (*BASELINES, "sprint")
-WITH_WEIGHTS = (*SCRATCH, "lite0-logreg", "efficientnet-lite0")
+WITH_WEIGHTS = (*SCRATCH, "lite0-logreg", "efficientnet-lite0", "efficientnet-lite0-short")
+FROZEN_AND_SHORT = ("lite0-logreg", "efficientnet-lite0-short")
 
 
 @pytest.mark.parametrize(
@@ -72,9 +73,9 @@ def names_of(portfolio: Portfolio) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("epochs", "names", "folds"),
     [
-        (50, ("lite0-logreg", "efficientnet-lite0"), 5),
-        (25, ("lite0-logreg", "efficientnet-lite0"), 4),
-        (17, ("lite0-logreg", "efficientnet-lite0"), 3),
+        (50, FROZEN_AND_SHORT, 5),
+        (25, FROZEN_AND_SHORT, 4),
+        (17, FROZEN_AND_SHORT, 3),
         (1, ("lite0-logreg",), 5),
     ],
 )
@@ -103,16 +104,20 @@ def test_the_command_line_the_time_and_the_number_of_images_decide_about_folds(c
 @pytest.mark.parametrize(
     ("side", "epochs", "budget", "names"),
     [
-        (160, 2, "10m", ("lite0-logreg", "efficientnet-lite0")),
+        (160, 2, "10m", FROZEN_AND_SHORT),
         (160, 0.5, "10m", (*SCRATCH, "lite0-logreg")),
         (16, 2, "10m", (*SCRATCH, "lite0-logreg")),
-        (16, 4, "10m", ("lite0-logreg", "efficientnet-lite0")),
+        (16, 4, "10m", FROZEN_AND_SHORT),
         (16, 4, "60m", (*SCRATCH, "efficientnet-lite0")),
     ],
     ids=["photographs", "too many photographs", "small pictures", "few small pictures", "an hour"],
 )
 def test_a_larger_set_is_fine_tuned_where_there_is_time_for_enough_epochs(chosen, side, epochs, budget, names):
     assert names_of(chosen("--budget", budget, "--size", str(side), side=side, epochs=epochs, small=10)) == names
+
+
+def test_a_long_training_lets_batch_norms_learn(chosen):
+    assert names_of(chosen("--budget", "10m", epochs=20_000)) == ("lite0-logreg", "efficientnet-lite0")
 
 
 def test_sprint_stays_where_the_trial_network_is_ahead_of_frozen_features(chosen, monkeypatch):
