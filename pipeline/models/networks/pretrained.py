@@ -97,14 +97,11 @@ def start_from_imagenet(
 def _check_size(network: nn.Module, state: State, name: str, shape: Size | None) -> None:
     """Raises UserError if the weights do not fit since the network is built for images of another size than theirs."""
     found = backbone(name)
-    if found is None or not found.takes_one_size or shape in (None, found.input_size):
+    if found is None or shape is None or not found.takes_one_size or shape == found.input_size:
         return
     if misfit := differences(network.state_dict(), state, heads(network)):
-        size, remedy = (
-            f"images of {shape[0]}x{shape[1]} pixels",
-            f"set input_size = {found.input_size[0]} in the recipe",
-        )
-        raise UserError(f"the ImageNet weights of {name} do not fit {size}: {misfit}; {remedy}")
+        fault = f"the ImageNet weights of {name} do not fit images of {shape[0]}x{shape[1]} pixels: {misfit}"
+        raise UserError(f"{fault}; set input_size = {found.input_size[0]} in the recipe")
 
 
 def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head: str | Sequence[str]) -> None:

@@ -71,9 +71,7 @@ def create(
     if drop_path is not None and family in ("efficientnet", "convnext", "swin", "maxvit"):
         arguments["stochastic_depth_prob"] = drop_path
     network = get_model(name, weights=None, num_classes=classes, **arguments)
-    if family.startswith(
-        "mnasnet"
-    ):  # it loads weights of its own form only with a version number that they need not have
+    if family.startswith("mnasnet"):  # it would not load weights without the number of a version
         network._load_from_state_dict = MethodType(nn.Module._load_from_state_dict, network)
     if dense:
         head = last_child(network)

@@ -157,7 +157,7 @@ def test_a_network_that_takes_one_size_only_is_built_for_its_own_where_the_recip
 def test_weights_that_cannot_be_brought_to_another_size_are_refused_with_their_own(hub):
     in_hub("timm/levit_128s", hub)
     network = build_network("timm/levit_128s", 3, (64, 64))
-    with pytest.raises(UserError, match="do not fit images of 64x64 pixels: .* set input_size = 224 in the recipe"):
+    with pytest.raises(UserError, match=r"do not fit images of 64x64 pixels: .* set input_size = 224 in the recipe"):
         start_from_imagenet(network, "timm/levit_128s", None, (64, 64))
 
 
