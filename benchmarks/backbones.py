@@ -34,7 +34,7 @@ TORCHVISION = (
     *("squeezenet1_1", "densenet121", "googlenet", "mnasnet0_5", "swin_t"),
 )
 NAMES = (*(f"timm/{name}" for name in TIMM), *(f"torchvision/{name}" for name in TORCHVISION))
-OTHER_SIDES = {"timm/eva02_tiny_patch14_224": 70, "timm/levit_128s": 224}
+OTHER_SIDES = {"timm/eva02_tiny_patch14_224": 70, "timm/levit_128s": 224, "timm/resmlp_12_224": 224}
 
 
 def main() -> None:
