@@ -19,6 +19,8 @@ from torch import fx
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.backbones import Backbone, backbone
 from pipeline.models.networks.registry import build_network
+from pipeline.models.networks.state import differences, heads
+from pipeline.models.networks.weights import in_form_of
 
 SIDE, CLASSES = 64, 5
 TIMM = (
@@ -56,7 +58,7 @@ def row(name: str) -> str:
     weights = sum(weights.numel() for weights in network.parameters()) / 1e6
     predictor = Predictor(network, known.normalisation, (side, side), torch.device("cpu"))
     is_folded = isinstance(predictor.prepared().network, fx.GraphModule)
-    cells = [f"`{name}`", f"{weights:.1f}", known.input_size[0], sizes(known), "yes" if is_folded else "no"]
+    cells = [f"`{name}`", f"{weights:.1f}", known.input_size[0], sizes(name, known), "yes" if is_folded else "no"]
     return f"| {' | '.join(map(str, cells))} |"
 
 
@@ -65,8 +67,15 @@ def side_of(name: str) -> int:
     return OTHER_SIDES.get(name, SIDE)
 
 
-def sizes(known: Backbone) -> str:
-    return "with `input_size`" if known.takes_one_size else "any"
+def sizes(name: str, known: Backbone) -> str:
+    """Which sizes it takes besides the one that its weights were trained on; half of that is tried."""
+    if not known.takes_one_size:
+        return "any"
+    half = (known.input_size[0] // 2,) * 2
+    network = build_network(name, CLASSES, half)
+    published = known.build(known.classes, shape=known.input_size).state_dict()
+    brought = in_form_of(network, name, published, half)
+    return "none" if differences(network.state_dict(), brought, heads(network)) else "with `input_size`"
 
 
 if __name__ == "__main__":
