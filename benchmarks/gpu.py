@@ -112,12 +112,14 @@ def fill(table: "Table", device: torch.device, work: Path) -> None:
     """Measure everything but the tests."""
     is_small = device.type == "cpu"
     sprint, lite0, resnet = cases(is_small)
-    learn = Pictures(device, work / "pictures", *((400, 2) if is_small else (20_000, 10)))
+    learn = Pictures(device, work / "pictures", *((80, 1) if is_small else (20_000, 10)))
     table.add(f"sprint on pictures of 32 pixels: seconds to {TARGET:.0%}", learn.seconds_to_target)
     for case in (sprint, lite0, resnet):
         measure(table, case, device, work / case.recipe.name)
     table.add("lite0 with little memory", lambda: train_with_little_memory(lite0, device, work / "little"))
     table.add("train.py with two networks", lambda: run_command(device, work / "command"))
+    for case in (sprint, resnet):  # last, as compiling takes longest
+        table.add(f"{case.recipe.name}: bare steps, compiled", Bare(case, device, is_compiled=True).train)
 
 
 def cases(small: bool) -> list[Case]:
@@ -140,7 +142,6 @@ def measure(table: "Table", case: Case, device: torch.device, folder: Path) -> N
     table.add(f"{name}: training loop, {case.side} pixels, batches of {case.recipe.batch_size}", trained.train)
     table.add(f"{name}: bare steps of the same network", bare.train)
     table.add(f"{name}: bare steps in float32", replace(bare, is_mixed=False).train)
-    table.add(f"{name}: bare steps, compiled", replace(bare, is_compiled=True).train)
     table.add(f"{name}: prediction, one view", trained.predict)
     table.add(f"{name}: bare forward passes", bare.predict)
     table.add(f"{name}: probabilities, {device.type} against cpu", trained.compare)

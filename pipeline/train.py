@@ -49,6 +49,7 @@ from pipeline.training.trainer import Trainer
 from pipeline.training.turned_examples import settle_by_examples
 
 DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
+TEACHING_SHARE = 0.5  # of the time then left, at most, for the answers of earlier models
 TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model, and for the end of the process
 CLOSING_SHARE = 0.6  # of the time that imports took, if that is more, as on a machine that others use
@@ -223,7 +224,7 @@ def taught(
 ) -> TrainingData:
     """The images with what earlier runs say of them, if --pseudo-labels or --distil is given.
 
-    Raises UserError if no earlier run can teach.
+    Raises UserError if no earlier run can teach, or if the budget is too short for it.
     """
     if not (settings.pseudo_labels or settings.distil):
         return training_data
@@ -232,9 +233,17 @@ def taught(
         runs, damaged = stored_runs(run_folders(settings.runs_folder(competition.name)))
         leave_out(damaged)
         teacher = find_teacher(runs, training_data, competition, device)
-        return lessons(teacher, training_data, settings.pseudo_labels, settings.distil, competition.task)
+        with time_limit(now + TEACHING_SHARE * (end - now)):
+            return lessons(teacher, training_data, settings.pseudo_labels, settings.distil, competition.task)
 
-    return training_data.taught(distributed.from_main(learnt))
+    now, end = time.monotonic(), deadline(settings) or math.inf
+    try:
+        return training_data.taught(distributed.from_main(learnt))
+    except OutOfTime:
+        remedy = "give more, or leave out --pseudo-labels and --distil"
+        raise UserError(
+            f"--budget {clock(settings.budget or 0)}: it is too short for earlier models to teach; {remedy}"
+        ) from None
 
 
 def too_short(begun: float, done: float) -> str:

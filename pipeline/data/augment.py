@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
+from threading import local
 from types import ModuleType
 from typing import Any
 
@@ -237,12 +238,14 @@ def _albumentations() -> ModuleType:
 
 def _one_by_one(transform: Any) -> Augmentation:
     """An albumentations transform, applied to each image in turn."""
-    composed = _albumentations().Compose([transform])
+    of_thread = local()  # as the transform keeps its random state, each thread has a copy
 
     def augment(images: Batch, rng: np.random.Generator) -> np.ndarray:
         images = images.cpu().numpy() if isinstance(images, Tensor) else images
-        composed.set_random_seed(int(rng.integers(2**31)))
-        return np.stack([composed(image=image)["image"] for image in images])
+        if not hasattr(of_thread, "composed"):
+            of_thread.composed = _albumentations().Compose([deepcopy(transform)])
+        of_thread.composed.set_random_seed(int(rng.integers(2**31)))
+        return np.stack([of_thread.composed(image=image)["image"] for image in images])
 
     return augment
 

@@ -74,8 +74,8 @@ def read_file(path: ImagePath) -> bytes:
     file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would change line ends
     try:
         pieces = [os.read(file, PIECE)]
-        while len(pieces[-1]) == PIECE:
-            pieces.append(os.read(file, PIECE))
+        while len(pieces[-1]) >= PIECE:
+            pieces.append(os.read(file, max(PIECE, os.fstat(file).st_size)))
         return b"".join(pieces)
     finally:
         os.close(file)

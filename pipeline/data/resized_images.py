@@ -1,5 +1,7 @@
 """Training images at the size that a network trains at, kept on its device if they fit."""
 
+from threading import Lock
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,12 +23,14 @@ class ResizedImages:
         self.images, self.device, self.room = images, device, room
         self._size: tuple[int, int] | None = None
         self._held: Tensor | None = None
+        self._lock = Lock()  # several threads ask for batches
 
     def batch(self, rows: np.ndarray, height: int, width: int) -> np.ndarray | Tensor:
         """The given rows, uint8 ``[n, height, width, 3]``, as a tensor if all images are on the device."""
-        if self._size != (height, width):
-            self._held = None  # frees its memory first
-            self._size, self._held = (height, width), self._hold(height, width)
+        with self._lock:
+            if self._size != (height, width):
+                self._held = None  # frees its memory first
+                self._size, self._held = (height, width), self._hold(height, width)
         return resized(self.images[rows], height, width) if self._held is None else self._held[rows]
 
     def full(self, rows: np.ndarray) -> np.ndarray:

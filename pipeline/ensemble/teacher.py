@@ -13,17 +13,20 @@ import torch
 
 from competition.cells.base import one_hot
 from competition.errors import UserError
+from competition.progress import Progress
 from competition.spec import Competition
 from competition.task import Task
-from pipeline.data.cache import Images
+from pipeline.data.cache import Images, rows_of
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import Lesson, TrainingData
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.models.neural.losses import shared_out
+from pipeline.runtime.time_limit import in_time
 from pipeline.training.runs import TAUGHT, StoredRun, leave_out
 
 CONFIDENT = 0.9  # probability of the likeliest choice, in the mean over the targets, from which on an answer is learnt;
 # if there are fewer such answers, the surest half is
+AT_ONCE = 2000  # images that are answered before the time is looked at
 TRUST = 0.5  # weight of the teacher's answer beside the label
 
 
@@ -36,14 +39,24 @@ class Teacher:
     device: torch.device
 
     def answers(self, split: int, images: Images, about: str) -> np.ndarray:
-        """What the models of that split say, float32 ``[N, T * K]``. about: the images, for the progress bar."""
+        """What the models of that split say, float32 ``[N, T * K]``. about: the images, for the progress bar.
+
+        Raises OutOfTime if a time limit passes meanwhile.
+        """
         ids = tuple(map(str, range(len(images))))
         said = {}
         for name in self.blend.powers:
             run = self.runs[name].run
             model = run.recipe.load(self.runs[name].folder.fold(run.fold_folders[split]).path, self.device)
-            said[name] = Predictions(ids, model.predict_proba(images, title=f"{name} on {about}"))
+            parts = Progress(_parts(len(images)), desc=f"{name} on {about}", unit="part")
+            answers = [model.predict_proba(rows_of(images, rows)) for rows in in_time(parts)]
+            said[name] = Predictions(ids, np.concatenate(answers))
         return self.blend.apply(said).probabilities
+
+
+def _parts(images: int) -> list[np.ndarray]:
+    """The rows of that many images in parts, after each of which the time is looked at."""
+    return np.array_split(np.arange(images), max(1, images // AT_ONCE))
 
 
 def find_teacher(

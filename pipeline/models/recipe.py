@@ -39,7 +39,8 @@ RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 NAME = r"\w[\w.-]*"  # of a recipe; it is used as a folder name and typed after --models
 
 TIMM, TORCHVISION = "timm/", "torchvision/"  # what the names of these libraries' networks begin with
-FINE_TUNING = RECIPES / "fine-tuning.toml"  # the recipe for a network of a library that is named in place of a recipe
+LITES = ("lite0", "lite1", "lite2")  # this pipeline's own networks with published weights
+FINE_TUNING = RECIPES / "fine-tuning.toml"  # the recipe for a network that is named in place of a recipe
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -245,7 +246,7 @@ class Mix(CheckedModel):
     @model_validator(mode="after")
     def _mixes(self) -> Self:
         if not (self.mixup or self.cutmix):
-            raise ValueError("mix: give mixup or cutmix a value above 0")
+            raise ValueError("give mixup or cutmix a value above 0")
         return self
 
 
@@ -451,7 +452,7 @@ def _toml(value: Any) -> str:
 def choose_recipes(patterns: Iterable[str], *further: Path) -> list[AnyRecipe]:
     """The recipes with the given names, patterns (``fashion-*``) or TOML files, each once, in the order given.
 
-    A network of a library, such as ``timm/convnext_tiny.fb_in22k_ft_in1k``, stands for the recipe that fine-tunes it.
+    A network, such as ``lite1`` or ``timm/convnext_tiny.fb_in22k_ft_in1k``, stands for the recipe that fine-tunes it.
     further: folders with recipes besides the built-in ones; if a name occurs twice, the last folder wins.
     Raises UserError for a file that is not a recipe, for a pattern without a match (with the nearest names),
     and for two files of the same name.
@@ -459,7 +460,7 @@ def choose_recipes(patterns: Iterable[str], *further: Path) -> list[AnyRecipe]:
     known = {path.stem: path for folder in (RECIPES, *further) for path in sorted(folder.glob("*.toml"))}
     chosen: dict[Path | str, None] = {}
     for pattern in patterns:
-        if is_of_library(pattern):
+        if pattern in LITES or is_of_library(pattern):
             chosen[pattern] = None
         else:
             chosen |= dict.fromkeys([_own_file(pattern)] if pattern.endswith(".toml") else _matching(pattern, known))
@@ -482,7 +483,7 @@ def recipe_name(given: str) -> str:
 
 
 def fine_tuning(network: str) -> "NeuralRecipe":
-    """The recipe that fine-tunes a network of a library. Raises UserError if the library has none of that name."""
+    """The recipe that fine-tunes a network. Raises UserError if its library has none of that name."""
     from pipeline.models.networks.backbones import backbone  # here, as it imports PyTorch and the library
 
     backbone(network)

@@ -187,8 +187,8 @@ def side_by_side(work: Callable[[int], Thing], count: int) -> list[Thing]:
         except Exception as error:
             fault = error
     found, faults = zip(*from_each((own, fault and _portable(fault))), strict=True)
-    for error in filter(None, (fault, *faults)):
-        raise error
+    for first in filter(None, (fault, *faults)):
+        raise first
     everything = {number: result for part in found for number, result in part.items()}
     return [everything[number] for number in range(count)]
 

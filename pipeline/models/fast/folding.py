@@ -118,7 +118,7 @@ def _layer_after(traced: fx.GraphModule, node: fx.Node, keeps_order: bool) -> nn
     while len(node.users) == 1:
         (node,) = node.users
         layer = layer_of(traced, node)
-        if type(layer) in (nn.Conv2d, nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             return layer if _can_take_in(layer) else None
         if not _commutes(layer, keeps_order):
             return None
@@ -126,8 +126,13 @@ def _layer_after(traced: fx.GraphModule, node: fx.Node, keeps_order: bool) -> nn
 
 
 def _can_take_in(layer: nn.Conv2d | nn.Linear) -> bool:
-    """Whether a batch norm can be folded into the layer; not if it pads, as the norm does not apply to padding."""
-    return isinstance(layer, nn.Linear) or (layer.padding in ("valid", (0, 0)) and layer.groups == 1)
+    """Whether a batch norm can be folded into the layer; not if it pads, as the norm does not apply to padding.
+
+    Libraries' own kinds of layers may compute something else.
+    """
+    if type(layer) is nn.Conv2d:
+        return layer.padding in ("valid", (0, 0)) and layer.groups == 1
+    return type(layer) is nn.Linear
 
 
 def _commutes(layer: nn.Module | None, keeps_order: bool) -> bool:

@@ -3,17 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import islice, repeat
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
-
-
-def prefetched(batches: Iterator[Item]) -> Iterator[Item]:
-    """Yield the same items in the same order; a thread prepares the next one while the current one is used."""
-    ready = computed_ahead(repeat(partial(next, batches, None)), threads=1)
-    return iter(partial(next, ready), None)
 
 
 def computed_ahead(jobs: Iterable[Callable[[], Item]], threads: int) -> Iterator[Item]:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from pipeline.models.fast.folding import same_padded
+from pipeline.models.networks.pooling import GlobalAverage
 
 fx.wrap("same_padded")  # image sizes are unknown during tracing, see pipeline/models/fast/folding.py
 
@@ -80,6 +81,7 @@ class Lite(nn.Module):
                 channels = wide
         self.blocks = nn.Sequential(*blocks)
         self.conv_head, self.bn1 = conv(channels, FEATURES, 1), norm(FEATURES)
+        self.pool = GlobalAverage()
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(FEATURES, classes)
 
@@ -88,7 +90,7 @@ class Lite(nn.Module):
 
     def head(self, maps: Tensor) -> Tensor:
         """The outputs of the head for those of the last block, averaged over the image: ``[N, 1280]``."""
-        return F.relu6(self.bn1(self.conv_head(maps))).mean((2, 3))
+        return self.pool(F.relu6(self.bn1(self.conv_head(maps))))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.fc(self.dropout(self.head(self.blocks(self.stem(images)))))

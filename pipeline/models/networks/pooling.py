@@ -14,6 +14,13 @@ FIRST_EXPONENT = 3.0  # as in the paper; 1 is the average, infinity the maximum
 SMALLEST = 1e-6  # of the values that are raised to a power
 
 
+class GlobalAverage(nn.Module):
+    """The mean of each channel: ``[N, C, H, W]`` to ``[N, C]``."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3))
+
+
 class GeM(nn.Module):
     """The generalised mean of each channel ``[N, C, H, W]``, with an exponent that is learnt.
 
@@ -51,6 +58,8 @@ def _flattens(layer: nn.Module) -> bool | None:
     """Whether a layer of global average pooling gives ``[N, C]``; None if the layer is another one."""
     if isinstance(layer, nn.AdaptiveAvgPool2d):
         return False if layer.output_size in (1, (1, 1)) else None
+    if isinstance(layer, GlobalAverage):
+        return True
     timms: Any = layer
     if type(layer).__name__ == "FastAdaptiveAvgPool" and tuple(timms.dim) == (2, 3):  # of maps [N, C, H, W]
         return bool(timms.flatten)

@@ -20,7 +20,7 @@ def from_timm(name: str) -> Backbone:
     """The network of that name, e.g. ``timm/convnext_tiny.fb_in22k_ft_in1k``. Raises UserError if there is none."""
     own_name = name.removeprefix(TIMM)
     try:
-        facts = timm.get_pretrained_cfg(own_name, allow_unregistered=False)
+        facts: Any = timm.get_pretrained_cfg(own_name, allow_unregistered=False)
     except RuntimeError:
         raise unknown_network(name, TIMM, {*timm.list_models(), *timm.list_pretrained()}) from None
     return Backbone(
@@ -37,8 +37,8 @@ def from_timm(name: str) -> Backbone:
 def _weights(name: str, facts: Any) -> WeightsFile:
     """The file on the Hugging Face Hub, else the one that the network's authors published."""
     own_name = f"{facts.architecture}.{facts.tag}" if facts.tag else facts.architecture
-    is_default = timm.get_pretrained_cfg(facts.architecture).tag == facts.tag
-    architecture = facts.architecture if is_default else own_name
+    default: Any = timm.get_pretrained_cfg(facts.architecture)
+    architecture = facts.architecture if default.tag == facts.tag else own_name
     file = (facts.url or "").rpartition("/")[2]
     if not facts.hf_hub_id:
         return WeightsFile(name, file, urls=(facts.url,), further_names=(own_name,), architecture=architecture)

@@ -10,9 +10,8 @@ import os
 import re
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
-from email.message import Message
 from functools import cache
-from http.client import HTTPResponse
+from http.client import HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +94,8 @@ def find_weights(network: str, given: Path | None = None) -> Path:
     wanted = weights_file(network)
     for path in _candidates(wanted):
         _verify(path, wanted)
+        if wanted.repository is not None:  # its hash need not be known
+            _check_fit(network, path)
         return path
     return _downloaded(wanted)
 
@@ -152,10 +153,15 @@ def _in_given(network: str, given: Path) -> Path | None:
         return None if _misfit(network, given) else given
     for path in _named(wanted, given):
         _verify(path, wanted)
-        if misfit := _misfit(network, path):
-            raise UserError(f"{path} does not fit {network}: {misfit}; use another file")
+        _check_fit(network, path)
         return path
     return None
+
+
+def _check_fit(network: str, path: Path) -> None:
+    """Raises UserError if the weights in the file are not those of the network."""
+    if misfit := _misfit(network, path):
+        raise UserError(f"{path} does not fit {network}: {misfit}; use another file")
 
 
 def _named(wanted: WeightsFile, folder: Path) -> list[Path]:
@@ -237,6 +243,12 @@ def _in_hub_cache(repository: str) -> list[Path]:
     return sorted((path for path in _weights_in(folder) if path.stem in HUB_STEMS), key=_safe_first)
 
 
+def _hub_is_off() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
 def _safe_first(path: Path) -> tuple[bool, Path]:
     """Sorts safetensors before pickles."""
     return path.suffix != ".safetensors", path
@@ -260,6 +272,8 @@ def _verify(path: Path, wanted: WeightsFile) -> None:
 def _downloaded(wanted: WeightsFile) -> Path:
     if not wanted.urls:
         raise UserError(_missing(wanted, "are part of a Python package"))
+    if wanted.repository is not None and _hub_is_off():
+        raise UserError(_missing(wanted, "are not downloaded, as HF_HUB_OFFLINE is set"))
     for url in wanted.urls:
         try:
             return _fetched(url, wanted)
@@ -307,7 +321,7 @@ class _Redirections(urllib.request.HTTPRedirectHandler):
     sha256 = ""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Message, newurl: str
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         etag = headers.get("X-Linked-Etag", "").strip('"')
         self.sha256 = etag if SHA256.fullmatch(etag) else self.sha256

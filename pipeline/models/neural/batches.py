@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, groupby
+from functools import partial
+from itertools import chain, count, groupby, repeat
 
 import numpy as np
 from torch import Tensor
@@ -11,9 +12,11 @@ from competition.task import strata
 from pipeline.data.augment import Augmentation, Crop
 from pipeline.data.cache import Images, Size, rows_of
 from pipeline.data.resized_images import ResizedImages
+from pipeline.models.fast.prefetch import computed_ahead
 from pipeline.models.neural.mixing import Mixture, mixed
 from pipeline.models.recipe import Mix
 from pipeline.runtime import distributed
+from pipeline.runtime.devices import loading_threads, pinned
 
 
 @dataclass(frozen=True)
@@ -72,19 +75,31 @@ class Batches:
     soft: np.ndarray | None = None
 
     def of_steps(self, steps: range, size: Size, segment: int, parts: int = 1) -> Iterator[Batch]:
-        """Yield one resized and augmented batch per step; steps are counted from the start of the training.
+        """Yield one resized and augmented batch per step, prepared ahead; steps are counted from the training's start.
 
         size: (height, width) in pixels. segment: the segment's number; it seeds the augmentation.
         parts: smaller batches that each is split into.
         """
-        rng = np.random.default_rng((self.seed, segment, distributed.rank()))
-        for rows in chain.from_iterable(np.array_split(whole, parts) for whole in self._rows(steps)):
-            mine = np.sort(rows[distributed.share(len(rows))])
-            images, mixture = self.augment(self._taken(mine, size, rng), rng), None
-            if self.mix is not None:
-                images, mixture = mixed(images, self.mix, rng)
-            soft = None if self.soft is None else self.soft[mine]
-            yield Batch(images, self.labels[mine], len(rows), soft, mixture)
+        rows = chain.from_iterable(np.array_split(whole, parts) for whole in self._rows(steps))
+        with_rng = zip(rows, self._generators(segment), strict=False)
+        jobs = (partial(self._batch, each, size, rng) for each, rng in with_rng)
+        return computed_ahead(jobs, loading_threads(self.images.device))
+
+    def _generators(self, segment: int) -> Iterator[np.random.Generator]:
+        """The generator of each batch: one for all on a CPU, which prepares them one after the other."""
+        place = self.seed, segment, distributed.rank()
+        if self.images.device.type == "cpu":
+            return repeat(np.random.default_rng(place))
+        return (np.random.default_rng((*place, number)) for number in count())
+
+    def _batch(self, rows: np.ndarray, size: Size, rng: np.random.Generator) -> Batch:
+        """rows: of the images in the shares of all ranks."""
+        mine = np.sort(rows[distributed.share(len(rows))])
+        images, mixture = self.augment(self._taken(mine, size, rng), rng), None
+        if self.mix is not None:
+            images, mixture = mixed(images, self.mix, rng)
+        soft = None if self.soft is None else self.soft[mine]
+        return Batch(pinned(images, self.images.device), self.labels[mine], len(rows), soft, mixture)
 
     def _taken(self, rows: np.ndarray, size: Size, rng: np.random.Generator) -> np.ndarray | Tensor:
         """The images of these rows at that size, not yet augmented."""

@@ -40,7 +40,7 @@ from pipeline.models.neural.stages import budgeted, cut
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.neural.training import Training
 from pipeline.models.persistence import Saved, damaged
-from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint
+from pipeline.models.recipe import NeuralRecipe, Tier, fingerprint, is_of_library
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import placed
 from pipeline.runtime.memory import raise_shortage
@@ -48,6 +48,7 @@ from pipeline.runtime.sealed import seal, sealed_content
 
 IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and standard deviation of ImageNet's pixels
 KIND = "network"  # in the file of a saved one
+PATCH = 32  # pixels a side that most networks reduce to one
 SAMPLE = 2000  # images from which the normalisation and the whitening are computed
 SMALL = 128**2  # pixels of an image of which so many fit in memory
 
@@ -327,7 +328,10 @@ class NeuralNetwork:
         if is_for_one_size(recipe.network.name):  # its cost grows with the pixels as a classical model's does
             return small_size(cached), small_size(cached)
         least = recipe.min_size or 1
-        return scaled(cached, max(least, sizes.trained)), scaled(cached, max(least, sizes.predicted))
+        trained, predicted = (scaled(cached, max(least, side)) for side in (sizes.trained, sizes.predicted))
+        if is_of_library(recipe.network.name):
+            return in_patches(trained), in_patches(predicted)
+        return trained, predicted
 
     def _take(self, tier: Tier | None) -> None:
         """Set the width and the sizes; without a tier they are the recipe's."""
@@ -465,6 +469,12 @@ def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, Label
     return train.take(rest), train.take(held)
 
 
+def in_patches(size: Size) -> Size:
+    """The size in whole patches of ``PATCH`` pixels a side, as networks with several resolutions need it."""
+    height, width = (max(1, round(side / PATCH)) * PATCH for side in size)
+    return height, width
+
+
 def _check_parts(batch: int) -> None:
     """Raises UserError if a batch has fewer than two images per rank, the least that batch norm can train on."""
     ranks = distributed.world_size()
@@ -487,10 +497,20 @@ def _normalisation(sample: np.ndarray, recipe: NeuralRecipe) -> Normalisation:
     if recipe.normalise == "pretrained":
         return _pretrained_normalisation(recipe)
     fixed = {"unit": ([0.0] * 3, [255.0] * 3), "symmetric": ([127.5] * 3, [127.5] * 3), "imagenet": IMAGENET}
-    mean, std = fixed.get(recipe.normalise) or (sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0))
+    mean, std = fixed.get(recipe.normalise) or _mean_and_std(sample)
     if recipe.grey and (sample == sample[..., :1]).all():
         mean, std = [float(np.dot(mean, LUMA))], [float(np.dot(std, LUMA))]
     return Normalisation(tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def _mean_and_std(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, at least 1, of each channel; of large images one by one, as float64 needs room."""
+    if prod(sample.shape[1:3]) <= SMALL:
+        return sample.mean((0, 1, 2)), sample.std((0, 1, 2)).clip(min=1.0)
+    count = prod(sample.shape[:3])
+    mean = sample.sum((0, 1, 2), dtype=np.int64) / count
+    squares = sum(np.square(image, dtype=np.int64).sum((0, 1)) for image in sample)
+    return mean, np.sqrt(squares / count - mean**2).clip(min=1.0)
 
 
 def _pretrained_normalisation(recipe: NeuralRecipe) -> Normalisation:

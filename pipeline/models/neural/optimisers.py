@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +113,7 @@ def _decays(network: nn.Module, settings: recipe.Optimiser) -> dict[int, float]:
     """The weight decay of each parameter, by its id."""
     dense = [module.weight for module in network.modules() if isinstance(module, nn.Linear)][:-1]
     hidden = {id(weight) for weight in dense} if settings.dense_l2 else set()
-    apart = set(network.no_weight_decay()) if hasattr(network, "no_weight_decay") else set()  # embeddings, says timm
+    apart = _without_decay(network)
 
     def decay(name: str, parameter: nn.Parameter) -> float:
         if settings.name == "adamw" and (parameter.ndim < 2 or name in apart):
@@ -121,3 +122,8 @@ def _decays(network: nn.Module, settings: recipe.Optimiser) -> dict[int, float]:
         return settings.weight_decay + penalty
 
     return {id(parameter): decay(name, parameter) for name, parameter in network.named_parameters()}
+
+
+def _without_decay(network: Any) -> set[str]:
+    """The names of the weights that timm says are not to decay, such as embeddings."""
+    return set(network.no_weight_decay()) if hasattr(network, "no_weight_decay") else set()

@@ -20,7 +20,6 @@ from pipeline.models.base import CHECKPOINT_FILE, HISTORY_FILE, NotTrained
 from pipeline.models.fast.depthwise import learn_in_float32
 from pipeline.models.fast.folded_prefix import with_folded_prefix
 from pipeline.models.fast.predictor import Predictor
-from pipeline.models.fast.prefetch import prefetched
 from pipeline.models.neural.batches import Batch, Batches, LabelledImages, scaled
 from pipeline.models.neural.checkpoint import Checkpoint, packed, unpacked
 from pipeline.models.neural.history import EpochRecord, History
@@ -37,7 +36,6 @@ from pipeline.runtime.devices import (
     gradient_scaler,
     mixed_precision,
     moved,
-    pinned,
     placed,
     room_for_images,
 )
@@ -298,7 +296,7 @@ class Training:
         self.join_ranks()
         totals = torch.zeros(2, device=self.device)
         seen = 0
-        for step, batch in enumerate(prefetched(self._batches_of(batches, segment))):
+        for step, batch in enumerate(self._batches_of(batches, segment)):
             totals += self.step(batch, segment.progress_at(step), segment)
             seen += batch.total
             bar.advance_to(self._work_until(segment.progress_at(step + 1)))
@@ -325,8 +323,7 @@ class Training:
         first = sum(before.batches for before in self.segments)
         size = scaled(self.predictor.input_size, segment.size)
         steps = range(first, first + segment.batches)
-        for batch in batches.of_steps(steps, size, len(self.segments), segment.parts):
-            yield replace(batch, images=pinned(batch.images, self.device))
+        return batches.of_steps(steps, size, len(self.segments), segment.parts)
 
     def step(self, batch: Batch, progress: float, segment: Segment) -> Tensor:
         """Take one optimiser step. Returns float32 ``[2]``: this rank's summed loss and correct predictions."""

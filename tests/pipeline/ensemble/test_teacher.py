@@ -1,5 +1,6 @@
 """The teacher: for each split only models answer that have not seen its validation images."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.ensemble import teacher as teaching
 from pipeline.ensemble.teacher import Teacher, find_teacher, lessons
 from pipeline.models.base import CPU
+from pipeline.runtime.time_limit import OutOfTime, time_limit
 from pipeline.settings import train_settings
 from pipeline.training.runs import run_folders, stored_runs
 from tests.commands import fail, succeed
@@ -101,6 +103,26 @@ def test_labels_and_numbers_are_taught_as_they_are_learnt():
     np.testing.assert_array_equal(teaching._certain(several, np.array([[0, 1]])), [[1, 0, 0, 1]])
     spread = teaching._certain(numbers, np.array([[1.1]]))
     assert spread.argmax() == 1 and 0 < spread[0, 0] == spread[0, 2] < spread[0, 1]
+
+
+def test_a_time_limit_ends_the_answers_between_two_parts(place, monkeypatch):
+    teacher, data, _ = opened(place)
+    whole = teacher.answers(0, data.images, "all")
+    monkeypatch.setattr(teaching, "AT_ONCE", 10)
+    np.testing.assert_allclose(teacher.answers(0, data.images, "all"), whole, rtol=1e-5)
+    with time_limit(time.monotonic() - 1), pytest.raises(OutOfTime):
+        teacher.answers(0, data.images, "all")
+
+
+def test_a_budget_that_is_too_short_to_teach_is_one_line(place, monkeypatch):
+    monkeypatch.setattr(teaching, "in_time", out_of_time)
+    options = ("--competition", place / "insects", "--work", place, "--models", "dhc-gaussian-nb")
+    told = fail("train", *options, "--distil", "--budget", "30s")
+    assert told.startswith("--budget 30s: it is too short for earlier models to teach; give more, or leave out")
+
+
+def out_of_time(items: object) -> list[np.ndarray]:
+    raise OutOfTime
 
 
 def test_a_network_that_was_taught_predicts_is_named_in_the_report_and_teaches_no_other(place, tmp_path):

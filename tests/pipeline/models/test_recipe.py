@@ -100,6 +100,14 @@ def test_every_recipe_can_be_written_and_read_again(tmp_path, name):
     assert (tmp_path / f"{name}.toml").read_text().startswith("# written by a test\n")
 
 
+def test_how_images_are_mixed_is_written_and_read_again(tmp_path):
+    path = put(tmp_path, NETWORK + "[mix]\nmixup = 0.2\ncutmix = 1.0\n")
+    recipe = load_recipe(path)
+    write_recipe(recipe, path, "")
+    assert load_recipe(path) == recipe and isinstance(recipe, NeuralRecipe)
+    assert recipe.mix is not None and (recipe.mix.mixup, recipe.mix.cutmix, recipe.mix.share) == (0.2, 1.0, 1.0)
+
+
 @pytest.mark.parametrize("summary", ['"quoted" \\ back', "Äpfel 🍎", "two\nlines\tand a tab", "# no comment", ""])
 def test_any_words_can_be_written(tmp_path, summary):
     recipe = load_recipe(put(tmp_path)).model_copy(update={"summary": summary})
@@ -140,6 +148,9 @@ schedule = { name = "constant" }"""
         ('name = "constant"', 'name = "one-cycle"\nwarmup = 1.5', "schedule.warmup: "),
         ("batch_size = 16", 'batch_size = 16\nname = "other"', "name"),
         ('name = "constant"', f'name = "constant"\n{TOO_LATE}', "stages: "),
+        ("epochs = 3", "epochs = 3\nmix = { share = 0.5 }", "mix: give mixup or cutmix a value above 0"),
+        ("epochs = 3", "epochs = 3\nmix = { mixpu = 0.2 }", "mix.mixpu: no such key (did you mean 'mixup'?)"),
+        ("epochs = 3", 'epochs = 3\nloss = "focl"', "loss: Input should be 'cross-entropy' or 'focal' (did you"),
     ],
 )
 def test_a_wrong_key_is_refused_in_one_line_naming_file_and_key(tmp_path, line, replacement, words):
@@ -251,10 +262,11 @@ def test_a_network_without_arguments_may_be_a_string(tmp_path):
 
 
 def test_a_network_of_a_library_stands_for_a_recipe_that_fine_tunes_it():
-    template, convnext, resnet = choose_recipes(
-        ["fine-tuning", "timm/convnext_tiny.fb_in22k_ft_in1k", "torchvision/resnet50"]
+    template, convnext, *others = choose_recipes(
+        ["fine-tuning", "timm/convnext_tiny.fb_in22k_ft_in1k", "torchvision/resnet50", "lite1"]
     )
-    assert (convnext.name, resnet.name) == ("timm-convnext_tiny.fb_in22k_ft_in1k", "torchvision-resnet50")
+    assert convnext.name == "timm-convnext_tiny.fb_in22k_ft_in1k"
+    assert [recipe.name for recipe in others] == ["torchvision-resnet50", "lite1"]
     assert convnext.pretrained_networks == ("timm/convnext_tiny.fb_in22k_ft_in1k",)
     different = {"name", "summary", "network"}
     assert convnext.model_dump(exclude=different) == template.model_dump(exclude=different)

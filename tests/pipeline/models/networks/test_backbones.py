@@ -288,3 +288,19 @@ def test_what_the_hub_does_not_have_is_named_with_where_to_get_it_and_how_to_att
     ):
         assert words in message
     assert "\n" not in message
+
+
+def test_a_hub_that_is_switched_off_is_not_asked(hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="are not downloaded, as HF_HUB_OFFLINE is set; download https"):
+        find_weights("timm/resnet18")
+
+
+def test_a_notebook_s_input_that_is_named_so_and_fits_another_network_is_refused(hub, tmp_path, monkeypatch):
+    (tmp_path / "resnet18.a1_in1k").mkdir()
+    save_file(noise("timm/mobilenetv3_small_050"), tmp_path / "resnet18.a1_in1k" / "model.safetensors")
+    monkeypatch.setattr(weights, "KAGGLE_INPUT", tmp_path)
+    weights._attached.cache_clear()
+    with pytest.raises(UserError, match=r"does not fit timm/resnet18: conv1\.weight is missing"):
+        find_weights("timm/resnet18")
+    weights._attached.cache_clear()

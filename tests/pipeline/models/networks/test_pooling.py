@@ -10,6 +10,7 @@ from competition.errors import UserError
 from pipeline.models.fast.predictor import prepared
 from pipeline.models.networks.pooling import GeM, with_gem
 from pipeline.models.networks.registry import build_network
+from pipeline.models.networks.state import differences, last_child
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
 from pipeline.runtime.devices import mixed_precision
@@ -40,6 +41,7 @@ NETWORKS = {
     "cnn": own,
     "resnet18": lambda: build_network("resnet18", 5, (64, 64)),
     "efficientnet_b0": lambda: build_network("efficientnet_b0", 5, (64, 64)),
+    "lite0": lambda: build_network("lite0", 5, (64, 64)),
     "timm": lambda: timm.create_model("resnet10t", num_classes=5),
 }
 
@@ -55,10 +57,16 @@ def test_it_replaces_the_last_global_average_of_a_network_and_predicts_fast_as_i
         layers = [layer for layer in pooled.modules() if isinstance(layer, GeM)]
         assert len(layers) == 1 and not torch.allclose(pooled(images), before)
         with mixed_precision(CPU):
-            fast = prepared(pooled, CPU)(images).float()
+            fast = prepared(pooled, CPU, images)(images).float()
         torch.testing.assert_close(fast, pooled(images), rtol=0.05, atol=0.05)
         nn.init.ones_(layers[0].exponent)
         torch.testing.assert_close(pooled(images), before, rtol=1e-3, atol=1e-3)
+
+
+def test_imagenet_weights_are_those_of_the_network_without_it():
+    pooled, plain = with_gem(build_network("lite0", 5, (64, 64)), "lite0"), build_network("lite0", 5, (64, 64))
+    assert differences(pooled.state_dict(), plain.state_dict()) == ""
+    assert last_child(pooled) == last_child(plain) == "fc"
 
 
 def test_a_network_without_such_a_layer_is_refused():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.augment import chain, resized_crop
+from pipeline.data.augment import chain, resized_crop, shift
 from pipeline.data.resized_images import ResizedImages
 from pipeline.models.neural.batches import Batches, LabelledImages, scaled
 from pipeline.models.recipe import Mix
@@ -39,6 +39,17 @@ def test_epochs_and_seeds_differ_in_their_order():
     both = seen(range(10))
     assert both[:20] != both[20:] and len(set(both[20:])) == 20
     assert seen(range(5), seed=1) != both[:20]
+
+
+def test_threads_beside_a_gpu_prepare_the_same_images_in_the_same_order_each_time(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    on_a_gpu = replace(
+        batches(), images=ResizedImages(IMAGES, torch.device("meta"), 0), augment=chain([resized_crop(), shift(0.2)])
+    )
+    first, again = ([*on_a_gpu.of_steps(range(10), (16, 16), 0)] for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
+    assert [row for batch in first for row in batch.labels.tolist()] == seen(range(10))
 
 
 def test_a_balanced_epoch_shows_as_many_images_of_each_class_and_all_of_the_rare_ones():

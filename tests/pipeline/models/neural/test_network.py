@@ -190,6 +190,13 @@ def test_large_images_are_sampled_at_the_size_of_the_training():
     np.testing.assert_array_equal(sample, resized(images, 100, 100))
 
 
+def test_mean_and_deviation_of_large_images_are_numpys():
+    images = np.random.default_rng(0).integers(0, 200, (5, 150, 130, 3), np.uint8)
+    mean, std = neural._mean_and_std(images)
+    np.testing.assert_allclose(mean, images.mean((0, 1, 2)))
+    np.testing.assert_allclose(std, images.std((0, 1, 2)))
+
+
 def test_a_cache_is_as_good_as_an_array(tmp_path):
     images, labels, validation_images, validation_labels = SAMPLE
     cached = [ImageCache(part, np.array([], np.int64)) for part in (images, validation_images)]
