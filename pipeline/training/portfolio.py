@@ -97,7 +97,8 @@ def candidates(settings: Settings, device: torch.device) -> tuple[str, ...]:
     if settings.epochs is not None:
         return (*BASELINES, FROM_SCRATCH, FINE_TUNED)
     larger = BACKBONES if device.type == "cuda" else ()
-    at_hand_too = [network for network in larger if at_hand(network, settings.weights)]
+    folder = settings.weights if settings.weights is not None and settings.weights.is_dir() else None
+    at_hand_too = [network for network in larger if at_hand(network, folder)]
     return (*BASELINES, FROM_SCRATCH, FROZEN, FINE_TUNED, FINE_TUNED_SHORTLY, *at_hand_too)
 
 
