@@ -132,6 +132,7 @@ def check_examples(
         return np.concatenate([_losses(learn(kind, train, rows), labels[rows]) for train, rows in splits])
 
     found = {kind: losses_of(kind) for kind in LEARNT}
+    differences: dict[Symmetries, np.ndarray]
     differences = {"mirror": found["mirror"] - found["none"], "all": found["all"] - found["mirror"]}
     return ExamplesCheck(
         losses={kind: float(losses.mean()) for kind, losses in found.items()},
