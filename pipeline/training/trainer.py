@@ -20,7 +20,7 @@ from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Model, ModelContext, NotTrained
 from pipeline.models.classical.features import OnFeatures
-from pipeline.models.networks.pretrained import recipe_weights
+from pipeline.models.networks.pretrained import LITE0_SIZE, recipe_weights
 from pipeline.models.networks.weights import sha256
 from pipeline.models.neural.network import NetworkPlan
 from pipeline.models.neural.time_budget import OnEpoch, Segment
@@ -274,14 +274,14 @@ class Trainer:
         return estimator, estimator.predict_proba(seen)
 
     def _refitted(self, fitted: Fitted, most: int | None) -> Fitted:
-        """Models on frozen features replaced by one on all labelled images; the others as they are.
+        """Models on frozen features of folds or of photographs replaced by one on all labelled images.
 
         most: of the images, drawn class by class; None for all.
         """
-        folds = [each for each in fitted.models if isinstance(each, OnFeatures) and each.refits]
-        if len(folds) < 2:
-            return fitted
         images, labels = self.training_data.images, self.training_data.labels
+        folds = [each for each in fitted.models if isinstance(each, OnFeatures) and each.refits]
+        if not folds or (len(folds) == 1 and max(images.shape[1:3]) <= LITE0_SIZE):
+            return fitted
         OnFeatures.agree(folds)
         validations = [images.subset(rows) for _, rows in self.training_data.splits]
         answers = [each.predict_proba(seen) for each, seen in zip(folds, validations, strict=True)]
