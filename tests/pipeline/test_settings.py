@@ -175,8 +175,8 @@ def test_an_option_of_the_other_command_is_unknown():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--folds", "1"], "--folds: '1' is not a whole number from 2 to"),
-        (["--folds", "9" * 5000], "--folds: '99999999999999999999' is not a whole number from 2 to"),
+        (["--folds", "0"], "--folds: '0' is not a whole number from 1 to"),
+        (["--folds", "9" * 5000], "--folds: '99999999999999999999' is not a whole number from 1 to"),
         (["--epochs", "2.5"], "--epochs: '2.5' is not a whole number from 1 to"),
         (["--epochs", "0"], "--epochs: '0' is not a whole number from 1 to"),
         (["--epochs", "1000000000000"], "--epochs: '1000000000000' is not a whole number"),
