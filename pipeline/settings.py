@@ -265,6 +265,30 @@ class Parser(argparse.ArgumentParser):
             help="leave out training images that cannot be read, instead of stopping",
         )
 
+    def add_options_of_more_to_learn(self) -> None:
+        """Add the options that let models learn from more than the contest's labels."""
+        self.add_argument(
+            "--extra",
+            type=existing,
+            metavar="FOLDER|CSV",
+            help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
+        )
+        self.add_argument(
+            "--pseudo-labels",
+            action="store_true",
+            help="train on those test images, too, of which the blend of the models trained before is sure",
+        )
+        self.add_argument(
+            "--distil",
+            action="store_true",
+            help="networks learn the mean of the labels and of what the blend of the models trained before says",
+        )
+        self.add_argument(
+            "--refit",
+            action="store_true",
+            help="after their validation, train networks and regressions on features once more, on all labelled images",
+        )
+
     def add_device_option(self) -> None:
         self.add_argument(
             "--device",
@@ -353,27 +377,7 @@ def train_settings(arguments: list[str]) -> Settings:
         metavar="K",
         help="train K models on K stratified folds; default: 5 or fewer for a small set of images, else 1: no folds",
     )
-    parser.add_argument(
-        "--extra",
-        type=existing,
-        metavar="FOLDER|CSV",
-        help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
-    )
-    parser.add_argument(
-        "--pseudo-labels",
-        action="store_true",
-        help="train on those test images, too, of which the blend of the models trained before is sure",
-    )
-    parser.add_argument(
-        "--distil",
-        action="store_true",
-        help="networks learn the mean of the labels and of what the blend of the models trained before says",
-    )
-    parser.add_argument(
-        "--refit",
-        action="store_true",
-        help="after their validation, train networks and regressions on features once more, on all labelled images",
-    )
+    parser.add_options_of_more_to_learn()
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
     parser.add_training_options()
     options = parser.parse_args(arguments)
