@@ -236,3 +236,9 @@ def test_help_names_every_option(capsys):
     shown = capsys.readouterr().out
     for option in ("--competition", "--budget", "--epochs", "--plan", "--folds", "--seed", "--work", "--debug"):
         assert option in shown
+
+
+def test_a_refit_cannot_learn_from_the_lessons_of_a_split():
+    for option in ("--pseudo-labels", "--distil"):
+        with pytest.raises(UserError, match="argument --refit: not allowed with --pseudo-labels or --distil"):
+            train_settings(["--refit", option])
