@@ -211,16 +211,14 @@ class Pictures:
         return f"{first}; {network.best_score:.3f} after {time.monotonic() - begun:.1f} s"
 
     def draw(self, count: int, seed: int) -> Drawn:
-        """A patch with the pattern of the class, at a random place, mirrored or not, faint on a picture of others."""
-        side, half = 32, 16
-        patches, labels = draw_images(count, half, CLASSES, seed)
-        pictures, _ = draw_images(count, side, CLASSES, seed + 1000)
+        """The pattern of the class, mirrored or not, more or less faint at a random place of a smooth picture."""
+        patterns = np.random.default_rng(0).normal(128, 60, (CLASSES, 4, 4, 3)).repeat(4, axis=1).repeat(4, axis=2)
+        pictures, labels = draw_images(count, 32, CLASSES, seed)
         rng = np.random.default_rng(seed)
-        for picture, patch, (top, left) in zip(
-            pictures, patches, rng.integers(0, side - half, (count, 2)), strict=True
-        ):
-            place = picture[top : top + half, left : left + half]
-            place[:] = place // 3 + (patch if rng.random() < 0.5 else patch[:, ::-1]) // 3 * 2
+        for picture, label, (top, left) in zip(pictures, labels, rng.integers(0, 17, (count, 2)), strict=True):
+            strength, pattern = rng.uniform(0.2, 0.8), patterns[label][:, :: rng.choice((-1, 1))]
+            place = picture[top : top + 16, left : left + 16]
+            place[:] = np.clip((1 - strength) * place + strength * pattern, 0, 255)
         return pictures, labels
 
 
@@ -329,7 +327,7 @@ class Bare:
 
 
 def train_with_little_memory(case: Case, device: torch.device, folder: Path) -> str:
-    """The images of a batch in the end, of a training whose whole batches need more memory than it may take."""
+    """How many images fit in the end, in a training whose whole batches need more memory than it may take."""
     images, labels = case.draw()
     recipe = case.recipe.model_copy(update={"batch_size": len(images) // 8})
     folder.mkdir(parents=True)
@@ -340,7 +338,7 @@ def train_with_little_memory(case: Case, device: torch.device, folder: Path) -> 
     finally:
         limit_memory(device, None)
     (segment,) = network.trained
-    return f"batches of {recipe.batch_size} images, taken in {segment.parts} parts"
+    return f"{recipe.batch_size // segment.parts} of the {recipe.batch_size} images of a batch fit"
 
 
 def limit_memory(device: torch.device, most: int | None) -> None:

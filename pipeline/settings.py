@@ -62,6 +62,7 @@ class Settings:
     extra: folder or CSV of labelled pictures that are trained on besides the competition's.
     pseudo_labels: train on the test images, too, with what the blend of earlier runs says of them.
     distil: train on a mean of the labels and of what that blend says of the training images.
+    refit: after its validation, train each network once more, on all labelled images.
     compile: compile networks with torch.compile before training.
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
@@ -91,6 +92,7 @@ class Settings:
     extra: Path | None = None
     pseudo_labels: bool = False
     distil: bool = False
+    refit: bool = False
     fresh: bool = False
     skip_unreadable: bool = False
     compile: bool = False
@@ -263,6 +265,30 @@ class Parser(argparse.ArgumentParser):
             help="leave out training images that cannot be read, instead of stopping",
         )
 
+    def add_options_of_more_to_learn(self) -> None:
+        """Add the options that let models learn from more than the contest's labels."""
+        self.add_argument(
+            "--extra",
+            type=existing,
+            metavar="FOLDER|CSV",
+            help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
+        )
+        self.add_argument(
+            "--pseudo-labels",
+            action="store_true",
+            help="train on those test images, too, of which the blend of the models trained before is sure",
+        )
+        self.add_argument(
+            "--distil",
+            action="store_true",
+            help="networks learn the mean of the labels and of what the blend of the models trained before says",
+        )
+        self.add_argument(
+            "--refit",
+            action="store_true",
+            help="after their validation, train networks and regressions on features once more, on all labelled images",
+        )
+
     def add_device_option(self) -> None:
         self.add_argument(
             "--device",
@@ -351,27 +377,14 @@ def train_settings(arguments: list[str]) -> Settings:
         metavar="K",
         help="train K models on K stratified folds; default: 5 or fewer for a small set of images, else 1: no folds",
     )
-    parser.add_argument(
-        "--extra",
-        type=existing,
-        metavar="FOLDER|CSV",
-        help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
-    )
-    parser.add_argument(
-        "--pseudo-labels",
-        action="store_true",
-        help="train on those test images, too, of which the blend of the models trained before is sure",
-    )
-    parser.add_argument(
-        "--distil",
-        action="store_true",
-        help="networks learn the mean of the labels and of what the blend of the models trained before says",
-    )
+    parser.add_options_of_more_to_learn()
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
     parser.add_training_options()
     options = parser.parse_args(arguments)
     if options.plan and (also := [name for name in SET_BY_PLAN if name in parser.given]):
         parser.error(f"argument --{also[0]}: not allowed with argument --plan, which sets it")
+    if options.refit and (options.pseudo_labels or options.distil):
+        parser.error("argument --refit: not allowed with --pseudo-labels or --distil, whose lessons are for a split")
     options.budget = _budget(options, None if options.plan else DEFAULT_BUDGET)
     return _settings(options, options.models or ())
 

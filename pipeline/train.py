@@ -60,8 +60,8 @@ IMPORTED = time.monotonic()
 @distributed.distributed_main
 def main(settings: Settings) -> None:
     settings, recorded = repeated(settings)
-    recipes = [model.recipe for model in recorded.models] if recorded else asked_recipes(settings)
     device = choose_device(settings.device)
+    recipes = [model.recipe for model in recorded.models] if recorded else asked_recipes(settings, device)
     print_idle_options(recipes, settings)
     find_imagenet_weights(recipes, settings)
     if not is_left_to_us(settings):
@@ -99,8 +99,8 @@ def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
     return plan.applied_to(settings), plan
 
 
-def asked_recipes(settings: Settings) -> list[AnyRecipe]:
-    return choose_recipes(settings.models or candidates(settings), settings.recipes_folder)
+def asked_recipes(settings: Settings, device: torch.device) -> list[AnyRecipe]:
+    return choose_recipes(settings.models or candidates(settings, device), settings.recipes_folder)
 
 
 def with_symmetries(

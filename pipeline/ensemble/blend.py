@@ -4,10 +4,14 @@ The powers maximise the likelihood of the validation labels (T. Heskes, "Selecti
 opinion pools", NIPS 1997). A model is added only if the log likelihood grows by at least the cost of one parameter
 (G. Schwarz, "Estimating the dimension of a model", Annals of Statistics 6, 1978). The competition's metric decides
 which model comes first, and whether the blend or that model alone is used.
+
+Few validation images say too little about powers. There all members, each calibrated, get the same power, and the
+likelihood decides only how many there are. By the metric such a blend may look worse than the best model, by no more
+than the doubt about that one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self
 
@@ -24,6 +28,9 @@ from pipeline.training.scores import Score, score, text_table
 Powers = dict[int, float]  # index of the model in the library -> its power
 
 PARTS = 5
+FEW = 400  # validation images; of fewer, powers are not fitted one by one, see benchmarks/TRIALS.md
+KNOWN = 0.5  # of the log likelihood above a blind guess that the best model has, which others need on few images
+STANDARD_ERRORS = 2 * 1.96  # in a 95 % interval
 LEAST = float(np.finfo(np.float32).eps)  # lowest probability, so that no member can veto a class
 
 
@@ -87,7 +94,8 @@ def select_blend(
     labels: of ``ids``, as in ``Split.labels``.
     metric: of the competition; it knows the task.
 
-    The order of the models has no effect. By the metric the blend is never worse than the best model.
+    The order of the models has no effect. By the metric the blend is never worse than the best model or, of few images,
+    not by more than a standard error.
     Raises UserError if there is no model, an id has no prediction, or the numbers of classes differ.
     """
     if not predictions:
@@ -182,9 +190,47 @@ class Library:
 
     def select(self) -> list[Powers]:
         """The pool after each step, starting with the best model alone; the last is no worse than that model."""
+        if len(self.labels) < FEW:
+            return self._of_few()
         best = self.best()
         steps, alone = self._joined([best]), {best: 1.0}
         return next(way for way in (steps, steps[:1], [alone]) if self.rank(way[-1]) >= self.rank(alone))
+
+    def _of_few(self) -> list[Powers]:
+        """The pools of the best model and 0, 1, 2, ... others, the likeliest first, up to the pool with the highest
+        likelihood; each with the powers that calibrate its members, times a common one. Models that know less than
+        half of what the best one knows are left out.
+        """
+        alone = {member: self.likeliest([member], np.ones(1)) for member in range(len(self.logs))}
+        best, (_, images, choices) = self.best(), self.logs.shape
+        blind = -images * np.log(choices)
+        enough = blind + max(np.log1p(images) / 2, KNOWN * (alone[best][1] - blind))
+        known = [member for member in alone if member == best or alone[member][1] >= enough]
+        order = sorted(known, key=lambda member: (member != best, -alone[member][1]))
+        powers = np.array([max(LEAST, alone[member][0][0]) for member in order])
+        pools = [self._scaled(order[:count], powers[:count]) for count in range(1, len(order) + 1)]
+        most = int(np.argmax([likelihood for _, likelihood in pools])) + 1
+        steps = [self._kept(order[: len(each)], each) for each, _ in pools[:most]]
+        single = {best: 1.0}
+        return steps if self._is_as_good(steps[-1], single) else [single]
+
+    def _scaled(self, members: Sequence[int], powers: np.ndarray) -> tuple[np.ndarray, float]:
+        """The powers times the number with the highest log likelihood, and that log likelihood."""
+        joint = replace(
+            self,
+            logs=np.tensordot(powers, self.logs[members], 1)[None],
+            truths=np.tensordot(powers, self.truths[members], 1)[None],
+        )
+        factor, likelihood = joint.likeliest([0], np.ones(1) / len(members))
+        return np.maximum(factor[0] * powers, LEAST), likelihood
+
+    def _is_as_good(self, pool: Powers, single: Powers) -> bool:
+        """Whether the pool is no worse by the metric than a model alone, or by less than that one's standard error."""
+        lost = self.rank(single) - self.rank(pool)
+        if lost <= 0:
+            return True
+        low, high = self.metric.interval(self.pooled(single), self.labels)
+        return lost < (high - low) / STANDARD_ERRORS
 
     def _joined(self, members: list[int]) -> list[Powers]:
         """The pool after each model added to ``members``; stops once the likelihood grows too little."""

@@ -22,7 +22,7 @@ from pipeline.data.training_data import Lesson, TrainingData
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.models.neural.losses import shared_out
 from pipeline.runtime.time_limit import in_time
-from pipeline.training.runs import TAUGHT, StoredRun, leave_out
+from pipeline.training.runs import TAUGHT, StoredRun, fold_folder, leave_out
 
 CONFIDENT = 0.9  # probability of the likeliest choice, in the mean over the targets, from which on an answer is learnt;
 # if there are fewer such answers, the surest half is
@@ -84,7 +84,8 @@ def _unfit(stored: StoredRun, training_data: TrainingData) -> str | None:
         return "they were taught themselves"
     if stored.validated.ids != training_data.split.take(training_data.validated).ids:
         return "they were validated on other images"
-    if len(run.fold_folders) != len(training_data.splits):
+    splits = len(training_data.splits)
+    if run.fold_folders != tuple(fold_folder(number, splits) for number in range(splits)):
         return "a model of all images has seen those that validate"
     if (run.image_shape, run.image_fit) != (training_data.images.shape[1:3], training_data.sizes.fit):
         return "their images had another size"

@@ -40,6 +40,12 @@ FROM_SCRATCH = "sprint"
 FROZEN = "lite0-logreg"
 FINE_TUNED = "efficientnet-lite0"
 FINE_TUNED_SHORTLY = "efficientnet-lite0-short"
+BACKBONES = (  # of different kinds; on a GPU those whose weights are at hand are fine-tuned in place of lite0
+    "timm/convnext_tiny.fb_in22k_ft_in1k",
+    "timm/tf_efficientnetv2_s.in21k_ft_in1k",
+    "timm/swin_tiny_patch4_window7_224.ms_in22k_ft_in1k",
+)
+ANOTHER, ALL_BACKBONES = 1800.0, 4 * 3600.0  # seconds of budget from which two of them are trained, and all three
 LONG_TRAINING = 100_000  # images, counting repeats, from which batch norms are worth learning; see TRIALS.md
 LONG = 1800.0  # seconds; from there on small pictures are fine-tuned beside sprint, however few epochs that are
 SMALL_SET = 2_000  # training images below which folds are the default
@@ -78,8 +84,8 @@ class Portfolio:
     fingerprint: str
 
 
-def candidates(settings: Settings) -> tuple[str, ...]:
-    """The names of the recipes that are trained if none are named; a budgeted run chooses among them.
+def candidates(settings: Settings, device: torch.device) -> tuple[str, ...]:
+    """The names of the recipes that are trained if none are named; a run without --epochs chooses among them.
 
     If a long run could use ImageNet weights that are missing, print how to get them.
     """
@@ -90,7 +96,10 @@ def candidates(settings: Settings) -> tuple[str, ...]:
         return (*BASELINES, FROM_SCRATCH)
     if settings.epochs is not None:
         return (*BASELINES, FROM_SCRATCH, FINE_TUNED)
-    return (*BASELINES, FROM_SCRATCH, FROZEN, FINE_TUNED, FINE_TUNED_SHORTLY)
+    larger = BACKBONES if device.type == "cuda" else ()
+    folder = settings.weights if settings.weights is not None and settings.weights.is_dir() else None
+    at_hand_too = [network for network in larger if at_hand(network, folder)]
+    return (*BASELINES, FROM_SCRATCH, FROZEN, FINE_TUNED, FINE_TUNED_SHORTLY, *at_hand_too)
 
 
 def is_small(competition: Competition) -> bool:
@@ -149,7 +158,7 @@ class Choice:
         if is_small(self.competition):
             folds = self._folds(lambda folds: self.epochs(folds) >= FOLD_EPOCHS)
             if self.epochs(folds) >= FEWEST_EPOCHS:
-                return (FROZEN, self._fine_tuned(folds)), folds
+                return (FROZEN, *self._fine_tuned(folds)), folds
             return (FROZEN,), self._folds(lambda folds: True)
         return self._of_many(), len(self.training_data.splits)
 
@@ -159,12 +168,19 @@ class Choice:
             return (*BASELINES, FROM_SCRATCH, FINE_TUNED)
         enough = ENOUGH_EPOCHS[self.are_photographs]
         if self.epochs(1) >= enough and self.is_ahead:
-            return (FROZEN, self._fine_tuned(1))
+            return (FROZEN, *self._fine_tuned(1))
         return (*BASELINES, FROM_SCRATCH, FROZEN)
 
-    def _fine_tuned(self, folds: int) -> str:
-        """The name of the recipe that fine-tunes, by how many images each fold has time for."""
-        return FINE_TUNED if self.epochs(folds) * self._images(folds) >= LONG_TRAINING else FINE_TUNED_SHORTLY
+    def _fine_tuned(self, folds: int) -> tuple[str, ...]:
+        """The names of the recipes that fine-tune: of larger networks if there are any, else of lite0.
+
+        Which one of lite0 depends on how many images each fold has time for.
+        """
+        larger = tuple(name for name in self.recipes if name.startswith("timm-"))
+        if larger:
+            return larger[: 1 + (self.seconds_given >= ANOTHER) + (self.seconds_given >= ALL_BACKBONES)]
+        is_long = self.epochs(folds) * self._images(folds) >= LONG_TRAINING
+        return (FINE_TUNED,) if is_long else (FINE_TUNED_SHORTLY,)
 
     @property
     def are_photographs(self) -> bool:
@@ -229,8 +245,8 @@ class Choice:
         """The accuracy of a logistic regression on frozen features of some of the images, at lite0's smallest size."""
         recipe = self.recipes[FROZEN].model_copy(
             update={
-                "features": Named(name=LITE0, sizes=[LITE0_SIZE], views="one"),
-                "classifier": Named(name="logreg", grid=[{"C": PROBE_C}]),
+                "features": Named.model_validate({"name": LITE0, "sizes": [LITE0_SIZE], "views": "one"}),
+                "classifier": Named.model_validate({"name": "logreg", "grid": [{"C": PROBE_C}]}),
             }
         )
         task, labels = self.competition.task, self.training_data.labels
@@ -250,11 +266,14 @@ class Choice:
         recipe = self.recipes[name]
         if name != FROZEN or not (self.are_photographs or is_small(self.competition)):
             return recipe
-        recipe = recipe.model_copy(update={"classifier": Named(name="logreg", grid=GRID)})
+        recipe = recipe.model_copy(update={"classifier": Named.model_validate({"name": "logreg", "grid": GRID})})
         if not self.are_photographs:
             return recipe
         side = max(self.training_data.images.shape[1:3])
-        features = [Named(name=LITE0, sizes=bounded(sizes, side), views=views) for sizes, views in FEATURES]
+        features = [
+            Named.model_validate({"name": LITE0, "sizes": bounded(sizes, side), "views": views})
+            for sizes, views in FEATURES
+        ]
         tried = [recipe.model_copy(update={"features": each}) for each in features]
         workload, rate = workload_of(self.competition, self.training_data), products_a_second()
         costs = (CAUTION * each.cost(workload, workload.train_images) / rate for each in tried)

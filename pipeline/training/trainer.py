@@ -1,6 +1,7 @@
 """The trainer: fits a recipe's models, scores them on the validation set, and stores them under runs/."""
 
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,11 +21,12 @@ from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import TrainingData
 from pipeline.models.base import Model, ModelContext, NotTrained
 from pipeline.models.classical.features import OnFeatures
-from pipeline.models.networks.pretrained import recipe_weights
+from pipeline.models.networks.pretrained import LITE0_SIZE, recipe_weights
 from pipeline.models.networks.weights import sha256
 from pipeline.models.neural.network import NetworkPlan
 from pipeline.models.neural.time_budget import OnEpoch, Segment
-from pipeline.models.recipe import AnyRecipe, Tier, fingerprint, write_recipe
+from pipeline.models.neural.training import NotFinite
+from pipeline.models.recipe import AnyRecipe, NeuralRecipe, Tier, fingerprint, write_recipe
 from pipeline.runtime import distributed
 from pipeline.settings import Settings
 from pipeline.training.fit_in_time import fit_in_time
@@ -175,6 +177,7 @@ class Trainer:
         return fingerprint(
             self.facts(model.recipe),
             [settings.seed, settings.limit, settings.folds, settings.epochs, settings.budget],
+            *(["refit"] if settings.refit else []),
             self._repeated(model) if settings.plan else None,
         )
 
@@ -261,7 +264,8 @@ class Trainer:
         else:
             models, answers = zip(*map(fit, range(splits)), strict=True)
         kept = {fold_folder(number, splits): each for number, each in enumerate(models)}
-        return self._refitted(Fitted(models, kept, np.concatenate(answers)), model.images)
+        fitted = self._refitted(Fitted(models, kept, np.concatenate(answers)), model.images)
+        return self._trained_again(fitted, model, plan, folder, key) if self._trains_again(model) else fitted
 
     def _fit_split(
         self, number: int, model: ModelPlan, plan: NetworkPlan | None, place: Path, key: str
@@ -274,20 +278,47 @@ class Trainer:
         return estimator, estimator.predict_proba(seen)
 
     def _refitted(self, fitted: Fitted, most: int | None) -> Fitted:
-        """Models on frozen features replaced by one on all labelled images; the others as they are.
+        """Models on frozen features of folds or of photographs replaced by one on all labelled images.
 
         most: of the images, drawn class by class; None for all.
         """
-        folds = [each for each in fitted.models if isinstance(each, OnFeatures) and each.refits]
-        if len(folds) < 2:
-            return fitted
         images, labels = self.training_data.images, self.training_data.labels
+        folds = [each for each in fitted.models if isinstance(each, OnFeatures) and each.refits]
+        is_wanted = self.settings.refit or max(images.shape[1:3]) > LITE0_SIZE
+        if len(folds) < (1 if is_wanted else 2):
+            return fitted
         OnFeatures.agree(folds)
         validations = [images.subset(rows) for _, rows in self.training_data.splits]
         answers = [each.predict_proba(seen) for each, seen in zip(folds, validations, strict=True)]
         rows = self.drawn(np.arange(self.training_data.labelled), most)
         refitted = OnFeatures.refitted(folds, images.subset(rows), labels[rows])
         return Fitted(fitted.models, {REFIT: refitted}, np.concatenate(answers))
+
+    def _trains_again(self, model: ModelPlan) -> bool:
+        """Whether a network is trained once more, on all labelled images: with --refit, if there are no folds."""
+        is_single = isinstance(model.recipe, NeuralRecipe) and not model.recipe.grid
+        return self.settings.refit and is_single and len(self.training_data.splits) == 1
+
+    def _trained_again(self, fitted: Fitted, model: ModelPlan, plan: Plan, folder: RunFolder, key: str) -> Fitted:
+        """The network replaced by one on all labelled images, whose last weights are kept; what was measured stays.
+
+        If its loss is not finite, the network that was validated is kept.
+        """
+        images, labels, place = self.training_data.images, self.training_data.labels, folder.fold(REFIT)
+        rows, (_, validation) = np.arange(self.training_data.labelled), self.training_data.splits[0]
+        network_plan = self._network_plan(model, plan, split=1, at_once=1)
+        if network_plan is not None and network_plan.deadline is not None:
+            network_plan = replace(network_plan, tier=fitted.models[0].tier)
+        recipe = model.recipe.model_copy(update={"keep": "last", "holdout": None})
+        again = self.estimator(recipe, network_plan, 0, place.path, key=key)
+        try:
+            again.fit(images.subset(rows), labels[rows], images.subset(validation), labels[validation])
+        except NotFinite as fault:
+            print(f"warning: {fault}; the network that was validated is kept")
+            return fitted
+        if distributed.is_main():  # its own history tells of validation images that it was trained on
+            shutil.copyfile(folder.fold(fold_folder(0, 1)).history, place.history)
+        return Fitted((*fitted.models, again), {REFIT: again}, fitted.probabilities)
 
     def drawn(self, train: np.ndarray, images: int | None) -> np.ndarray:
         """``images`` of the training rows, drawn class by class; all rows if None."""
@@ -342,7 +373,7 @@ class Trainer:
             return self._replay(model, split)
         if self.deadline is None:
             return NetworkPlan(epochs=self.settings.epochs) if self.settings.epochs else None
-        rounds = math.ceil(len(self.training_data.splits) / at_once)
+        rounds = math.ceil((len(self.training_data.splits) + self._trains_again(model)) / at_once)
         one_split = (model.seconds or 0.0) / rounds
         now, left = time.monotonic(), one_split * (rounds - split // at_once) + plan.seconds_after(model)
         share = one_split / left if left > 0 else 1.0

@@ -84,7 +84,7 @@ def settle_by_examples(
 ) -> Competition:
     """The competition with its symmetries; if they are not set, trial models find them.
 
-    The result is kept as that of ``settle_symmetries`` is. end: see there.
+    The result is kept as that of ``settle_symmetries`` is. end: see there; without time, photographs are mirrored.
     """
     if competition.symmetries is not None:
         return competition
@@ -92,8 +92,9 @@ def settle_by_examples(
         with time_limit(math.inf if end is None else end):
             check = _checked_once(training_data, settings, device, settings.runs_folder(competition.name), end)
     except (NotTrained, OutOfTime):
-        print("flips and rotations: none (the trial models that look for them could not be trained)")
-        return replace(competition, symmetries="none")
+        usual: Symmetries = "mirror" if max(training_data.images.shape[1:3]) > LITE0_SIZE else "none"
+        print(f"flips and rotations: {usual} (the trial models that look for them could not be trained)")
+        return replace(competition, symmetries=usual)
     print(check)
     return replace(competition, symmetries=check.symmetries)
 
@@ -131,6 +132,7 @@ def check_examples(
         return np.concatenate([_losses(learn(kind, train, rows), labels[rows]) for train, rows in splits])
 
     found = {kind: losses_of(kind) for kind in LEARNT}
+    differences: dict[Symmetries, np.ndarray]
     differences = {"mirror": found["mirror"] - found["none"], "all": found["all"] - found["mirror"]}
     return ExamplesCheck(
         losses={kind: float(losses.mean()) for kind, losses in found.items()},

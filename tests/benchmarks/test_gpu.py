@@ -32,7 +32,7 @@ def test_the_whole_script_writes_the_table_that_it_prints(tmp_path, monkeypatch,
     assert "failed" not in table and table.count("images/s") == 17  # five or six speeds of each network
     assert table.count("largest difference 0.0000, 100.0% of the labels equal") == 3
     assert re.search(r"seconds to 90% \| (\d+\.\d s|not reached); 0\.\d+ after \d+\.\d s \|", table)
-    assert "| batches of 8 images, taken in 1 parts |" in table
+    assert "| 4 of the 4 images of a batch fit |" in table
 
 
 def test_without_cuda_one_line_says_so_and_the_exit_status_is_2():
@@ -59,6 +59,7 @@ def test_a_measurement_for_which_no_time_is_left_is_left_out():
     assert table.rows == [("sprint", "left out: no time is left")]
 
 
+@pytest.mark.slow
 def test_a_command_on_two_devices_trains_two_networks(tmp_path):
     assert re.fullmatch(
         r"2 ranks train together; threads of each: 1; 2 networks in \d+ s", gpu.run_command(CPU, tmp_path / "command")

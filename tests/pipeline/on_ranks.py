@@ -13,11 +13,13 @@ import json
 import multiprocessing
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from competition.errors import UserError
 from pipeline import commands
@@ -46,7 +48,7 @@ NORMS = ("none", "before")
 def forked(ranks: int, logs: Path, task: str, *arguments: object) -> list[Done]:
     """Run a task on several ranks. Returns status and output of each rank.
 
-    logs: new folder for what the ranks print; task: a command, or ``fail``.
+    logs: new folder for what the ranks print; task: a command, or one of TASKS.
     """
     logs.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -71,15 +73,15 @@ def be_a_rank(environment: dict[str, str], place: Path, task: str, arguments: li
     for stream, kind in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{place}.{kind}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     start_clock(pytest.MonkeyPatch(), seconds_ago=0)
-    if task == "fail":
-        run_main(main, ["fail", *arguments])
+    if task in TASKS:
+        run_main(main, [task, *arguments])
     getattr(commands, task)(arguments)
 
 
 @distributed.distributed_main
 def main(arguments: list[str]) -> None:
     task, argument = arguments
-    {"learn": learn, "fail": fail}[task](argument)
+    TASKS[task](argument)
 
 
 def learn(folder: str) -> None:
@@ -151,7 +153,7 @@ def note_that_gloo_has_ended(file: Path) -> None:
     file.touch()
 
 
-def train(folder: Path, norm: str) -> Training:
+def train(folder: Path, norm: str, hook: Callable | None = None) -> Training:
     """Train in two stages, the second with two optimisers, and average the weights. Only the batches are random."""
     stages = {"after": 1, "optimiser": {"name": "muon", "lr": 0.05}, "schedule": {"name": "one-cycle"}}
     recipe = NeuralRecipe(
@@ -161,6 +163,8 @@ def train(folder: Path, norm: str) -> Training:
     torch.manual_seed(0)
     network = build_network("cnn", CLASSES, (SIDE, SIDE), filters=[4, 6], norm=norm, pool=2, dense=[8])
     predictor = Predictor(network, TO_UNIT, (SIDE, SIDE), torch.device("cpu"))
+    if hook is not None:
+        network.register_forward_pre_hook(hook)
     training = Training(predictor, recipe, chain([]), 0, folder)
     training.resume()
     segments = Planner(recipe, IMAGES // BATCH, SIDE).fixed(recipe.epochs)
@@ -184,10 +188,27 @@ def fail(rank: str) -> None:
     distributed.from_each(None)
 
 
+def exhaust(folder: str) -> None:
+    """Train two ranks together, the second of which has memory for three images only: of ten, it would get five."""
+
+    def check(network: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if distributed.rank() == 1 and len(inputs[0]) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    training = train(Path(folder), "before", check)
+    assert distributed.from_each([segment.parts for segment in training.segments]) == [[2] * 4] * 2
+    digests = distributed.from_each(
+        b"".join(value.numpy().tobytes() for value in training.network.state_dict().values())
+    )
+    assert len(set(digests)) == 1
+
+
 def fail_at_one(number: int) -> None:
     if number == 1:
         raise UserError("number 1 is wrong; fix it")
 
+
+TASKS = {"learn": learn, "fail": fail, "exhaust": exhaust}
 
 if __name__ == "__main__":
     run_main(main)

@@ -175,8 +175,8 @@ def test_an_option_of_the_other_command_is_unknown():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--folds", "1"], "--folds: '1' is not a whole number from 2 to"),
-        (["--folds", "9" * 5000], "--folds: '99999999999999999999' is not a whole number from 2 to"),
+        (["--folds", "0"], "--folds: '0' is not a whole number from 1 to"),
+        (["--folds", "9" * 5000], "--folds: '99999999999999999999' is not a whole number from 1 to"),
         (["--epochs", "2.5"], "--epochs: '2.5' is not a whole number from 1 to"),
         (["--epochs", "0"], "--epochs: '0' is not a whole number from 1 to"),
         (["--epochs", "1000000000000"], "--epochs: '1000000000000' is not a whole number"),
@@ -236,3 +236,9 @@ def test_help_names_every_option(capsys):
     shown = capsys.readouterr().out
     for option in ("--competition", "--budget", "--epochs", "--plan", "--folds", "--seed", "--work", "--debug"):
         assert option in shown
+
+
+def test_a_refit_cannot_learn_from_the_lessons_of_a_split():
+    for option in ("--pseudo-labels", "--distil"):
+        with pytest.raises(UserError, match="argument --refit: not allowed with --pseudo-labels or --distil"):
+            train_settings(["--refit", option])

@@ -493,6 +493,46 @@ def test_folds_validate_every_labelled_image_once(tmp_path, make_competition):
     assert len(rows(tmp_path / "submissions" / "insects" / "submission.csv")) == 1 + 12
 
 
+def test_with_refit_a_network_of_all_images_predicts_and_the_score_is_the_one_measured_before(
+    tmp_path, make_competition
+):
+    folder = make_competition(tmp_path / "insects", train=60, with_val=False)
+    options = ("--competition", folder, "--work", tmp_path)
+    fit = (*options, "--models", "dhc-cnn32", "--epochs", 2)
+    plain = succeed("train", *fit).splitlines()
+    again = succeed("train", *fit, "--refit").splitlines()
+    measured = [
+        next(line for line in lines if " on validation" in line).partition("accuracy ")[2][:6]
+        for lines in (plain, again)
+    ]
+    assert measured[0] == measured[1]
+    run = tmp_path / "runs" / "insects" / "dhc-cnn32~epochs=2,refit=yes"
+    models = [path.relative_to(run).as_posix() for path in run.rglob("model.safetensors")]
+    assert models == ["refit/model.safetensors"]
+    assert rows(run / "refit" / "history.csv") == rows(run / "history.csv")
+    assert "dhc-cnn32~epochs=2,refit=yes: trained before" in succeed("train", *fit, "--refit")
+    succeed("predict", *options, "--models", "dhc-cnn32~epochs=2,refit=yes", "--no-report")
+    whole, part = (Predictions.load(each / "validation.npz") for each in (run, run.with_name("dhc-cnn32~epochs=2")))
+    np.testing.assert_array_equal(whole.probabilities, part.probabilities)
+
+
+def test_a_refit_network_is_repeated_to_the_byte_by_its_plan(tmp_path, make_competition):
+    folder = make_competition(tmp_path / "insects", train=60, with_val=False)
+    tests = []
+    for work, how in (
+        ("first", ("--models", "dhc-cnn32", "--budget", "20s")),
+        ("again", ("--plan", tmp_path / "plan.json")),
+    ):
+        options = ("--competition", folder, "--work", tmp_path / work)
+        succeed("train", *options, *how, "--refit")
+        submission = succeed("predict", *options, "--no-report")
+        (found,) = (tmp_path / work / "runs" / "insects").glob("dhc-cnn32~*")
+        shutil.copyfile(found.parent / "plan.json", tmp_path / "plan.json")
+        tests.append(Predictions.load(found / "test.npz").probabilities)
+        assert submission
+    np.testing.assert_array_equal(*tests)
+
+
 def test_pictures_from_elsewhere_make_a_run_of_their_own_that_is_blended_with_the_others(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects")
     shutil.copytree(make_competition(tmp_path / "more", seed=5) / "train_images", tmp_path / "elsewhere")

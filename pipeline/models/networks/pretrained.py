@@ -13,10 +13,10 @@ from competition.errors import UserError
 from pipeline.data.augment import View
 from pipeline.data.cache import Images, Size
 from pipeline.models.fast.predictor import AS_IT_IS, Predictor
-from pipeline.models.networks.backbones import LITE_NORMALISATION
+from pipeline.models.networks.backbones import LITE_NORMALISATION, backbone
 from pipeline.models.networks.cnn import dense_head
 from pipeline.models.networks.lite0 import Lite0
-from pipeline.models.networks.state import differences, heads
+from pipeline.models.networks.state import State, differences, heads
 from pipeline.models.networks.weights import LITE0, find_weights, in_form_of, load_weights
 from pipeline.models.recipe import AnyRecipe
 from pipeline.runtime.time_limit import in_time
@@ -90,7 +90,18 @@ def start_from_imagenet(
             start_from(module, module_state, f"ImageNet weights of {trunk}", head="")
     else:
         state = in_form_of(network, name, load_weights(name, given), shape, **arguments)
+        _check_size(network, state, name, shape)
         start_from(network, state, f"ImageNet weights of {name}", heads(network))
+
+
+def _check_size(network: nn.Module, state: State, name: str, shape: Size | None) -> None:
+    """Raises UserError if the weights do not fit since the network is built for images of another size than theirs."""
+    found = backbone(name)
+    if found is None or shape is None or not found.takes_one_size or shape == found.input_size:
+        return
+    if misfit := differences(network.state_dict(), state, heads(network)):
+        fault = f"the ImageNet weights of {name} do not fit images of {shape[0]}x{shape[1]} pixels: {misfit}"
+        raise UserError(f"{fault}; set input_size = {found.input_size[0]} in the recipe")
 
 
 def start_from(network: nn.Module, state: Mapping[str, Tensor], what: str, head: str | Sequence[str]) -> None:

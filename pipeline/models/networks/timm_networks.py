@@ -1,5 +1,6 @@
 """timm's networks, as timm describes them."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -92,4 +93,6 @@ def converted(name: str, state: State, classes: int, **arguments: Any) -> State:
     Position embeddings are resampled to its image size. Raises RuntimeError if the weights do not fit.
     """
     given = {"state_dict": state, "num_classes": classes, "label_offset": 0}
-    return create(name, classes, pretrained=True, pretrained_cfg_overlay=given, **arguments).state_dict()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about how timm resamples
+        return create(name, classes, pretrained=True, pretrained_cfg_overlay=given, **arguments).state_dict()

@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import torchvision
@@ -70,6 +71,8 @@ def create(
     if drop_path is not None and family in ("efficientnet", "convnext", "swin", "maxvit"):
         arguments["stochastic_depth_prob"] = drop_path
     network = get_model(name, weights=None, num_classes=classes, **arguments)
+    if family.startswith("mnasnet"):  # it would not load weights without the number of a version
+        network._load_from_state_dict = MethodType(nn.Module._load_from_state_dict, network)
     if dense:
         head = last_child(network)
         inputs = next(module for module in getattr(network, head).modules() if isinstance(module, nn.Linear))

@@ -54,11 +54,12 @@ class StepTimer:
 
 def _seconds_a_step(trial: Training, size: int) -> float:
     """Seconds for a whole batch, in parts if it does not fit in memory."""
+    trial.fit_in_memory(size)
     while True:
         try:
             return trial.parts * _seconds_a_part(trial, size)
         except Exception as error:
-            if not trial.can_halve(error):
+            if distributed.world_size() > 1 or not trial.can_halve(error):
                 raise
         trial.halve()
 

@@ -1,5 +1,6 @@
 """The training loop that all networks share."""
 
+import copy
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -109,6 +110,7 @@ class Training:
         self.checkpoint = Checkpoint(folder / CHECKPOINT_FILE, fingerprint)
         self.segments: list[Segment] = []
         self._beginning = b""
+        self._fitting: set[int] = set()
         self.best_score = metric.worst
         self.best_weights: dict[str, Tensor] = {}
 
@@ -242,13 +244,11 @@ class Training:
             try:
                 return self._train(batches, segment, bar, limit)
             except Exception as error:
-                if not self.can_halve(error):
+                if distributed.world_size() > 1 or not self.can_halve(error):
                     raise
             segment = replace(segment, parts=2 * self.parts)
-            images = -(-self.recipe.batch_size // segment.parts)
-            less = f"batches of {images} images and 1/{segment.parts} of the learning rate"
-            print(f"warning: {self.recipe.name}: memory ran out; going on with {less}")
             self._go_back()
+            self._tell_of(segment.parts)
 
     def _begun(self, segment: Segment) -> Segment:
         """The segment, in batches of the size that fits; its stage is entered, with that size's learning rate."""
@@ -256,15 +256,46 @@ class Training:
             self.enter(stage)
         while self.parts < segment.parts:
             self.halve()
+        if self.fit_in_memory(segment.size):
+            self._tell_of(self.parts)
         return replace(segment, parts=self.parts)
 
-    def can_halve(self, error: Exception) -> bool:
-        """Whether the error says that memory ran out, and smaller batches can be tried.
+    def _tell_of(self, parts: int) -> None:
+        less = f"batches of {-(-self.recipe.batch_size // parts)} images and 1/{parts} of the learning rate"
+        print(f"warning: {self.recipe.name}: memory ran out; going on with {less}")
 
-        They cannot if other ranks wait for this one.
+    def fit_in_memory(self, size: int) -> bool:
+        """Halve the batches until each of several ranks has memory for its part of one. Returns whether that was due.
+
+        A training that is alone finds out as it goes. With several, the others would wait for the rank that failed, so
+        that each tries a step by itself before the first one at a size.
         """
-        is_large = self.recipe.batch_size >= 2 * self.parts * FEWEST
-        return is_large and distributed.world_size() == 1 and is_out_of_memory(error)
+        before = self.parts
+        if distributed.world_size() > 1 and size not in self._fitting:
+            while any(distributed.from_each(self._is_too_large(size))):
+                self.halve()
+            self._fitting.add(size)
+        return self.parts > before
+
+    def _is_too_large(self, size: int) -> bool:
+        """Whether a forward and a backward pass with this rank's part of a batch need more memory than there is."""
+        images = -(-self.recipe.batch_size // (self.parts * distributed.world_size()))
+        blank = np.zeros((images, *scaled(self.predictor.input_size, size), 3), np.uint8)
+        try:
+            trial = copy.deepcopy(self.network)
+            with mixed_precision(self.device):
+                outputs = trial(self.predictor.normalise(blank, self.device))
+            outputs.float().sum().backward()
+        except Exception as error:
+            if not self.can_halve(error):
+                raise
+            return True
+        return False
+
+    def can_halve(self, error: Exception) -> bool:
+        """Whether the error says that memory ran out, and smaller batches can be tried."""
+        is_large = self.recipe.batch_size >= 2 * self.parts * FEWEST * distributed.world_size()
+        return is_large and is_out_of_memory(error)
 
     def halve(self) -> None:
         """From now on, split each batch into twice as many parts, with a learning rate for each that is half as high.

@@ -125,16 +125,34 @@ def test_a_useless_model_is_left_out():
     assert blend.weights == {"perfect": 1.0}
 
 
+@pytest.mark.parametrize("images", [60, 300])
+def test_on_few_images_good_models_get_the_same_power_once_each_is_calibrated(images):
+    labels = np.random.default_rng(0).integers(0, 10, images)
+    models = {f"model{seed}": guesses(labels, 10, 1.5, seed) for seed in range(3)}
+    models["model0"] = overconfident(models["model0"], 4)
+    blend = select_blend(models, some_ids(images), labels)
+    assert set(blend.weights) == set(models)
+    alone = {name: select_blend({name: each}, some_ids(images), labels, LOG_LOSS) for name, each in models.items()}
+    ratios = [blend.powers[name] / alone[name].powers[name] for name in models]
+    assert max(ratios) == pytest.approx(min(ratios), rel=0.01)
+
+
+def test_on_few_images_a_weak_model_gets_no_vote_beside_a_strong_one():
+    labels = np.random.default_rng(0).integers(0, 10, 60)
+    models = {"strong": guesses(labels, 10, 5, 1), "weak": guesses(labels, 10, 0.5, 2)}
+    assert select_blend(models, some_ids(60), labels).weights == {"strong": 1.0}
+
+
 def test_a_weak_model_may_help_with_a_small_weight():
     """Half of it would overrule the strong model where that is right; a third decides where that wavers."""
-    labels = np.zeros(100, dtype=np.int64)
-    strong, weak = np.full(100, 0.7), np.full(100, 0.1)
-    strong[:10], weak[:10] = 0.49, 0.9
+    labels = np.zeros(400, dtype=np.int64)
+    strong, weak = np.full(400, 0.7), np.full(400, 0.1)
+    strong[:40], weak[:40] = 0.49, 0.9
     models = {
-        name: Predictions(some_ids(100), np.stack([right, 1 - right], axis=1))
+        name: Predictions(some_ids(400), np.stack([right, 1 - right], axis=1))
         for name, right in {"strong": strong, "weak": weak}.items()
     }
-    blend = select_blend(models, some_ids(100), labels)
+    blend = select_blend(models, some_ids(400), labels)
     assert blend.single_score.value == 0.9
     assert blend.score.value == 1
     assert 0 < blend.weights["weak"] <= 1 / 3
@@ -272,14 +290,16 @@ def test_a_blend_by_log_loss_has_no_greater_one_than_that_by_accuracy(models, la
 
 @given(blending(), st.sampled_from([ACCURACY, LOG_LOSS, F1_MACRO, BALANCED_ACCURACY]))
 @settings(max_examples=40, deadline=None)
-def test_the_blend_is_never_worse_on_validation_than_any_model(case, metric):
+def test_the_blend_of_few_images_is_hardly_worse_on_validation_than_any_model(case, metric):
     models, labels = case
     ids = some_ids(len(labels))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("competition.metrics.RESAMPLES", 8)  # of the intervals, which take most of the time
         blend: Blend = select_blend(models, ids, labels, metric)
     singles = [metric.rank(metric(model.probabilities, labels)) for model in models.values()]
-    assert blend.score.rank >= max(singles) == blend.single_score.rank
+    doubt = (blend.single_score.high - blend.single_score.low) / (2 * 1.96)
+    assert blend.single_score.rank == max(singles)
+    assert blend.score.rank >= max(singles) or max(singles) - blend.score.rank < doubt
     assert metric(blend.apply(models).probabilities, labels) == blend.score.value
     assert sum(blend.weights.values()) == pytest.approx(1)
     assert blend.expected.low <= blend.expected.high

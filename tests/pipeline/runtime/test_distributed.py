@@ -337,3 +337,10 @@ def test_a_model_that_a_rank_cannot_train_is_left_out_on_all_ranks(insects, tmp_
 def test_side_by_side_all_ranks_learn_of_the_error_of_one(tmp_path):
     ranks = forked(2, tmp_path / "logs", "fail", "side-by-side")
     assert refused(ranks) == "error: number 1 is wrong; fix it"
+
+
+def test_memory_that_one_rank_lacks_halves_the_batches_of_all_and_one_line_says_so(tmp_path):
+    ranks = forked(2, tmp_path / "logs", "exhaust", tmp_path / "run")
+    all_right(ranks)
+    warning = "warning: small: memory ran out; going on with batches of 5 images and 1/2 of the learning rate"
+    assert [line for rank in ranks for line in rank.out.splitlines() if "memory" in line] == [warning]

@@ -42,7 +42,7 @@ def arguments(insects: Path, tmp_path: Path) -> tuple[object, ...]:
 def started(arguments: tuple[object, ...], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """The command, while both of its processes train."""
     process = subprocess.Popen(script("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: all(len(rows(tmp_path / RUN / fold / "history.csv")) > 1 for fold in ("fold-1", "fold-2")), 60)
+    wait_until(lambda: all(len(rows(tmp_path / RUN / fold / "history.csv")) > 1 for fold in ("fold-1", "fold-2")), 120)
     yield process
     with suppress(ProcessLookupError):
         process.kill()
@@ -101,6 +101,7 @@ def test_ctrl_c_ends_both_processes_and_one_goes_on_with_the_same_command(starte
     assert (tmp_path / RUN / "run.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not tell a process's children")
 def test_if_one_process_is_killed_the_other_finishes_its_own_and_one_line_says_what_to_do(started, tmp_path):
     os.kill(other_of(started), signal.SIGKILL)
@@ -126,7 +127,7 @@ with other_ranks(Path(__file__), sys.argv[1:], "cpu"):
 def test_if_the_command_is_killed_its_other_process_ends_too(tmp_path):
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     process = subprocess.Popen([sys.executable, tmp_path / "sleeper.py", ROOT])
-    wait_until(lambda: all((tmp_path / rank).is_file() for rank in "01"), 60)
+    wait_until(lambda: all((tmp_path / rank).is_file() for rank in "01"), 120)
     process.kill()
     process.wait()
     wait_until(lambda: not is_running(int((tmp_path / "1").read_text())), 30)

