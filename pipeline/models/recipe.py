@@ -183,10 +183,10 @@ class ClassicalRecipe(Recipe):
         tried = [{key: [value]} for key in ("grid", "neighbours") for value in table.get(key, ())]
         return [self.model_copy(update={"classifier": Named(**table | each)}) for each in tried] or [self]
 
-    def cost(self, workload: "Workload", images: int) -> float:
+    def cost(self, workload: "Workload", images: int, has_features: bool = False) -> float:
         """Estimated work of fitting to ``images`` of the training images, in the unit of ``Classifier.cost``.
 
-        Features are computed once for all images and shared by all folds.
+        Features are computed once for all images and shared by all folds. has_features: they are computed already.
         """
         from pipeline.models.classical.features import build_features
         from pipeline.models.classical.registry import build_classifier
@@ -196,7 +196,8 @@ class ClassicalRecipe(Recipe):
         if self.features is not None:
             features = build_features(self.features.name, **self.features.arguments)
             values = features.count
-            beforehand = features.cost(workload.train_images + workload.validation_images, workload.values)
+            if not has_features:
+                beforehand = features.cost(workload.train_images + workload.validation_images, workload.values)
         fits = workload.folds * workload.targets
         return beforehand + fits * classifier.cost(images, workload.validation_images, values)
 
@@ -348,7 +349,7 @@ class NeuralRecipe(Recipe):
             fault = describe_fault(error, NeuralRecipe, table)
             raise UserError(f"{self.name}: grid: {fault}; fix the recipe") from None
 
-    def cost(self, workload: "Workload", images: int) -> float:
+    def cost(self, workload: "Workload", images: int, has_features: bool = False) -> float:
         """Always 0: a network's cost is not known in advance, since it trains for the time it is given."""
         return 0.0
 

@@ -21,16 +21,23 @@ Fitted = TypeVar("Fitted")
 SURE = 4.0  # a model whose estimate is this many times below its share is fitted without a small fit before
 FIRST = 0.75  # of the share is for such a fit; if it takes longer, a small one has the rest
 FEW = 0.125  # of the planned images are used for a small fit
+GRACE = 0.5  # of the time that features and a small fit took, for a larger fit, even if the share is over
 LARGER = 1.5  # a second fit uses at least this many times the images of the small one
 
 
 def fit_in_time(
-    model: ModelPlan, workload: Workload, end: float, fit: Callable[[ModelPlan], Fitted], is_required: bool
+    model: ModelPlan,
+    workload: Workload,
+    end: float,
+    fit: Callable[[ModelPlan], Fitted],
+    is_required: bool,
+    latest: float = math.inf,
 ) -> tuple[ModelPlan, Fitted]:
     """Fit the model on its planned images if there is time, otherwise on fewer. Returns what was done, and the result.
 
     end: of its share, on the clock of ``time.monotonic``. fit: fits the model as the given plan says.
     is_required: fit a few images even if that takes longer than the share.
+    latest: when a model whose features took longer than its share has to end all the same.
     Raises NotTrained if there is no time for a few images.
     """
     begun = time.monotonic()
@@ -39,7 +46,10 @@ def fit_in_time(
             return model, fit(model)
     few, begun = _with_few_images(model, workload), time.monotonic()
     result = _fit_few(few, math.inf if is_required else end, fit)
-    larger = _as_many_as_fit(model, few, workload, time.monotonic() - begun, end)
+    now = time.monotonic()
+    if model.recipe.features is not None:  # without a larger fit, the time for them would be lost
+        end = max(end, min(latest, now + GRACE * (now - begun)))
+    larger = _as_many_as_fit(model, few, workload, now - begun, end)
     if larger is not None:
         with suppress(OutOfTime), time_limit(end):
             return larger, fit(larger)
@@ -72,7 +82,7 @@ def _as_many_as_fit(
     """
     small = few.images or workload.train_images
     rate = model.recipe.cost(workload, small) / seconds
-    found = classical_plan(model.recipe, workload, end - time.monotonic(), rate)
+    found = classical_plan(model.recipe, workload, end - time.monotonic(), rate, has_features=True)
     planned = model.images or workload.train_images
     images = 0 if found is None else min(planned, found.images or planned)
     if images < min(planned, LARGER * small) or images == small:

@@ -277,14 +277,16 @@ def _least_work(recipes: Sequence[AnyRecipe], workload: Workload, rate: float) -
     return ModelPlan(recipe, images=fewest, seconds=0.0), CAUTION * recipe.cost(workload, fewest) / rate
 
 
-def classical_plan(recipe: AnyRecipe, workload: Workload, seconds: float, rate: float) -> ModelPlan | None:
+def classical_plan(
+    recipe: AnyRecipe, workload: Workload, seconds: float, rate: float, has_features: bool = False
+) -> ModelPlan | None:
     """The plan with the most training images that fit in ``seconds``; None if these are too few to be worth it.
 
-    rate: floating-point operations per second.
+    rate: floating-point operations per second. has_features: see ``ClassicalRecipe.cost``.
     """
 
     def estimate(images: int) -> float:
-        return CAUTION * recipe.cost(workload, images) / rate
+        return CAUTION * recipe.cost(workload, images, has_features) / rate
 
     if (needed := estimate(workload.train_images)) <= seconds:
         return ModelPlan(recipe, seconds=needed)

@@ -227,7 +227,8 @@ class Trainer:
             return model, self._saved(folder, key, fit(model))
         end = now + plan.share_of(model) * (self.deadline - now)
         workload = workload_of(self.competition, self.training_data)
-        model, fitted = fit_in_time(model, workload, end, fit, is_required=model == plan.models[0])
+        is_first, latest = model == plan.models[0], now + (self.deadline - now) / 2
+        model, fitted = fit_in_time(model, workload, end, fit, is_first, latest)
         return model, self._saved(folder, key, fitted)
 
     def _saved(self, folder: RunFolder, key: str, fitted: Fitted) -> Fitted:

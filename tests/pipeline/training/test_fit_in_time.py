@@ -88,3 +88,19 @@ def test_without_time_for_a_few_images_the_model_is_left_out_unless_it_is_the_on
         machine.fit_in_time(planned=5.0, share=10.0)
     model, result = machine.fit_in_time(planned=5.0, share=10.0, is_required=True)
     assert model.images == result == 1000
+
+
+def test_features_that_took_longer_than_the_share_are_not_wasted_on_a_few_images(monkeypatch):
+    machine = Machine(monkeypatch, a_thousand=0.1)
+    (recipe,) = choose_recipes(["lite0-logreg"])
+    seen: list[bool] = []
+
+    def fit(model: ModelPlan) -> int:
+        machine.now += 0 if seen else 12.0  # the features, which are kept
+        seen.append(True)
+        return machine.fit(model)
+
+    plan, begun = ModelPlan(recipe, seconds=8.0), machine.now
+    model, result = fit_in_time(plan, WORKLOAD, begun + 10, fit, is_required=True, latest=begun + 100)
+    assert (model.images, result) == (None, 8000)
+    assert machine.now < begun + 20
