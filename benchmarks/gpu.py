@@ -373,8 +373,10 @@ def write_competition(folder: Path, images: np.ndarray, labels: np.ndarray) -> N
     for number, image in enumerate(images):
         cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
     lines = [f"{number}.png,{label}" for number, label in enumerate(labels)]
-    (folder / "train.csv").write_text("\n".join(["Image,Class", *lines]))
-    (folder / "test.csv").write_text("\n".join(["Image", *(line.partition(",")[0] for line in lines[:10])]))
+    (folder / "train.csv").write_text("\n".join(["Image,Class", *lines]), encoding="utf-8")
+    (folder / "test.csv").write_text(
+        "\n".join(["Image", *(line.partition(",")[0] for line in lines[:10])]), encoding="utf-8"
+    )
 
 
 def start_measuring_memory(device: torch.device) -> None:

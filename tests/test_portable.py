@@ -28,7 +28,7 @@ def opens_text(call: ast.Call) -> bool:
     opener = getattr(call.func.value, "id", "")
     return (
         call.func.attr == "open"
-        and opener not in ("os", "Image", "archive", "tarfile")
+        and opener not in ("os", "Image", "archive", "tarfile", "opener")
         and "b" not in "".join(modes or "r")
     )
 

@@ -17,7 +17,8 @@ SHORTAGES = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
 # of PyTorch on a CPU and on a GPU, of its libraries, and of OpenCV
 _EXHAUSTED = re.compile(
     r"can(no|')t allocate memory|failed to allocate|not enough memory|out of memory|insufficient memory|alloc_failed"
-    r"|failed to map segment|could not create a primitive",  # of oneDNN, which does not say why
+    r"|failed to map segment|can't start new thread"
+    r"|could not create a primitive",  # of oneDNN, which does not say why
     re.I,
 )
 

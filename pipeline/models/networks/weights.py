@@ -316,8 +316,8 @@ def _fetched(url: str, wanted: WeightsFile) -> Path:
 def _opened(url: str) -> tuple[HTTPResponse, str]:
     """The server's answer, and the SHA-256 of the file if the server tells it; else an empty string."""
     redirections = _Redirections()
-    answer = urllib.request.build_opener(redirections).open(url, timeout=PATIENCE)
-    return answer, redirections.sha256
+    opener = urllib.request.build_opener(redirections)
+    return opener.open(url, timeout=PATIENCE), redirections.sha256
 
 
 class _Redirections(urllib.request.HTTPRedirectHandler):

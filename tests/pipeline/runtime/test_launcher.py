@@ -17,7 +17,8 @@ from tests.commands import ROOT, script, succeed
 from tests.stand_in import wait_until
 
 FOLDS = ("--folds", 2, "--models", "cifar-cnn-base")
-RUN = Path("runs", "insects", "cifar-cnn-base~epochs=40,folds=2")
+EPOCHS = 150  # enough that a signal comes before the last
+RUN = Path("runs", "insects", f"cifar-cnn-base~epochs={EPOCHS},folds=2")
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def insects(made_once: Callable[..., Path], make_competition: Callable[..., Path
 @pytest.fixture
 def arguments(insects: Path, tmp_path: Path) -> tuple[object, ...]:
     """Of a command that trains for a while."""
-    return "--competition", insects, *FOLDS, "--epochs", 40, "--work", tmp_path
+    return "--competition", insects, *FOLDS, "--epochs", EPOCHS, "--work", tmp_path
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_if_one_process_is_killed_the_other_finishes_its_own_and_one_line_says_w
     (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert line == "error: the process of GPU 2 was ended by SIGKILL; run the same command again to continue"
     assert "Traceback" not in errors
-    assert len(rows(tmp_path / RUN / "fold-1" / "history.csv")) == 40
+    assert len(rows(tmp_path / RUN / "fold-1" / "history.csv")) == EPOCHS
 
 
 SLEEPER = """
