@@ -520,16 +520,15 @@ def test_a_refit_network_is_repeated_to_the_byte_by_its_plan(tmp_path, make_comp
     folder = make_competition(tmp_path / "insects", train=60, with_val=False)
     tests = []
     for work, how in (
-        ("first", ("--models", "dhc-cnn32", "--budget", "20s")),
+        ("first", ("--models", "dhc-cnn32", "--budget", "8s")),
         ("again", ("--plan", tmp_path / "plan.json")),
     ):
         options = ("--competition", folder, "--work", tmp_path / work)
         succeed("train", *options, *how, "--refit")
-        submission = succeed("predict", *options, "--no-report")
+        succeed("predict", *options, "--no-report")
         (found,) = (tmp_path / work / "runs" / "insects").glob("dhc-cnn32~*")
         shutil.copyfile(found.parent / "plan.json", tmp_path / "plan.json")
         tests.append(Predictions.load(found / "test.npz").probabilities)
-        assert submission
     np.testing.assert_array_equal(*tests)
 
 
