@@ -30,7 +30,7 @@ Powers = dict[int, float]  # index of the model in the library -> its power
 PARTS = 5
 FEW = 400  # validation images; of fewer, powers are not fitted one by one, see benchmarks/TRIALS.md
 KNOWN = 0.5  # of the log likelihood above a blind guess that the best model has, which others need on few images
-STANDARD_ERRORS = 2 * 1.96  # in a 95 % interval
+RESAMPLES = 100  # for a standard error
 LEAST = float(np.finfo(np.float32).eps)  # lowest probability, so that no member can veto a class
 
 
@@ -225,12 +225,16 @@ class Library:
         return np.maximum(factor[0] * powers, LEAST), likelihood
 
     def _is_as_good(self, pool: Powers, single: Powers) -> bool:
-        """Whether the pool is no worse by the metric than a model alone, or by less than that one's standard error."""
+        """Whether the pool is no worse by the metric than a model alone, or by less than chance would make it."""
         lost = self.rank(single) - self.rank(pool)
-        if lost <= 0:
-            return True
-        low, high = self.metric.interval(self.pooled(single), self.labels)
-        return lost < (high - low) / STANDARD_ERRORS
+        return lost <= 0 or lost < self._deviation(self.pooled(pool), self.pooled(single))
+
+    def _deviation(self, one: np.ndarray, other: np.ndarray) -> float:
+        """The standard error of the difference in the metric between two predictions, over resampled images."""
+        rng, count = np.random.default_rng(0), len(self.labels)
+        draws = [rng.integers(0, count, count) for _ in range(RESAMPLES)]
+        values = [[self.metric(each[rows], self.labels[rows]) for rows in draws] for each in (one, other)]
+        return float(np.std(np.subtract(*values)))
 
     def _joined(self, members: list[int]) -> list[Powers]:
         """The pool after each model added to ``members``; stops once the likelihood grows too little."""
