@@ -315,10 +315,11 @@ def products_a_second() -> float:
 def _described(models: list[ModelPlan], left_out: dict[str, str], workload: Workload, seconds: float) -> str:
     """The plan for the terminal, one line per model."""
     lines = [f"plan for the remaining {clock(seconds)} (time that a model does not use goes to those below it):"]
+    width = max(18, *(len(name) for name in (*(model.name for model in models), *left_out)))
     for model in models:
         images = f"{model.images:,} of the {workload.train_images:,} images" if model.images else "all images"
-        lines.append(f"  {model.name:<18} {clock(model.seconds or 0.0):>7}  {images}")
-    lines += [f"  {name:<18} left out: {reason}" for name, reason in left_out.items()]
+        lines.append(f"  {model.name:<{width}} {clock(model.seconds or 0.0):>7}  {images}")
+    lines += [f"  {name:<{width}} left out: {reason}" for name, reason in left_out.items()]
     return "\n".join(lines)
 
 
