@@ -68,14 +68,14 @@ class ExamplesCheck:
         return "all" if losses["mirror"] - losses["all"] > DOUBT * errors["all"] else "mirror"
 
     def __str__(self) -> str:
-        losses = ", ".join(f"{self.losses[kind]:.3f} {name}" for kind, name in NAMES.items())
-        return f"flips and rotations: {self.symmetries} (log loss of models that learnt from {losses})"
+        losses = ", ".join(f"{name} {self.losses[kind]:.3f}" for kind, name in NAMES.items())
+        return f"flips and rotations: {self.symmetries} (log loss of small models: {losses})"
 
 
 NAMES: dict[Symmetries, str] = {
-    "none": "images as they are",
-    "mirror": "mirrored ones too",
-    "all": "rotated ones too",
+    "none": "without",
+    "mirror": "trained with mirrored images",
+    "all": "with rotated ones too",
 }
 
 

@@ -94,7 +94,7 @@ def test_the_outcome_is_kept_for_the_next_command_on_the_same_images(settled, tm
     settled()
     write_json(path, read_json(path) | {"losses": {"none": 0.1, "mirror": 0.9, "all": 0.9}})
     assert settled().symmetries == "none"
-    assert "0.900 mirrored ones too" in capsys.readouterr().out
+    assert "trained with mirrored images 0.900" in capsys.readouterr().out
     settled("--seed", "1")
     assert "0.900" not in capsys.readouterr().out
 
