@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.data import decoders, fitting, png, scientific
 from pipeline.data.decoders import UnreadableImage, decode_with_cv2, decode_with_pillow, one_large, reduction
-from pipeline.data.fitting import Size, resize
+from pipeline.data.fitting import LARGE, Size, resize
 from pipeline.data.png import PNG_START, decode_png
 from pipeline.data.scientific import NPY_START, TIFF_STARTS, decode_array, decode_dicom, decode_tiff
 from pipeline.runtime.memory import raise_shortage
@@ -141,6 +141,8 @@ def _decode_jpeg(data: bytes, least: Size | None) -> np.ndarray:
 
 
 def _spare_reduction(shape: Size, least: Size) -> int:
-    """By how much the sides can be reduced, 1, 2, 4 or 8, and be no shorter than ``least``."""
+    """By how much the sides of a large image can be reduced, 1, 2, 4 or 8, and be no shorter than ``least``."""
+    if max(shape) <= LARGE:
+        return 1
     spare = min(shape[0] // least[0], shape[1] // least[1])
     return next((factor for factor in (8, 4, 2) if factor <= spare), 1)
