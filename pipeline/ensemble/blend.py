@@ -232,9 +232,10 @@ class Library:
     def _deviation(self, one: np.ndarray, other: np.ndarray) -> float:
         """The standard error of the difference in the metric between two predictions, over resampled images."""
         rng, count = np.random.default_rng(0), len(self.labels)
-        draws = [rng.integers(0, count, count) for _ in range(RESAMPLES)]
-        values = [[self.metric(each[rows], self.labels[rows]) for rows in draws] for each in (one, other)]
-        return float(np.std(np.subtract(*values)))
+        drawn = (rng.integers(0, count, count) for _ in range(RESAMPLES))
+        draws = ((rows, self.labels[rows]) for rows in drawn)
+        pairs = ((self.metric(one[rows], labels), self.metric(other[rows], labels)) for rows, labels in draws)
+        return float(np.std([first - second for first, second in pairs]))
 
     def _joined(self, members: list[int]) -> list[Powers]:
         """The pool after each model added to ``members``; stops once the likelihood grows too little."""
