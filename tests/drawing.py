@@ -1,4 +1,4 @@
-"""Draws the files of small contests: images of a few pixels, tables, JSON."""
+"""Draws the files of small contests: images of a few pixels, tables, JSON; and images that a model can learn."""
 
 import csv
 import json
@@ -72,3 +72,14 @@ class Contest:
             assert len(str(error).splitlines()) == 1
             return str(error)
         raise AssertionError("the contest was not refused")
+
+
+def spots(count: int, side: int, places: list[tuple[int, int]], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy square images with a bright spot; where it lies, in quarters of the image (down, right), is the class."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % len(places)
+    images = rng.integers(0, 120, (count, side, side, 3)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        down, right = (side * quarters // 4 for quarters in places[label])
+        image[down : down + side // 4, right : right + side // 4] += 130
+    return images, labels

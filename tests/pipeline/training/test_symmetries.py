@@ -17,20 +17,10 @@ from pipeline.models.recipe import choose_recipes
 from pipeline.runtime.sealed import read_json, write_json
 from pipeline.settings import Settings, train_settings
 from pipeline.training.symmetries import SymmetryCheck, check_symmetries, settle_symmetries
+from tests.drawing import spots
 
 CPU = torch.device("cpu")
 SIDE = 20
-
-
-def spots(count: int, seed: int, places: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy images with a bright spot; where it lies, in quarters of the image (down, right), is the class."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % len(places)
-    images = rng.integers(0, 120, (count, SIDE, SIDE, 3)).astype(np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        down, right = (SIDE * quarters // 4 for quarters in places[label])
-        image[down : down + SIDE // 4, right : right + SIDE // 4] += 130
-    return images, labels
 
 
 def tints(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,8 +33,8 @@ def tints(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(
     ("draw", "symmetries"),
     [
-        (lambda count, seed: spots(count, seed, [(1, 0), (1, 3)]), "none"),
-        (lambda count, seed: spots(count, seed, [(0, 1), (3, 1)]), "mirror"),
+        (lambda count, seed: spots(count, SIDE, [(1, 0), (1, 3)], seed), "none"),
+        (lambda count, seed: spots(count, SIDE, [(0, 1), (3, 1)], seed), "mirror"),
         (tints, "all"),
     ],
     ids=["left or right", "above or below", "red or blue"],
@@ -80,7 +70,7 @@ def test_a_trial_that_is_cut_short_is_not_trusted_and_one_without_time_is_not_be
 
 
 def test_with_enough_time_the_trial_is_the_one_without_a_limit():
-    samples = spots(200, 1, [(0, 1), (3, 1)]), spots(60, 2, [(0, 1), (3, 1)])
+    samples = spots(200, SIDE, [(0, 1), (3, 1)], 1), spots(60, SIDE, [(0, 1), (3, 1)], 2)
     free = check_symmetries(*samples, task=Task((0, 1)), seed=0, device=CPU)
     limited = check_symmetries(*samples, task=Task((0, 1)), seed=0, device=CPU, end=time.monotonic() + 3600)
     assert limited.trained == 1 and limited.symmetries == free.symmetries

@@ -24,21 +24,11 @@ from pipeline.training.turned_examples import (
     learning_from_features,
     settle_by_examples,
 )
+from tests.drawing import spots
 
 CPU = torch.device("cpu")
 SIDE = 20
 HALVES = [(np.arange(64), np.arange(64, 128))]
-
-
-def spots(count: int, places: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy images with a bright spot; where it lies, in quarters of the image (down, right), is the class."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(count) % len(places)
-    images = rng.integers(0, 120, (count, SIDE, SIDE, 3)).astype(np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        down, right = (SIDE * quarters // 4 for quarters in places[label])
-        image[down : down + SIDE // 4, right : right + SIDE // 4] += 130
-    return images, labels
 
 
 @pytest.mark.parametrize(
@@ -59,7 +49,7 @@ def test_mirroring_is_kept_unless_it_harms_and_rotations_only_if_they_help(none,
 
 def test_networks_that_learn_left_from_right_are_not_shown_mirrored_images(monkeypatch):
     monkeypatch.setattr("pipeline.training.symmetries.STEPS", 60)
-    images, labels = spots(128, [(1, 0), (1, 3)])
+    images, labels = spots(128, SIDE, [(1, 0), (1, 3)])
     learn = learning_by_networks(images, labels, Task((0, 1)), CPU, seed=0, end=None)
     check = check_examples(learn, labels, HALVES)
     assert check.losses["none"] < 0.3 < check.losses["mirror"] and check.symmetries == "none"
@@ -69,7 +59,7 @@ def test_frozen_features_answer_for_several_targets(monkeypatch):
     torch.manual_seed(0)
     network = Lite0(1000)
     monkeypatch.setattr(features, "load_weights", lambda *_: network.state_dict())
-    images, place = spots(24, [(1, 0), (1, 3)])
+    images, place = spots(24, SIDE, [(1, 0), (1, 3)])
     labels, task = np.stack([place, 1 - place], axis=1), Task(("left", "right"), "multilabel")
     thirds = stratified_folds(place, 3, seed=0)
     check = check_examples(learning_from_features(images, labels, task, CPU, None), labels, thirds)
