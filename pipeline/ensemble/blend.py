@@ -6,8 +6,8 @@ opinion pools", NIPS 1997). A model is added only if the log likelihood grows by
 which model comes first, and whether the blend or that model alone is used.
 
 Few validation images say too little about powers. There all members, each calibrated, get the same power, and the
-likelihood decides only how many there are. By the metric such a blend may look worse than the best model, by no more
-than the doubt about that one.
+likelihood decides only how many there are. By the metric such a blend may look worse than the best model, by less than
+the standard error of the difference.
 """
 
 from collections.abc import Mapping, Sequence

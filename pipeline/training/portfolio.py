@@ -8,7 +8,6 @@ each of its few images validates.
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from competition.metrics import ACCURACY
 from competition.spec import Competition
@@ -30,10 +29,10 @@ from pipeline.models.networks.pretrained import LITE0_SIZE
 from pipeline.models.networks.weights import LITE0, at_hand, weights_file
 from pipeline.models.neural.network import NeuralNetwork
 from pipeline.models.recipe import AnyRecipe, Named, NeuralRecipe, fingerprint
-from pipeline.runtime.sealed import DamagedFile, read_json, write_json
 from pipeline.settings import MOST_FOLDS, Settings
+from pipeline.training.kept import keep, read_kept
 from pipeline.training.planning import CAUTION, products_a_second, workload_of
-from pipeline.training.symmetries import SymmetryCheck, kept_check
+from pipeline.training.symmetries import KEPT, SymmetryCheck
 
 BASELINES = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 FROM_SCRATCH = "sprint"
@@ -124,13 +123,11 @@ def settle_portfolio(
     asked = [recipe.model_dump() for recipe in recipes]
     wish = [settings.seed, settings.folds, settings.budget, device.type, competition.metric.name]
     key = fingerprint(training_data.fingerprint, competition.symmetries, asked, wish)
-    with suppress(OSError, DamagedFile, ValidationError):
-        kept = TypeAdapter(Portfolio).validate_python(read_json(path))
-        if kept.fingerprint == key:
-            return kept
+    if (kept := read_kept(path, Portfolio, key)) is not None:
+        return kept
     choice = Choice({each.name: each for each in recipes}, competition, training_data, settings, device, end)
     portfolio = choice.portfolio(key)
-    write_json(path, TypeAdapter(Portfolio).dump_python(portfolio, mode="json"))
+    keep(path, portfolio)
     return portfolio
 
 
@@ -238,7 +235,7 @@ class Choice:
 
         Without a trial they count as ahead.
         """
-        check = kept_check(self.settings.runs_folder(self.competition.name), SymmetryCheck)
+        check = read_kept(self.settings.runs_folder(self.competition.name) / KEPT, SymmetryCheck)
         return check is None or self._probed() >= check.upright
 
     def _probed(self) -> float:

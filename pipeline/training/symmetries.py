@@ -9,14 +9,11 @@ occur.
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
 
 from competition.metrics import metrics_for
 from competition.spec import Competition, Symmetries
@@ -28,8 +25,8 @@ from pipeline.data.training_data import TrainingData
 from pipeline.models.base import NotTrained
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, Steps
 from pipeline.models.recipe import RECIPES, AnyRecipe, NeuralRecipe, fingerprint, load_recipe
-from pipeline.runtime.sealed import DamagedFile, read_json, write_json
 from pipeline.settings import Settings
+from pipeline.training.kept import keep, read_kept
 
 IMAGES, VALIDATION_IMAGES = 6_000, 2_000  # at most, drawn class by class
 SIDE, WIDTH, BATCH = 32, 16, 64
@@ -40,8 +37,6 @@ TELLING = 0.1  # the least accuracy above chance for the trial network's result 
 ENOUGH = 0.4  # the least share of its training after which the trial network's result is used
 
 KEPT = "symmetries.json"  # in the folder of a competition's runs
-
-Check = TypeVar("Check")
 
 TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mirrored": lambda images: images[:, :, ::-1],
@@ -132,21 +127,13 @@ def _checked_once(
     train, validation = training_data.splits[0]
     images, labels = training_data.images, training_data.labels
     key = fingerprint(training_data.fingerprint, settings.seed, _upright_recipe().model_dump())
-    check = kept_check(folder, SymmetryCheck)
-    if check is not None and check.fingerprint == key:
-        return check
+    if (kept := read_kept(folder / KEPT, SymmetryCheck, key)) is not None:
+        return kept
     seen, unseen = ((images.subset(rows), labels[rows]) for rows in (train, validation))
     check = check_symmetries(seen, unseen, training_data.task, settings.seed, device, key, end)
     if check.trained == 1:
-        write_json(folder / KEPT, TypeAdapter(SymmetryCheck).dump_python(check, mode="json"))
+        keep(folder / KEPT, check)
     return check
-
-
-def kept_check(folder: Path, kind: type[Check]) -> Check | None:
-    """The check of that kind kept in the folder of a competition's runs; None if there is none that is sound."""
-    with suppress(OSError, DamagedFile, ValidationError):
-        return TypeAdapter(kind).validate_python(read_json(folder / KEPT))
-    return None
 
 
 def check_symmetries(
@@ -171,18 +158,7 @@ def check_symmetries(
     seen, truth = _small(*validation, VALIDATION_IMAGES, seed)
     with tempfile.TemporaryDirectory() as folder:
         recipe = trial_recipe(len(labels))
-        plan = trial_plan(recipe.epochs, end)
-        network = NeuralNetwork(
-            recipe,
-            task.choices,
-            Path(folder),
-            "none",
-            plan,
-            seed,
-            device,
-            metric=metrics_for(task)[0],
-            targets=task.target_count,
-        )
+        network = trial_network(recipe, task, Path(folder), "none", trial_plan(recipe.epochs, end), seed, device)
         network.fit(images, labels, seen, truth)
     steps = sum(segment.batches for segment in network.trained)
     return SymmetryCheck(
@@ -217,6 +193,20 @@ def trial_recipe(images: int) -> NeuralRecipe:
     """The recipe of a trial network that learns from that many images, upright ones only."""
     epochs = max(1, round(STEPS / Steps.of(images, BATCH).steps_per_epoch))
     return _upright_recipe().model_copy(update={"epochs": epochs})
+
+
+def trial_network(
+    recipe: NeuralRecipe,
+    task: Task,
+    folder: Path,
+    symmetries: Symmetries,
+    plan: NetworkPlan,
+    seed: int,
+    device: torch.device,
+) -> NeuralNetwork:
+    """A network for the task that is only tried. folder: for its checkpoint. symmetries: that it is trained with."""
+    metric, targets = metrics_for(task)[0], task.target_count
+    return NeuralNetwork(recipe, task.choices, folder, symmetries, plan, seed, device, metric=metric, targets=targets)
 
 
 def _upright_recipe() -> NeuralRecipe:

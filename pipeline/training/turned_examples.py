@@ -16,9 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
 
-from competition.metrics import metrics_for
 from competition.spec import Competition, Symmetries
 from competition.splits import stratified_folds, stratified_rows
 from competition.task import Task, strata
@@ -30,12 +28,11 @@ from pipeline.models.classical.linear import LogisticRegression
 from pipeline.models.classical.per_target import PerTarget
 from pipeline.models.networks.pretrained import LITE0_SIZE
 from pipeline.models.networks.weights import LITE0, at_hand
-from pipeline.models.neural.network import NeuralNetwork
 from pipeline.models.recipe import Named, fingerprint
-from pipeline.runtime.sealed import write_json
 from pipeline.runtime.time_limit import OutOfTime, time_limit
 from pipeline.settings import Settings
-from pipeline.training.symmetries import KEPT, TURNS, kept_check, trial_images, trial_plan, trial_recipe
+from pipeline.training.kept import keep, read_kept
+from pipeline.training.symmetries import KEPT, TURNS, trial_images, trial_network, trial_plan, trial_recipe
 
 IMAGES = 300  # at most, drawn class by class
 PARTS = 3
@@ -103,9 +100,8 @@ def _checked_once(
     training_data: TrainingData, settings: Settings, device: torch.device, folder: Path, end: float | None
 ) -> ExamplesCheck:
     key = fingerprint(training_data.fingerprint, settings.seed, at_hand(LITE0, settings.weights), IMAGES, PARTS, C)
-    check = kept_check(folder, ExamplesCheck)
-    if check is not None and check.fingerprint == key:
-        return check
+    if (kept := read_kept(folder / KEPT, ExamplesCheck, key)) is not None:
+        return kept
     labels, task = training_data.labels[: training_data.labelled], training_data.task
     rows = stratified_rows(strata(labels), min(IMAGES, len(labels)), settings.seed)
     images, labels = training_data.images[rows], labels[rows]
@@ -115,7 +111,7 @@ def _checked_once(
     else:
         learn = learning_by_networks(images, labels, task, device, settings.seed, end)
         check = check_examples(learn, labels, stratified_folds(strata(labels), 2, seed=0)[:1], key)
-    write_json(folder / KEPT, TypeAdapter(ExamplesCheck).dump_python(check, mode="json"))
+    keep(folder / KEPT, check)
     return check
 
 
@@ -184,17 +180,7 @@ def learning_by_networks(
         plan = trial_plan(recipe.epochs, None if end is None else now + (end - now) / left)
         left -= 1
         with TemporaryDirectory() as folder:
-            network = NeuralNetwork(
-                recipe,
-                task.choices,
-                Path(folder),
-                kind,
-                plan,
-                seed,
-                device,
-                metric=metrics_for(task)[0],
-                targets=task.target_count,
-            )
+            network = trial_network(recipe, task, Path(folder), kind, plan, seed, device)
             network.fit(images[train], labels[train], images[held_out], labels[held_out])
         return network.predict_proba(images[held_out])
 
