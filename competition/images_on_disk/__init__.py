@@ -48,7 +48,7 @@ class ImagesOnDisk:
             return lookup.index.paths(lookup.places)
 
     def several(self, table: Path, split: str, ids: Sequence[str]) -> tuple[tuple[Path, ...], ...]:
-        """For each id, which is the name of a folder, all images in and below it, ``Image-2`` before ``Image-10``.
+        """The images of each id that is the name of a folder: all in it and below it, ``Image-2`` before ``Image-10``.
 
         Raises UserError for ids that point outside the folder, that have no folder, or that match several.
         """

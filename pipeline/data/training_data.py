@@ -49,8 +49,8 @@ class TrainingData:
     task: of the competition.
     sizes: at which the images are cached, trained on and predicted.
     elsewhere: number of rows from elsewhere, which follow the competition's own.
-    others: number of rows at the end that no split may use as they are: test images, whose labels mean nothing, or the
-        rows of lessons.
+    others: number of rows at the end that are in no split before they are taught: test images, whose labels are only
+        placeholders. Afterwards, the number of the rows of lessons.
     soft: what networks learn in place of the labels, for each split, of its training rows; see ``Lesson``. Empty if
         they learn the labels.
     """
@@ -133,7 +133,7 @@ def labelled_images(competition: Competition) -> Split:
 
 
 def joined_with_others(competition: Competition, with_test: bool) -> Split:
-    """The labelled images, then the pictures from elsewhere and the test images, whose labels mean nothing."""
+    """The labelled images, then the pictures from elsewhere and the test images, whose labels are placeholders."""
     split = labelled_images(competition)
     others = [] if competition.extra is None else [competition.extra]
     if with_test:

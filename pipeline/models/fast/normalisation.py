@@ -1,7 +1,9 @@
 """Normalisation: turns an image's bytes into a network's input."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 import numpy as np
 import torch
@@ -29,6 +31,11 @@ class Normalisation:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @classmethod
+    def of_unit_range(cls, mean: Sequence[float], std: Sequence[float]) -> Self:
+        """The same for a mean and a std of pixels in [0, 1], as libraries give them."""
+        return cls(tuple(255 * value for value in mean), tuple(255 * value for value in std))
+
     @property
     def channels(self) -> int:
         return len(self.mean)
@@ -40,7 +47,7 @@ class Normalisation:
         if self.channels == 1 and pixels.shape[-1] == 3:
             pixels = (pixels @ _on(device, LUMA)).unsqueeze(-1)
         width = pixels.shape[2]
-        mean, std = (_on(device, tuple(each)).repeat(width) for each in (self.mean, self.std))
+        mean, std = (_on(device, each).repeat(width) for each in (self.mean, self.std))
         pixels.flatten(2).sub_(mean).div_(std)  # whole rows at once, as three values are too few to vectorise
         channels_first = pixels.permute(0, 3, 1, 2)
         return channels_first.contiguous() if device.type == "mps" else channels_first

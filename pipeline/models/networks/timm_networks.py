@@ -29,7 +29,7 @@ def from_timm(name: str) -> Backbone:
         classes=facts.num_classes,
         input_size=facts.input_size[1:],
         takes_one_size=facts.fixed_input_size,
-        normalisation=Normalisation(*(tuple(255 * value for value in each) for each in (facts.mean, facts.std))),
+        normalisation=Normalisation.of_unit_range(facts.mean, facts.std),
         weights=_weights(name, facts) if facts.has_weights else None,
         converted=partial(converted, own_name),
     )

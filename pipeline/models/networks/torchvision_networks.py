@@ -44,7 +44,7 @@ def from_torchvision(name: str) -> Backbone:
         classes=CLASSES,
         input_size=(seen.crop_size[0],) * 2,
         takes_one_size=_family(own_name) in SIZE_ARGUMENTS,
-        normalisation=Normalisation(*(tuple(255 * value for value in each) for each in (seen.mean, seen.std))),
+        normalisation=Normalisation.of_unit_range(seen.mean, seen.std),
         weights=WeightsFile(name, file, best.meta["_file_size"], (best.url,), architecture=own_name),
         converted=partial(converted, own_name),
     )

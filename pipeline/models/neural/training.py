@@ -161,10 +161,10 @@ class Training:
             self.augment,
             self.recipe.batch_size,
             self.seed,
-            self.crop,
-            self.recipe.mix,
-            self.recipe.sampling == "balanced",
-            train.soft,
+            crop=self.crop,
+            mix=self.recipe.mix,
+            is_balanced=self.recipe.sampling == "balanced",
+            soft=train.soft,
         )
         self._beginning = b"" if self.segments else packed(self)
         with Progress(desc=title, total=1.0, initial=self._work_done, bar_format=Progress.SHARE) as bar:
