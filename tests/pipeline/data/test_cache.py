@@ -270,8 +270,8 @@ def test_building_leaves_cv2s_own_threads_as_they_were(images, caches):
 
 def test_a_killed_build_leaves_nothing_to_be_read_and_is_cleared_away(tmp_path, caches):
     images = draw(tmp_path / "images", 50, 64, 64)
-    builder = in_another_process(tmp_path / "images", caches, repeated=4_000)
-    while not list(caches.glob(".*.draft/images.npy")):
+    builder = in_another_process(tmp_path / "images", caches, repeated=2_000)
+    while not list(caches.glob(".*.draft/images.*")):  # .npy, or .jpegs where the disk has little room
         assert builder.poll() is None
         time.sleep(0.01)
     builder.send_signal(signal.SIGKILL)
