@@ -104,7 +104,7 @@ class Progress(tqdm):
 
     def _rate_to(self, end: float) -> float:
         """Units per second: the recent rate, or a higher one if the rest would not be done before ``end``."""
-        needed = (self.total - self.n) / max(1.0, end - time.monotonic())
+        needed = ((self.total or self.n) - self.n) / max(1.0, end - time.monotonic())
         return max(needed, self._recent_rate() or 0.0)
 
 
