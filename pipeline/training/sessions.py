@@ -66,10 +66,8 @@ class StageClock:
         return self._ended | {self._stage: self._ended.get(self._stage, 0.0) + present}
 
 
-def record_session(
-    folder: Path, command: str, stages: dict[str, float], seed: int, budget: float | None
-) -> None:
-    """Add this run of train.py, which is about to end, to the sessions in ``folder``. The arguments: see ``Session``."""
+def record_session(folder: Path, command: str, stages: dict[str, float], seed: int, budget: float | None) -> None:
+    """Add this run of train.py, which is about to end, to the sessions in ``folder``; see ``Session``."""
     session = Session(
         command=command,
         commit=commit(),
