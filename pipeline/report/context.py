@@ -1,6 +1,6 @@
 """The contents of a report: everything that predict.py knows once the submission is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,13 @@ from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
+from pipeline.report.sent import Sent
 from pipeline.training.runs import TAUGHT, Run, RunFolder, fold_folder
 from pipeline.training.scores import Score, score_by
+from pipeline.training.sessions import Session
 
 BLEND = "blend"
+LEAST_DRAWING, DRAWING_SHARE = 30.0, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +29,7 @@ class ReportContext:
     validated: each model's predictions, for at least the ids of ``validation``.
     train: the labelled images that are not in ``validation``; empty if folds used all of them for validation.
     submitted: the predictions for the test images; submission: path of the CSV written from them.
+    sessions: the runs of train.py on this competition; sent: what was submitted to it before. Both oldest first.
     """
 
     competition: Competition
@@ -37,6 +41,14 @@ class ReportContext:
     blend: Blend
     submitted: Predictions
     submission: Path
+    sessions: Sequence[Session] = ()
+    sent: Sequence[Sent] = ()
+
+    @property
+    def drawing_seconds(self) -> float:
+        """The seconds that the report may take: a tenth of what the training took, and at least ``LEAST_DRAWING``."""
+        trained = sum(session.seconds for session in self.sessions) or sum(run.seconds for run in self.runs.values())
+        return max(LEAST_DRAWING, DRAWING_SHARE * trained)
 
     @property
     def ranked(self) -> list[Run]:

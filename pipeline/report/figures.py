@@ -17,6 +17,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
 from competition.metrics import Metric
+from pipeline.report.sent import Sent
 
 WIDTH, DOTS_AN_INCH = 7.0, 150
 INK, FAINT = "#24292f", "#8b929b"
@@ -26,7 +27,8 @@ SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#bcd7f0", "#5b
 MOST_ANNOTATED = 12  # classes up to which the confusion matrix also shows numbers
 MOST_CELLS = 1000  # rows of a confusion matrix: about as many as the figure has pixels for
 MOST_BARS = 1000  # classes up to which each one gets a bar of its own
-MOST_NAMED = 16  # class names along an axis
+MOST_NAMED = 41  # class names along an axis; of more, as many as are legible at full size
+LARGE = 16  # of them in large letters
 TITLE_LETTERS, HEADING_LETTERS = 48, 56  # longest title of axes and of a contact sheet
 MOST_LETTERS = 48  # letters that fit horizontally along an axis
 MOST_ROC = 10  # classes up to which each one gets a ROC curve
@@ -93,8 +95,9 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
 def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """Heat map of a confusion matrix, int64 ``[C, C]``; colours show each row as shares of its true class.
 
-    C is at most ``MOST_CELLS``.
+    C is at most ``MOST_CELLS``. A column ``C + 1`` counts all other predictions.
     """
+    columns = [*names, *["others"] * (counts.shape[1] - len(names))]
     figure, axes = _figure(6.0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     drawn = axes.imshow(shares, cmap=SHARES, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
@@ -102,7 +105,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
         for true, predicted in np.argwhere(counts):
             colour = "white" if shares[true, predicted] > 0.3 else INK
             axes.text(predicted, true, counts[true, predicted], ha="center", va="center", color=colour, fontsize=11.5)
-    _name_classes(axes, names, "x")
+    _name_classes(axes, columns, "x")
     _name_classes(axes, names, "y")
     axes.set(xlabel="predicted class", ylabel="true class", title=short(title, TITLE_LETTERS))
     axes.spines[["top", "right"]].set_visible(True)
@@ -163,6 +166,25 @@ def score_over(metric: Metric, quantity: str, curves: Mapping[str, Sequence[Poin
     axes.grid()
     if any(curves):
         axes.legend(loc="best")
+    return figure
+
+
+def against_public(metric: Metric, submissions: Sequence[Sent]) -> Figure:
+    """Validation with its interval against the public score of each submission, numbered from the oldest."""
+    figure, axes = _figure(5.2)
+    values = np.array([(each.validation, each.low, each.high, each.public) for each in submissions])
+    validation, low, high, public = values.T
+    ends = np.array([values.min(), values.max()])
+    axes.plot(ends, ends, color=FAINT, linewidth=1, linestyle=(0, (4, 4)), label="equal")
+    reach = np.maximum([validation - low, high - validation], 0)
+    axes.errorbar(validation, public, xerr=reach, fmt="o", color=BLUE, markersize=8, capsize=4, elinewidth=1.2)
+    for number, (x, y) in enumerate(zip(validation, public, strict=True), 1):
+        axes.annotate(str(number), (x, y), (6, 6), textcoords="offset points", fontsize=11.5)
+    axes.margins(0.08)
+    axes.set(xlabel=f"{metric.title} on validation, with its 95 % interval", ylabel="public score")
+    axes.set_title("Submissions: validation and public score")
+    axes.grid()
+    axes.legend(loc="upper left")
     return figure
 
 
@@ -247,11 +269,11 @@ def _figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequen
 
 def _name_classes(axes: Axes, names: Sequence[str], side: str) -> None:
     """Label an axis with the class names, or with every n-th one if there are many."""
-    places = range(0, len(names), -(-len(names) // MOST_NAMED))
+    places = range(0, len(names), 1 if len(names) <= MOST_NAMED else -(-len(names) // LARGE))
     labels = [short(names[place], 14) for place in places]
     turned = side == "x" and (max(map(len, labels)) + 1) * len(labels) > MOST_LETTERS
     axis = axes.xaxis if side == "x" else axes.yaxis
-    axis.set_ticks(places, labels, fontsize=11.5, rotation=90 if turned else 0)
+    axis.set_ticks(places, labels, fontsize=11.5 if len(places) <= LARGE else 7.5, rotation=90 if turned else 0)
     axis.set_tick_params(length=0 if len(places) == len(names) else 3)
 
 
