@@ -18,11 +18,11 @@ def class_counts(competition: Competition) -> list[Finding]:
     counts = {split.name: counted_classes(competition, split) for split in (competition.train, competition.val)}
     table = pd.DataFrame({"class": _names(competition)} | counts)
     labelled = table["train"] + table["val"]
-    is_meant = (labelled > 0) | (competition.task.kind != "multioutput")  # targets have only some of the classes
-    few = table[(labelled < FEW) & is_meant].assign(labelled=labelled).sort_values("labelled", kind="stable")
+    is_meant = (labelled > 0) | (competition.task.kind != "multioutput")  # a target has only some of the classes
+    few = labelled[(labelled < FEW) & is_meant].sort_values(kind="stable")
     told = ""
     if len(few):
-        named = first_few(f"{printable(row['class'])}: {row['labelled']}" for _, row in few.iterrows())
+        named = first_few(f"{printable(table['class'][row])}: {number}" for row, number in few.items())
         things = counted(len(few), "label" if competition.task.kind == "multilabel" else "class")
         told = f"{things} with fewer than {FEW} labelled images ({named}): add pictures with --extra"
     return [Finding("class-counts", told, table)]

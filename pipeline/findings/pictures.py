@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from competition.spec import Competition, Split
-from pipeline.data.cache import ImageCache
 from pipeline.data.fingerprints import Fingerprints
 from pipeline.data.training_data import labelled_images
 
@@ -37,15 +36,15 @@ class Pictures:
     rest: str
 
     @classmethod
-    def labelled(cls, competition: Competition, images: ImageCache) -> Self:
-        """images: of ``labelled_images``, and of others behind them."""
+    def labelled(cls, competition: Competition, fingerprints: Fingerprints) -> Self:
+        """fingerprints: of ``labelled_images``; others may follow."""
         split = labelled_images(competition)
-        return cls(split, images.fingerprints.take(slice(len(split))), len(competition.train), "val")
+        return cls(split, fingerprints.take(slice(len(split))), len(competition.train), "val")
 
     @classmethod
-    def test(cls, competition: Competition, images: ImageCache) -> Self:
-        """images: of the competition's test images."""
-        return cls(competition.test, images.fingerprints, 0, "test")
+    def test(cls, competition: Competition, fingerprints: Fingerprints) -> Self:
+        """fingerprints: of the competition's test images."""
+        return cls(competition.test, fingerprints, 0, "test")
 
     def __len__(self) -> int:
         return len(self.split)

@@ -10,6 +10,7 @@ from competition.spec import Competition, Split
 from competition.wording import printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
+from pipeline.findings.finding import Finding
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
 from pipeline.training.runs import TAUGHT, Run, RunFolder, fold_folder
@@ -26,6 +27,7 @@ class ReportContext:
     validated: each model's predictions, for at least the ids of ``validation``.
     train: the labelled images that are not in ``validation``; empty if folds used all of them for validation.
     submitted: the predictions for the test images; submission: path of the CSV written from them.
+    findings: what was found out about the images and labels.
     """
 
     competition: Competition
@@ -37,6 +39,7 @@ class ReportContext:
     blend: Blend
     submitted: Predictions
     submission: Path
+    findings: tuple[Finding, ...] = ()
 
     @property
     def ranked(self) -> list[Run]:
