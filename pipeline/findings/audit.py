@@ -6,6 +6,7 @@ from competition.spec import Competition
 from pipeline.findings.classes import class_counts
 from pipeline.findings.drift import drift
 from pipeline.findings.finding import Finding
+from pipeline.findings.groups import groups
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.single import odd_images
 from pipeline.runtime.time_limit import check_time
@@ -20,5 +21,6 @@ def audit(competition: Competition, labelled: Pictures, test: Pictures | None = 
     check_time()
     yield from odd_images([labelled, test] if test else [labelled])
     check_time()
+    yield groups(competition, labelled, test)
     if test:
         yield from drift(labelled, test)
