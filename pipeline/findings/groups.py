@@ -60,7 +60,7 @@ class Grouping:
     def of(cls, what: str, keys: Sequence[str], labelled: int, counts_apart: bool, closer: float = CLOSER) -> Self:
         """keys: of the labelled images, whose number is given, and then of the test images."""
         codes, names = pd.factorize(np.array(keys, object))
-        return cls(what, names, codes[:labelled], codes[labelled:], counts_apart, closer)
+        return cls(what, list(names), codes[:labelled], codes[labelled:], counts_apart, closer)
 
     @cached_property
     def is_kept_apart(self) -> bool | None:
@@ -137,7 +137,8 @@ def _told(grouping: Grouping, labelled: Pictures) -> str:
     why = (
         "the test has other ones" if grouping.is_kept_apart else "their images are alike, and the test may have others"
     )
-    remedy = f"--group-column {AUDIT}/groups.csv keeps each on one side of a split"
+    folds = "" if labelled.trained == len(labelled) else "--folds 5 "
+    remedy = f"{folds}--group-column {AUDIT}/groups.csv keeps each on one side of a split"
     return f"{grouping.what} show {size}; {why}: {remedy}"
 
 
