@@ -20,11 +20,12 @@ from competition.spec import Competition
 from competition.task import strata
 from competition.wording import printable
 from pipeline.findings.evidence import closer_pictures, same_labels
-from pipeline.findings.finding import AUDIT, Finding
+from pipeline.findings.finding import Finding
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.shots import series
 from pipeline.runtime.time_limit import in_time
 
+KIND = "groups"
 SEPARATOR = r"[ _.\-]+"
 STEMS = (  # of file names: what stands before their first separator, and before their last
     re.compile(rf"(.+?){SEPARATOR}.+"),
@@ -70,14 +71,13 @@ class Grouping:
         return bool(np.isin(self.test, self.labelled).mean() < APART)
 
 
-def groups(competition: Competition, labelled: Pictures, test: Pictures | None) -> Finding:
-    """The group of each labelled image, if there are groups that the competition does not know of."""
-    if labelled.split.groups is None:
-        classes = strata(competition.task.encode(labelled.split.known_labels))
-        for grouping in in_time(_groupings(labelled, test)):
-            if _count(grouping, labelled, classes):
-                return Finding("groups", _told(grouping, labelled), _table(grouping, labelled))
-    return Finding("groups", "", pd.DataFrame())
+def groups(competition: Competition, labelled: Pictures, test: Pictures | None, folder: Path) -> Finding:
+    """The group of each labelled image, if there are groups. folder: where the table of the finding will be."""
+    classes = strata(competition.task.encode(labelled.split.known_labels))
+    for grouping in in_time(_groupings(labelled, test)):
+        if _count(grouping, labelled, classes):
+            return Finding(KIND, _told(grouping, labelled, folder / f"{KIND}.csv"), _table(grouping, labelled))
+    return Finding(KIND, "", pd.DataFrame())
 
 
 def _count(grouping: Grouping, labelled: Pictures, classes: np.ndarray) -> bool:
@@ -129,7 +129,7 @@ def _block(path: Path) -> str:
     return f"{match[1]}{int(match[2]) // NEAR * NEAR}" if match else path.stem
 
 
-def _told(grouping: Grouping, labelled: Pictures) -> str:
+def _told(grouping: Grouping, labelled: Pictures, path: Path) -> str:
     counts = np.bincount(grouping.labelled)
     several = np.flatnonzero(counts > 1)
     example = printable(grouping.names[several[0]])
@@ -138,7 +138,7 @@ def _told(grouping: Grouping, labelled: Pictures) -> str:
         "the test has other ones" if grouping.is_kept_apart else "their images are alike, and the test may have others"
     )
     folds = "" if labelled.trained == len(labelled) else "--folds 5 "
-    remedy = f"{folds}--group-column {AUDIT}/groups.csv keeps each on one side of a split"
+    remedy = f"{folds}--group-column {printable(path, most=200)} keeps each on one side of a split"
     return f"{grouping.what} show {size}; {why}: {remedy}"
 
 

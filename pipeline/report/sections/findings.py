@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from competition.spec import Split
-from pipeline.findings.finding import AUDIT, Finding
+from pipeline.findings.finding import FOLDER, Finding
 from pipeline.report import figures, pictures
 from pipeline.report.context import ReportContext
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
@@ -29,7 +29,7 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
         if finding.told
     ]
     others = [(_name(finding), finding) for finding in context.findings if not finding.told]
-    content = {"told": told, "others": others, "folder": Path("runs", context.competition.name, AUDIT).as_posix()}
+    content = {"told": told, "others": others, "folder": Path("runs", context.competition.name, FOLDER).as_posix()}
     return Section("findings", "What is wrong with the data", "findings.html.j2", content)
 
 
