@@ -24,6 +24,6 @@ def audit(competition: Competition, labelled: Pictures, test: Pictures | None, f
     yield from odd_images([labelled, test] if test else [labelled])
     check_time()
     if labelled.split.groups is None:  # they may come from the table of an earlier audit, which has to stay
-        yield groups(competition, labelled, test, folder)
+        yield groups(competition, labelled, folder)
     if test:
         yield from drift(labelled, test)

@@ -71,10 +71,10 @@ class Grouping:
         return bool(np.isin(self.test, self.labelled).mean() < APART)
 
 
-def groups(competition: Competition, labelled: Pictures, test: Pictures | None, folder: Path) -> Finding:
+def groups(competition: Competition, labelled: Pictures, folder: Path) -> Finding:
     """The group of each labelled image, if there are groups. folder: where the table of the finding will be."""
     classes = strata(competition.task.encode(labelled.split.known_labels))
-    for grouping in in_time(_groupings(labelled, test)):
+    for grouping in in_time(_groupings(labelled.split.paths, competition.test.paths)):
         if _count(grouping, labelled, classes):
             return Finding(KIND, _told(grouping, labelled, folder / f"{KIND}.csv"), _table(grouping, labelled))
     return Finding(KIND, "", pd.DataFrame())
@@ -106,10 +106,9 @@ def _are_classes(found: np.ndarray, classes: np.ndarray) -> bool:
     return is_pure and count < GROUPS_OF_CLASS * each
 
 
-def _groupings(labelled: Pictures, test: Pictures | None) -> Iterator[Grouping]:
+def _groupings(labelled: Sequence[Path], test: Sequence[Path]) -> Iterator[Grouping]:
     """The ways to group the images, the surest first."""
-    paths = [*labelled.split.paths, *(test.split.paths if test else ())]
-    count = len(labelled)
+    paths, count = [*labelled, *test], len(labelled)
     yield Grouping.of("folders", [path.parent.name for path in paths], count, True)
     for stem in STEMS:
         yield Grouping.of("file names with a common stem", [_stem(path, stem) for path in paths], count, True)

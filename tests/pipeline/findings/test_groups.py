@@ -1,15 +1,18 @@
 """Groups are told where they matter, and ordinary file names are no groups."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from competition.spec import Split
 from pipeline.findings.finding import Finding
 from pipeline.findings.groups import groups
-from pipeline.findings.pictures import Pictures
-from tests.pipeline.findings.looked_at import drawn, fingerprints, for_test, labelled
+from tests.contest import IDS
+from tests.pipeline.findings.looked_at import drawn, labelled
 
 FOLDER = Path("runs/contest/audit")
 COUNT, OF_GROUP = 200, 5
@@ -19,12 +22,12 @@ CLASSES = NUMBERS % 3
 
 
 def found(
-    names: list[str], tested: list[str] | None = None, images: np.ndarray | None = None, labels: np.ndarray = CLASSES
+    names: list[str], tested: Sequence[str] = IDS, images: np.ndarray | None = None, labels: np.ndarray = CLASSES
 ) -> Finding:
-    """The finding about images with these names. tested: names of the test images; the default is random ones."""
+    """The finding about images with these names. tested: the names of the test images."""
     competition, pictures = labelled(drawn(len(names), seed=0) if images is None else images, labels, names)
-    tested = tested or []
-    return groups(competition, pictures, for_test(drawn(len(tested) or 50, seed=1), tested), FOLDER)
+    test = Split("test", tuple(tested), tuple(Path("test", name) for name in tested))
+    return groups(replace(competition, test=test), pictures, FOLDER)
 
 
 def stems(first: int = 0, count: int = COUNT) -> list[str]:
@@ -89,13 +92,10 @@ def test_shots_that_follow_one_another_are_told_if_they_look_alike(tmp_path):
         minute, second = 2 * (number // OF_GROUP), 9 * (number % OF_GROUP)
         exif.get_ifd(0x8769)[0x9003] = f"2024:05:06 {minute // 60:02}:{minute % 60:02}:{second:02}"
         Image.new("RGB", (8, 8)).save(path, exif=exif)
-    looked_at = Pictures(
-        type(pictures.split)("labelled", pictures.split.ids, paths, CLASSES), fingerprints(ALIKE), COUNT, "val"
-    )
-    finding = groups(competition, looked_at, None, FOLDER)
+    finding = groups(competition, replace(pictures, split=replace(pictures.split, paths=paths)), FOLDER)
     assert "series of shots (EXIF) show 40 groups of 5 images, such as camera 2024:05:06 00:00:00" in finding.told
 
 
 def test_groups_across_a_given_validation_table_need_folds():
     competition, pictures = labelled(ALIKE, CLASSES, stems(), trained=150)
-    assert "--folds 5 --group-column" in groups(competition, pictures, None, FOLDER).told
+    assert "--folds 5 --group-column" in groups(competition, pictures, FOLDER).told
