@@ -27,16 +27,20 @@ from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
 from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.commands import typed, typed_rehearsal
-from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.cache import ImageCache, known_fingerprints, open_cache
 from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images, unreadable_files
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
-from pipeline.kaggle.ledger import Note, fingerprint_of, sha256_of
+from pipeline.findings.audit import audit
+from pipeline.findings.finding import AUDIT, Finding, read_findings, write_findings
+from pipeline.findings.pictures import Pictures
+from pipeline.kaggle.ledger import Ledger, Note, fingerprint_of, sha256_of
 from pipeline.report.context import ReportContext
 from pipeline.report.files import remove_report
+from pipeline.report.sent import Sent, sent_from
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.memory import row_blocks
 from pipeline.settings import Settings
@@ -52,6 +56,7 @@ from pipeline.training.runs import (
     stored_runs,
     unfinished_runs,
 )
+from pipeline.training.sessions import read_sessions
 
 
 def main(settings: Settings) -> Path:
@@ -80,8 +85,11 @@ def main(settings: Settings) -> Path:
         print(decision.description)
     print(class_counts(competition, predictions, decision))
     validated = {name: usable[name].validated for name in runs}
+    context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
     report(
-        ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
+        replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings)),
+        images[chosen[0].shape],
+        settings,
     )
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
@@ -268,17 +276,44 @@ def lasting_source(settings: Settings) -> dict[str, str | None]:
     return {name: None if value is None else str(value) for name, value in source.items()}
 
 
-def report(context: ReportContext, settings: Settings) -> None:
-    """Write the report beside the submission. If that fails, print a warning: the submission is valid without it."""
+def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...]:
+    """What the ledger says of earlier submissions; nothing, with a warning, if it is damaged."""
+    ledger = Ledger(settings.submissions_folder(competition.name).with_name("ledger.csv"))
+    try:
+        return sent_from(ledger.find(lambda entry: entry.competition == competition.name))
+    except UserError as error:
+        print(f"warning: the report shows no earlier submissions: {error}")
+        return ()
+
+
+def report(context: ReportContext, images: ImageCache, settings: Settings) -> None:
+    """Write the report beside the submission. If that fails, print a warning: the submission is valid without it.
+
+    images: the test images.
+    """
     if not settings.report:
         return
     try:
         from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
-        print(f"report: {write_report(context)}")
+        print(f"report: {write_report(replace(context, findings=audited(context, images, settings)))}")
     except Exception as error:
         if settings.debug:
             raise
         print(
             f"warning: no report ({printable(error, most=200)}); the submission is valid; --debug shows the traceback"
         )
+
+
+def audited(context: ReportContext, images: ImageCache, settings: Settings) -> tuple[Finding, ...]:
+    """What is wrong with the images and labels, now that the test images are decoded, and what earlier audits found.
+
+    The labelled images are not decoded for it: without a cache of them, it is what was found before.
+    """
+    competition, folder = context.competition, context.runs_folder / AUDIT
+    shapes = {run.shape: None for run in context.runs.values()}
+    known = known_fingerprints(labelled_images(competition).paths, settings.cache_folder, shapes)
+    if known is not None:
+        labelled, test = Pictures.labelled(competition, known), Pictures.test(competition, images.fingerprints)
+        write_findings(list(audit(competition, labelled, test)), folder)
+    return tuple(read_findings(folder))

@@ -79,7 +79,7 @@ class Settings:
     label_column: str | None
     group_column: str | None
     models: tuple[str, ...]
-    device: str
+    device: str = "auto"
     metric: str | None = None
     budget: float | None = None
     epochs: int | None = None
@@ -237,19 +237,7 @@ class Parser(argparse.ArgumentParser):
     def add_training_options(self) -> None:
         """Add the options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
-        self.add_argument(
-            "--size",
-            type=whole_number(1, MOST_PIXELS),
-            metavar="PX",
-            help="resize all images to PX x PX pixels; default: chosen for the images, the device and the budget",
-        )
-        self.add_argument(
-            "--cache-size",
-            type=data_size,
-            metavar="SIZE",
-            help="disk space for decoded images, e.g. 2G; larger sets are kept as JPEGs or read from their files; "
-            "default: half of the free disk, at most the machine's memory",
-        )
+        self.add_cache_options()
         self.add_argument(
             "--seed", type=whole_number(0, MOST_SEED), default=0, metavar="N", help="seed of all randomness; default 0"
         )
@@ -263,6 +251,22 @@ class Parser(argparse.ArgumentParser):
             "--skip-unreadable",
             action="store_true",
             help="leave out training images that cannot be read, instead of stopping",
+        )
+
+    def add_cache_options(self) -> None:
+        """Add the options that say how decoded images are kept."""
+        self.add_argument(
+            "--size",
+            type=whole_number(1, MOST_PIXELS),
+            metavar="PX",
+            help="resize all images to PX x PX pixels; default: chosen for the images, the device and the budget",
+        )
+        self.add_argument(
+            "--cache-size",
+            type=data_size,
+            metavar="SIZE",
+            help="disk space for decoded images, e.g. 2G; larger sets are kept as JPEGs or read from their files; "
+            "default: half of the free disk, at most the machine's memory",
         )
 
     def add_options_of_more_to_learn(self) -> None:
@@ -447,6 +451,17 @@ def predict_settings(arguments: list[str]) -> Settings:
     parser.add_quiet_option()
     options = parser.parse_args(arguments)
     return _settings(options, options.models or ())
+
+
+def audit_settings(arguments: list[str]) -> Settings:
+    """Parse audit.py's command line. Raises UserError if it is wrong."""
+    parser = Parser("Look for what is wrong with a competition's images and labels, and write it to runs/NAME/audit/.")
+    parser.add_competition_options()
+    parser.add_cache_options()
+    parser.add_quiet_option()
+    options = parser.parse_args(arguments)
+    options.budget = DEFAULT_BUDGET  # it decides the size of the images, which are then cached as for train.py
+    return _settings(options, ())
 
 
 def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:

@@ -10,10 +10,11 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from competition.storage import build_folder, discard, remedy_for
 from competition.wording import size_text
 from pipeline.data import decode as decoding
 from pipeline.data import jpegs
-from pipeline.data.cache_files import JPEGS, Store, contents_in, read_cache, write_cache
+from pipeline.data.cache_files import JPEGS, Store, contents_in, fingerprints_in, read_cache, write_cache
 from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode, read_file
 from pipeline.data.fingerprints import Fingerprints
 from pipeline.data.fitting import Fit
@@ -37,6 +38,8 @@ CACHE_VERSION = 3
 FILES_AT_ONCE = 256  # that a thread hashes before it takes the next ones
 DEFAULT_SIZE = (64, 64)  # if no image can be read
 SHARE_OF_DISK = 0.5  # of the free disk, at most, for the pixels of a cache
+
+Known = TypeVar("Known", np.ndarray, Fingerprints)  # what is known of the images of a cache, without its pixels
 
 
 class ImageCache:
@@ -242,10 +245,24 @@ def known_contents(paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tu
 
     folder: as for ``open_cache``. shapes: the sizes and fits of ``open_cache`` that the cache may have.
     """
+    return _known(contents_in, paths, folder, shapes)
+
+
+def known_fingerprints(
+    paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tuple[Size, Fit]]
+) -> Fingerprints | None:
+    """The fingerprints of the files' images, from their cache; None if there is none. Arguments: ``known_contents``."""
+    return _known(fingerprints_in, paths, folder, shapes)
+
+
+def _known(
+    read: Callable[[Path], Known], paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tuple[Size, Fit]]
+) -> Known | None:
+    """What ``read`` finds in the first cache of these files that is sound; None if there is none."""
     for place in (folder / name for name in _names(paths, shapes)):
         with suppress(DamagedFile, OSError):
-            if len(contents := contents_in(place)) == len(paths):
-                return contents
+            if len(known := read(place)) == len(paths):
+                return known
     return None
 
 

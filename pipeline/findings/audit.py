@@ -1,0 +1,24 @@
+"""All that is looked for in a competition's images and labels."""
+
+from collections.abc import Iterator
+
+from competition.spec import Competition
+from pipeline.findings.classes import class_counts
+from pipeline.findings.drift import drift
+from pipeline.findings.finding import Finding
+from pipeline.findings.pictures import Pictures
+from pipeline.findings.single import odd_images
+from pipeline.runtime.time_limit import check_time
+
+
+def audit(competition: Competition, labelled: Pictures, test: Pictures | None = None) -> Iterator[Finding]:
+    """What is found out about the images and labels, one kind after the other. test: None if it is not looked at.
+
+    Raises OutOfTime if a time limit passes meanwhile.
+    """
+    yield from class_counts(competition)
+    check_time()
+    yield from odd_images([labelled, test] if test else [labelled])
+    check_time()
+    if test:
+        yield from drift(labelled, test)
