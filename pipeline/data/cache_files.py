@@ -24,7 +24,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from competition.progress import Progress
 from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode_bytes, read_file
-from pipeline.data.fingerprints import Fingerprints, own_size
+from pipeline.data.fingerprints import LONGEST, Fingerprints, own_size
 from pipeline.data.fitting import Fit, Size, fitted
 from pipeline.data.jpegs import Jpegs, encoded
 from pipeline.runtime.memory import raise_shortage
@@ -198,7 +198,7 @@ def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, fingerprints: 
             data = read_file(path)
             image = decode_bytes(data, size)
             images[row] = fitted(image, size, fit)
-            fingerprints.sizes[row] = own_size(data, image)
+            fingerprints.sizes[row] = np.minimum(own_size(data, image), LONGEST)
             fingerprints.contents[row] = content_hash(data)
         except (OSError, UnreadableImage) as error:
             raise_shortage(error)

@@ -19,6 +19,7 @@ SIDE = 12  # of a thumbnail, in pixels
 SCALE = 32  # steps of a thumbnail's values in a standard deviation
 LEAST_CONTRAST = 0.05  # levels; of less, nothing but rounding is left
 BLANK = 1.0  # level: the standard deviation of each channel of a blank picture is less
+LONGEST = 2**16 - 1  # pixels of a side that are told
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 MULTIPLIER = 0x9E3779B97F4A7C15  # of the hash of pixels: any odd number whose powers look random
 
@@ -31,7 +32,8 @@ class Fingerprints:
     pixels: a hash of each image's pixels in the cache, uint64 ``[N]``.
     thumbnails: the brightness of the parts of each image, int8 ``[N, SIDE, SIDE]``: how far it lies above the mean, in
         1 / SCALE of its standard deviation.
-    sizes: (height, width) of each image in its file, as a viewer shows it, uint16 ``[N, 2]``.
+    sizes: (height, width) of each image in its file, as a viewer shows it, uint16 ``[N, 2]``;
+        LONGEST if it is longer.
     colours: the mean of each channel, RGB, uint8 ``[N, 3]``.
     brightness, contrast: mean and standard deviation of the brightness of the image's parts, in levels of 0..255,
         float16 ``[N]``.
@@ -103,9 +105,7 @@ _KEPT = [field.name for field in fields(Fingerprints) if field.name != "contents
 
 def own_size(data: bytes, image: np.ndarray) -> Size:
     """(height, width) of the image in a file with this content, also if the JPEG was reduced while it was decoded."""
-    if not data.startswith(JPEG_START):
-        return image.shape[:2]
-    height, width = jpeg_shape(data)
+    height, width = jpeg_shape(data) if data.startswith(JPEG_START) else image.shape[:2]
     is_turned = (height > width) != (image.shape[0] > image.shape[1])  # as its EXIF data say
     return (width, height) if is_turned else (height, width)
 
