@@ -1,4 +1,4 @@
-"""The command audit.py, and what train.py and predict.py say of the data, on a contest with faults and on its control."""
+"""The command audit.py, and what train.py and predict.py say of the data: of a contest with faults, and its control."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_training_tells_the_findings_and_the_report_shows_them(audited, tmp_path
     assert any("test images differ from labelled ones" in line for line in told)
     succeed("predict", *options)
     page = (tmp_path / "submissions/faults/report.html").read_text()
-    assert "What is wrong with the data" in page and "test images differ from labelled ones" in page
+    assert "Findings about the data" in page and "test images differ from labelled ones" in page
     assert (tmp_path / "submissions/faults/report/finding-drift.png").exists()
 
 

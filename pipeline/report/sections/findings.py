@@ -30,7 +30,7 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
     ]
     others = [(_name(finding), finding) for finding in context.findings if not finding.told]
     content = {"told": told, "others": others, "folder": Path("runs", context.competition.name, FOLDER).as_posix()}
-    return Section("findings", "What is wrong with the data", "findings.html.j2", content)
+    return Section("findings", "Findings about the data", "findings.html.j2", content)
 
 
 def _name(finding: Finding) -> str:
