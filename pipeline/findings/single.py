@@ -55,8 +55,7 @@ def tiny(looked_at: Sequence[Pictures]) -> Finding:
 
 def extreme(looked_at: Sequence[Pictures]) -> Finding:
     """The images that differ most from the others in size, shape, brightness or contrast, the most extreme first."""
-    readable = [each.take(each.readable) for each in looked_at]
-    tables = [_extreme(readable, fact) for fact in LEAST_DEVIATIONS if sum(map(len, readable))]
+    tables = [_extreme(looked_at, fact) for fact in LEAST_DEVIATIONS if any(len(each.readable) for each in looked_at)]
     if not tables:
         return Finding("extreme", "", pd.DataFrame())
     table = pd.concat(tables, ignore_index=True).sort_values("deviations", ascending=False, kind="stable")
@@ -65,23 +64,24 @@ def extreme(looked_at: Sequence[Pictures]) -> Finding:
 
 def _extreme(looked_at: Sequence[Pictures], fact: str) -> pd.DataFrame:
     """The images with an extreme value: the value, the usual one, and how many standard deviations lie between."""
-    measured = [_measured(each.fingerprints, fact) for each in looked_at]
+    measured = [_measured(each.fingerprints, fact)[each.readable] for each in looked_at]
     every = np.concatenate(measured)
     usual = np.median(every)
     spread = max(LEAST_DEVIATIONS[fact], DEVIATION * np.median(np.abs(every - usual)))
     tables = []
     for each, values in zip(looked_at, measured, strict=True):
         deviations = np.abs(values - usual) / spread
-        rows = np.flatnonzero(deviations > EXTREME)
-        shown, normal = (np.exp(some) if fact in LOGARITHMS else some for some in (values[rows], usual))
-        tables.append(each.named(rows).assign(fact=fact, value=shown, usual=normal, deviations=deviations[rows]))
+        places = np.flatnonzero(deviations > EXTREME)
+        shown, normal = (np.exp(some) if fact in LOGARITHMS else some for some in (values[places], usual))
+        columns = {"fact": fact, "value": shown, "usual": normal, "deviations": deviations[places]}
+        tables.append(each.named(each.readable[places]).assign(**columns))
     return pd.concat(tables, ignore_index=True)
 
 
 def _measured(found: Fingerprints, fact: str) -> np.ndarray:
     """The fact of each image, float32 ``[N]``. The size is the side of a square with as many pixels."""
     value = np.sqrt(FACTS["height"](found) * FACTS["width"](found)) if fact == "size" else FACTS[fact](found)
-    return np.log(value) if fact in LOGARITHMS else value
+    return np.log(np.maximum(value, 1e-6)) if fact in LOGARITHMS else value  # 0 of unreadable files
 
 
 def _those(looked_at: Sequence[Pictures], are_meant: Callable[[Fingerprints], np.ndarray], *facts: str) -> pd.DataFrame:
