@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.findings.alignment import FLIPS, coefficients, flip_signs, frequencies, unit, whole
+from pipeline.findings.alignment import FLIPS, flip_signs, frequencies, unit, whole, windowed
 
 COUNT = 7  # coefficients a side
 BITS, GROUPS = 16, 6  # of a band; the bits are in groups, and each band leaves out two of these
@@ -22,7 +22,7 @@ BLOCK = 1 << BITS  # thumbnails in a table, so that its size does not grow with 
 TOGETHER = 64  # thumbnails that are looked up at once
 MOST_AGREEING = 4000  # for each of these and a band; keys that most thumbnails share are passed over
 BORDERS = (0.0, 0.075, 0.15)  # what windows leave out at a side
-LINES = [pair for pair in product(BORDERS, BORDERS) if sum(pair) <= max(BORDERS)]
+LINES = np.array([pair for pair in product(BORDERS, BORDERS) if sum(pair) <= max(BORDERS)], np.float32)
 WINDOWS = np.array([(*down, *right) for down, right in product(LINES, LINES)], np.float32)
 
 _SIGNS = flip_signs(COUNT)
@@ -105,16 +105,17 @@ def candidates(rows: np.ndarray, thumbnails: np.ndarray, block: Block) -> Candid
 
     rows: of the images, at most TOGETHER. thumbnails: float32 ``[n, side, side]``.
     """
-    every = np.repeat(thumbnails, len(WINDOWS), axis=0)
-    windows = np.tile(WINDOWS, (len(rows), 1))
-    query = unit(coefficients(every, windows, COUNT))
+    query = unit(windowed(thumbnails, LINES, COUNT).reshape(len(rows) * len(WINDOWS), -1))
     hashes = _hashes(query)[:, None] ^ _FLIPPED
     found = [_in_band(band, query, hashes.ravel(), block) for band in range(GROUPS)]
     views, others, alike = (np.concatenate(each) for each in zip(*found, strict=True))
     best = _first_of_each(views // (FLIPS * len(WINDOWS)) * BLOCK + others, -alike)
     views = views[best]
     pairs = Candidates(
-        rows[views // (FLIPS * len(WINDOWS))], block.rows[others[best]], windows[views // FLIPS], views % FLIPS
+        rows[views // (FLIPS * len(WINDOWS))],
+        block.rows[others[best]],
+        WINDOWS[views // FLIPS % len(WINDOWS)],
+        views % FLIPS,
     )
     return pairs.take(np.flatnonzero(pairs.first != pairs.second))
 

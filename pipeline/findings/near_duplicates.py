@@ -23,9 +23,9 @@ LEAST_ALIKE = 0.93  # cosine between the coefficients of aligned thumbnails
 MOST_COMPARED = 4  # pairs for each image, the most alike ones, whose pixels are compared
 SIDE, COUNT, STEPS = 32, 16, 3  # of the pictures that are compared: pixels, coefficients a side, steps to align them
 FINER, FINEST = 3, 12  # frequencies of the parts that have to agree
-ALIKE = 0.9  # cosine between their coefficients, from which on two pictures are the same
-MOST_CROPPED = 0.2  # of a side: 0.15, and what alignment is wrong by
-BRIGHTER = 0.65, 1.6  # contrast of the second picture to that of the first
+ALIKE = 0.95  # cosine between their coefficients, from which on two pictures are the same
+MOST_CROPPED = 0.18  # of a side: 0.15, and what alignment is wrong by
+BRIGHTER = 0.7, 1.5  # contrast of the second picture to that of the first
 MOST_TINTED, TINTED_SHARE = 12, 0.3  # levels, and share of the tint itself, by which the mean tints may differ
 
 _SIGNS = {count: flip_signs(count) for count in (look_up.COUNT, COUNT)}
