@@ -19,7 +19,7 @@ from pipeline.data.cache import open_cache
 from pipeline.data.fitting import Fit, Size
 from pipeline.data.training_data import image_sizes, labelled_images
 from pipeline.findings.audit import audit
-from pipeline.findings.finding import AUDIT, Finding, write_findings
+from pipeline.findings.finding import FOLDER, Finding, write_findings
 from pipeline.findings.pictures import Pictures
 from pipeline.models.networks.pretrained import imagenet_networks
 from pipeline.runtime.devices import choose_device
@@ -36,8 +36,9 @@ def main(settings: Settings) -> Path:
         open_cache(paths, settings.cache_folder, size, fit=fit, most=settings.cache_size).fingerprints
         for paths in (labelled_images(competition).paths, competition.test.paths)
     )
-    findings = list(audit(competition, Pictures.labelled(competition, labelled), Pictures.test(competition, test)))
-    folder = settings.runs_folder(competition.name) / AUDIT
+    folder = settings.runs_folder(competition.name) / FOLDER
+    pictures = Pictures.labelled(competition, labelled), Pictures.test(competition, test)
+    findings = list(audit(competition, *pictures, folder))
     write_findings(findings, folder)
     print_result(summary(findings))
     print_result(folder)

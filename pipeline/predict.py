@@ -35,7 +35,7 @@ from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
 from pipeline.findings.audit import audit
-from pipeline.findings.finding import AUDIT, Finding, read_findings, write_findings
+from pipeline.findings.finding import FOLDER, Finding, read_findings, write_findings
 from pipeline.findings.pictures import Pictures
 from pipeline.kaggle.ledger import Ledger, Note, fingerprint_of, sha256_of
 from pipeline.report.context import ReportContext
@@ -310,10 +310,10 @@ def audited(context: ReportContext, images: ImageCache, settings: Settings) -> t
 
     The labelled images are not decoded for it: without a cache of them, it is what was found before.
     """
-    competition, folder = context.competition, context.runs_folder / AUDIT
+    competition, folder = context.competition, context.runs_folder / FOLDER
     shapes = {run.shape: None for run in context.runs.values()}
     known = known_fingerprints(labelled_images(competition).paths, settings.cache_folder, shapes)
     if known is not None:
         labelled, test = Pictures.labelled(competition, known), Pictures.test(competition, images.fingerprints)
-        write_findings(list(audit(competition, labelled, test)), folder)
+        write_findings(list(audit(competition, labelled, test, folder)), folder)
     return tuple(read_findings(folder))

@@ -27,7 +27,8 @@ READING = {  # options that say how to read a competition's tables, and what eac
     "train_table": "CSV of the training images",
     "image_column": "column with the image ids",
     "label_column": "column with the labels",
-    "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split",
+    "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split, or a "
+    "CSV with the columns id and group",
 }
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 MODEL_PARTS = 5  # of a model's address on Kaggle
@@ -210,7 +211,10 @@ class Parser(argparse.ArgumentParser):
         )
         for option, what in READING.items():
             self.add_argument(
-                f"--{option.replace('_', '-')}", metavar="NAME", help=f"{what}; default: found in the files"
+                f"--{option.replace('_', '-')}",
+                type=column_or_csv if option == "group_column" else str,
+                metavar="NAME",
+                help=f"{what}; default: found in the files",
             )
         self.add_argument(
             "--work",
@@ -313,6 +317,12 @@ def existing(text: str) -> Path:
     if not path.exists():
         raise argparse.ArgumentTypeError(f"{text} does not exist; give the path of a file or folder that does")
     return path
+
+
+def column_or_csv(text: str) -> str:
+    """The name of a column as it is; of a CSV that is there, the absolute path, which is right in any folder."""
+    path = expanded(text)
+    return str(path.resolve()) if path.suffix == ".csv" and path.is_file() else text
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:

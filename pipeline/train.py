@@ -35,7 +35,7 @@ from pipeline.data.training_data import Lesson, TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
 from pipeline.ensemble.teacher import find_teacher, lessons
 from pipeline.findings.audit import audit
-from pipeline.findings.finding import AUDIT, Finding, write_findings
+from pipeline.findings.finding import FOLDER, Finding, write_findings
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.single import UNREADABLE
 from pipeline.models.base import NotTrained
@@ -133,12 +133,13 @@ def audit_data(competition: Competition, training_data: TrainingData, settings: 
     decoding: seconds that it took to open the labelled images.
     """
     share = math.inf if settings.budget is None else AUDIT_SHARE * settings.budget
+    folder = settings.runs_folder(competition.name) / FOLDER
     findings: list[Finding] = []
     with suppress(OutOfTime), time_limit(time.monotonic() + share):
         labelled = Pictures.labelled(competition, training_data.images.whole.fingerprints)
         test = test_pictures(competition, training_data, settings, share / 2, decoding)
-        findings.extend(audit(competition, labelled, test))
-    write_findings(findings, settings.runs_folder(competition.name) / AUDIT)
+        findings.extend(audit(competition, labelled, test, folder))
+    write_findings(findings, folder)
     for finding in findings:
         if finding.told and finding.kind != UNREADABLE:  # of which there was a warning
             print(f"data: {finding.told}")

@@ -1,24 +1,29 @@
 """All that is looked for in a competition's images and labels."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from competition.spec import Competition
 from pipeline.findings.classes import class_counts
 from pipeline.findings.drift import drift
 from pipeline.findings.finding import Finding
+from pipeline.findings.groups import groups
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.single import odd_images
 from pipeline.runtime.time_limit import check_time
 
 
-def audit(competition: Competition, labelled: Pictures, test: Pictures | None = None) -> Iterator[Finding]:
-    """What is found out about the images and labels, one kind after the other. test: None if it is not looked at.
+def audit(competition: Competition, labelled: Pictures, test: Pictures | None, folder: Path) -> Iterator[Finding]:
+    """What is found out about the images and labels, one kind after the other.
 
+    test: None if these images are not looked at. folder: where the tables of the findings will be.
     Raises OutOfTime if a time limit passes meanwhile.
     """
     yield from class_counts(competition)
     check_time()
     yield from odd_images([labelled, test] if test else [labelled])
     check_time()
+    if labelled.split.groups is None:  # they may come from the table of an earlier audit, which has to stay
+        yield groups(competition, labelled, folder)
     if test:
         yield from drift(labelled, test)

@@ -22,7 +22,9 @@ def class_counts(competition: Competition) -> list[Finding]:
     few = labelled[(labelled < FEW) & is_meant].sort_values(kind="stable")
     told = ""
     if len(few):
-        named = first_few(f"{printable(table['class'][row])}: {number}" for row, number in few.items())
+        named = first_few(
+            f"{printable(name)}: {number}" for name, number in zip(table["class"][few.index], few, strict=True)
+        )
         things = counted(len(few), "label" if competition.task.kind == "multilabel" else "class")
         told = f"{things} with fewer than {FEW} labelled images ({named}): add pictures with --extra"
     return [Finding("class-counts", told, table)]

@@ -137,9 +137,9 @@ def _surest(pictures: Pictures, scores: np.ndarray) -> pd.DataFrame:
 
 def _told(overall: Separation, facts: dict[str, Separation], splits: pd.DataFrame) -> str:
     ordered = sorted(facts, key=lambda name: -abs(facts[name].auc - 0.5))
-    medians = splits.set_index("fact")
+    medians = splits.set_index("fact")[["test, median", "train, median"]]
     named = [
-        f"{name} {medians.loc[name, 'test, median']:.4g} in test, {medians.loc[name, 'train, median']:.4g} in train"
+        "{} {:.4g} in test, {:.4g} in train".format(name, *medians.loc[name])
         for name in ordered[:NAMED]
         if facts[name].surely_exceeds(LEAST_FACT)
     ]

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from competition.spec import Split
-from pipeline.findings.finding import AUDIT, Finding
+from pipeline.findings.finding import FOLDER, Finding
 from pipeline.report import figures, pictures
 from pipeline.report.context import ReportContext
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.section import Section
 
-MOST_SHOWN = 6  # images, or pairs of them, of each split and finding
-COLUMNS = {1: 6, 2: 3}  # of single images, and of pairs
+MOST_SHOWN = 4  # images, or pairs of them, of each split and finding
+COLUMNS = {1: 4, 2: 2}  # of single images, and of pairs
 
 Named = tuple[str, str]  # split and id
 
@@ -29,7 +29,7 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
         if finding.told
     ]
     others = [(_name(finding), finding) for finding in context.findings if not finding.told]
-    content = {"told": told, "others": others, "folder": Path("runs", context.competition.name, AUDIT).as_posix()}
+    content = {"told": told, "others": others, "folder": Path("runs", context.competition.name, FOLDER).as_posix()}
     return Section("findings", "What is wrong with the data", "findings.html.j2", content)
 
 
@@ -47,7 +47,7 @@ def _figure(finding: Finding, paths: dict[Named, Path], figure_folder: FigureFol
     columns = COLUMNS[across]
     side = figures.tile_side(columns) // across
     strips = np.stack([pictures.strip([paths[name] for name in names], across, side) for names in rows])
-    captions = ["\n".join(f"{split} {name}" for split, name in names) for names in rows]
+    captions = ["\n".join(f"{split}: {name}" for split, name in names) for names in rows]
     figure = figures.contact_sheet(
         strips, captions, f"{_name(finding)}: {len(rows)} of {len(finding.table):,}", columns
     )
