@@ -1,8 +1,8 @@
 """How alike two pictures are once one is mirrored and cropped so that it fits the other.
 
 A picture is described by the cosine transform of a window of it: the coefficients of ``cos(pi k y) cos(pi l x)``, where
-y and x run from 0 to 1 over the window. Mirroring only changes the sign of those with odd k or l, brightening only their
-scale. The window is fitted as Lucas and Kanade (1981) align images: by linear least squares, step by step.
+y and x run from 0 to 1 over the window. Mirroring only changes the sign of those with odd k or l, brightening only
+their scale. The window is fitted as Lucas and Kanade (1981) align images: by linear least squares, step by step.
 """
 
 import numpy as np

@@ -45,6 +45,11 @@ class Candidates:
     windows: np.ndarray
     flips: np.ndarray
 
+    @classmethod
+    def none(cls) -> Self:
+        nothing = np.zeros(0, np.int64)
+        return cls(nothing, nothing, np.zeros((0, 4), np.float32), nothing)
+
     def __len__(self) -> int:
         return len(self.first)
 
@@ -72,12 +77,13 @@ class Block:
         """The places of keys, and the places of images that have these keys in a band. keys: int64 ``[n]``."""
         order, starts = self._tables[band]
         counts = starts[keys + 1] - starts[keys]
-        rarest = np.argsort(counts, kind="stable")
-        rarest = rarest[np.cumsum(counts[rarest]) <= TOGETHER * MOST_AGREEING]
-        counts = counts[rarest]
-        ends = np.cumsum(counts)
-        shift = np.repeat(starts[keys[rarest]] - (ends - counts), counts)
-        return np.repeat(rarest, counts), order[np.arange(len(shift)) + shift]
+        places = np.flatnonzero(counts)
+        if counts[places].sum() > TOGETHER * MOST_AGREEING:
+            places = places[np.argsort(counts[places], kind="stable")]
+            places = places[np.cumsum(counts[places]) <= TOGETHER * MOST_AGREEING]
+        counts = counts[places]
+        shift = np.repeat(starts[keys[places]] - (np.cumsum(counts) - counts), counts)
+        return np.repeat(places, counts), order[np.arange(len(shift)) + shift]
 
 
 def _table(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
