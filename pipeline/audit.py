@@ -33,7 +33,7 @@ def main(settings: Settings) -> Path:
     competition = read_competition(settings)
     size, fit = shape_of_images(competition, settings)
     labelled, test = (
-        open_cache(paths, settings.cache_folder, size, fit=fit, most=settings.cache_size).fingerprints
+        open_cache(paths, settings.cache_folder, size, fit=fit, most=settings.cache_size)
         for paths in (labelled_images(competition).paths, competition.test.paths)
     )
     folder = settings.runs_folder(competition.name) / FOLDER

@@ -27,7 +27,7 @@ from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
 from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.commands import typed, typed_rehearsal
-from pipeline.data.cache import ImageCache, known_fingerprints, open_cache
+from pipeline.data.cache import ImageCache, known_images, open_cache
 from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images, unreadable_files
@@ -312,8 +312,8 @@ def audited(context: ReportContext, images: ImageCache, settings: Settings) -> t
     """
     competition, folder = context.competition, context.runs_folder / FOLDER
     shapes = {run.shape: None for run in context.runs.values()}
-    known = known_fingerprints(labelled_images(competition).paths, settings.cache_folder, shapes)
+    known = known_images(labelled_images(competition).paths, settings.cache_folder, shapes)
     if known is not None:
-        labelled, test = Pictures.labelled(competition, known), Pictures.test(competition, images.fingerprints)
+        labelled, test = Pictures.labelled(competition, known), Pictures.test(competition, images)
         write_findings(list(audit(competition, labelled, test, folder)), folder)
     return tuple(read_findings(folder))

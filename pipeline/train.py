@@ -136,7 +136,7 @@ def audit_data(competition: Competition, training_data: TrainingData, settings: 
     folder = settings.runs_folder(competition.name) / FOLDER
     findings: list[Finding] = []
     with suppress(OutOfTime), time_limit(time.monotonic() + share):
-        labelled = Pictures.labelled(competition, training_data.images.whole.fingerprints)
+        labelled = Pictures.labelled(competition, training_data.images.whole)
         test = test_pictures(competition, training_data, settings, share / 2, decoding)
         findings.extend(audit(competition, labelled, test, folder))
     write_findings(findings, folder)
@@ -162,7 +162,7 @@ def test_pictures(
             )
     except OutOfTime:
         return None
-    return Pictures.test(competition, images.fingerprints)
+    return Pictures.test(competition, images)
 
 
 def with_symmetries(

@@ -10,11 +10,10 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -25,7 +24,7 @@ from competition.storage import build_folder, discard, remedy_for
 from competition.wording import size_text
 from pipeline.data import decode as decoding
 from pipeline.data import jpegs
-from pipeline.data.cache_files import JPEGS, Store, contents_in, fingerprints_in, read_cache, write_cache
+from pipeline.data.cache_files import JPEGS, Store, contents_in, read_cache, write_cache
 from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode, read_file
 from pipeline.data.fingerprints import Fingerprints
 from pipeline.data.fitting import Fit
@@ -38,8 +37,6 @@ CACHE_VERSION = 3
 FILES_AT_ONCE = 256  # that a thread hashes before it takes the next ones
 DEFAULT_SIZE = (64, 64)  # if no image can be read
 SHARE_OF_DISK = 0.5  # of the free disk, at most, for the pixels of a cache
-
-Known = TypeVar("Known", np.ndarray, Fingerprints)  # what is known of the images of a cache, without its pixels
 
 
 class ImageCache:
@@ -111,10 +108,11 @@ class ImageCache:
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """The images' fingerprints, which only those of a cache have. This copies them unless they are those of all."""
+        """The images' fingerprints, which only those of a cache have. Those of its first rows are not copied."""
         assert self._fingerprints is not None
-        is_whole = np.array_equal(self.rows, np.arange(len(self._fingerprints)))
-        return self._fingerprints if is_whole else self._fingerprints.take(self.rows)
+        first = slice(len(self))
+        are_first = np.array_equal(self.rows, np.arange(len(self)))
+        return self._fingerprints.take(first if are_first else self.rows)
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
         return self._images.take(self.rows[index], axis=0)
@@ -245,24 +243,23 @@ def known_contents(paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tu
 
     folder: as for ``open_cache``. shapes: the sizes and fits of ``open_cache`` that the cache may have.
     """
-    return _known(contents_in, paths, folder, shapes)
-
-
-def known_fingerprints(
-    paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tuple[Size, Fit]]
-) -> Fingerprints | None:
-    """The fingerprints of the files' images, from their cache; None if there is none. Arguments: ``known_contents``."""
-    return _known(fingerprints_in, paths, folder, shapes)
-
-
-def _known(
-    read: Callable[[Path], Known], paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tuple[Size, Fit]]
-) -> Known | None:
-    """What ``read`` finds in the first cache of these files that is sound; None if there is none."""
     for place in (folder / name for name in _names(paths, shapes)):
         with suppress(DamagedFile, OSError):
-            if len(known := read(place)) == len(paths):
-                return known
+            if len(contents := contents_in(place)) == len(paths):
+                return contents
+    return None
+
+
+def known_images(paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tuple[Size, Fit]]) -> ImageCache | None:
+    """The images of these files, from a cache whose pixels are not checked; None if there is none.
+
+    Arguments: see ``known_contents``.
+    """
+    for size, fit in shapes:
+        for place in (folder / name for name in _names(paths, [(size, fit)])):
+            with suppress(DamagedFile, OSError):
+                store, unreadable, fingerprints = read_cache(place, paths, fit, check_images=False)
+                return ImageCache(store, unreadable, None, place, fingerprints)
     return None
 
 

@@ -69,7 +69,7 @@ def read_cache(
     check_images: read the whole cache once, to check it.
     Raises DamagedFile if a file is not as it was written, and OSError if one cannot be read.
     """
-    facts, fingerprints = _read_facts(folder), fingerprints_in(folder)
+    facts, fingerprints = _read_facts(folder), Fingerprints.read(folder / FINGERPRINTS, contents_in(folder))
     if not facts.shape[0] == len(fingerprints) == len(paths):
         raise DamagedFile(folder / ABOUT)
     unreadable = np.array(facts.unreadable, dtype=np.int64)
@@ -90,11 +90,6 @@ def contents_in(folder: Path) -> np.ndarray:
     Raises DamagedFile or OSError as ``read_cache`` does.
     """
     return read_arrays(folder / CONTENTS)["contents"]
-
-
-def fingerprints_in(folder: Path) -> Fingerprints:
-    """The fingerprints of all images of a cache. Raises DamagedFile or OSError as ``read_cache`` does."""
-    return Fingerprints.read(folder / FINGERPRINTS, contents_in(folder))
 
 
 def _read_facts(folder: Path) -> _Facts:

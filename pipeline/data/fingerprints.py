@@ -113,12 +113,13 @@ def own_size(data: bytes, image: np.ndarray) -> Size:
 def pixel_hashes(images: np.ndarray) -> np.ndarray:
     """A hash of each image, uint64 ``[N]``. images: uint8 ``[N, H, W, 3]``.
 
-    Equal images have equal hashes. Others hardly ever do, but may, as the hash is made for speed: a polynomial in the
-    64-bit words of an image.
+    It is made for speed: a polynomial in the 64-bit words of an image, whose higher halves are mixed into the lower
+    ones, as carries only go up.
     """
     pixels = images.reshape(len(images), -1)
     whole = pixels.shape[1] // 8 * 8
     words = np.ascontiguousarray(pixels[:, :whole]).view(np.uint64)
+    words = words ^ (words >> np.uint64(32))
     rest = pixels[:, whole:].astype(np.uint64)
     powers = np.multiply.accumulate(np.full(words.shape[1] + rest.shape[1], MULTIPLIER, np.uint64))
     return words @ powers[: words.shape[1]] + rest @ powers[words.shape[1] :]

@@ -1,8 +1,8 @@
 """How alike two pictures are once one is mirrored and cropped so that it fits the other.
 
-A picture is described by the cosine transform of a window of it: the coefficients of ``cos(pi k y) cos(pi l x)``, where y
-and x run from 0 to 1 over the window. Mirroring only changes the sign of those with odd k or l, brightening only their
-scale. The window is fitted as Lucas and Kanade (1981) align images: by linear least squares, step by step.
+A picture is described by the cosine transform of a window of it: the coefficients of ``cos(pi k y) cos(pi l x)``, where
+y and x run from 0 to 1 over the window. Mirroring only changes the sign of those with odd k or l, brightening only
+their scale. The window is fitted as Lucas and Kanade (1981) align images: by linear least squares, step by step.
 """
 
 import numpy as np
@@ -53,14 +53,22 @@ def coefficients(pictures: np.ndarray, windows: np.ndarray, count: int) -> np.nd
 
 
 def _flat(found: np.ndarray) -> np.ndarray:
-    return found.reshape(len(found), -1)[:, 1:]
+    return found.reshape(len(found), found.shape[1] * found.shape[2])[:, 1:]
+
+
+def windowed(pictures: np.ndarray, lines: np.ndarray, count: int) -> np.ndarray:
+    """``coefficients`` of the same windows of all pictures, float32 ``[M, L * L, count**2 - 1]``.
+
+    lines: what windows leave out at two opposite sides, ``[L, 2]``. Each is combined with each: down, then right.
+    """
+    bases = cosines(*np.transpose(lines), count, pictures.shape[1]).reshape(-1, pictures.shape[1])
+    found = (bases @ pictures @ bases.T).reshape(len(pictures), len(lines), count, len(lines), count)
+    return _flat(found.transpose(0, 1, 3, 2, 4).reshape(-1, count, count)).reshape(len(pictures), len(lines) ** 2, -1)
 
 
 def whole(pictures: np.ndarray, count: int) -> np.ndarray:
     """``coefficients`` of the whole pictures."""
-    zero = np.zeros(1)
-    line = cosines(zero, zero, count, pictures.shape[1])[0]
-    return _flat(line @ pictures @ line.T)
+    return windowed(pictures, np.zeros((1, 2)), count)[:, 0]
 
 
 def aligned(

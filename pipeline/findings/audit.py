@@ -6,8 +6,10 @@ from pathlib import Path
 from competition.spec import Competition
 from pipeline.findings.classes import class_counts
 from pipeline.findings.drift import drift
+from pipeline.findings.duplicates import exact_duplicates, similar_pictures
 from pipeline.findings.finding import Finding
 from pipeline.findings.groups import groups
+from pipeline.findings.joined import Joined
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.single import odd_images
 from pipeline.runtime.time_limit import check_time
@@ -23,7 +25,12 @@ def audit(competition: Competition, labelled: Pictures, test: Pictures | None, f
     check_time()
     yield from odd_images([labelled, test] if test else [labelled])
     check_time()
+    images = Joined(competition, (labelled, test) if test else (labelled,))
+    yield from exact_duplicates(images, folder)
+    check_time()
     if labelled.split.groups is None:  # they may come from the table of an earlier audit, which has to stay
         yield groups(competition, labelled, folder)
     if test:
         yield from drift(labelled, test)
+    if images.have_pixels:
+        yield similar_pictures(images, folder)

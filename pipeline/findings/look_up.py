@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.findings.alignment import FLIPS, coefficients, flip_signs, frequencies, unit, whole
+from pipeline.findings.alignment import FLIPS, flip_signs, frequencies, unit, whole, windowed
 
 COUNT = 7  # coefficients a side
 BITS, GROUPS = 16, 6  # of a band; the bits are in groups, and each band leaves out two of these
@@ -22,7 +22,7 @@ BLOCK = 1 << BITS  # thumbnails in a table, so that its size does not grow with 
 TOGETHER = 64  # thumbnails that are looked up at once
 MOST_AGREEING = 4000  # for each of these and a band; keys that most thumbnails share are passed over
 BORDERS = (0.0, 0.075, 0.15)  # what windows leave out at a side
-LINES = [pair for pair in product(BORDERS, BORDERS) if sum(pair) <= max(BORDERS)]
+LINES = np.array([pair for pair in product(BORDERS, BORDERS) if sum(pair) <= max(BORDERS)], np.float32)
 WINDOWS = np.array([(*down, *right) for down, right in product(LINES, LINES)], np.float32)
 
 _SIGNS = flip_signs(COUNT)
@@ -44,6 +44,11 @@ class Candidates:
     second: np.ndarray
     windows: np.ndarray
     flips: np.ndarray
+
+    @classmethod
+    def none(cls) -> Self:
+        nothing = np.zeros(0, np.int64)
+        return cls(nothing, nothing, np.zeros((0, 4), np.float32), nothing)
 
     def __len__(self) -> int:
         return len(self.first)
@@ -72,12 +77,13 @@ class Block:
         """The places of keys, and the places of images that have these keys in a band. keys: int64 ``[n]``."""
         order, starts = self._tables[band]
         counts = starts[keys + 1] - starts[keys]
-        rarest = np.argsort(counts, kind="stable")
-        rarest = rarest[np.cumsum(counts[rarest]) <= TOGETHER * MOST_AGREEING]
-        counts = counts[rarest]
-        ends = np.cumsum(counts)
-        shift = np.repeat(starts[keys[rarest]] - (ends - counts), counts)
-        return np.repeat(rarest, counts), order[np.arange(len(shift)) + shift]
+        places = np.flatnonzero(counts)
+        if counts[places].sum() > TOGETHER * MOST_AGREEING:
+            places = places[np.argsort(counts[places], kind="stable")]
+            places = places[np.cumsum(counts[places]) <= TOGETHER * MOST_AGREEING]
+        counts = counts[places]
+        shift = np.repeat(starts[keys[places]] - (np.cumsum(counts) - counts), counts)
+        return np.repeat(places, counts), order[np.arange(len(shift)) + shift]
 
 
 def _table(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,16 +111,17 @@ def candidates(rows: np.ndarray, thumbnails: np.ndarray, block: Block) -> Candid
 
     rows: of the images, at most TOGETHER. thumbnails: float32 ``[n, side, side]``.
     """
-    every = np.repeat(thumbnails, len(WINDOWS), axis=0)
-    windows = np.tile(WINDOWS, (len(rows), 1))
-    query = unit(coefficients(every, windows, COUNT))
+    query = unit(windowed(thumbnails, LINES, COUNT).reshape(len(rows) * len(WINDOWS), -1))
     hashes = _hashes(query)[:, None] ^ _FLIPPED
     found = [_in_band(band, query, hashes.ravel(), block) for band in range(GROUPS)]
     views, others, alike = (np.concatenate(each) for each in zip(*found, strict=True))
     best = _first_of_each(views // (FLIPS * len(WINDOWS)) * BLOCK + others, -alike)
     views = views[best]
     pairs = Candidates(
-        rows[views // (FLIPS * len(WINDOWS))], block.rows[others[best]], windows[views // FLIPS], views % FLIPS
+        rows[views // (FLIPS * len(WINDOWS))],
+        block.rows[others[best]],
+        WINDOWS[views // FLIPS % len(WINDOWS)],
+        views % FLIPS,
     )
     return pairs.take(np.flatnonzero(pairs.first != pairs.second))
 

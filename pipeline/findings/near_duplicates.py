@@ -7,7 +7,7 @@ silhouettes agree in their coarse parts, so only finer ones count, and a crop or
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import fields
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from competition.progress import Progress
 from pipeline.data.fingerprints import LUMA
 from pipeline.findings import look_up
 from pipeline.findings.alignment import aligned, coefficients, flip_signs, frequencies, likeness, whole
+from pipeline.findings.joined import Joined
 from pipeline.findings.look_up import TOGETHER, Block, Candidates, candidates
 from pipeline.runtime.time_limit import check_time
 
@@ -23,9 +24,9 @@ LEAST_ALIKE = 0.93  # cosine between the coefficients of aligned thumbnails
 MOST_COMPARED = 4  # pairs for each image, the most alike ones, whose pixels are compared
 SIDE, COUNT, STEPS = 32, 16, 3  # of the pictures that are compared: pixels, coefficients a side, steps to align them
 FINER, FINEST = 3, 12  # frequencies of the parts that have to agree
-ALIKE = 0.9  # cosine between their coefficients, from which on two pictures are the same
-MOST_CROPPED = 0.2  # of a side: 0.15, and what alignment is wrong by
-BRIGHTER = 0.65, 1.6  # contrast of the second picture to that of the first
+ALIKE = 0.93  # cosine between their coefficients, from which on two pictures are the same
+MOST_CROPPED = 0.18  # of a side: 0.15, and what alignment is wrong by
+BRIGHTER = 0.7, 1.5  # contrast of the second picture to that of the first
 MOST_TINTED, TINTED_SHARE = 12, 0.3  # levels, and share of the tint itself, by which the mean tints may differ
 
 _SIGNS = {count: flip_signs(count) for count in (look_up.COUNT, COUNT)}
@@ -34,31 +35,24 @@ _FINE = (_RADIUS >= FINER) & (_RADIUS < FINEST)
 _WEIGHTS = np.sqrt(_RADIUS).astype(np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class Looked:
-    """All images that are compared, ``N`` in all.
+def near_duplicates(images: Joined, rows: np.ndarray) -> Candidates:
+    """All pairs of images that show the same picture, the lower row first; no two test images.
 
-    thumbnails: of the given rows, int8 ``[n, side, side]``. colours: uint8 ``[n, 3]``. pixels: uint8 ``[n, H, W, 3]``.
-    rows: of the images that are compared, int64; of images with equal pixels one is enough.
+    rows: of the images that are compared, ascending; of images with equal pixels one is enough.
     """
-
-    rows: np.ndarray
-    thumbnails: Callable[[np.ndarray], np.ndarray]
-    colours: Callable[[np.ndarray], np.ndarray]
-    pixels: Callable[[np.ndarray], np.ndarray]
-
-
-def near_duplicates(looked: Looked) -> Candidates:
-    """All pairs of images that show the same picture."""
-    blocks = [looked.rows[start : start + look_up.BLOCK] for start in range(0, len(looked.rows), look_up.BLOCK)]
-    found = []
-    with Progress(total=len(blocks) * len(looked.rows), desc="comparing images", unit="image") as bar:
-        for rows in blocks:
-            block = Block(rows, looked.thumbnails(rows).astype(np.float32))
-            for number, pairs in _in_threads(lambda rows, block=block: _found(rows, block, looked), looked.rows):
+    blocks = [rows[start : start + look_up.BLOCK] for start in range(0, len(rows), look_up.BLOCK)]
+    found = [Candidates.none()]
+    with Progress(total=len(blocks) * len(rows), desc="comparing images", unit="image") as bar:
+        for among in blocks:
+            block = Block(among, _thumbnails(images, among))
+            for number, pairs in _in_threads(lambda some, block=block: _found(some, block, images), rows):
                 found.append(pairs)
                 bar.update(number)
     return _each_once(found)
+
+
+def _thumbnails(images: Joined, rows: np.ndarray) -> np.ndarray:
+    return images.fingerprints("thumbnails", rows).astype(np.float32)
 
 
 def _in_threads(work: Callable[[np.ndarray], Candidates], rows: np.ndarray) -> Iterator[tuple[int, Candidates]]:
@@ -70,14 +64,15 @@ def _in_threads(work: Callable[[np.ndarray], Candidates], rows: np.ndarray) -> I
             yield len(chunk), found
 
 
-def _found(rows: np.ndarray, block: Block, looked: Looked) -> Candidates:
+def _found(rows: np.ndarray, block: Block, images: Joined) -> Candidates:
     """The pairs of one of these images and one of the block that show the same picture."""
-    thumbnails = looked.thumbnails(rows).astype(np.float32)
+    thumbnails = _thumbnails(images, rows)
     pairs = candidates(rows, thumbnails, block)
-    pairs = pairs.take(np.flatnonzero(_of_one_tint(looked.colours(pairs.first), looked.colours(pairs.second))))
-    return _same(
-        _most_alike(pairs, thumbnails[np.searchsorted(rows, pairs.first)], block, MOST_COMPARED * len(rows)), looked
-    )
+    pairs = pairs.take(np.flatnonzero(np.minimum(pairs.first, pairs.second) < images.labelled))
+    tints = (images.fingerprints("colours", each) for each in (pairs.first, pairs.second))
+    pairs = pairs.take(np.flatnonzero(_of_one_tint(*tints)))
+    own = thumbnails[np.searchsorted(rows, pairs.first)]
+    return _same(_most_alike(pairs, own, block, MOST_COMPARED * len(rows)), images)
 
 
 def _of_one_tint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -98,12 +93,12 @@ def _most_alike(pairs: Candidates, thumbnails: np.ndarray, block: Block, most: i
     return Candidates(pairs.first[best], pairs.second[best], windows[best], pairs.flips[best])
 
 
-def _same(pairs: Candidates, looked: Looked) -> Candidates:
+def _same(pairs: Candidates, images: Joined) -> Candidates:
     """The pairs that show the same picture by their pixels."""
     if not len(pairs):
         return pairs
     rows, places = np.unique([pairs.first, pairs.second], return_inverse=True)
-    pictures = _grey(looked.pixels(rows))
+    pictures = _grey(images.pixels(rows))
     first, second = pictures[places.reshape(2, -1)]
     wanted = whole(second, COUNT) * _SIGNS[COUNT][pairs.flips]
     windows = aligned(first, pairs.windows, wanted, _WEIGHTS, COUNT, STEPS)
@@ -122,9 +117,8 @@ def _grey(images: np.ndarray) -> np.ndarray:
 
 
 def _each_once(found: list[Candidates]) -> Candidates:
-    """All pairs, each in one order only: the first is the one with the lower row."""
-    first, second = (np.concatenate([getattr(each, name) for each in found]) for name in ("first", "second"))
-    lower, higher = np.minimum(first, second), np.maximum(first, second)
-    _, places = np.unique([lower, higher], axis=1, return_index=True)
-    windows, flips = (np.concatenate([getattr(each, name) for each in found]) for name in ("windows", "flips"))
-    return Candidates(lower[places], higher[places], windows[places], flips[places])
+    """All pairs, each in one order only."""
+    every = [np.concatenate([getattr(each, field.name) for each in found]) for field in fields(Candidates)]
+    both = np.sort(every[:2], axis=0)
+    _, places = np.unique(both, axis=1, return_index=True)
+    return Candidates(*both[:, places], *(values[places] for values in every[2:]))

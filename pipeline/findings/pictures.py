@@ -1,4 +1,4 @@
-"""The labelled and the test images of a competition, with what their fingerprints say of each."""
+"""The labelled and the test images of a competition, with their fingerprints and pixels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from competition.spec import Competition, Split
+from pipeline.data.cache import ImageCache
 from pipeline.data.fingerprints import Fingerprints
 from pipeline.data.training_data import labelled_images
 
@@ -28,23 +29,26 @@ class Pictures:
     """Images of a competition, ``N`` in all, and their fingerprints.
 
     trained: number of rows at the beginning that are of train. rest: the name of the split of the others.
+    images: the same images, where their pixels are at hand.
     """
 
     split: Split
     fingerprints: Fingerprints
     trained: int
     rest: str
+    images: ImageCache | None = None
 
     @classmethod
-    def labelled(cls, competition: Competition, fingerprints: Fingerprints) -> Self:
-        """fingerprints: of ``labelled_images``; others may follow."""
+    def labelled(cls, competition: Competition, images: ImageCache) -> Self:
+        """images: ``labelled_images``; others may follow."""
         split = labelled_images(competition)
-        return cls(split, fingerprints.take(slice(len(split))), len(competition.train), "val")
+        own = images.subset(slice(len(split)))
+        return cls(split, own.fingerprints, len(competition.train), "val", own)
 
     @classmethod
-    def test(cls, competition: Competition, fingerprints: Fingerprints) -> Self:
-        """fingerprints: of the competition's test images."""
-        return cls(competition.test, fingerprints, 0, "test")
+    def test(cls, competition: Competition, images: ImageCache) -> Self:
+        """images: the competition's test images."""
+        return cls(competition.test, images.fingerprints, 0, "test", images)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -62,4 +66,5 @@ class Pictures:
     def take(self, rows: np.ndarray) -> Self:
         """rows: ascending."""
         trained = int(np.searchsorted(rows, self.trained))
-        return type(self)(self.split.take(rows), self.fingerprints.take(rows), trained, self.rest)
+        images = None if self.images is None else self.images.subset(rows)
+        return type(self)(self.split.take(rows), self.fingerprints.take(rows), trained, self.rest, images)
