@@ -138,7 +138,8 @@ def audit_data(competition: Competition, training_data: TrainingData, settings: 
     with suppress(OutOfTime), time_limit(time.monotonic() + share):
         labelled = Pictures.labelled(competition, training_data.images.whole)
         test = test_pictures(competition, training_data, settings, share / 2, decoding)
-        findings.extend(audit(competition, labelled, test, folder))
+        for finding in audit(competition, labelled, test, folder):
+            findings.append(finding)  # those found in time count
     write_findings(findings, folder)
     for finding in findings:
         if finding.told and finding.kind != UNREADABLE:  # of which there was a warning

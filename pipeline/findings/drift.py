@@ -89,10 +89,7 @@ def described(labelled: Pictures, test: Pictures) -> pd.DataFrame:
     table, shares = pd.DataFrame({"fact": list(FACTS)}), list(QUANTILES.values())
     for name, (pictures, rows) in parts.items():
         if len(rows):
-            found = [
-                np.quantile(measure(pictures.fingerprints)[rows], list(QUANTILES.values()))
-                for measure in FACTS.values()
-            ]
+            found = [np.quantile(measure(pictures.fingerprints)[rows], shares) for measure in FACTS.values()]
             table[[f"{name}, {quantile}" for quantile in QUANTILES]] = np.array(found)
     table.loc[len(table), "fact"] = "all, and thumbnails"
     return table
