@@ -21,10 +21,6 @@ def audit(competition: Competition, labelled: Pictures, test: Pictures | None, f
     test: None if these images are not looked at. folder: where the tables of the findings will be.
     Raises OutOfTime if a time limit passes meanwhile.
     """
-    yield from class_counts(competition)
-    check_time()
-    yield from odd_images([labelled, test] if test else [labelled])
-    check_time()
     images = Joined(competition, (labelled, test) if test else (labelled,))
     yield from exact_duplicates(images, folder)
     check_time()
@@ -32,5 +28,9 @@ def audit(competition: Competition, labelled: Pictures, test: Pictures | None, f
         yield groups(competition, labelled, folder)
     if test:
         yield from drift(labelled, test)
-    if images.have_pixels:
+    check_time()
+    yield from class_counts(competition)
+    yield from odd_images([labelled, test] if test else [labelled])
+    check_time()
+    if images.have_pixels:  # last, as it takes the longest
         yield similar_pictures(images, folder)
