@@ -25,7 +25,7 @@ def audit(competition: Competition, labelled: Pictures, test: Pictures | None, f
     check_time()
     yield from odd_images([labelled, test] if test else [labelled])
     check_time()
-    images = Joined(competition, (labelled, test) if test else (labelled,))
+    images = Joined(competition.task, (labelled, test) if test else (labelled,))
     yield from exact_duplicates(images, folder)
     check_time()
     if labelled.split.groups is None:  # they may come from the table of an earlier audit, which has to stay

@@ -20,7 +20,7 @@ def joined(folder: Path, caches: Path) -> Joined:
     competition = load_competition(folder, folder.name)
     splits = (labelled_images(competition), competition.test)
     labelled, test = (open_cache(split.paths, caches, (SIDE, SIDE), fit="crop") for split in splits)
-    return Joined(competition, (Pictures.labelled(competition, labelled), Pictures.test(competition, test)))
+    return Joined(competition.task, (Pictures.labelled(competition, labelled), Pictures.test(competition, test)))
 
 
 def found_in(images: Joined, folder: Path) -> dict[str, Finding]:
