@@ -2,8 +2,8 @@
 
     python benchmarks/audit.py [--counts N ...] [--images FOLDER]
 
-Draws as many images of 64 pixels. One in a hundred is a changed copy of another one: mirrored, cropped to 85 % of a side
-or more, compressed to JPEG at quality 50 or more, or brightened. Each set is measured in a process of its own: the
+Draws as many images of 64 pixels. One in a hundred is a changed copy of another one: mirrored, cropped to 85 % of a
+side or more, compressed to JPEG at quality 50 or more, or brightened. Each set is measured in a process of its own: the
 seconds of the cache pass, which takes the fingerprints, and of the search; the memory that the search adds, without the
 pages of the cache's file; how many of the changed copies are found, and how many other images are taken for copies.
 With --images the images of a folder are taken in place of drawn ones; true copies among them count as others.
