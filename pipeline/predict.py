@@ -80,9 +80,8 @@ def main(settings: Settings) -> Path:
         print(decision.description)
     print(class_counts(competition, predictions, decision))
     validated = {name: usable[name].validated for name in runs}
-    report(
-        ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
-    )
+    answered = (blend, predictions, submission, decision, device, settings.weights)
+    report(ReportContext(competition, runs, folder, validated, train, validation, *answered), settings)
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
     return submission
