@@ -36,7 +36,7 @@ class Decision:
     description: a line for the user; empty where nothing could be fitted for the metric.
     expected_score: the metric on the validation images, each decided by a rule that it did not fit.
     plain_score: the metric on the same images if nothing is fitted.
-    fitted: the rule that was fitted, whether it is used or not; None if nothing was. last: what follows it in any case.
+    fitted: the rule that was fitted, whether it is used or not; None if nothing was. last: what follows it.
     """
 
     rule: Rule
@@ -44,7 +44,7 @@ class Decision:
     expected_score: float
     plain_score: float
     fitted: Rule | None = None
-    last: Rule = Steps(())
+    last: Rule | None = None
 
     def decided(self, probabilities: np.ndarray) -> np.ndarray:
         """The rule's output for a model's output, both float ``[N, T * K]``."""

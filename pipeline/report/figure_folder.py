@@ -11,6 +11,8 @@ from PIL import Image
 from competition.storage import atomic_write
 from pipeline.report.figures import DOTS_AN_INCH
 
+QUALITY = 80  # of photographs, as WebP
+
 
 @dataclass(frozen=True)
 class EmbeddedImage:
@@ -42,7 +44,7 @@ class FigureFolder:
             path.write_bytes(png)
         self._names.add(f"{name}.png")
         with Image.open(io.BytesIO(png)) as image:
-            embedded = _data_uri("webp", _webp(image)) if photographs else _data_uri("png", png)
+            embedded = embedded_webp(image) if photographs else _data_uri("png", png)
             return EmbeddedImage(embedded, *image.size, alt)
 
     def close(self) -> None:
@@ -52,10 +54,11 @@ class FigureFolder:
                 path.unlink()
 
 
-def _webp(image: Image.Image) -> bytes:
+def embedded_webp(image: Image.Image, quality: int = QUALITY) -> str:
+    """The image as a data URI, lossy. quality: 0 to 100."""
     buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, format="webp", quality=80, method=2)
-    return buffer.getvalue()
+    image.convert("RGB").save(buffer, format="webp", quality=quality, method=2)
+    return _data_uri("webp", buffer.getvalue())
 
 
 def _data_uri(kind: str, content: bytes) -> str:

@@ -51,7 +51,7 @@ def grad_cam(network: nn.Module, images: Tensor, weights: Tensor) -> np.ndarray 
         name = map_layer(network, images[:1])
         if name is None:
             return None
-        pairs = zip(images.split(1), weights.split(1), strict=True)  # one by one: the gradients of many need much memory
+        pairs = zip(images.split(1), weights.split(1), strict=True)  # as the gradients of all need much memory
         return np.concatenate([_of_one(network, network.get_submodule(name), *pair) for pair in pairs])
     finally:
         network.train(was_training)
@@ -94,7 +94,7 @@ def _outputs(network: nn.Module, image: Tensor) -> list[_Seen]:
 
 
 def _cells(output: Tensor, ratio: float) -> tuple[int, int] | None:
-    """Height and width of a map ``[1, C, h, w]`` of more than one cell, shaped like the image; None of other outputs."""
+    """Height and width of a map ``[1, C, h, w]`` of more than one cell, shaped like the image; None of others."""
     if output.ndim != 4 or output.shape[2] * output.shape[3] == 1:
         return None
     height, width = output.shape[2:]

@@ -57,7 +57,9 @@ def test_networks_with_convolutions_have_a_map(name, arguments, side):
     assert not any(module._forward_hooks for module in network.modules())
 
 
-@pytest.mark.parametrize(("name", "side"), [("timm/vit_tiny_patch16_224", 224), ("timm/swin_tiny_patch4_window7_224", 224)])
+@pytest.mark.parametrize(
+    ("name", "side"), [("timm/vit_tiny_patch16_224", 224), ("timm/swin_tiny_patch4_window7_224", 224)]
+)
 def test_a_transformer_has_none(name, side):
     network = build_network(name, 3, (side, side))
     assert grad_cam(network, torch.randn(1, 3, side, side), torch.eye(3)[:1]) is None
