@@ -95,7 +95,7 @@ def _by_fifth(numbers: np.ndarray, name: str) -> Colouring:
 
 
 def by_mistake(sample: Sample, context: ReportContext) -> Colouring:
-    """Validation images by whether the blend is right about them; of numbers, the tenth that is furthest off is wrong."""
+    """Validation images by whether the blend is right about them; of numbers the furthest tenth is wrong."""
     is_validation = sample.splits == "validation"
     wrong = wrong_rows(context)[sample.rows[is_validation]]
     groups = np.full(len(sample.rows), 2)

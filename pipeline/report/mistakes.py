@@ -1,5 +1,6 @@
 """Wrong answers of the blend and test images that it is not sure of, for every kind of task, each in words."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +15,15 @@ class Answer:
     """One answer to show with its picture.
 
     row: of the image in its split; target: index of the target. said, truth: what was answered, and what is right, in
-    words; truth is empty if it is not known. choices: both as choices of the target; None of numbers.
+    words; truth is empty if it is not known. note: the probability of the answer, or the name of the number.
+    choices: both as choices of the target; None of numbers.
     """
 
     row: int
     target: int
     said: str
     truth: str = ""
+    note: str = ""
     choices: tuple[int, int] | None = None
 
 
@@ -80,8 +83,8 @@ def surest_mistakes(context: ReportContext, most: int) -> list[Answer]:
         if sure[row, target] < 0:
             break
         choice, right = int(said[row, target]), int(truth[row, target])
-        answered = f"{choice_name(context, target, choice)} {sure[row, target]:.0%}"
-        found.append(Answer(row, target, answered, choice_name(context, target, right), (choice, right)))
+        names = [choice_name(context, target, each) for each in (choice, right)]
+        found.append(Answer(row, target, *names, f"{sure[row, target]:.0%}", (choice, right)))
     return found
 
 
@@ -94,10 +97,10 @@ def submitted_choices(context: ReportContext, output: np.ndarray) -> np.ndarray:
 def _furthest_off(context: ReportContext, output: np.ndarray, truth: np.ndarray, most: int) -> list[Answer]:
     predicted = context.competition.task.numbers(context.decision.decided(output))
     scaled = np.abs(predicted - truth) / np.maximum(truth.std(axis=0), np.finfo(np.float64).tiny)
-    rows = np.argsort(-scaled.max(axis=1), kind="stable")[:most].tolist()
+    rows, names = np.argsort(-scaled.max(axis=1), kind="stable")[:most].tolist(), number_names(context)
     targets = [int(scaled[row].argmax()) for row in rows]
     return [
-        Answer(row, target, number_text(context, target, predicted[row, target]), f"{truth[row, target]:.4g}")
+        Answer(row, target, f"{predicted[row, target]:.4g}", f"{truth[row, target]:.4g}", names[target])
         for row, target in zip(rows, targets, strict=True)
         if scaled[row, target] > 0
     ]
@@ -128,10 +131,10 @@ def _widest(context: ReportContext, output: np.ndarray, most: int) -> list[Answe
     task = context.competition.task
     numbers, spreads = task.numbers(output), spread(task, output)
     relative = spreads / np.maximum(spreads.mean(axis=0), np.finfo(np.float64).tiny)
-    rows = np.argsort(-relative.sum(axis=1), kind="stable")[:most].tolist()
+    rows, names = np.argsort(-relative.sum(axis=1), kind="stable")[:most].tolist(), number_names(context)
     targets = [int(relative[row].argmax()) for row in rows]
     return [
-        Answer(row, target, f"{number_text(context, target, numbers[row, target])} ± {spreads[row, target]:.2g}")
+        Answer(row, target, f"{numbers[row, target]:.4g} ± {spreads[row, target]:.2g}", note=names[target])
         for row, target in zip(rows, targets, strict=True)
     ]
 
@@ -144,10 +147,9 @@ def spread(task: Task, output: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(variance, 0))
 
 
-def number_text(context: ReportContext, target: int, value: float) -> str:
-    """A number, after its name if there are several."""
-    several = context.competition.task.target_count > 1
-    return f"{context.drawn_names[target]} {value:.4g}" if several else f"{value:.4g}"
+def number_names(context: ReportContext) -> list[str]:
+    """The names of the numbers; empty if there is a single one, which need not be named."""
+    return context.drawn_names if len(context.drawn_names) > 1 else [""]
 
 
 def choice_name(context: ReportContext, target: int, choice: int) -> str:
@@ -157,3 +159,8 @@ def choice_name(context: ReportContext, target: int, choice: int) -> str:
         return f"{'' if choice else 'not '}{context.drawn_names[target]}"
     name = context.drawn_names[choice]
     return name if task.kind == "multiclass" else f"{task.targets[target]} {name}"
+
+
+def without_suffix(image_id: str) -> str:
+    """The id as it fits under a small picture: without the suffix of an image file."""
+    return re.sub(r"\.[A-Za-z]{3,4}$", "", image_id)

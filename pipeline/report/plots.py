@@ -27,24 +27,26 @@ from pipeline.report.reliability import Reliability
 
 NAME_LETTERS = 24
 PANELS = 4  # small ones in a row
+FEWEST = 10  # answers behind a point; of fewer, its height is mostly chance
 DASHES = (0, (4, 4))
 
 Along = tuple[str, np.ndarray, np.ndarray, float, float]
 
 
 def reliability(curves: Mapping[str, Reliability], title: str) -> Figure:
-    """The share of right answers over their probability, with the number of answers below; the last one stands out."""
+    """The share of right answers over their probability, and the number of answers below; the last curve stands out."""
     figure, (rates, counts) = new_figure(6.4, rows=2, sharex=True, height_ratios=(3, 1))
     rates.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=DASHES)
     looks = ((FAINT, "s"), (BLUE, "o"))[-len(curves) :]
     for (name, curve), (colour, mark) in zip(curves.items(), looks, strict=True):
         label = f"{short(name, 34)}: error {curve.error:.3f}"
-        rates.plot(curve.probabilities, curve.rates, color=colour, marker=mark, label=label)
+        enough = curve.counts >= FEWEST
+        rates.plot(curve.probabilities[enough], curve.rates[enough], color=colour, marker=mark, label=label)
     counts.bar(curve.probabilities, curve.counts, width=0.045, color=BLUE)
     rates.set(xlim=(-0.01, 1.01), ylim=(-0.02, 1.02), ylabel="share that is right", title=short(title, TITLE_LETTERS))
     counts.set(xlabel="probability of the answer", ylabel="answers")
     counts.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    rates.legend(loc="upper left")
+    rates.legend(loc="lower right")
     for axes in (rates, counts):
         axes.grid()
     figure.align_ylabels()
@@ -56,15 +58,21 @@ def score_along(metric: Metric, lines: Sequence[Along], title: str) -> Figure:
 
     lines: of each number its name, its values and the metric there, float64 ``[V]``, the fitted and the plain value.
     """
-    figure, panels = new_figure(0.9 + 2.3 * len(lines), rows=len(lines))
-    for axes, (name, values, scores, fitted, plain) in zip(np.atleast_1d(panels), lines, strict=True):
+    columns = min(2, len(lines))
+    rows = -(-len(lines) // columns)
+    figure = Figure(figsize=(WIDTH, 0.7 + (2.5 if columns == 2 else 3.2) * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(lines) :]:
+        axes.set_axis_off()
+    for axes, (name, values, scores, fitted, plain) in zip(panels, lines, strict=False):
         axes.plot(values, scores, color=BLUE)
-        axes.axvline(fitted, color=GREEN, linewidth=1.6, label=f"fitted: {fitted:.3g}")
-        axes.axvline(plain, color=ORANGE, linewidth=1.6, linestyle=DASHES, label=f"plain: {plain:.3g}")
-        axes.set(xlabel=short(name, 60), ylabel=short(metric.title, 20))
-        axes.legend(loc="best")
+        axes.axvline(fitted, color=GREEN, linewidth=1.6, label=f"fitted {fitted:.3g}")
+        axes.axvline(plain, color=ORANGE, linewidth=1.6, linestyle=DASHES, label=f"plain {plain:.3g}")
+        axes.set_xlabel(short(name, 34 * 2 // columns), fontsize=11.5)
+        axes.tick_params(labelsize=10.5)
+        axes.legend(loc="best", fontsize=10)
         axes.grid()
-    np.atleast_1d(panels)[0].set_title(short(title, TITLE_LETTERS))
+    figure.suptitle(short(title, HEADING_LETTERS), fontsize=14, x=0.01, ha="left")
     return figure
 
 
@@ -117,9 +125,10 @@ def two_by_two(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
 
     counts: int64 ``[L, 2, 2]``.
     """
-    rows = -(-len(counts) // PANELS)
+    columns = min(PANELS, len(counts))
+    rows = -(-len(counts) // columns)
     figure = Figure(figsize=(WIDTH, 0.7 + 2.15 * rows), layout="constrained")
-    panels = figure.subplots(rows, PANELS, squeeze=False).ravel()
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(counts) :]:
         axes.set_axis_off()
     for axes, table, name in zip(panels, counts, names, strict=False):

@@ -76,5 +76,6 @@ def _figure(results: list[LabelResult], labels: int, figure_folder: FigureFolder
         f"{each.name}: {each.counts[1, 1]} found, {each.counts[1, 0]} missed, {each.counts[0, 1]} said wrongly"
         for each in results
     )
-    figure = plots.two_by_two(np.stack([each.counts for each in results]), [each.name for each in results], which)
+    counts = np.stack([each.counts for each in results])
+    figure = plots.two_by_two(counts, [each.name for each in results], f"Truth and answer of {which}")
     return figure_folder.add("labels", figure, f"A matrix of truth and answer for {which}; {said}")

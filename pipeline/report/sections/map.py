@@ -71,7 +71,7 @@ def _points(found: Sample, places: np.ndarray, colourings: list[Colouring], cont
 
 def _told(split: str, row: int, name: str, answers: dict[int, Answer]) -> str:
     if split == "validation" and row in answers:
-        return f"{answers[row].truth} → {answers[row].said}"
+        return f"{answers[row].truth} → {answers[row].said} {answers[row].note}"
     return f"{name}{' (predicted)' if split == 'test' else ''}"
 
 

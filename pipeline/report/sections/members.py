@@ -30,7 +30,7 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
 
 def _agreement(names: list[str], shares: np.ndarray, context: ReportContext, folder: FigureFolder) -> EmbeddedImage:
     is_number = context.competition.task.kind == "continuous"
-    title = "Correlation of the models' numbers" if is_number else "How often two models give the same answer"
+    title = "Correlation of the models' numbers" if is_number else "Share of images with the same answer"
     pairs = [(row, column) for row in range(len(names)) for column in range(row + 1, len(names))]
     said = "; ".join(f"{names[row]} and {names[column]} {shares[row, column]:.2f}" for row, column in pairs)
     return folder.add("agreement", plots.agreement(shares, names, title), f"{title}: {said}")

@@ -6,7 +6,7 @@ from pipeline.report import figures, pictures
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Confusion, Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
-from pipeline.report.mistakes import Answer, WorstClass, least_sure, surest_mistakes, worst_classes
+from pipeline.report.mistakes import Answer, WorstClass, least_sure, surest_mistakes, without_suffix, worst_classes
 from pipeline.report.section import Section
 
 MOST_CLASSES = 20  # in the table of the worst
@@ -29,21 +29,25 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section:
 
 
 def _row(ids: tuple[str, ...], answer: Answer) -> tuple[str, str, str]:
-    return ids[answer.row], answer.truth, answer.said.replace("\n", ", ")
+    return ids[answer.row], answer.truth, f"{answer.said} {answer.note}".replace("\n", ", ")
 
 
 def _answers(name: str, answers: list[Answer], context: ReportContext, folder: FigureFolder) -> EmbeddedImage:
     """The pictures with their ids, and what was answered; the truth if it is known."""
     is_test = name == "least-sure"
     split = context.competition.test if is_test else context.validation
-    captions = [f"{split.ids[each.row]}\n{each.truth}\n→ {each.said}" for each in answers]
-    if is_test:
-        captions = [f"{split.ids[each.row]}\n{each.said}" for each in answers]
+    lines = [(split.ids[each.row], *_lines(each)) for each in answers]
+    captions = ["\n".join((without_suffix(name), *others)) for name, *others in lines]
     title = f"The {len(answers)} {'least sure test images' if is_test else 'surest mistakes'}"
     tiles = pictures.tiles([split.paths[each.row] for each in answers], figures.tile_side(COLUMNS))
     figure = figures.contact_sheet(tiles, captions, title, COLUMNS)
-    said = "; ".join(caption.replace("\n", ", ") for caption in captions)
+    said = "; ".join(", ".join(each) for each in lines)
     return folder.add(name, figure, f"{title}: {said}", photographs=True)
+
+
+def _lines(answer: Answer) -> tuple[str, ...]:
+    answered = (answer.truth, f"→ {answer.said}") if answer.truth else tuple(answer.said.split("\n"))
+    return (*answered, answer.note)
 
 
 def _by_class(context: ReportContext, folder: FigureFolder) -> dict:
@@ -103,4 +107,4 @@ def _pair_caption(row: int | None, evaluation: Evaluation, names: list[str], ids
     if row is None:
         return "\n\n"
     true, said = evaluation.labels[row], evaluation.predicted_labels[row]
-    return f"{ids[row]}\n{names[true]}\n→ {names[said]}"
+    return f"{without_suffix(ids[row])}\n{names[true]}\n→ {names[said]}"
