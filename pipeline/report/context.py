@@ -1,6 +1,6 @@
 """The contents of a report: everything that predict.py knows once the submission is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,10 @@ from pipeline.ensemble.decisions import Decision, plain_decision
 from pipeline.models.base import CPU
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
+from pipeline.report.sent import Sent
 from pipeline.training.runs import TAUGHT, Run, RunFolder, fold_folder
 from pipeline.training.scores import Score, score_by
+from pipeline.training.sessions import Session
 
 BLEND = "blend"
 
@@ -32,6 +34,7 @@ class ReportContext:
     submitted: the predictions for the test images; submission: path of the CSV written from them.
     decision: how the answers in it were made of these predictions.
     device: on which networks are asked what they looked at. weights: searched first for ImageNet weights.
+    sessions: the runs of train.py on this competition; sent: what was submitted to it before. Both oldest first.
     """
 
     competition: Competition
@@ -46,6 +49,8 @@ class ReportContext:
     decision: Decision = field(default_factory=plain_decision)
     device: torch.device = CPU
     weights: Path | None = None
+    sessions: Sequence[Session] = ()
+    sent: Sequence[Sent] = ()
 
     @property
     def ranked(self) -> list[Run]:

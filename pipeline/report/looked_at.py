@@ -1,6 +1,7 @@
 """What the best network of the blend looked at, in pictures: Grad-CAM laid over them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import matplotlib
@@ -46,11 +47,12 @@ class Looker:
         return grad_cam(model.network, inputs, torch.from_numpy(weights.astype(np.float32)).to(model.device))
 
 
-def lookers(context: ReportContext) -> list[Looker]:
+@lru_cache(maxsize=1)  # as several sections ask them
+def lookers(context: ReportContext) -> tuple[Looker, ...]:
     """The networks of the blend whose first model can be asked, the member with the highest weight first."""
     members = sorted(context.blend.powers, key=lambda name: -context.blend.powers[name])
     runs = [context.runs[name] for name in members if context.runs[name].recipe.is_network]
-    return [each for run in runs for each in _looker(run, context)]
+    return tuple(each for run in runs for each in _looker(run, context))
 
 
 def _looker(run: Run, context: ReportContext) -> list[Looker]:

@@ -27,6 +27,7 @@ from pipeline.report.sections import (
     models,
     numbers,
     rankings,
+    submissions,
     summary,
     targets,
     training,
@@ -51,6 +52,7 @@ SECTIONS = (  # in the page's order; each one gives None if it has nothing to sh
     training.section,
     grid_search.section,
     data.section,
+    submissions.section,
 )
 
 
@@ -70,8 +72,9 @@ def write_report(context: ReportContext) -> Path:
 def rendered(context: ReportContext, sections: list[Section]) -> str:
     """The page as HTML."""
     templates = environment()
+    titles = {section.anchor: section.title for section in sections}
     bodies = [
-        Markup(templates.get_template(section.template).render(section.content, context=context))
+        Markup(templates.get_template(section.template).render(section.content, context=context, titles=titles))
         for section in sections
     ]
     page = templates.get_template("page.html.j2")

@@ -73,7 +73,7 @@ def _paths(splits: dict[str, Split], drawn: dict[str, np.ndarray]) -> list[Path]
     return [splits[name].paths[row] for name, rows in drawn.items() for row in rows]
 
 
-def _shape(context: ReportContext, seers: list[Looker]) -> tuple[Size, Fit]:
+def _shape(context: ReportContext, seers: Sequence[Looker]) -> tuple[Size, Fit]:
     """The size and fit at which the images are read: as a network sees them, at most ``SIDE`` pixels a side."""
     run = seers[0].run if seers else context.ranked[0]
     scale = min(1.0, SIDE / max(run.image_shape))
@@ -96,7 +96,7 @@ def _read(path: Path, size: Size, fit: Fit) -> np.ndarray | None:
     return None
 
 
-def _features(images: np.ndarray, seers: list[Looker], context: ReportContext) -> tuple[np.ndarray, str]:
+def _features(images: np.ndarray, seers: Sequence[Looker], context: ReportContext) -> tuple[np.ndarray, str]:
     """Features and their source: of lite0 if its weights are at hand, of a network of the blend, or the pixels."""
     if at_hand(LITE0, context.weights):
         with suppress(UserError):  # weights of another network, or damaged ones

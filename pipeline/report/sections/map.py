@@ -13,7 +13,7 @@ from pipeline.report.mistakes import Answer, surest_mistakes
 from pipeline.report.plane import Sample, in_plane, principal, sample
 from pipeline.report.section import Section
 
-FEWEST = 8  # images; of fewer there is no map
+FEWEST = 100  # images; of fewer there is no map
 THUMBNAIL, ACROSS = 32, 50  # pixels a side; thumbnails in a row of their sheet
 QUALITY = 50  # of the sheet, as WebP
 NEIGHBOURS = 10  # that are compared with an image
@@ -36,9 +36,9 @@ class Point:
 
 
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section | None:
-    found = sample(context)
-    if len(found.rows) < FEWEST:
+    if len(context.train) + len(context.validation) + len(context.competition.test) < FEWEST:
         return None
+    found = sample(context)
     parts = principal(found.features)
     places, method = in_plane(parts)
     colourings = [by_class(found, context), by_mistake(found, context), by_split(found)]
