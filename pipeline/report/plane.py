@@ -138,7 +138,7 @@ def in_plane(parts: np.ndarray, seed: int = 0) -> tuple[np.ndarray, str]:
     UMAP where umap-learn is installed (L. McInnes et al., arXiv:1802.03426), else t-SNE (L. van der Maaten and
     G. Hinton, JMLR 9, 2008).
     """
-    if len(parts) < 4:  # too few for either
+    if len(parts) < 4 or parts.shape[1] < 2 or not parts.std():  # too little for either
         return _in_unit_square(np.pad(parts, ((0, 0), (0, 2)))[:, :2]), "PCA"
     try:
         from umap import UMAP
@@ -156,6 +156,8 @@ def principal(features: np.ndarray, seed: int = 0) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     spread = features.std(axis=0)
+    if not spread.any():  # a single image, or equal ones
+        return np.zeros((len(features), 1), np.float32)
     scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
     return PCA(min(COMPONENTS, *scaled.shape), random_state=seed).fit_transform(scaled).astype(np.float32)
 
