@@ -1,5 +1,6 @@
 """What to try next: one sentence for each thing that the figures show, those that usually gain most first."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -111,11 +112,10 @@ def few_classes_err(context: ReportContext) -> Iterator[Advice]:
     if not context.has_classes or len(context.class_names) < 3:
         return
     evaluation = context.evaluations[BLEND]
-    missed = evaluation.support - np.diag(evaluation.confusion(evaluation.classes))
-    worst = np.argsort(-missed, kind="stable")
-    shares = np.cumsum(missed[worst]) / max(1, missed.sum())
+    worst = np.argsort(-evaluation.mistakes, kind="stable")
+    shares = np.cumsum(evaluation.mistakes[worst]) / max(1, evaluation.mistakes.sum())
     count = int(np.searchsorted(shares, HALF)) + 1
-    if missed.sum() and count <= max(2, FEW_CLASSES * evaluation.classes):
+    if evaluation.mistakes.any() and count <= max(2, FEW_CLASSES * evaluation.classes):
         names = ", ".join(context.class_names[label] for label in worst[: min(count, 4)])
         yield Advice(
             f"{count} of {evaluation.classes:,} classes make {_percent(shares[count - 1])} of the mistakes: {names}"
@@ -129,17 +129,17 @@ def confused(context: ReportContext) -> Iterator[Advice]:
     if not context.has_classes or len(context.class_names) < 3:
         return
     evaluation = context.evaluations[BLEND]
-    counts = evaluation.confusion(evaluation.classes)
-    both = np.triu(counts + counts.T, 1)
-    one, other = np.unravel_index(both.argmax(), both.shape)
-    wrong = len(evaluation.labels) - evaluation.right
-    if wrong and both[one, other] > max(1, CONFUSED * wrong):
-        yield Advice(
-            f"{context.class_names[one]} and {context.class_names[other]} are taken for each other "
-            f"{both[one, other]} times, {_percent(both[one, other] / wrong)} of all mistakes: look for what tells them "
-            "apart, at a larger --size.",
-            "blend",
-        )
+    pairs = Counter[tuple[int, int]]()
+    for each in evaluation.worst_confusions(most=len(evaluation.labels)):
+        pairs[min(each.true, each.predicted), max(each.true, each.predicted)] += each.count
+    for (one, other), count in pairs.most_common(1):
+        share = count / pairs.total()
+        if count > 1 and share > CONFUSED:
+            yield Advice(
+                f"{context.class_names[one]} and {context.class_names[other]} are taken for each other {count} times, "
+                f"{_percent(share)} of all mistakes: look for what tells them apart, at a larger --size.",
+                "blend",
+            )
 
 
 def members_agree(context: ReportContext) -> Iterator[Advice]:

@@ -12,6 +12,7 @@ from competition.storage import atomic_write
 from pipeline.report.figures import DOTS_AN_INCH
 
 QUALITY = 80  # of photographs, as WebP
+MOST_PIXELS = 16_383  # a side, of a WebP
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class FigureFolder:
 
 
 def embedded_webp(image: Image.Image, quality: int = QUALITY) -> str:
-    """The image as a data URI, lossy. quality: 0 to 100."""
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, format="webp", quality=quality, method=2)
+    """The image as a data URI, lossy, made smaller if the format does not allow its size. quality: 0 to 100."""
+    buffer, shown = io.BytesIO(), image.convert("RGB")
+    shown.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    shown.save(buffer, format="webp", quality=quality, method=2)
     return _data_uri("webp", buffer.getvalue())
 
 

@@ -1,5 +1,6 @@
 """Images in the plane: features of a sample of all splits, brought to two dimensions, where alike ones lie together."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,9 +22,11 @@ from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, outp
 from pipeline.models.networks.weights import LITE0, at_hand, load_weights
 from pipeline.report.context import ReportContext
 from pipeline.report.looked_at import Looker, lookers
+from pipeline.runtime.time_limit import time_limit
 
 MOST = 2000  # images
 AT_ONCE = 64  # images in a network
+SHARE = 0.3  # of the time that the report may take, for the features of lite0
 SIDE = 128  # pixels of the longer side of an image whose features are those of lite0
 SMALL = 16  # pixels a side of the thumbnails that are compared where there is no network
 COMPONENTS = 50  # principal components that distances are measured in
@@ -99,7 +102,8 @@ def _read(path: Path, size: Size, fit: Fit) -> np.ndarray | None:
 def _features(images: np.ndarray, seers: Sequence[Looker], context: ReportContext) -> tuple[np.ndarray, str]:
     """Features and their source: of lite0 if its weights are at hand, of a network of the blend, or the pixels."""
     if at_hand(LITE0, context.weights):
-        with suppress(UserError):  # weights of another network, or damaged ones
+        end = time.monotonic() + SHARE * context.drawing_seconds
+        with suppress(UserError), time_limit(end):  # for slow machines; weights may be damaged, or another network's
             return _of_lite0(images, context), "features of EfficientNet-Lite0, which learned from ImageNet"
     for looker in seers:
         if (found := last_layer(looker, images)) is not None:

@@ -176,7 +176,7 @@ class NeuralNetwork:
         limit = SegmentLimit() if self.plan.deadline is not None else None
         segments = self._segments(training, planner, validation, limit)
         try:
-            training.run(train, validation, segments, self._title(), limit)
+            training.run(train, validation, segments, self._title(), limit, self.plan.deadline)
         finally:
             self.trained, self.best_score = tuple(training.segments), training.best_score
         return self

@@ -1,11 +1,11 @@
 """Ordered grades: how many steps the answers are off."""
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from competition.metrics import grades_of
 from pipeline.report import figures
 from pipeline.report.context import BLEND, ReportContext
+from pipeline.report.evaluation import MOST_SHOWN, Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.section import Section
 
@@ -14,21 +14,23 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
     if context.metric.needs != "grades":
         return None
     output, truth = context.evaluations[BLEND].probabilities, context.validation.known_labels
-    said = context.decision.decided(output).argmax(axis=1)
+    decided = context.decision.decided(output)
+    said = decided.argmax(axis=1)
     content = {
-        "figure": _figure(truth, said, context, figure_folder),
+        "figure": _figure(truth, decided, context, figure_folder),
         "steps": _steps(truth, said, len(context.competition.classes)),
         "grades": _grades(truth, said, grades_of(context.competition.task, output), context.class_names),
     }
     return Section("grades", "Grade by grade", "grades.html.j2", content)
 
 
-def _figure(truth: np.ndarray, said: np.ndarray, context: ReportContext, folder: FigureFolder) -> EmbeddedImage:
-    step = -(-len(context.drawn_names) // figures.MOST_CELLS)
-    blocks = np.arange(-(-len(context.drawn_names) // step))
-    counts = confusion_matrix(truth // step, said // step, labels=blocks)
-    figure = figures.confusion(counts, context.drawn_names[::step], "Grades in their order, as submitted")
-    alt = f"Confusion matrix of the grades in their order: {(truth == said).sum():,} of {len(truth):,} are right"
+def _figure(truth: np.ndarray, decided: np.ndarray, context: ReportContext, folder: FigureFolder) -> EmbeddedImage:
+    """The confusion matrix; of many grades that of the worst ones."""
+    evaluation = Evaluation(decided, truth)
+    shown = np.sort(evaluation.worst_classes(MOST_SHOWN))
+    names = [context.drawn_names[grade] for grade in shown]
+    figure = figures.confusion(evaluation.confusion(shown), names, "Grades in their order, as submitted")
+    alt = f"Confusion matrix of the grades in their order: {evaluation.right:,} of {len(truth):,} are right"
     return folder.add("grades", figure, alt)
 
 

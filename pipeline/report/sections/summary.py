@@ -63,7 +63,5 @@ def stages(seconds: Mapping[str, float]) -> list[Stage]:
 
 def worst_classes(context: ReportContext) -> list[tuple[str, float]]:
     """The names of the classes with the lowest F1, and their F1."""
-    f1 = context.evaluations[BLEND].f1
-    measured = np.flatnonzero(np.isfinite(f1))
-    worst = measured[np.argsort(f1[measured], kind="stable")][:WORST]
-    return [(context.class_names[label], float(f1[label])) for label in worst]
+    evaluation = context.evaluations[BLEND]
+    return [(context.class_names[label], float(evaluation.f1[label])) for label in evaluation.worst_classes(WORST)]

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, f1_score, recall_score
+from sklearn.metrics import f1_score, recall_score
 
 from competition.wording import printable
 from pipeline.report import figures
 from pipeline.report.context import BLEND, ReportContext
+from pipeline.report.evaluation import MOST_SHOWN, Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.section import Section
 
@@ -54,12 +55,12 @@ def target_results(context: ReportContext) -> list[TargetResult]:
 
 
 def _figure(place: int, result: TargetResult, context: ReportContext, folder: FigureFolder) -> EmbeddedImage:
-    """The confusion matrix of the classes that the target has."""
+    """The confusion matrix of the classes that the target has; of many that of the worst ones."""
     there = np.union1d(result.truth, result.said)
-    step = -(-len(there) // figures.MOST_CELLS)
-    truth, said = (np.searchsorted(there, each) // step for each in (result.truth, result.said))
-    counts = confusion_matrix(truth, said, labels=np.arange(-(-len(there) // step)))
-    names = [context.drawn_names[label] for label in there[::step]]
-    figure = figures.confusion(counts, names, result.name)
+    truth, said = np.searchsorted(there, result.truth), np.searchsorted(there, result.said)
+    evaluation = Evaluation(np.eye(len(there))[said], truth)
+    shown = np.sort(evaluation.worst_classes(MOST_SHOWN))
+    names = [context.drawn_names[label] for label in there[shown]]
+    figure = figures.confusion(evaluation.confusion(shown), names, result.name)
     alt = f"Confusion matrix of {result.name}: {result.accuracy:.1%} of the images are right"
     return folder.add(f"target-{place + 1}", figure, alt)
