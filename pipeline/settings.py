@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, TypedDict
@@ -67,6 +67,8 @@ class Settings:
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
     storage: database address or path of the study; None: a journal file below runs/.
+    tensorboard: write TensorBoard's event files, too.
+    begun: when the command began, on the clock of ``time.monotonic``; budgets count from then.
     name: name of the recipe that tune.py writes; None: that of the recipe it starts from, of the competition and, if
         another study has written that, a number.
     """
@@ -104,6 +106,8 @@ class Settings:
     report: bool = True
     debug: bool = False
     quiet: bool = False
+    tensorboard: bool = False
+    begun: float = field(default_factory=lambda: BEGUN)
 
     @property
     def data_folder(self) -> Path:
@@ -379,6 +383,9 @@ def train_settings(arguments: list[str]) -> Settings:
     )
     parser.add_options_of_more_to_learn()
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's event files, for tensorboard --logdir runs/NAME"
+    )
     parser.add_training_options()
     options = parser.parse_args(arguments)
     if options.plan and (also := [name for name in SET_BY_PLAN if name in parser.given]):

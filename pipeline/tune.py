@@ -31,7 +31,7 @@ from pipeline.data.training_data import open_training_data
 from pipeline.models.networks.pretrained import imagenet_networks
 from pipeline.models.recipe import AnyRecipe, choose_recipes, fingerprint
 from pipeline.runtime.devices import choose_device
-from pipeline.settings import BEGUN, Settings
+from pipeline.settings import Settings
 from pipeline.train import find_imagenet_weights, find_sources, print_idle_options, read_competition
 from pipeline.training.planning import clock, workload_of
 from pipeline.training.scores import text_table
@@ -124,14 +124,14 @@ def trial_end(settings: Settings) -> float | None:
     """When the trial of flips and rotations must end, on the clock of ``time.monotonic``; None: no limit."""
     if settings.budget is None:
         return None
-    return max(time.monotonic(), BEGUN + SYMMETRIES_SHARE * settings.budget)
+    return max(time.monotonic(), settings.begun + SYMMETRIES_SHARE * settings.budget)
 
 
 def has_time(settings: Settings, objective: Objective) -> bool:
     """Whether a whole trial fits into the rest of the budget."""
     if settings.budget is None:
         return True
-    return time.monotonic() + (objective.seconds or 0.0) <= BEGUN + settings.budget - CLOSING_SECONDS
+    return time.monotonic() + (objective.seconds or 0.0) <= settings.begun + settings.budget - CLOSING_SECONDS
 
 
 def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
