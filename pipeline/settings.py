@@ -352,8 +352,7 @@ def seconds(text: str) -> float:
     return given
 
 
-def train_settings(arguments: list[str]) -> Settings:
-    """Parse train.py's command line. Raises UserError if it is wrong."""
+def train_parser() -> Parser:
     parser = Parser("Train models on a competition's images and score them on its validation images.")
     parser.add_competition_options()
     parser.add_metric_option()
@@ -387,6 +386,12 @@ def train_settings(arguments: list[str]) -> Settings:
         "--tensorboard", action="store_true", help="write TensorBoard's event files, for tensorboard --logdir runs/NAME"
     )
     parser.add_training_options()
+    return parser
+
+
+def train_settings(arguments: list[str]) -> Settings:
+    """Parse train.py's command line. Raises UserError if it is wrong."""
+    parser = train_parser()
     options = parser.parse_args(arguments)
     if options.plan and (also := [name for name in SET_BY_PLAN if name in parser.given]):
         parser.error(f"argument --{also[0]}: not allowed with argument --plan, which sets it")
@@ -396,8 +401,7 @@ def train_settings(arguments: list[str]) -> Settings:
     return _settings(options, options.models or ())
 
 
-def tune_settings(arguments: list[str]) -> Settings:
-    """Parse tune.py's command line. Raises UserError if it is wrong."""
+def tune_parser() -> Parser:
     parser = Parser("Search for better settings of a recipe and write the best as a new recipe.")
     parser.add_competition_options()
     parser.add_metric_option()
@@ -429,7 +433,12 @@ def tune_settings(arguments: list[str]) -> Settings:
         "--epochs", type=whole_number(1, MOST_EPOCHS), metavar="N", help="epochs of every trial, without a budget"
     )
     parser.add_training_options()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def tune_settings(arguments: list[str]) -> Settings:
+    """Parse tune.py's command line. Raises UserError if it is wrong."""
+    options = tune_parser().parse_args(arguments)
     options.budget = _budget(options, TUNING_BUDGET)
     return _settings(options, [vars(options).pop("model")])
 
@@ -440,8 +449,7 @@ def _budget(options: argparse.Namespace, default: float | None) -> float | None:
     return None if given == math.inf else given
 
 
-def predict_settings(arguments: list[str]) -> Settings:
-    """Parse predict.py's command line. Raises UserError if it is wrong."""
+def predict_parser() -> Parser:
     parser = Parser("Blend the trained models, predict the test images and write a submission.")
     parser.add_competition_options()
     parser.add_metric_option()
@@ -452,7 +460,12 @@ def predict_settings(arguments: list[str]) -> Settings:
     )
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
     parser.add_quiet_option()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def predict_settings(arguments: list[str]) -> Settings:
+    """Parse predict.py's command line. Raises UserError if it is wrong."""
+    options = predict_parser().parse_args(arguments)
     return _settings(options, options.models or ())
 
 
@@ -463,8 +476,7 @@ def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:
     return Settings(**given)
 
 
-def submit_options(arguments: list[str]) -> argparse.Namespace:
-    """Parse submit.py's command line. Raises UserError if it is wrong."""
+def submit_parser() -> Parser:
     parser = Parser("Check a CSV, submit it to Kaggle, wait for its score and record it in submissions/ledger.csv.")
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="default: the CSV that predict.py wrote")
     parser.add_competition_options()
@@ -472,6 +484,12 @@ def submit_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--message", metavar="TEXT", help="description on Kaggle; default: the recipes")
     parser.add_argument("--again", action="store_true", help="send a file that was sent before")
     parser.add_argument("--check", action="store_true", help="check the CSV and send nothing")
+    return parser
+
+
+def submit_options(arguments: list[str]) -> argparse.Namespace:
+    """Parse submit.py's command line. Raises UserError if it is wrong."""
+    parser = submit_parser()
     given = parser.parse_args(arguments)
     if given.kernel and given.file:
         parser.error("give a FILE or --kernel, not both")
@@ -480,7 +498,7 @@ def submit_options(arguments: list[str]) -> argparse.Namespace:
     return given
 
 
-def _bundle_parser() -> Parser:
+def bundle_parser() -> Parser:
     parser = Parser("Pack the pipeline into one script for Kaggle. All other options are passed to train.py there.")
     parser.add_argument(
         "--competition", metavar="NAME", required=True, help="last part of the competition's address on Kaggle"
@@ -529,7 +547,7 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     With --predict-only, they are for predict.py.
     Raises UserError if the command line is wrong, or if train.py or predict.py would reject its options there.
     """
-    parser = _bundle_parser()
+    parser = bundle_parser()
     given, options = parser.parse_known_args(arguments)
     if local := [option for option in options if option.split("=")[0] in LOCAL_OPTIONS]:
         parser.error(f"{local[0]} names a file of this machine, which the notebook cannot see; leave it out")
