@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
 from contextvars import ContextVar
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from competition.console import quiet
 from competition.errors import UserError
@@ -152,8 +153,39 @@ def _repeated(settings: Settings) -> dict[str, str]:
 def typed(name: str, settings: Settings) -> str:
     """The command line of another command on the same competition, or its call, in the form in which this one began."""
     if is_called.get():
-        return f"{name}({', '.join(f'{key}={value!r}' for key, value in _repeated(settings).items())})"
+        return _call(name, _repeated(settings))
     return shlex.join([*_words_of(f"image-{name}", Path("pipeline", f"{name}.py")), *repeated(settings)])
+
+
+def _call(name: str, options: dict[str, Any]) -> str:
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in options.items())})"
+
+
+def retyped(settings: Settings) -> str:
+    """The command line of train.py that gives these settings, without defaults, or the call, as the command began."""
+    defaults = train_settings([])
+    given = {each.name: getattr(settings, each.name) for each in fields(settings) if each.name != "begun"}
+    changed = {name: value for name, value in given.items() if value != getattr(defaults, name)}
+    if settings.epochs is not None or settings.plan is not None:
+        changed.pop("budget", None)
+    options = {name: _argument(name, value) for name, value in changed.items()}
+    if is_called.get():
+        return _call("train", {name: words if len(words) > 1 else (*words, True)[0] for name, words in options.items()})
+    words = _words_of("image-train", Path("pipeline", "train.py"))
+    for name, values in options.items():
+        words += [f"--{name.replace('_', '-')}", *values]
+    return shlex.join(words)
+
+
+def _argument(name: str, value: object) -> list[str]:
+    """The words after an option that give it this value."""
+    if value is True:
+        return []
+    if name == "budget":
+        return ["none" if value is None else f"{value:g}s"]
+    if name == "cache_size":
+        return [f"{cast(int, value) / 10**6:g}M"]
+    return list(map(str, value)) if isinstance(value, tuple) else [str(value)]
 
 
 def typed_rehearsal(rest: str) -> str:

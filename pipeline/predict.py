@@ -34,9 +34,10 @@ from pipeline.data.training_data import labelled_images, unreadable_files
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
-from pipeline.kaggle.ledger import Note, fingerprint_of, sha256_of
+from pipeline.kaggle.ledger import Ledger, Note, fingerprint_of, sha256_of
 from pipeline.report.context import ReportContext
 from pipeline.report.files import remove_report
+from pipeline.report.sent import Sent, sent_from
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.memory import row_blocks
 from pipeline.settings import Settings
@@ -52,6 +53,7 @@ from pipeline.training.runs import (
     stored_runs,
     unfinished_runs,
 )
+from pipeline.training.sessions import read_sessions
 
 
 def main(settings: Settings) -> Path:
@@ -80,9 +82,8 @@ def main(settings: Settings) -> Path:
         print(decision.description)
     print(class_counts(competition, predictions, decision))
     validated = {name: usable[name].validated for name in runs}
-    report(
-        ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
-    )
+    context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
+    report(replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings)), settings)
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
     return submission
@@ -266,6 +267,16 @@ def lasting_source(settings: Settings) -> dict[str, str | None]:
     data = settings.data and settings.data.resolve()
     source = settings.source | {"competition": lasting_name(settings.competition), "data": data}
     return {name: None if value is None else str(value) for name, value in source.items()}
+
+
+def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...]:
+    """What the ledger says of earlier submissions; nothing, with a warning, if it is damaged."""
+    ledger = Ledger(settings.submissions_folder(competition.name).with_name("ledger.csv"))
+    try:
+        return sent_from(ledger.find(lambda entry: entry.competition == competition.name))
+    except UserError as error:
+        print(f"warning: the report shows no earlier submissions: {error}")
+        return ()
 
 
 def report(context: ReportContext, settings: Settings) -> None:

@@ -27,7 +27,7 @@ from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from competition.storage import sweep_all
 from competition.wording import printable
-from pipeline.commands import typed
+from pipeline.commands import retyped, typed
 from pipeline.data.image_size import ImageSizes
 from pipeline.data.training_data import Lesson, TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
@@ -37,7 +37,7 @@ from pipeline.models.networks.pretrained import imagenet_networks, recipe_weight
 from pipeline.models.networks.weights import check_given, described
 from pipeline.models.recipe import AnyRecipe, choose_recipes
 from pipeline.report.event_files import check_tensorboard
-from pipeline.report.live_page import LivePage
+from pipeline.report.live_page import PAGE, LivePage
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.time_limit import OutOfTime, time_limit
@@ -46,6 +46,7 @@ from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, worklo
 from pipeline.training.portfolio import candidates, is_small, settle_portfolio
 from pipeline.training.runs import leave_out, newest_run, ranked, run_folders, stored_runs, transfer_source
 from pipeline.training.scores import scores_table, write_scores
+from pipeline.training.sessions import StageClock, record_session
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
 from pipeline.training.turned_examples import settle_by_examples
@@ -63,6 +64,7 @@ IMPORTED = time.monotonic()
 def main(settings: Settings) -> None:
     if settings.tensorboard:
         check_tensorboard()
+    command, stages = retyped(settings), StageClock("start", settings.begun)
     settings, recorded = repeated(settings)
     device = choose_device(settings.device)
     recipes = [model.recipe for model in recorded.models] if recorded else asked_recipes(settings, device)
@@ -70,14 +72,18 @@ def main(settings: Settings) -> None:
     find_imagenet_weights(recipes, settings)
     if not is_left_to_us(settings):
         print_starts(recipes, settings)
+    stages.begin("tables")
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     if recorded and recorded.competition != competition.name:
         names = f"{printable(recorded.competition)}, not for {printable(competition.name)}"
         print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
-    with LivePage(settings.runs_folder(competition.name), settings, competition) as page:
+    stages.begin("decoding images")
+    folder = settings.runs_folder(competition.name)
+    with LivePage(folder / PAGE, settings, competition, command, stages) as page:
         train_all(recipes, settings, competition, recorded, device, page)
     if distributed.is_main():
+        record_session(folder, command, stages.seconds(), settings.seed, settings.budget)
         print(f"next: {typed('predict', settings)}")
 
 
@@ -90,23 +96,30 @@ def train_all(
     page: LivePage,
 ) -> None:
     """Read the images, plan the models unless they are ``recorded``, train them, and print their scores."""
+    stages = page.stages
     with distributed.main_first():
         training_data = decoded(competition, settings, recipes, device, recorded.sizes if recorded else None)
-    page.tell("choosing models for the images, the device and the budget")
+    stages.begin("trial of flips and rotations")
     competition = distributed.from_main(lambda: with_symmetries(competition, recipes, training_data, settings, device))
+    stages.begin("choice of models")
     if is_left_to_us(settings):
         recipes, training_data = chosen(recipes, settings, competition, training_data, device)
+    stages.begin("answers of earlier models")
     training_data = taught(training_data, competition, settings, device)
+    stages.begin("plan")
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
     end = distributed.on_own_clock(deadline(settings))
     trainer = Trainer(settings, device, competition, training_data, end)
     page.show(plan, trainer)
     if trainer.has_ranks_for(plan):
+        stages.begin("all models")
         train_side_by_side(trainer, plan)
     else:
         for model in plan.models:
+            stages.begin(model.name)
             plan = train_model(trainer, model, plan)
             page.show(plan, trainer)
+    stages.begin("scores")
     if distributed.is_main():
         print_scores(trainer)
         print_unused(plan, settings)

@@ -19,8 +19,8 @@ ROOMS = (  # of pipeline/, top down; within models, its modules come before its 
     "pipeline.training",
     "pipeline.tuning",
     "pipeline.ensemble",
-    "pipeline.report",
     "pipeline.kaggle",
+    "pipeline.report",
     "pipeline",  # the commands, which may import all
 )
 

@@ -1,6 +1,6 @@
 """The charts of the page of a running training: drawn as SVG by its template, from points that are computed here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +31,9 @@ class Chart:
     lines: list[Line]
 
 
-def charts(histories: Sequence[pd.DataFrame], measure: str) -> list[Chart]:
+def charts(histories: Mapping[str, pd.DataFrame], measure: str) -> list[Chart]:
     """The score and the losses after each epoch. measure: title of the competition's metric."""
-    drawn = [history for history in histories if len(history)][-MOST_LINES:]
+    drawn = [history for history in histories.values() if len(history)][-MOST_LINES:]
     if not drawn:
         return []
     scores = [history["validation_score"] for history in drawn]

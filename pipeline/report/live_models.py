@@ -1,7 +1,7 @@
 """What a training has done so far, model by model, read from the files that it writes anyway."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,20 +21,23 @@ State = Literal["planned", "at work", "done"]
 class LiveModel:
     """A model of the plan as it is now.
 
+    name: of its run.
     seconds: since its training began, or that its training took; None if it is planned.
     histories: of a network, the columns of each history.csv in its folder, by the path of the folder in the run's;
         that of a single network is called ``.``.
     """
 
+    name: str
     plan: ModelPlan
     state: State
-    run: Run | None
-    seconds: float | None
-    histories: dict[str, pd.DataFrame]
+    run: Run | None = None
+    seconds: float | None = None
+    histories: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
-    def name(self) -> str:
-        return self.plan.name
+    def epochs(self) -> int | None:
+        """The epochs, or parts of the training, that were validated so far; None if it is no network at work."""
+        return sum(map(len, self.histories.values())) or None
 
 
 @dataclass
@@ -59,11 +62,13 @@ class WatchedModel:
         """The model as it is now."""
         if self.begun is None and _changed(self.folder.mark) not in (None, self.mark):
             self.begun = time.monotonic()
+        name = self.folder.path.name
         if self.begun is None:
-            return LiveModel(self.plan, "planned", None, None, {})
+            return LiveModel(name, self.plan, "planned")
         self.run = self.run or self.folder.finished()
         seconds = self.run.seconds if self.run else time.monotonic() - self.begun
-        return LiveModel(self.plan, "done" if self.run else "at work", self.run, seconds, dict(self._histories()))
+        state: State = "done" if self.run else "at work"
+        return LiveModel(name, self.plan, state, self.run, seconds, dict(self._histories()))
 
     def _histories(self) -> Iterator[tuple[str, pd.DataFrame]]:
         for path in sorted(self.folder.path.rglob(HISTORY_FILE)):

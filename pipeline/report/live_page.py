@@ -28,6 +28,7 @@ from pipeline.runtime import distributed
 from pipeline.runtime.faults import explained
 from pipeline.settings import Settings
 from pipeline.training.planning import Plan, clock
+from pipeline.training.sessions import StageClock
 from pipeline.training.trainer import Trainer
 
 PAGE = "index.html"
@@ -40,12 +41,16 @@ class LivePage:
     """The page of one command; as a context manager it keeps the page up to date during the block.
 
     The main rank writes it. If another command writes that of the same competition, this one begins when that has ended.
-    folder: ``runs/<competition>``.
+    command: as it was typed.
     """
 
-    def __init__(self, folder: Path, settings: Settings, competition: Competition) -> None:
-        self.path, self.settings, self.competition = folder / PAGE, settings, competition
-        self.phase, self.status, self.reason = "reading the images", "running", ""
+    def __init__(
+        self, path: Path, settings: Settings, competition: Competition, command: str, stages: StageClock
+    ) -> None:
+        self.path, self.settings, self.competition = path, settings, competition
+        self.command, self.stages = command, stages
+        self.status: Status = "running"
+        self.reason = ""
         self.plan: Plan | None = None
         self.watched: list[WatchedModel] = []
         self.event_files = EventFiles(competition.metric.name) if settings.tensorboard else None
@@ -56,6 +61,7 @@ class LivePage:
 
     def __enter__(self) -> Self:
         if distributed.is_main():
+            print(f"watch it: {self.path}")
             self._thread.start()
         return self
 
@@ -64,11 +70,6 @@ class LivePage:
         self._news.set()
         if self._thread.ident is not None:
             self._thread.join()
-
-    def tell(self, phase: str) -> None:
-        """Show what the command does before its models are planned, from now on."""
-        self.phase = phase
-        self._news.set()
 
     def show(self, plan: Plan, trainer: Trainer) -> None:
         """Show the models of the plan, and how far they are, from now on."""
@@ -121,21 +122,20 @@ class LivePage:
     def _content(self, models: list[LiveModel]) -> dict[str, object]:
         """What the template shows."""
         now, elapsed = datetime.now().astimezone(), time.monotonic() - self.settings.begun
-        is_running, budget = self.status == "running", self.settings.budget
-        title = self.competition.metric.title
+        budget, title = self.settings.budget, self.competition.metric.title
         return {
             "competition": self.competition,
+            "command": self.command,
             "status": self.status,
             "reason": self.reason,
-            "phase": self.phase if is_running and not self.watched else "",
-            "refresh": math.ceil(self.pause) if is_running else None,
+            "stages": self.stages.seconds(),
+            "refresh": math.ceil(self.pause) if self.status == "running" else None,
             "begun": _moment(now - timedelta(seconds=elapsed)),
             "written": _moment(now),
-            "elapsed": clock(elapsed),
-            "left": clock(max(0.0, budget - elapsed)) if is_running and budget else None,
-            "ends": _moment(now + timedelta(seconds=budget - elapsed)) if budget else None,
-            "budget": clock(budget) if budget else None,
-            "models": [(model, charts(list(model.histories.values()), title)) for model in models],
+            "elapsed": elapsed,
+            "budget": budget,
+            "ends": None if budget is None else _moment(now + timedelta(seconds=budget - elapsed)),
+            "models": [(model, charts(model.histories, title)) for model in models],
             "left_out": self.plan.left_out if self.plan else {},
             "clock": clock,
             "size": (WIDTH, HEIGHT),
