@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 EVENTS = "events.out.tfevents.*"
-SCALARS = {  # by the columns of history.csv; ``{}`` stands for the metric's name
-    "loss": "train/loss",
-    "accuracy": "train/accuracy",
-    "validation_loss": "validation/loss",
-    "validation_accuracy": "validation/accuracy",
-    "validation_score": "validation/{}",
+SCALARS = {  # the columns of history.csv by the names that TensorBoard shows; ``{}`` stands for the metric's
+    "train/loss": "loss",
+    "train/accuracy": "accuracy",
+    "validation/loss": "validation_loss",
+    "validation/accuracy": "validation_accuracy",
+    "validation/{}": "validation_score",
     "learning_rate": "learning_rate",
-    "size": "image_size",
+    "image_size": "size",
     "images_per_second": "images_per_second",
 }
 
@@ -38,7 +38,7 @@ class EventFiles:
     """
 
     def __init__(self, metric: str) -> None:
-        self.tags = {column: tag.format(metric) for column, tag in SCALARS.items()}
+        self.columns = {tag.format(metric): column for tag, column in SCALARS.items()}
         self._writers: dict[Path, tuple[SummaryWriter, int]] = {}
 
     def write(self, histories: Mapping[Path, Mapping[str, pd.DataFrame]]) -> None:
@@ -52,7 +52,7 @@ class EventFiles:
         if writer is None or len(history) < written:  # a training that began anew
             writer, written = self._begun(folder), 0
         for row in history.iloc[written:].to_dict("records"):
-            for column, tag in self.tags.items():
+            for tag, column in self.columns.items():
                 writer.add_scalar(tag, row[column], int(row["epoch"]))
         writer.flush()
         self._writers[folder] = writer, len(history)
