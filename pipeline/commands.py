@@ -44,7 +44,7 @@ os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 Given = TypeVar("Given")
 
 REPEATED = ("competition", "data", *READING)  # options that the next command needs as well
-is_called: ContextVar[bool] = ContextVar("is_called", default=False)  # whether a function of ``notebook`` runs a command
+is_called = ContextVar("is_called", default=False)  # whether a function of ``notebook`` runs the command
 
 
 def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = None) -> NoReturn:

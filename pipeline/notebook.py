@@ -226,7 +226,7 @@ def predict(words: list[str]) -> pd.DataFrame:
 
 @_command(tune_parser)
 def tune(words: list[str]) -> str:
-    """Search for better settings of a recipe. Returns the name of the recipe that was written, for ``train(models=)``."""
+    """Search for better settings of a recipe. Returns the name of the recipe written, for ``train(models=NAME)``."""
     return str(_carry_out("tune", tune_settings(words), words))
 
 

@@ -40,7 +40,7 @@ Status = Literal["running", "finished", "interrupted", "failed"]
 class LivePage:
     """The page of one command; as a context manager it keeps the page up to date during the block.
 
-    The main rank writes it. If another command writes that of the same competition, this one begins when that has ended.
+    The main rank writes it. If another command writes the page of that competition, this one begins when it has ended.
     command: as it was typed.
     """
 
