@@ -123,6 +123,8 @@ def _words_of(name: str, action: Any, value: object) -> list[str]:
         if value is not True:
             raise UserError(f"{name}={value!r}: it is switched on with {name}=True")
         return option
+    if action.nargs is None and option:
+        return [f"{option[0]}={value}"]  # in one word, since the value may begin with a dash
     values = [value] if isinstance(value, str | os.PathLike) or not isinstance(value, Sequence) else value
     return [*option, *map(str, values)]
 

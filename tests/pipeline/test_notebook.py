@@ -14,6 +14,7 @@ import torch
 from competition.errors import UserError
 from competition.progress import Progress
 from pipeline import commands, notebook, settings
+from pipeline.training.sessions import read_sessions
 from tests.commands import start_clock
 
 BAYES = {"models": "dhc-gaussian-nb", "quiet": True}
@@ -35,6 +36,10 @@ def test_three_lines_lead_from_a_folder_to_a_submission(insects, tmp_path, capsy
     assert scores["model"].tolist() == ["dhc-gaussian-nb", "dhc-knn-sweep"]
     assert scores["accuracy"].between(0.5, 1).all()
     assert f"next: predict(competition='{insects}', work='{tmp_path}')" in capsys.readouterr().out
+    models = "models=['dhc-gaussian-nb', 'dhc-knn-sweep'], epochs='1'"
+    assert read_sessions(tmp_path / "runs" / "insects")[-1].command == (
+        f"train(competition='{insects}', work='{tmp_path}', {models})"
+    )
     answers = notebook.predict(insects, work=tmp_path, no_report=True)
     assert answers.columns.tolist() == ["Image", "Class"]
     assert set(answers["Class"]) <= {"ant", "bee", "cat"}
