@@ -27,6 +27,7 @@ import pandas as pd
 
 from competition.console import quiet
 from competition.errors import UserError
+from competition.remembered import forget
 from competition.sources import name_of
 from competition.wording import did_you_mean
 from pipeline.commands import is_called
@@ -144,6 +145,7 @@ def _in_one_line(is_debugged: bool) -> Iterator[None]:
 
 def _carry_out(name: str, given: Any, words: list[str]) -> Any:
     """Run a command with its parsed options. Returns what it returns."""
+    forget()
     if isinstance(given, Settings):
         given = replace(given, begun=time.monotonic())
     with quiet() if getattr(given, "quiet", False) else nullcontext(), _undisturbed():

@@ -65,6 +65,15 @@ def test_a_budget_begins_with_the_call(insects, tmp_path):
     assert len(notebook.train(insects, work=tmp_path, budget="20s", **BAYES)) == 1
 
 
+def test_a_file_that_changes_between_two_calls_is_read_again(insects, tmp_path):
+    metric = tmp_path / "own.py"
+    for value in (0.25, 0.125):
+        metric.write_text(f"def mine(truth, answers, row): return {value} * (truth == answers).all(axis=1).mean()")
+        scores = notebook.train(insects, work=tmp_path, epochs=1, fresh=True, metric=f"{metric}:mine", **BAYES)
+        assert scores["mine"].max() <= value
+        assert scores["mine"].max() > value / 2
+
+
 @pytest.mark.parametrize("name", ["train", "predict", "tune", "submit"])
 def test_every_option_of_a_command_is_a_keyword_with_its_help(name):
     function, parser = getattr(notebook, name), getattr(settings, f"{name}_parser")()
