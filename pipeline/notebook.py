@@ -158,14 +158,14 @@ def _undisturbed() -> Iterator[None]:
     """Leave the notebook's environment, random numbers and memory as they are."""
     import torch  # here, because it is slow to import
 
+    from pipeline.runtime.devices import give_back_memory
+
     environment, token = dict(os.environ), is_called.set(True)
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     try:
         with torch.random.fork_rng(devices):
             yield
     finally:
-        from pipeline.runtime.devices import give_back_memory
-
         give_back_memory()
         is_called.reset(token)
         for added in os.environ.keys() - environment.keys():

@@ -80,9 +80,9 @@ class LivePage:
 
     def _keep_writing(self) -> None:
         while self.status == "running":
-            self._news.clear()
             self._try_to_write()
             self._news.wait(self.pause)
+            self._news.clear()
         self._try_to_write()
         if self.event_files:
             self.event_files.close()
@@ -122,20 +122,21 @@ class LivePage:
     def _content(self, models: list[LiveModel]) -> dict[str, object]:
         """What the template shows."""
         now, elapsed = datetime.now().astimezone(), time.monotonic() - self.settings.begun
-        budget, title = self.settings.budget, self.competition.metric.title
+        status, budget = self.status, self.settings.budget
         return {
             "competition": self.competition,
             "command": self.command,
-            "status": self.status,
+            "status": status,
             "reason": self.reason,
             "stages": self.stages.seconds(),
-            "refresh": math.ceil(self.pause) if self.status == "running" else None,
+            "refresh": math.ceil(self.pause) if status == "running" else None,
             "begun": _moment(now - timedelta(seconds=elapsed)),
             "written": _moment(now),
             "elapsed": elapsed,
             "budget": budget,
+            "without_budget": _without_budget(self.settings),
             "ends": None if budget is None else _moment(now + timedelta(seconds=budget - elapsed)),
-            "models": [(model, charts(model.histories, title)) for model in models],
+            "models": [(model, charts(model.histories, self.competition.metric.title)) for model in models],
             "left_out": self.plan.left_out if self.plan else {},
             "clock": clock,
             "size": (WIDTH, HEIGHT),
@@ -150,6 +151,12 @@ def _template() -> Template:
 def _moment(moment: datetime) -> str:
     """The time with its offset from UTC, as the page has no script that could ask for the reader's own."""
     return moment.isoformat(sep=" ", timespec="seconds")
+
+
+def _without_budget(settings: Settings) -> str:
+    if settings.plan is not None:
+        return f"the plan {settings.plan.name} is repeated"
+    return f"networks train for {settings.epochs or 'all their'} epochs"
 
 
 def _ended(error: BaseException | None) -> tuple[Status, str]:
