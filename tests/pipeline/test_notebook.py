@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import signal
 import sys
 import time
@@ -31,12 +32,16 @@ def begun_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
     start_clock(monkeypatch, seconds_ago=3600)
 
 
-def test_three_lines_lead_from_a_folder_to_a_submission(insects, tmp_path, capsys):
-    scores = notebook.train(insects, work=tmp_path, models=["dhc-gaussian-nb", "dhc-knn-sweep"], epochs=1)
+def test_three_lines_lead_from_a_folder_to_a_submission_in_a_budget_that_begins_with_the_call(
+    insects, tmp_path, capsys
+):
+    scores = notebook.train(insects, work=tmp_path, models=["dhc-gaussian-nb", "dhc-knn-sweep"], budget="10m")
     assert scores["model"].tolist() == ["dhc-gaussian-nb", "dhc-knn-sweep"]
     assert scores["accuracy"].between(0.5, 1).all()
-    assert f"next: predict(competition='{insects}', work='{tmp_path}')" in capsys.readouterr().out
-    models = "models=['dhc-gaussian-nb', 'dhc-knn-sweep'], epochs='1'"
+    printed = capsys.readouterr().out
+    assert re.search(r"plan for the remaining [1-9]\d*m", printed)
+    assert f"next: predict(competition='{insects}', work='{tmp_path}')" in printed
+    models = "models=['dhc-gaussian-nb', 'dhc-knn-sweep'], budget='600s'"
     assert read_sessions(tmp_path / "runs" / "insects")[-1].command == (
         f"train(competition='{insects}', work='{tmp_path}', {models})"
     )
@@ -59,10 +64,6 @@ def test_ids_stay_as_they_are_written(tmp_path, make_competition):
         (folder / "test_images" / f"{name}.png").rename(folder / "test_images" / f"{number}.png")
     notebook.train(folder, work=tmp_path, epochs=1, **BAYES)
     assert sorted(notebook.predict(folder, work=tmp_path, no_report=True)["Image"]) == sorted(names.values())
-
-
-def test_a_budget_begins_with_the_call(insects, tmp_path):
-    assert len(notebook.train(insects, work=tmp_path, budget="20s", **BAYES)) == 1
 
 
 def test_a_file_that_changes_between_two_calls_is_read_again(insects, tmp_path):
@@ -147,11 +148,18 @@ def test_a_call_leaves_nothing_behind_whether_it_ends_well_or_not(insects, tmp_p
     assert state() == before
 
 
-def test_several_gpus_are_used_by_processes_of_their_own(insects, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(notebook, "_has_several_gpus", lambda given: True)
-    scores = notebook.train(insects, work=tmp_path, models="dhc-gaussian-nb", epochs=1)
-    assert scores["model"].tolist() == ["dhc-gaussian-nb"]
-    assert "dhc-gaussian-nb~epochs=1: accuracy" in capsys.readouterr().out
+def test_several_gpus_are_used_by_processes_of_their_own(insects, tmp_path, monkeypatch):
+    ran: list[tuple[str, list[str]]] = []
+    notebook.train(insects, work=tmp_path, epochs=1, **BAYES)
+    monkeypatch.setenv("STAND_IN_DEVICES", "2")
+    monkeypatch.setattr(notebook, "_run_beside", lambda name, words: ran.append((name, words)))
+    assert len(notebook.train(insects, work=tmp_path, models=["dhc-svm", "sprint"])) == 1
+    assert ran == [("train", [f"--competition={insects}", f"--work={tmp_path}", "--models", "dhc-svm", "sprint"])]
+
+
+def test_what_such_a_process_prints_is_printed(capsys):
+    notebook._run_beside("train", ["--help"])
+    assert capsys.readouterr().out.startswith("usage: train.py")
 
 
 def test_an_error_of_such_a_process_is_the_calls_own(capsys):
