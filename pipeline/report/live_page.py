@@ -33,7 +33,7 @@ from pipeline.training.trainer import Trainer
 
 PAGE = "index.html"
 SECONDS = 5.0  # between two states of the page, or more:
-SHARE = 0.005  # of the time at most is spent on writing it
+SHARE = 0.005  # of a processor's time, at most, is spent on writing it
 Status = Literal["running", "finished", "interrupted", "failed"]
 
 
@@ -90,7 +90,7 @@ class LivePage:
 
     def _try_to_write(self) -> None:
         """Write the page unless another command does. A fault is told once; it does not concern the training."""
-        begun = time.monotonic()
+        begun = time.thread_time()
         try:
             if self._is_ours():
                 self._write()
@@ -98,7 +98,7 @@ class LivePage:
             if not self.is_faulty:
                 print(f"warning: {self.path} is not up to date: {printable(explained(error), most=200)}")
             self.is_faulty = True
-        self.pause = max(SECONDS, (time.monotonic() - begun) / SHARE)
+        self.pause = max(SECONDS, (time.thread_time() - begun) / SHARE)
 
     def _is_ours(self) -> bool:
         """Whether no other command writes the page, as far as the file system can tell."""
