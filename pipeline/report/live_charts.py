@@ -21,13 +21,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a chart shows, in words too. low, high: the values at its lower and its upper edge."""
+    """What a chart shows, in words too.
+
+    low, high: the values at its lower and its upper edge. networks: of folds, seeds or points of a grid; each has a
+    line, and where there are losses two.
+    """
 
     title: str
     told: str
     low: float
     high: float
     epochs: int
+    networks: int
     lines: list[Line]
 
 
@@ -53,7 +58,8 @@ def _chart(title: str, series: list[pd.Series], faint: list[pd.Series]) -> Chart
     lines = [(each, False) for each in series] + [(each, True) for each in faint]
     drawn = [Line(_points(each.to_numpy(float), epochs, low, high), is_faint) for each, is_faint in lines]
     ends = "; ".join(f"{each.iloc[0]:.3f} to {each.iloc[-1]:.3f}" for each in series)
-    return Chart(title, f"{title}, from the first to the last of {epochs} epochs: {ends}", low, high, epochs, drawn)
+    told = f"{title}, from the first to the last of {epochs} epochs: {ends}"
+    return Chart(title, told, low, high, epochs, len(series), drawn)
 
 
 def _points(values: np.ndarray, epochs: int, low: float, high: float) -> str:
