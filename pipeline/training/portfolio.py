@@ -38,6 +38,7 @@ BASELINES = ("dhc-gaussian-nb", "dhc-knn-sweep", "dhc-svm")
 FROM_SCRATCH = "sprint"
 FROZEN = "lite0-logreg"
 FINE_TUNED = "efficientnet-lite0"
+FINE_TUNED_ON_PHOTOGRAPHS = "efficientnet-lite0-photographs"
 FINE_TUNED_SHORTLY = "efficientnet-lite0-short"
 BACKBONES = (  # of different kinds; on a GPU those whose weights are at hand are fine-tuned in place of lite0
     "timm/convnext_tiny.fb_in22k_ft_in1k",
@@ -98,7 +99,8 @@ def candidates(settings: Settings, device: torch.device) -> tuple[str, ...]:
     larger = BACKBONES if device.type == "cuda" else ()
     folder = settings.weights if settings.weights is not None and settings.weights.is_dir() else None
     at_hand_too = [network for network in larger if at_hand(network, folder)]
-    return (*BASELINES, FROM_SCRATCH, FROZEN, FINE_TUNED, FINE_TUNED_SHORTLY, *at_hand_too)
+    fine_tuned = (FINE_TUNED, FINE_TUNED_ON_PHOTOGRAPHS, FINE_TUNED_SHORTLY)
+    return (*BASELINES, FROM_SCRATCH, FROZEN, *fine_tuned, *at_hand_too)
 
 
 def is_small(competition: Competition) -> bool:
@@ -171,13 +173,15 @@ class Choice:
     def _fine_tuned(self, folds: int) -> tuple[str, ...]:
         """The names of the recipes that fine-tune: of larger networks if there are any, else of lite0.
 
-        Which one of lite0 depends on how many images each fold has time for.
+        Which one of lite0 depends on the images and on how many of them each fold has time for.
         """
         larger = tuple(name for name in self.recipes if name.startswith("timm-"))
         if larger:
             return larger[: 1 + (self.seconds_given >= ANOTHER) + (self.seconds_given >= ALL_BACKBONES)]
         is_long = self.epochs(folds) * self._images(folds) >= LONG_TRAINING
-        return (FINE_TUNED,) if is_long else (FINE_TUNED_SHORTLY,)
+        if not is_long:
+            return (FINE_TUNED_SHORTLY,)
+        return (FINE_TUNED_ON_PHOTOGRAPHS,) if self.are_photographs else (FINE_TUNED,)
 
     @property
     def are_photographs(self) -> bool:
