@@ -18,6 +18,7 @@ from pipeline.training.scores import Score, score_by
 from pipeline.training.sessions import Session
 
 BLEND = "blend"
+LEAST_DRAWING, DRAWING_SHARE = 30.0, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,12 @@ class ReportContext:
     submission: Path
     sessions: Sequence[Session] = ()
     sent: Sequence[Sent] = ()
+
+    @property
+    def drawing_seconds(self) -> float:
+        """The seconds that the report may take: a tenth of what the training took, and at least ``LEAST_DRAWING``."""
+        trained = sum(session.seconds for session in self.sessions) or sum(run.seconds for run in self.runs.values())
+        return max(LEAST_DRAWING, DRAWING_SHARE * trained)
 
     @property
     def ranked(self) -> list[Run]:

@@ -11,6 +11,8 @@ from PIL import Image
 from competition.storage import atomic_write
 from pipeline.report.figures import DOTS_AN_INCH
 
+MOST_PIXELS = 16_383  # a side, of a WebP
+
 
 @dataclass(frozen=True)
 class EmbeddedImage:
@@ -53,8 +55,10 @@ class FigureFolder:
 
 
 def _webp(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, format="webp", quality=80, method=2)
+    """The image as lossy WebP, made smaller if the format does not allow its size."""
+    buffer, shown = io.BytesIO(), image.convert("RGB")
+    shown.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    shown.save(buffer, format="webp", quality=80, method=2)
     return buffer.getvalue()
 
 

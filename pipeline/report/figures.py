@@ -27,7 +27,8 @@ SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#bcd7f0", "#5b
 MOST_ANNOTATED = 12  # classes up to which the confusion matrix also shows numbers
 MOST_CELLS = 1000  # rows of a confusion matrix: about as many as the figure has pixels for
 MOST_BARS = 1000  # classes up to which each one gets a bar of its own
-MOST_NAMED = 16  # class names along an axis
+MOST_NAMED = 41  # class names along an axis; of more, as many as are legible at full size
+LARGE = 16  # of them in large letters
 TITLE_LETTERS, HEADING_LETTERS = 48, 56  # longest title of axes and of a contact sheet
 MOST_LETTERS = 48  # letters that fit horizontally along an axis
 MOST_ROC = 10  # classes up to which each one gets a ROC curve
@@ -94,8 +95,9 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
 def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """Heat map of a confusion matrix, int64 ``[C, C]``; colours show each row as shares of its true class.
 
-    C is at most ``MOST_CELLS``.
+    C is at most ``MOST_CELLS``. A column ``C + 1`` counts all other predictions.
     """
+    columns = [*names, *["others"] * (counts.shape[1] - len(names))]
     figure, axes = _figure(6.0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     drawn = axes.imshow(shares, cmap=SHARES, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
@@ -103,7 +105,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
         for true, predicted in np.argwhere(counts):
             colour = "white" if shares[true, predicted] > 0.3 else INK
             axes.text(predicted, true, counts[true, predicted], ha="center", va="center", color=colour, fontsize=11.5)
-    _name_classes(axes, names, "x")
+    _name_classes(axes, columns, "x")
     _name_classes(axes, names, "y")
     axes.set(xlabel="predicted class", ylabel="true class", title=short(title, TITLE_LETTERS))
     axes.spines[["top", "right"]].set_visible(True)
@@ -267,11 +269,11 @@ def _figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequen
 
 def _name_classes(axes: Axes, names: Sequence[str], side: str) -> None:
     """Label an axis with the class names, or with every n-th one if there are many."""
-    places = range(0, len(names), -(-len(names) // MOST_NAMED))
+    places = range(0, len(names), 1 if len(names) <= MOST_NAMED else -(-len(names) // LARGE))
     labels = [short(names[place], 14) for place in places]
     turned = side == "x" and (max(map(len, labels)) + 1) * len(labels) > MOST_LETTERS
     axis = axes.xaxis if side == "x" else axes.yaxis
-    axis.set_ticks(places, labels, fontsize=11.5, rotation=90 if turned else 0)
+    axis.set_ticks(places, labels, fontsize=11.5 if len(places) <= LARGE else 7.5, rotation=90 if turned else 0)
     axis.set_tick_params(length=0 if len(places) == len(names) else 3)
 
 
