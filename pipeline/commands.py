@@ -26,6 +26,7 @@ from pipeline.runtime.signals import stoppable
 from pipeline.settings import (
     READING,
     Settings,
+    audit_settings,
     bundle_options,
     kernel_options,
     predict_settings,
@@ -208,6 +209,7 @@ def _words_of(console_script: str, script: Path) -> list[str]:
 train = command("pipeline.train", train_settings, on_all_gpus=True)
 predict = command("pipeline.predict", predict_settings)
 tune = command("pipeline.tune", tune_settings)
+audit = command("pipeline.audit", audit_settings)
 submit = command("pipeline.submit", submit_options)
 bundle = command("pipeline.bundle", bundle_options)
 kernel = command("pipeline.kernel", kernel_options)

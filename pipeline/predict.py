@@ -27,13 +27,16 @@ from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
 from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.commands import typed, typed_rehearsal
-from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.cache import ImageCache, known_images, open_cache
 from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images, unreadable_files
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
+from pipeline.findings.audit import audit
+from pipeline.findings.finding import FOLDER, Finding, read_findings, write_findings
+from pipeline.findings.pictures import Pictures
 from pipeline.kaggle.ledger import Ledger, Note, fingerprint_of, sha256_of
 from pipeline.report.context import ReportContext
 from pipeline.report.files import remove_report
@@ -83,7 +86,11 @@ def main(settings: Settings) -> Path:
     print(class_counts(competition, predictions, decision))
     validated = {name: usable[name].validated for name in runs}
     context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
-    report(replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings)), settings)
+    report(
+        replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings)),
+        images[chosen[0].shape],
+        settings,
+    )
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
     return submission
@@ -279,17 +286,34 @@ def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...
         return ()
 
 
-def report(context: ReportContext, settings: Settings) -> None:
-    """Write the report beside the submission. If that fails, print a warning: the submission is valid without it."""
+def report(context: ReportContext, images: ImageCache, settings: Settings) -> None:
+    """Write the report beside the submission. If that fails, print a warning: the submission is valid without it.
+
+    images: the test images.
+    """
     if not settings.report:
         return
     try:
         from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
-        print(f"report: {write_report(context)}")
+        print(f"report: {write_report(replace(context, findings=audited(context, images, settings)))}")
     except Exception as error:
         if settings.debug:
             raise
         print(
             f"warning: no report ({printable(error, most=200)}); the submission is valid; --debug shows the traceback"
         )
+
+
+def audited(context: ReportContext, images: ImageCache, settings: Settings) -> tuple[Finding, ...]:
+    """What is wrong with the images and labels, now that the test images are decoded, and what earlier audits found.
+
+    The labelled images are not decoded for it: without a cache of them, it is what was found before.
+    """
+    competition, folder = context.competition, context.runs_folder / FOLDER
+    shapes = {run.shape: None for run in context.runs.values()}
+    known = known_images(labelled_images(competition).paths, settings.cache_folder, shapes)
+    if known is not None:
+        labelled, test = Pictures.labelled(competition, known), Pictures.test(competition, images)
+        write_findings(list(audit(competition, labelled, test, folder)), folder)
+    return tuple(read_findings(folder))

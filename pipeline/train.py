@@ -6,6 +6,7 @@ python pipeline/train.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [
 import math
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -28,10 +29,15 @@ from competition.splits import limit_train
 from competition.storage import sweep_all
 from competition.wording import printable
 from pipeline.commands import retyped, typed
+from pipeline.data.cache import open_cache
 from pipeline.data.image_size import ImageSizes
 from pipeline.data.training_data import Lesson, TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
 from pipeline.ensemble.teacher import find_teacher, lessons
+from pipeline.findings.audit import audit
+from pipeline.findings.finding import FOLDER, Finding, write_findings
+from pipeline.findings.pictures import Pictures
+from pipeline.findings.single import UNREADABLE
 from pipeline.models.base import NotTrained
 from pipeline.models.networks.pretrained import imagenet_networks, recipe_weights
 from pipeline.models.networks.weights import check_given, described
@@ -52,6 +58,7 @@ from pipeline.training.trainer import Trainer
 from pipeline.training.turned_examples import settle_by_examples
 
 DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
+AUDIT_SHARE = 0.05  # of the budget, at most, for what may be wrong with the data
 TEACHING_SHARE = 0.5  # of the time then left, at most, for the answers of earlier models
 TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model, and for the end of the process
@@ -97,8 +104,12 @@ def train_all(
 ) -> None:
     """Read the images, plan the models unless they are ``recorded``, train them, and print their scores."""
     stages = page.stages
+    begun = time.monotonic()
     with distributed.main_first():
         training_data = decoded(competition, settings, recipes, device, recorded.sizes if recorded else None)
+    if distributed.is_main():
+        stages.begin("audit of the data")
+        audit_data(competition, training_data, settings, time.monotonic() - begun)
     stages.begin("trial of flips and rotations")
     competition = distributed.from_main(lambda: with_symmetries(competition, recipes, training_data, settings, device))
     stages.begin("choice of models")
@@ -135,6 +146,46 @@ def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
 
 def asked_recipes(settings: Settings, device: torch.device) -> list[AnyRecipe]:
     return choose_recipes(settings.models or candidates(settings, device), settings.recipes_folder)
+
+
+def audit_data(competition: Competition, training_data: TrainingData, settings: Settings, decoding: float) -> None:
+    """Look for what is wrong with the images and labels, write it, and print what has a bearing on the answer.
+
+    It takes AUDIT_SHARE of the budget at most. Nothing that is found changes the training.
+    decoding: seconds that it took to open the labelled images.
+    """
+    share = math.inf if settings.budget is None else AUDIT_SHARE * settings.budget
+    folder = settings.runs_folder(competition.name) / FOLDER
+    findings: list[Finding] = []
+    with suppress(OutOfTime), time_limit(time.monotonic() + share):
+        labelled = Pictures.labelled(competition, training_data.images.whole)
+        test = test_pictures(competition, training_data, settings, share / 2, decoding)
+        for finding in audit(competition, labelled, test, folder):
+            findings.append(finding)  # those found in time count
+    write_findings(findings, folder)
+    for finding in findings:
+        if finding.told and finding.kind != UNREADABLE:  # of which there was a warning
+            print(f"data: {finding.told}")
+
+
+def test_pictures(
+    competition: Competition, training_data: TrainingData, settings: Settings, seconds: float, decoding: float
+) -> Pictures | None:
+    """The test images, which predict.py will find decoded; None if decoding them takes longer than these seconds.
+
+    decoding: seconds that it took to open the labelled images.
+    """
+    if decoding * len(competition.test) > seconds * training_data.labelled:
+        return None
+    sizes = training_data.sizes
+    try:
+        with time_limit(time.monotonic() + seconds):
+            images = open_cache(
+                competition.test.paths, settings.cache_folder, sizes.cached, fit=sizes.fit, most=settings.cache_size
+            )
+    except OutOfTime:
+        return None
+    return Pictures.test(competition, images)
 
 
 def with_symmetries(

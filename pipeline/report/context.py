@@ -10,6 +10,7 @@ from competition.spec import Competition, Split
 from competition.wording import printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
+from pipeline.findings.finding import Finding
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
 from pipeline.report.sent import Sent
@@ -29,6 +30,7 @@ class ReportContext:
     validated: each model's predictions, for at least the ids of ``validation``.
     train: the labelled images that are not in ``validation``; empty if folds used all of them for validation.
     submitted: the predictions for the test images; submission: path of the CSV written from them.
+    findings: what was found out about the images and labels.
     sessions: the runs of train.py on this competition; sent: what was submitted to it before. Both oldest first.
     """
 
@@ -41,6 +43,7 @@ class ReportContext:
     blend: Blend
     submitted: Predictions
     submission: Path
+    findings: tuple[Finding, ...] = ()
     sessions: Sequence[Session] = ()
     sent: Sequence[Sent] = ()
 

@@ -11,10 +11,21 @@ from pipeline.report.figure_folder import FigureFolder
 from pipeline.report.files import FIGURES, PAGE
 from pipeline.report.rendering import environment
 from pipeline.report.section import Section
-from pipeline.report.sections import blend, data, each_model, grid_search, models, submissions, summary, training
+from pipeline.report.sections import (
+    blend,
+    data,
+    each_model,
+    findings,
+    grid_search,
+    models,
+    submissions,
+    summary,
+    training,
+)
 
 SECTIONS = (  # in the page's order; each one gives None if it has nothing to show
     summary.section,
+    findings.section,
     models.section,
     blend.section,
     each_model.section,
