@@ -4,7 +4,7 @@ import pytest
 from competition.metrics import ACCURACY, LOG_LOSS
 from pipeline.report import figures
 from pipeline.report.figure_folder import FigureFolder
-from pipeline.report.page import MOST_PICTURED
+from pipeline.report.sections.data import MOST_PICTURED
 
 MANY = [f"a class with the long name {number:03d}" for number in range(141)]
 
