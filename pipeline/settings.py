@@ -29,7 +29,12 @@ READING = {  # options that say how to read a competition's tables, and what eac
     "label_column": "column with the labels",
     "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split",
 }
-LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
+LOCAL_OPTIONS = (
+    "--data",
+    "--work",
+    "--plan",
+    "--relabel",
+)  # they name files of this machine, which a notebook cannot see
 MODEL_PARTS = 5  # of a model's address on Kaggle
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 
@@ -60,6 +65,7 @@ class Settings:
     size: height and width of the cached images in pixels; None: chosen for the images and the budget.
     cache_size: bytes of cached images on the disk; None: as there is room.
     extra: folder or CSV of labelled pictures that are trained on besides the competition's.
+    relabel: CSV of corrected labels of training images.
     pseudo_labels: train on the test images, too, with what the blend of earlier runs says of them.
     distil: train on a mean of the labels and of what that blend says of the training images.
     refit: after its validation, train each network once more, on all labelled images.
@@ -90,6 +96,7 @@ class Settings:
     cache_size: int | None = None
     seed: int = 0
     extra: Path | None = None
+    relabel: Path | None = None
     pseudo_labels: bool = False
     distil: bool = False
     refit: bool = False
@@ -272,6 +279,13 @@ class Parser(argparse.ArgumentParser):
             type=existing,
             metavar="FOLDER|CSV",
             help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
+        )
+        self.add_argument(
+            "--relabel",
+            type=existing,
+            metavar="FILE",
+            help="CSV with the columns id and label: train on these labels; an empty label leaves the image out, e.g. "
+            "runs/NAME/audit/suspects.csv once you have corrected it",
         )
         self.add_argument(
             "--pseudo-labels",
