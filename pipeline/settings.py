@@ -34,7 +34,7 @@ LOCAL_OPTIONS = (
     "--work",
     "--plan",
     "--relabel",
-)  # they name files of this machine, which a notebook cannot see
+)  # files of this machine, which a notebook cannot see
 MODEL_PARTS = 5  # of a model's address on Kaggle
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 

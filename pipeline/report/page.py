@@ -11,7 +11,7 @@ from pipeline.report.figure_folder import FigureFolder
 from pipeline.report.files import FIGURES, PAGE
 from pipeline.report.rendering import environment
 from pipeline.report.section import Section
-from pipeline.report.sections import blend, data, each_model, grid_search, models, summary, training
+from pipeline.report.sections import blend, data, each_model, grid_search, models, summary, suspects, training
 
 SECTIONS = (  # in the page's order; each one gives None if it has nothing to show
     summary.section,
@@ -20,6 +20,7 @@ SECTIONS = (  # in the page's order; each one gives None if it has nothing to sh
     each_model.section,
     training.section,
     grid_search.section,
+    suspects.section,
     data.section,
 )
 
