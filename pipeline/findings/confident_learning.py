@@ -1,7 +1,9 @@
 """Labels under suspicion: confident learning, on predictions of models that have not seen the labels.
 
-C. G. Northcutt, L. Jiang and I. L. Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70, 2021;
-the off-diagonals of the confident joint. They are ranked by the odds of the label.
+C. G. Northcutt, L. Jiang and I. L. Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021.
+As there, a probability is measured by its usual value, the mean for the images with that label. The paper suspects a
+label if another choice is at its usual value or above. Here the odds of the label decide, which find more of the wrong
+labels and are as seldom mistaken; see benchmarks/TRIALS.md.
 """
 
 from dataclasses import dataclass
@@ -10,9 +12,9 @@ import numpy as np
 
 from competition.task import Task
 
-MOST = 0.1  # of the images; where models contradict more labels than that, the models are to blame
+UNLIKELY = 0.2  # odds below which a label is suspected
+MOST = 0.1  # of the images, at most; where models contradict more labels than that, the models are to blame
 FAR = 5.0  # standard deviations from which the error of a number is suspected
-ROUNDING = 1 - 1e-6  # so that a mean of equal probabilities is not above them
 NORMAL = 1.4826  # standard deviation of a normal distribution whose absolute values have the median 1
 
 
@@ -20,10 +22,10 @@ NORMAL = 1.4826  # standard deviation of a normal distribution whose absolute va
 class Suspects:
     """The images whose labels are under suspicion, worst first.
 
-    rows: of the images, int64 ``[n]``. said: what the models say instead, as in ``Split.labels``, ``[n]`` or ``[n, T]``.
+    rows: of the images, int64 ``[n]``. said: what the models say instead, as in ``Split.labels``.
     probabilities: of what they say, of the most suspected target, float64 ``[n]``; nan of numbers.
-    ranks: the odds of the label, its probability divided by that of what the models say, in 0-1; of numbers, one
-        divided by the error in standard deviations. float64 ``[n]``, ascending.
+    ranks: the odds of the label against what the models say, below ``UNLIKELY``, float64 ``[n]``, ascending; for numbers
+        one divided by the error in standard deviations.
     """
 
     rows: np.ndarray
@@ -52,20 +54,18 @@ def find_suspects(task: Task, probabilities: np.ndarray, labels: np.ndarray) -> 
 
 
 def contradicted(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The choice that models are confident of, int64 ``[N]``, the odds of the label, 1 if it is not suspected, and the
-    probability of that choice, float64 ``[N]``.
+    """The likeliest choice, int64 ``[N]``, the odds of the label against it, 1 if they are not below ``UNLIKELY``, and
+    the probability of that choice, float64 ``[N]``.
 
-    They are confident of a choice whose probability is no lower than it is on average for images that are labelled so.
-    Odds are those of probabilities divided by these averages, so that rare choices count as frequent ones do.
     probabilities: of one target, float ``[N, K]``. labels: int64 ``[N]``.
     """
     rows, counts = np.arange(len(labels)), np.bincount(labels, minlength=probabilities.shape[1])
-    sums = np.bincount(labels, probabilities[rows, labels], len(counts))
-    usual = np.where(counts > 0, ROUNDING * sums / np.maximum(counts, 1), 2).clip(np.finfo(float).tiny)
-    said = np.where(probabilities >= usual, probabilities, 0).argmax(axis=1)
-    scaled, sure = probabilities / usual, probabilities[rows, said].astype(np.float64)
-    odds = scaled[rows, labels] / scaled[rows, said].clip(1)
-    return said, np.where((said != labels) & (sure >= usual[said]), np.minimum(odds, 1), 1), sure
+    means = np.bincount(labels, probabilities[rows, labels], len(counts)) / np.maximum(counts, 1)
+    usual = np.maximum(means, 1 / len(counts))  # no less than a guess, which a class of a few hard images may have
+    said = probabilities.argmax(axis=1)
+    sure = probabilities[rows, said].astype(np.float64)
+    odds = probabilities[rows, labels] / usual[labels] / (sure / usual[said])
+    return said, np.where((said != labels) & (odds < UNLIKELY), odds, 1), sure
 
 
 def far_off(said: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -27,9 +27,7 @@ class Neighbours:
     features: Callable[[Images], np.ndarray]
 
     @classmethod
-    def of(
-        cls, runs: Collection[StoredRun], paths: Sequence[Path], cache_folder: Path, device: torch.device
-    ) -> Self:
+    def of(cls, runs: Collection[StoredRun], paths: Sequence[Path], cache_folder: Path, device: torch.device) -> Self:
         """Neighbours among the images of a cache that a run was trained on, by the features of a run if one has some.
 
         paths: of the labelled images. cache_folder: see ``open_cache``.

@@ -15,7 +15,7 @@ def answers(truth: np.ndarray, choices: int, right: float = 0.93, seed: int = 0)
     is_right = rng.random(len(truth)) < right
     seen = np.where(is_right, truth, rng.integers(0, choices, len(truth)))
     scores = rng.normal(0, 0.5, (len(truth), choices))
-    scores[np.arange(len(truth)), seen] += np.where(is_right, rng.uniform(3, 6, len(truth)), 2)
+    scores[np.arange(len(truth)), seen] += np.where(is_right, rng.uniform(4, 7, len(truth)), 2)
     return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 
 
@@ -31,7 +31,7 @@ def test_wrong_labels_come_first_with_what_is_right():
     labels, wrong = flipped(truth, 5)
     found = find_suspects(FIVE, answers(truth, 5), labels)
     first = found.rows[: round(0.05 * 2000)]
-    assert wrong[first].mean() > 0.9 and wrong[found.rows].sum() > 0.7 * wrong.sum()
+    assert wrong[first].mean() > 0.8 and wrong[found.rows].sum() > 0.8 * wrong.sum()
     assert (found.said == truth[found.rows])[wrong[found.rows]].mean() > 0.9
     assert (np.diff(found.ranks) >= 0).all() and (found.ranks < 1).all()
     assert (found.said != labels[found.rows]).all()
@@ -51,7 +51,7 @@ def test_a_rare_class_is_suspected_no_more_than_a_frequent_one():
     truth = (np.arange(4000) % 40 == 0).astype(np.int64)
     labels, wrong = flipped(truth, 2, share=0.02)
     found = find_suspects(Task(("no", "yes")), answers(truth, 2, right=1.0), labels)
-    assert wrong[found.rows].all() and len(found.rows) > 0.7 * wrong.sum()
+    assert wrong[found.rows].all() and len(found.rows) > 0.9 * wrong.sum()
 
 
 @pytest.mark.parametrize("task", [Task(("only",)), Task(("a", "b", "never"))], ids=["one class", "an empty class"])
