@@ -24,8 +24,8 @@ class Suspects:
 
     rows: of the images, int64 ``[n]``. said: what the models say instead, as in ``Split.labels``.
     probabilities: of what they say, of the most suspected target, float64 ``[n]``; nan of numbers.
-    ranks: the odds of the label against what the models say, below ``UNLIKELY``, float64 ``[n]``, ascending; for numbers
-        one divided by the error in standard deviations.
+    ranks: the odds of the label against what the models say, below ``UNLIKELY``, float64 ``[n]``, ascending.
+        Of a number it is one divided by the error in standard deviations.
     """
 
     rows: np.ndarray
