@@ -24,6 +24,7 @@ from pipeline.settings import (
     READING,
     Settings,
     bundle_options,
+    compare_settings,
     kernel_options,
     predict_settings,
     submit_options,
@@ -163,6 +164,7 @@ def _words_of(console_script: str, script: Path) -> list[str]:
 
 train = command("pipeline.train", train_settings, on_all_gpus=True)
 predict = command("pipeline.predict", predict_settings)
+compare = command("pipeline.compare", compare_settings)
 tune = command("pipeline.tune", tune_settings)
 submit = command("pipeline.submit", submit_options)
 bundle = command("pipeline.bundle", bundle_options)

@@ -463,6 +463,18 @@ def predict_settings(arguments: list[str]) -> Settings:
     return _settings(options, options.models or ())
 
 
+def compare_settings(arguments: list[str]) -> Settings:
+    """Parse compare.py's command line. Raises UserError if it is wrong."""
+    parser = Parser("Compare the trained runs: what each option changed, and whether that is more than chance.")
+    parser.add_competition_options()
+    parser.add_metric_option()
+    parser.add_argument("--models", nargs="+", metavar="RUN", help="compare only these; names or patterns")
+    parser.add_quiet_option()
+    options = parser.parse_args(arguments)
+    options.device = "cpu"
+    return _settings(options, options.models or ())
+
+
 def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:
     given = vars(options) | {"models": tuple(models), "work": work_folder(options.work)}
     given["test_time_views"] = not given.pop("no_tta", False)
