@@ -29,12 +29,7 @@ READING = {  # options that say how to read a competition's tables, and what eac
     "label_column": "column with the labels",
     "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split",
 }
-LOCAL_OPTIONS = (
-    "--data",
-    "--work",
-    "--plan",
-    "--relabel",
-)  # files of this machine, which a notebook cannot see
+LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 MODEL_PARTS = 5  # of a model's address on Kaggle
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
 
@@ -529,6 +524,12 @@ def _bundle_parser() -> Parser:
         metavar="FOLDER|CSV",
         help="labelled pictures that train.py also trains on in the notebook: a path below /kaggle/input",
     )
+    parser.add_argument(
+        "--relabel",
+        type=in_notebook,
+        metavar="FILE",
+        help="CSV of corrected labels that train.py trains on in the notebook: a path below /kaggle/input",
+    )
     for kind in ("dataset", "kernel"):
         parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
     parser.add_argument(
@@ -568,7 +569,7 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     given.models = settings.models
     if own := [model for model in given.models if model.endswith(".toml")]:
         parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a built-in recipe")
-    for option, place in {"--weights": given.weights, "--extra": given.extra}.items():
+    for option, place in {"--weights": given.weights, "--extra": given.extra, "--relabel": given.relabel}.items():
         if place and given.predict_only:
             parser.error(f"argument {option}: trained models need none; leave it out")
         given.options += [option, place] if place else []
