@@ -44,12 +44,21 @@ def joined(task: Task, marks: np.ndarray) -> str:
 
 
 def read_corrections(path: Path, competition: Competition) -> dict[str, np.ndarray | None]:
+    """What ``corrections_in`` the file. Raises its errors, and UserError if no label differs from the tables'."""
+    changed = corrections_in(path, competition)
+    if not changed:
+        column = listed(map(repr, _several(competition.task) or (LABEL,)))
+        remedy = f"correct its column {column}, or empty it to leave an image out"
+        raise fault_in(path, "no label in it differs from that of the tables", remedy)
+    return changed
+
+
+def corrections_in(path: Path, competition: Competition) -> dict[str, np.ndarray | None]:
     """The labels that differ from the tables', by the images' ids, see ``Competition.corrections``.
 
     path: a CSV with a column ``id``, or one called as in the training table, and the label columns of ``label_cells``.
     Other columns are ignored.
-    Raises UserError for missing columns, ids that are unknown or repeated, labels that are not the competition's, and
-    if no label differs.
+    Raises UserError for missing columns, ids that are unknown or repeated, and labels that are not the competition's.
     """
     table = read_table(path)
     image, columns = _columns(table, competition)
@@ -61,11 +70,7 @@ def read_corrections(path: Path, competition: Competition) -> dict[str, np.ndarr
     given = _without_mark(table.take(is_given), columns)
     labels = iter(labels_in(given, columns, competition.task) if is_given.any() else ())
     read = {name: next(labels) if is_known else None for name, is_known in zip(ids, is_given, strict=True)}
-    changed = {name: label for name, label in read.items() if label is None or np.any(before[name] != label)}
-    if not changed:
-        remedy = f"correct its column {listed(map(repr, columns))}, or empty it to leave an image out"
-        raise fault_in(path, "no label in it differs from that of the tables", remedy)
-    return changed
+    return {name: label for name, label in read.items() if label is None or np.any(before[name] != label)}
 
 
 def _labels_by_id(competition: Competition) -> dict[str, list[np.ndarray]]:

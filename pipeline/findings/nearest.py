@@ -14,7 +14,7 @@ from pipeline.models.base import FEATURES_FILE
 from pipeline.models.classical.features import OnFeatures
 from pipeline.training.runs import StoredRun
 
-COMPARED = 20_000  # pictures, at most, that others are compared with
+COMPARED = 10_000  # pictures, at most, that others are compared with
 ASKED = 500  # pictures, at most, whose neighbours are looked for
 SHOWN = 3  # neighbours of each
 

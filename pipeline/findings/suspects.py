@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from competition.layouts import label_cells
+from competition.errors import UserError
+from competition.layouts import corrections_in, label_cells
 from competition.spec import Competition, Split
+from competition.tables import read_table
 from competition.wording import printable
 from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.blend import select_blend
@@ -29,11 +31,11 @@ def suspects(
 
     Its columns besides the ids and labels are what the models say, the probability and the odds of ``Suspects``, and
     the ids of the most similar training pictures. Judged are the images that were validated on, by as many runs as were
-    validated on most of them.
+    validated on most of them. Rows of an earlier table that the user has corrected stay, at the end.
 
     runs: of the competition's present labels and images. folder: ``runs/NAME``. cache_folder: see ``open_cache``.
     """
-    split, judges = labelled_images(competition), widest(runs)
+    split, judges, path = labelled_images(competition), widest(runs), folder / FOLDER / f"{KIND}.csv"
     places = {name: row for row, name in enumerate(split.ids)}  # if an id is in both tables, the row of val counts
     ids = next(iter(judges.values())).validated.ids
     judged = np.array([places[name] for name in ids])
@@ -47,7 +49,10 @@ def suspects(
     nearest = neighbours.nearest(rows, others if len(others) else judged)
     table = table_of(competition, split.take(rows), found, [[split.ids[row] for row in some] for some in nearest])
     table.insert(0, "split", np.where(rows < len(competition.train), "train", "val"))
-    return Finding(KIND, told(len(table), len(judged), len(split), folder / FOLDER / f"{KIND}.csv"), table)
+    if (corrected := corrected_before(path, competition, table)) is None:
+        return Finding(KIND, told(len(table), len(judged), len(split), path), table)
+    table = table[~table["id"].isin(corrected["id"])]
+    return Finding(KIND, told(len(table), len(judged), len(split), path), pd.concat([table, corrected]))
 
 
 def widest(runs: Mapping[str, StoredRun]) -> dict[str, StoredRun]:
@@ -63,6 +68,24 @@ def table_of(competition: Competition, split: Split, found: Suspects, nearest: S
     columns[SAID] = [", ".join(cells) for cells in zip(*said.values(), strict=True)]
     columns |= {PROBABILITY: found.probabilities, ODDS: found.ranks, NEAREST: [BETWEEN.join(some) for some in nearest]}
     return pd.DataFrame(columns)
+
+
+def corrected_before(path: Path, competition: Competition, table: pd.DataFrame) -> pd.DataFrame | None:
+    """The rows of an earlier table whose labels the user has corrected, with the columns of the new one; None if there
+    are none. A table that cannot be read is put aside.
+    """
+    if not path.exists():
+        return None
+    try:
+        names = corrections_in(path, competition)
+    except UserError as error:
+        aside = path.with_name(f"{KIND}-before.csv")
+        path.replace(aside)
+        print(f"warning: put aside as {aside.name}: {error}")
+        return None
+    before = read_table(path).frame.reindex(columns=table.columns, fill_value="")
+    before[[PROBABILITY, ODDS]] = before[[PROBABILITY, ODDS]].apply(pd.to_numeric, errors="coerce")
+    return before[before["id"].isin(names)] if names else None
 
 
 def told(suspected: int, judged: int, labelled: int, path: Path) -> str:

@@ -43,24 +43,28 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
     found = next((each for each in read_findings(folder) if each.kind == KIND), None)
     if found is None:
         return None
-    rows = suspects_in(found.table[:LISTED], context)
-    content = {"rows": rows, "count": len(found.table), "told": found.told, "path": folder / f"{KIND}.csv"}
+    rows = suspects_in(found.table, context)
+    if not rows:
+        return None
+    content = {"rows": rows[:LISTED], "count": len(rows), "path": folder / f"{KIND}.csv"}
     content["figure"] = drawn(rows[:DRAWN], figure_folder)
     return Section("suspects", "Labels under suspicion", "suspects.html.j2", content)
 
 
 def suspects_in(table: pd.DataFrame, context: ReportContext) -> list[Suspect]:
-    """The rows of the finding's table."""
+    """The rows of the finding's table, without labels that have been corrected in it."""
     split, task = labelled_images(context.competition), context.competition.task
     places = {name: row for row, name in enumerate(split.ids)}
-    labels = table.loc[:, "id":SAID].iloc[:, 1:-1]  # type: ignore[misc]
+    table = table[table["id"].isin(places)]
+    labels = spelled(task, split.known_labels[[places[name] for name in table["id"]]])
+    written = table.loc[:, "id":SAID].iloc[:, 1:-1].agg(", ".join, axis=1)  # type: ignore[misc]
     found = []
-    for row, given in zip(table.to_dict("records"), labels.itertuples(index=False), strict=True):
+    for row, label in zip(table[written == labels].to_dict("records"), written[written == labels], strict=True):
         near = [places[name] for name in row[NEAREST].split(BETWEEN) if name in places]
         nearest = zip((split.ids[each] for each in near), spelled(task, split.known_labels[near]), strict=True)
         paths = tuple(split.paths[each] for each in (places[row["id"]], *near))
         sure = f"{float(row[PROBABILITY]):.0%}" if row[PROBABILITY] else ""
-        found.append(Suspect(row["id"], ", ".join(given), row[SAID], sure, tuple(nearest), paths))
+        found.append(Suspect(row["id"], label, row[SAID], sure, tuple(nearest), paths))
     return found
 
 

@@ -1,5 +1,6 @@
 """Labels under suspicion: predict.py finds wrong ones, and train.py takes its table once it is corrected."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -66,6 +67,24 @@ def test_the_table_is_taken_as_it_is_once_its_labels_are_corrected(place, tmp_pa
     options = ("--competition", place / "insects", "--work", tmp_path, "--models", "dhc-gaussian-nb")
     told = succeed("train", *options, "--relabel", tmp_path / "suspects.csv", "--folds", 3)
     assert f"{len(table)} corrected labels to train on, 0 images left out, by" in told
+
+
+def test_what_has_been_corrected_in_the_table_stays_and_is_not_listed_again(place, tmp_path):
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    options = ("--competition", place / "insects", "--work", tmp_path)
+    path = tmp_path / "runs" / "insects" / "audit" / "suspects.csv"
+    table = table_in(tmp_path)
+    table.loc[0, "label"] = table.loc[0, "models_say"]
+    table.to_csv(path, index=False)
+    printed = succeed("predict", *options)
+    assert f"the models contradict {len(table) - 1} of 90 labels" in printed
+    pd.testing.assert_frame_equal(table_in(tmp_path), pd.concat([table[1:], table[:1]], ignore_index=True))
+    page = (tmp_path / "submissions" / "insects" / "report.html").read_text(encoding="utf-8")
+    assert f"{table.loc[0, 'id']}: " not in page and f"{table.loc[1, 'id']}: " in page
+    path.write_text("id,label\n00004.png,wasp\n")
+    assert "put aside as suspects-before.csv: " in succeed("predict", *options, "--no-report")
+    assert len(table_in(tmp_path)) == len(table)
+    assert path.with_name("suspects-before.csv").read_text() == "id,label\n00004.png,wasp\n"
 
 
 def test_with_a_hold_out_only_validation_images_are_judged(place, tmp_path):
