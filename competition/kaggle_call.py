@@ -93,6 +93,7 @@ def submissions(api: Any, competition: str) -> list[dict]:
             "status": each.status.name,
             "description": each.description or "",
             "public": each.public_score or "",
+            "private": each.private_score or "",
             "reason": each.error_description or "",
         }
         for each in listed

@@ -56,12 +56,15 @@ class KaggleError(UserError):
 
 @dataclass(frozen=True)
 class Submission:
-    """status: PENDING, COMPLETE or ERROR; public: the score as the server spells it; reason: why it is an ERROR."""
+    """status: PENDING, COMPLETE or ERROR; public, private: the scores as the server spells them, empty while they are
+    not shown; reason: why it is an ERROR.
+    """
 
     ref: str
     status: str
     description: str
     public: str
+    private: str
     reason: str
 
 

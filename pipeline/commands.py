@@ -9,10 +9,11 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from competition.console import quiet
 from competition.errors import UserError
@@ -23,6 +24,7 @@ from pipeline.runtime.signals import stoppable
 from pipeline.settings import (
     READING,
     Settings,
+    audit_settings,
     bundle_options,
     compare_settings,
     kernel_options,
@@ -148,6 +150,30 @@ def typed(name: str, settings: Settings) -> str:
     return shlex.join([*_words_of(f"image-{name}", Path("pipeline", f"{name}.py")), *repeated(settings)])
 
 
+def retyped(settings: Settings) -> str:
+    """The command line of train.py that gives these settings, without defaults, in the form in which it was typed."""
+    defaults = train_settings([])
+    given = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    changed = {name: value for name, value in given.items() if value != getattr(defaults, name)}
+    if settings.epochs is not None or settings.plan is not None:
+        changed.pop("budget", None)
+    words = _words_of("image-train", Path("pipeline", "train.py"))
+    for name, value in changed.items():
+        words += [f"--{name.replace('_', '-')}", *_argument(name, value)]
+    return shlex.join(words)
+
+
+def _argument(name: str, value: object) -> list[str]:
+    """The words after an option that give it this value."""
+    if value is True:
+        return []
+    if name == "budget":
+        return ["none" if value is None else f"{value:g}s"]
+    if name == "cache_size":
+        return [f"{cast(int, value) / 10**6:g}M"]
+    return list(map(str, value)) if isinstance(value, tuple) else [str(value)]
+
+
 def typed_rehearsal(rest: str) -> str:
     """The command line of the rehearsal with these arguments, in the form in which this command was typed."""
     return " ".join([*_words_of("image-rehearsal", Path("competition", "rehearsal.py")), rest])
@@ -166,6 +192,7 @@ train = command("pipeline.train", train_settings, on_all_gpus=True)
 predict = command("pipeline.predict", predict_settings)
 compare = command("pipeline.compare", compare_settings)
 tune = command("pipeline.tune", tune_settings)
+audit = command("pipeline.audit", audit_settings)
 submit = command("pipeline.submit", submit_options)
 bundle = command("pipeline.bundle", bundle_options)
 kernel = command("pipeline.kernel", kernel_options)

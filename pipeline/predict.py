@@ -28,18 +28,21 @@ from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
 from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.commands import typed, typed_rehearsal
-from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.cache import ImageCache, known_images, open_cache
 from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images, unreadable_files
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
-from pipeline.findings.finding import FOLDER, write_findings
+from pipeline.findings.audit import audit
+from pipeline.findings.finding import FOLDER, Finding, read_findings, write_findings
+from pipeline.findings.pictures import Pictures
 from pipeline.findings.suspects import suspects
-from pipeline.kaggle.ledger import Note, fingerprint_of, sha256_of
+from pipeline.kaggle.ledger import Ledger, Note, fingerprint_of, sha256_of
 from pipeline.report.context import ReportContext
 from pipeline.report.files import remove_report
+from pipeline.report.sent import Sent, sent_from
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.memory import row_blocks
 from pipeline.settings import Settings
@@ -55,6 +58,7 @@ from pipeline.training.runs import (
     stored_runs,
     unfinished_runs,
 )
+from pipeline.training.sessions import read_sessions
 
 
 def main(settings: Settings) -> Path:
@@ -84,8 +88,11 @@ def main(settings: Settings) -> Path:
     print(class_counts(competition, predictions, decision))
     judge_labels(competition, usable, settings, device)
     validated = {name: usable[name].validated for name in runs}
+    context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
     report(
-        ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission), settings
+        replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings)),
+        images[chosen[0].shape],
+        settings,
     )
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
@@ -284,14 +291,24 @@ def judge_labels(
             print(finding.told)
 
 
-def report(context: ReportContext, settings: Settings) -> None:
-    """Write the report beside the submission."""
+def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...]:
+    """What the ledger says of earlier submissions; nothing, with a warning, if it is damaged."""
+    ledger = Ledger(settings.submissions_folder(competition.name).with_name("ledger.csv"))
+    try:
+        return sent_from(ledger.find(lambda entry: entry.competition == competition.name))
+    except UserError as error:
+        print(f"warning: the report shows no earlier submissions: {error}")
+        return ()
+
+
+def report(context: ReportContext, images: ImageCache, settings: Settings) -> None:
+    """Write the report beside the submission. images: the test images."""
     if not settings.report:
         return
     with dispensable("report", settings):
         from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
-        print(f"report: {write_report(context)}")
+        print(f"report: {write_report(replace(context, findings=audited(context, images, settings)))}")
 
 
 @contextmanager
@@ -305,3 +322,17 @@ def dispensable(what: str, settings: Settings) -> Iterator[None]:
         print(
             f"warning: no {what} ({printable(error, most=200)}); the submission is valid; --debug shows the traceback"
         )
+
+
+def audited(context: ReportContext, images: ImageCache, settings: Settings) -> tuple[Finding, ...]:
+    """What is wrong with the images and labels, now that the test images are decoded, and what earlier audits found.
+
+    The labelled images are not decoded for it: without a cache of them, it is what was found before.
+    """
+    competition, folder = context.competition, context.runs_folder / FOLDER
+    shapes = {run.shape: None for run in context.runs.values()}
+    known = known_images(labelled_images(competition).paths, settings.cache_folder, shapes)
+    if known is not None:
+        labelled, test = Pictures.labelled(competition, known), Pictures.test(competition, images)
+        write_findings(list(audit(competition, labelled, test, folder)), folder)
+    return tuple(read_findings(folder))

@@ -27,7 +27,8 @@ READING = {  # options that say how to read a competition's tables, and what eac
     "train_table": "CSV of the training images",
     "image_column": "column with the image ids",
     "label_column": "column with the labels",
-    "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split",
+    "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split, or a "
+    "CSV with the columns id and group",
 }
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 MODEL_PARTS = 5  # of a model's address on Kaggle
@@ -80,7 +81,7 @@ class Settings:
     label_column: str | None
     group_column: str | None
     models: tuple[str, ...]
-    device: str
+    device: str = "auto"
     metric: str | None = None
     budget: float | None = None
     epochs: int | None = None
@@ -212,7 +213,10 @@ class Parser(argparse.ArgumentParser):
         )
         for option, what in READING.items():
             self.add_argument(
-                f"--{option.replace('_', '-')}", metavar="NAME", help=f"{what}; default: found in the files"
+                f"--{option.replace('_', '-')}",
+                type=column_or_csv if option == "group_column" else str,
+                metavar="NAME",
+                help=f"{what}; default: found in the files",
             )
         self.add_argument(
             "--work",
@@ -239,19 +243,7 @@ class Parser(argparse.ArgumentParser):
     def add_training_options(self) -> None:
         """Add the options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
-        self.add_argument(
-            "--size",
-            type=whole_number(1, MOST_PIXELS),
-            metavar="PX",
-            help="resize all images to PX x PX pixels; default: chosen for the images, the device and the budget",
-        )
-        self.add_argument(
-            "--cache-size",
-            type=data_size,
-            metavar="SIZE",
-            help="disk space for decoded images, e.g. 2G; larger sets are kept as JPEGs or read from their files; "
-            "default: half of the free disk, at most the machine's memory",
-        )
+        self.add_cache_options()
         self.add_argument(
             "--seed", type=whole_number(0, MOST_SEED), default=0, metavar="N", help="seed of all randomness; default 0"
         )
@@ -265,6 +257,22 @@ class Parser(argparse.ArgumentParser):
             "--skip-unreadable",
             action="store_true",
             help="leave out training images that cannot be read, instead of stopping",
+        )
+
+    def add_cache_options(self) -> None:
+        """Add the options that say how decoded images are kept."""
+        self.add_argument(
+            "--size",
+            type=whole_number(1, MOST_PIXELS),
+            metavar="PX",
+            help="resize all images to PX x PX pixels; default: chosen for the images, the device and the budget",
+        )
+        self.add_argument(
+            "--cache-size",
+            type=data_size,
+            metavar="SIZE",
+            help="disk space for decoded images, e.g. 2G; larger sets are kept as JPEGs or read from their files; "
+            "default: half of the free disk, at most the machine's memory",
         )
 
     def add_options_of_more_to_learn(self) -> None:
@@ -318,6 +326,12 @@ def existing(text: str) -> Path:
     if not path.exists():
         raise argparse.ArgumentTypeError(f"{text} does not exist; give the path of a file or folder that does")
     return path
+
+
+def column_or_csv(text: str) -> str:
+    """The name of a column as it is; of a CSV that is there, the absolute path, which is right in any folder."""
+    path = expanded(text)
+    return str(path.resolve()) if path.suffix == ".csv" and path.is_file() else text
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
@@ -466,8 +480,18 @@ def compare_settings(arguments: list[str]) -> Settings:
     parser.add_argument("--models", nargs="+", metavar="RUN", help="compare only these; names or patterns")
     parser.add_quiet_option()
     options = parser.parse_args(arguments)
-    options.device = "cpu"
     return _settings(options, options.models or ())
+
+
+def audit_settings(arguments: list[str]) -> Settings:
+    """Parse audit.py's command line. Raises UserError if it is wrong."""
+    parser = Parser("Look for what is wrong with a competition's images and labels, and write it to runs/NAME/audit/.")
+    parser.add_competition_options()
+    parser.add_cache_options()
+    parser.add_quiet_option()
+    options = parser.parse_args(arguments)
+    options.budget = DEFAULT_BUDGET  # it decides the size of the images, which are then cached as for train.py
+    return _settings(options, ())
 
 
 def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:

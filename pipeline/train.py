@@ -6,6 +6,7 @@ python pipeline/train.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [
 import math
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -28,11 +29,16 @@ from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from competition.storage import sweep_all
 from competition.wording import counted, printable
-from pipeline.commands import typed
+from pipeline.commands import retyped, typed
+from pipeline.data.cache import open_cache
 from pipeline.data.image_size import ImageSizes
 from pipeline.data.training_data import Lesson, TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
 from pipeline.ensemble.teacher import find_teacher, lessons
+from pipeline.findings.audit import audit
+from pipeline.findings.finding import FOLDER, Finding, write_findings
+from pipeline.findings.pictures import Pictures
+from pipeline.findings.single import UNREADABLE
 from pipeline.models.base import NotTrained
 from pipeline.models.networks.pretrained import imagenet_networks, recipe_weights
 from pipeline.models.networks.weights import check_given, described
@@ -45,11 +51,13 @@ from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, worklo
 from pipeline.training.portfolio import candidates, is_small, settle_portfolio
 from pipeline.training.runs import leave_out, newest_run, ranked, run_folders, stored_runs, transfer_source
 from pipeline.training.scores import scores_table, write_scores
+from pipeline.training.sessions import StageClock, record_session
 from pipeline.training.symmetries import settle_symmetries
 from pipeline.training.trainer import Trainer
 from pipeline.training.turned_examples import settle_by_examples
 
 DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
+AUDIT_SHARE = 0.05  # of the budget, at most, for what may be wrong with the data
 TEACHING_SHARE = 0.5  # of the time then left, at most, for the answers of earlier models
 TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model, and for the end of the process
@@ -60,6 +68,7 @@ IMPORTED = time.monotonic()
 
 @distributed.distributed_main
 def main(settings: Settings) -> None:
+    command, stages = retyped(settings), StageClock("start", BEGUN)
     settings, recorded = repeated(settings)
     device = choose_device(settings.device)
     recipes = [model.recipe for model in recorded.models] if recorded else asked_recipes(settings, device)
@@ -67,30 +76,44 @@ def main(settings: Settings) -> None:
     find_imagenet_weights(recipes, settings)
     if not is_left_to_us(settings):
         print_starts(recipes, settings)
+    stages.begin("tables")
     competition = read_competition(settings, recorded.symmetries if recorded else None)
     if recorded and recorded.competition != competition.name:
         names = f"{printable(recorded.competition)}, not for {printable(competition.name)}"
         print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
+    stages.begin("decoding images")
+    begun = time.monotonic()
     with distributed.main_first():
         training_data = decoded(competition, settings, recipes, device, recorded.sizes if recorded else None)
+    if distributed.is_main():
+        stages.begin("audit of the data")
+        audit_data(competition, training_data, settings, time.monotonic() - begun)
+    stages.begin("trial of flips and rotations")
     competition = distributed.from_main(lambda: with_symmetries(competition, recipes, training_data, settings, device))
+    stages.begin("choice of models")
     if is_left_to_us(settings):
         recipes, training_data = chosen(recipes, settings, competition, training_data, device)
     if settings.relabel is not None:
         print_corrections(training_data, settings)
+    stages.begin("answers of earlier models")
     training_data = taught(training_data, competition, settings, device)
+    stages.begin("plan")
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
     end = distributed.on_own_clock(deadline(settings))
     trainer = Trainer(settings, device, competition, training_data, end)
     if trainer.has_ranks_for(plan):
+        stages.begin("all models")
         train_side_by_side(trainer, plan)
     else:
         for model in plan.models:
+            stages.begin(model.name)
             plan = train_model(trainer, model, plan)
+    stages.begin("scores")
     if distributed.is_main():
         print_scores(trainer)
         print_unused(plan, settings)
+        record_session(trainer.folder, command, stages.seconds(), settings.seed, settings.budget)
         print(f"next: {typed('predict', settings)}")
 
 
@@ -104,6 +127,46 @@ def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
 
 def asked_recipes(settings: Settings, device: torch.device) -> list[AnyRecipe]:
     return choose_recipes(settings.models or candidates(settings, device), settings.recipes_folder)
+
+
+def audit_data(competition: Competition, training_data: TrainingData, settings: Settings, decoding: float) -> None:
+    """Look for what is wrong with the images and labels, write it, and print what has a bearing on the answer.
+
+    It takes AUDIT_SHARE of the budget at most. Nothing that is found changes the training.
+    decoding: seconds that it took to open the labelled images.
+    """
+    share = math.inf if settings.budget is None else AUDIT_SHARE * settings.budget
+    folder = settings.runs_folder(competition.name) / FOLDER
+    findings: list[Finding] = []
+    with suppress(OutOfTime), time_limit(time.monotonic() + share):
+        labelled = Pictures.labelled(competition, training_data.images.whole)
+        test = test_pictures(competition, training_data, settings, share / 2, decoding)
+        for finding in audit(competition, labelled, test, folder):
+            findings.append(finding)  # those found in time count
+    write_findings(findings, folder)
+    for finding in findings:
+        if finding.told and finding.kind != UNREADABLE:  # of which there was a warning
+            print(f"data: {finding.told}")
+
+
+def test_pictures(
+    competition: Competition, training_data: TrainingData, settings: Settings, seconds: float, decoding: float
+) -> Pictures | None:
+    """The test images, which predict.py will find decoded; None if decoding them takes longer than these seconds.
+
+    decoding: seconds that it took to open the labelled images.
+    """
+    if decoding * len(competition.test) > seconds * training_data.labelled:
+        return None
+    sizes = training_data.sizes
+    try:
+        with time_limit(time.monotonic() + seconds):
+            images = open_cache(
+                competition.test.paths, settings.cache_folder, sizes.cached, fit=sizes.fit, most=settings.cache_size
+            )
+    except OutOfTime:
+        return None
+    return Pictures.test(competition, images)
 
 
 def with_symmetries(

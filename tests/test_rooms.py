@@ -20,8 +20,8 @@ ROOMS = (  # of pipeline/, top down; within models, its modules come before its 
     "pipeline.tuning",
     "pipeline.ensemble",
     "pipeline.findings",
-    "pipeline.report",
     "pipeline.kaggle",
+    "pipeline.report",
     "pipeline",  # the commands, which may import all
 )
 

@@ -225,11 +225,12 @@ def image_sizes(competition: Competition, settings: Settings, device: str, pretr
 
 def unreadable_files(paths: Sequence[Path]) -> str:
     """The first few of these files and why they cannot be decoded, and the number of the others."""
-    shown = [f"{printable(path, most=200)} ({printable(_reason(path))})" for path in paths[:NAMED]]
+    shown = [f"{printable(path, most=200)} ({printable(fault_of(path))})" for path in paths[:NAMED]]
     return ", ".join(shown) + (f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else "")
 
 
-def _reason(path: Path) -> str:
+def fault_of(path: Path) -> str:
+    """Why the file cannot be decoded, without its path."""
     try:
         decode(path)
     except UnreadableImage as error:

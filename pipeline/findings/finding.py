@@ -9,7 +9,7 @@ import pandas as pd
 
 from competition.storage import discard, write_file
 
-FOLDER = "audit"  # in the folder of a competition's runs
+FOLDER = "audit"  # the folder of findings, in that of a competition's runs
 INDEX = "findings.csv"  # lists the findings
 
 

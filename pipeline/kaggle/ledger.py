@@ -83,7 +83,7 @@ class Entry:
     sha256: hash of the CSV; empty for a kernel's version, which may answer other test images than it shows.
     recipes: ``name weight`` of each member of the blend, separated by semicolons.
     metric, validation, low, high: see ``Note``.
-    public: public score, as the server writes it.
+    public, private: the scores, as the server writes them; the private one is shown when the contest is over.
     ref: the server's number for the submission.
     status: sent (not known yet whether it arrived), pending, scored, rejected (at scoring) or refused (not accepted).
     reason: the server's reason if it was rejected or refused.
@@ -100,6 +100,7 @@ class Entry:
     low: str
     high: str
     public: str
+    private: str
     ref: str
     status: str
     reason: str
@@ -127,7 +128,9 @@ class Entry:
 
 
 HEADER = tuple(column.name for column in fields(Entry))
-FORMER_HEADER = tuple(name for name in HEADER if name != "metric")
+FORMER_HEADERS = tuple(
+    tuple(name for name in HEADER if name not in later) for later in (("private",), ("private", "metric"))
+)
 
 
 def new_entry(competition: str, file: str | Path, sha256: str, message: str, note: Note | None) -> Entry:
@@ -136,7 +139,7 @@ def new_entry(competition: str, file: str | Path, sha256: str, message: str, not
     validation, low, high = map("{:.4f}".format, (note.validation, note.low, note.high)) if note else ("", "", "")
     time = datetime.now(UTC).isoformat(timespec="seconds")
     return Entry(
-        time, competition, str(file), sha256, recipes, metric, validation, low, high, "", "", SENT, "", message
+        time, competition, str(file), sha256, recipes, metric, validation, low, high, "", "", "", SENT, "", message
     )
 
 
@@ -197,7 +200,7 @@ def _rows(path: Path) -> list[list[str]]:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if any(row)]
     except csv.Error as error:
         raise _no_ledger(path, str(error)) from error
-    if not rows or tuple(rows[0]) not in (HEADER, FORMER_HEADER):
+    if not rows or tuple(rows[0]) not in (HEADER, *FORMER_HEADERS):
         raise _no_ledger(path, "its header is another one")
     if ragged := [number for number, row in enumerate(rows, 1) if len(row) != len(rows[0])]:
         raise _no_ledger(path, f"row {ragged[0]} has {len(rows[ragged[0] - 1])} cells, not {len(rows[0])}")
@@ -224,6 +227,6 @@ def _no_ledger(path: Path, fault: str) -> UserError:
 
 
 def _entry(cells: dict[str, str]) -> Entry:
-    """The entry of one line. Older ledgers have no column for the metric, which was accuracy."""
-    former = {"metric": ACCURACY.name if cells["validation"] else ""}
+    """The entry of one line. Older ledgers have no private score, and the oldest no metric, which was accuracy."""
+    former = {"metric": ACCURACY.name if cells["validation"] else "", "private": ""}
     return Entry(**(former | cells))

@@ -117,6 +117,15 @@ class Submitter:
                 self.ledger.change(entry, **_became(found))
             elif entry.status == SENT:
                 self.ledger.change(entry, status=REFUSED, reason="never arrived")
+        self._add_private_scores(listed)
+
+    def _add_private_scores(self, listed: list[Submission]) -> None:
+        """Write the private scores into the ledger that Kaggle shows since the contest is over."""
+        for entry in self.ledger.find(
+            lambda entry: self._is_mine(entry) and entry.status == SCORED and not entry.private
+        ):
+            if (found := self._listed(entry, listed)) and found.private:
+                self.ledger.change(entry, private=found.private)
 
     def _arrived(self, entry: Entry) -> Entry | None:
         """The entry with its ref if Kaggle lists the file although the request failed, else None."""
@@ -138,7 +147,13 @@ class Submitter:
 
 def _became(found: Submission) -> dict[str, str]:
     reason = printable(kaggle_client.masked(" ".join(found.reason.split())), most=300)
-    return {"ref": found.ref, "status": STATUS[found.status], "public": found.public, "reason": reason}
+    return {
+        "ref": found.ref,
+        "status": STATUS[found.status],
+        "public": found.public,
+        "private": found.private,
+        "reason": reason,
+    }
 
 
 def wait_for(

@@ -1,6 +1,6 @@
 """The contents of a report: everything that predict.py knows once the submission is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,13 @@ from competition.spec import Competition, Split
 from competition.wording import printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
+from pipeline.findings.finding import Finding
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
+from pipeline.report.sent import Sent
 from pipeline.training.runs import TAUGHT, Run, RunFolder, fold_folder
 from pipeline.training.scores import Score, score_by
+from pipeline.training.sessions import Session
 
 BLEND = "blend"
 
@@ -26,6 +29,8 @@ class ReportContext:
     validated: each model's predictions, for at least the ids of ``validation``.
     train: the labelled images that are not in ``validation``; empty if folds used all of them for validation.
     submitted: the predictions for the test images; submission: path of the CSV written from them.
+    findings: what was found out about the images and labels.
+    sessions: the runs of train.py on this competition; sent: what was submitted to it before. Both oldest first.
     """
 
     competition: Competition
@@ -37,6 +42,9 @@ class ReportContext:
     blend: Blend
     submitted: Predictions
     submission: Path
+    findings: tuple[Finding, ...] = ()
+    sessions: Sequence[Session] = ()
+    sent: Sequence[Sent] = ()
 
     @property
     def ranked(self) -> list[Run]:

@@ -17,6 +17,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
 from competition.metrics import Metric
+from pipeline.report.sent import Sent
 
 WIDTH, DOTS_AN_INCH = 7.0, 150
 INK, FAINT = "#24292f", "#8b929b"
@@ -163,6 +164,25 @@ def score_over(metric: Metric, quantity: str, curves: Mapping[str, Sequence[Poin
     axes.grid()
     if any(curves):
         axes.legend(loc="best")
+    return figure
+
+
+def against_public(metric: Metric, submissions: Sequence[Sent]) -> Figure:
+    """Validation with its interval against the public score of each submission, numbered from the oldest."""
+    figure, axes = _figure(5.2)
+    values = np.array([(each.validation, each.low, each.high, each.public) for each in submissions])
+    validation, low, high, public = values.T
+    ends = np.array([values.min(), values.max()])
+    axes.plot(ends, ends, color=FAINT, linewidth=1, linestyle=(0, (4, 4)), label="equal")
+    reach = np.maximum([validation - low, high - validation], 0)
+    axes.errorbar(validation, public, xerr=reach, fmt="o", color=BLUE, markersize=8, capsize=4, elinewidth=1.2)
+    for number, (x, y) in enumerate(zip(validation, public, strict=True), 1):
+        axes.annotate(str(number), (x, y), (6, 6), textcoords="offset points", fontsize=11.5)
+    axes.margins(0.08)
+    axes.set(xlabel=f"{metric.title} on validation, with its 95 % interval", ylabel="public score")
+    axes.set_title("Submissions: validation and public score")
+    axes.grid()
+    axes.legend(loc="upper left")
     return figure
 
 

@@ -11,10 +11,22 @@ from pipeline.report.figure_folder import FigureFolder
 from pipeline.report.files import FIGURES, PAGE
 from pipeline.report.rendering import environment
 from pipeline.report.section import Section
-from pipeline.report.sections import blend, data, each_model, grid_search, models, summary, suspects, training
+from pipeline.report.sections import (
+    blend,
+    data,
+    each_model,
+    findings,
+    grid_search,
+    models,
+    submissions,
+    summary,
+    suspects,
+    training,
+)
 
 SECTIONS = (  # in the page's order; each one gives None if it has nothing to show
     summary.section,
+    findings.section,
     models.section,
     blend.section,
     each_model.section,
@@ -22,6 +34,7 @@ SECTIONS = (  # in the page's order; each one gives None if it has nothing to sh
     grid_search.section,
     suspects.section,
     data.section,
+    submissions.section,
 )
 
 
@@ -41,8 +54,9 @@ def write_report(context: ReportContext) -> Path:
 def rendered(context: ReportContext, sections: list[Section]) -> str:
     """The page as HTML."""
     templates = environment()
+    titles = {section.anchor: section.title for section in sections}
     bodies = [
-        Markup(templates.get_template(section.template).render(section.content, context=context))
+        Markup(templates.get_template(section.template).render(section.content, context=context, titles=titles))
         for section in sections
     ]
     page = templates.get_template("page.html.j2")

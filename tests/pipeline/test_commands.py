@@ -310,6 +310,24 @@ def test_the_next_command_is_named_in_the_form_in_which_this_one_was_typed(monke
     assert commands.typed_rehearsal("score x.csv") == f"{rehearsal} score x.csv"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--competition", "my zoo", "--budget", "10m", "--models", "sprint", "dhc-*", "--cache-size", "2.5G"],
+        ["--epochs", "3", "--refit", "--seed", "7", "--metric", "log-loss", "--device", "cpu"],
+        ["--budget", "none", "--work", "/tmp", "--quiet"],
+    ],
+)
+def test_the_command_of_a_training_can_be_typed_again_from_its_settings(monkeypatch, arguments):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["image-train"])
+    name, *words = shlex.split(commands.retyped(train_settings(arguments)))
+    assert name == "image-train"
+    assert train_settings(words) == train_settings(arguments)
+    assert len(words) <= len(arguments)
+
+
 def test_a_script_shows_its_help_from_anywhere():
     done = start("train", "--help")
     assert (done.status, done.err) == (0, "")

@@ -160,6 +160,7 @@ def test_a_submission_is_scored_and_written_down(slow_rehearsal):
     assert tuple(entry) == HEADER
     assert (entry["competition"], entry["file"], entry["sha256"]) == ("insects", str(file), sha256_of(file))
     assert (entry["status"], float(entry["public"]), entry["message"]) == ("scored", 1.0, "first try")
+    assert float(entry["private"]) == 1.0
     assert entry["ref"] in printed
 
 

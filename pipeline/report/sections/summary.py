@@ -1,9 +1,69 @@
-"""The score, and what the blend consists of."""
+"""What is asked first: the score and how sure it is, what to try next, what the blend is and how it was made."""
 
-from pipeline.report.context import ReportContext
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.report import figures
+from pipeline.report.advice import next_steps
+from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.figure_folder import FigureFolder
 from pipeline.report.section import Section
+from pipeline.training.planning import clock
+
+LEAST_SHARE = 0.01  # of the time; shorter stages are summed up
+WORST = 2  # classes
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the time. time: in words; share: of the whole, 0-1; colour: in the bar."""
+
+    name: str
+    time: str
+    share: float
+    colour: str
 
 
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section:
-    return Section("summary", "Summary", "summary.html.j2", {})
+    seconds = spent(context)
+    content = {
+        "steps": next_steps(context),
+        "public": next((sent for sent in reversed(context.sent) if np.isfinite(sent.public)), None),
+        "worst": worst_classes(context) if context.has_classes else [],
+        "stages": stages(seconds),
+        "whole": clock(sum(seconds.values())),
+        "session": context.sessions[-1] if context.sessions else None,
+        "clock": clock,
+    }
+    return Section("summary", "Summary", "summary.html.j2", content)
+
+
+def spent(context: ReportContext) -> Mapping[str, float]:
+    """The seconds that training took, by stage: over all sessions or, where none is recorded, by model."""
+    total: Counter[str] = Counter()
+    for session in context.sessions:
+        total.update(session.stages)
+    return total or {run.name: run.seconds for run in context.runs.values()}
+
+
+def stages(seconds: Mapping[str, float]) -> list[Stage]:
+    """The stages that took the most time, in the order of time, and one for the rest."""
+    whole = sum(seconds.values()) or 1.0
+    long = {name: each for name, each in seconds.items() if each >= LEAST_SHARE * whole}
+    if rest := whole - sum(long.values()):
+        long["everything else"] = rest
+    return [
+        Stage(name, clock(each), each / whole, figures.LINES[number % len(figures.LINES)])
+        for number, (name, each) in enumerate(long.items())
+    ]
+
+
+def worst_classes(context: ReportContext) -> list[tuple[str, float]]:
+    """The names of the classes with the lowest F1, and their F1."""
+    f1 = context.evaluations[BLEND].f1
+    measured = np.flatnonzero(np.isfinite(f1))
+    worst = measured[np.argsort(f1[measured], kind="stable")][:WORST]
+    return [(context.class_names[label], float(f1[label])) for label in worst]

@@ -10,7 +10,7 @@ from competition.layouts import label_cells
 from competition.task import Task
 from competition.wording import printable
 from pipeline.data.training_data import labelled_images
-from pipeline.findings.finding import FOLDER, read_findings
+from pipeline.findings.finding import FOLDER
 from pipeline.findings.suspects import BETWEEN, KIND, NEAREST, PROBABILITY, SAID
 from pipeline.report import figures, pictures
 from pipeline.report.context import ReportContext
@@ -39,14 +39,12 @@ class Suspect:
 
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section | None:
     """None if no label is suspected."""
-    folder = context.runs_folder / FOLDER
-    found = next((each for each in read_findings(folder) if each.kind == KIND), None)
-    if found is None:
-        return None
-    rows = suspects_in(found.table, context)
+    found = next((each for each in context.findings if each.kind == KIND), None)
+    rows = suspects_in(found.table, context) if found else []
     if not rows:
         return None
-    content = {"rows": rows[:LISTED], "count": len(rows), "path": folder / f"{KIND}.csv"}
+    path = Path("runs", context.competition.name, FOLDER, f"{KIND}.csv").as_posix()
+    content = {"rows": rows[:LISTED], "count": len(rows), "path": path}
     content["figure"] = drawn(rows[:DRAWN], figure_folder)
     return Section("suspects", "Labels under suspicion", "suspects.html.j2", content)
 

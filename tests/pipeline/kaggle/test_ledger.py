@@ -176,6 +176,7 @@ def test_a_ledger_of_before_there_was_a_metric_was_kept_by_accuracy(ledger):
     ledger.path.parent.mkdir()
     ledger.path.write_text(FORMER)
     first, second = ledger.entries()
+    assert (first.public, first.private) == ("0.91", "")
     assert (first.metric, first.validation, first.message) == ("accuracy", "0.9000", 'with "quotes", commas')
     assert (second.metric, second.validation, second.is_open) == ("", "", True)
     third = ledger.add(new_entry("zoo", Path("d.csv"), "3" * 64, "", NOTE))
@@ -187,7 +188,7 @@ def test_a_line_is_text_to_the_letter(ledger):
     entry = replace(new_entry("007", Path("NA"), "1e5", "null", None), public="0.10", ref="00123")
     ledger.add(entry)
     assert ledger.entries() == [entry]
-    assert ledger.path.read_text() == (f"{','.join(HEADER)}\n{entry.time},007,NA,1e5,,,,,,0.10,00123,sent,,null\n")
+    assert ledger.path.read_text() == (f"{','.join(HEADER)}\n{entry.time},007,NA,1e5,,,,,,0.10,,00123,sent,,null\n")
 
 
 def test_a_note_speaks_of_its_own_file_only(tmp_path):

@@ -192,7 +192,7 @@ def test_the_page_shows_the_metric_first_and_accuracy_among_the_columns(context,
     words = " ".join(Page(by_log_loss).text.split())
     assert "log loss of the blend on validation" in words
     assert "A lower log loss is better." in words
-    header = next(line for line in by_log_loss.read_text(encoding="utf-8").splitlines() if "<th>model</th>" in line)
+    header = next(line for line in by_log_loss.read_text(encoding="utf-8").splitlines() if ">model</th>" in line)
     columns = re.findall(r"<th(?: .*?)?>(.*?)</th>", header)
     assert columns[:5] == ["model", "log loss", "95 % interval", "accuracy", "macro F1"]
     row = next(row for row in rows(by_log_loss) if len(row) == 10 and row[0] == "network")

