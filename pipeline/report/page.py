@@ -30,6 +30,7 @@ from pipeline.report.sections import (
     rankings,
     submissions,
     summary,
+    suspects,
     targets,
     training,
 )
@@ -38,6 +39,7 @@ SECTIONS = (  # in the page's order; each one gives None if it has nothing to sh
     summary.section,
     findings.section,
     mistakes.section,
+    suspects.section,
     looked_at.section,
     labels.section,
     grades.section,
