@@ -16,7 +16,13 @@ from pipeline.training.portfolio import BASELINES, Choice, Portfolio, candidates
 
 CPU = torch.device("cpu")
 SCRATCH = (*BASELINES, "sprint")
-WITH_WEIGHTS = (*SCRATCH, "lite0-logreg", "efficientnet-lite0", "efficientnet-lite0-photographs", "efficientnet-lite0-short")
+WITH_WEIGHTS = (
+    *SCRATCH,
+    "lite0-logreg",
+    "efficientnet-lite0",
+    "efficientnet-lite0-photographs",
+    "efficientnet-lite0-short",
+)
 FROZEN_AND_SHORT = ("lite0-logreg", "efficientnet-lite0-short")
 
 
