@@ -83,6 +83,7 @@ def main(settings: Settings) -> Path:
     print(class_counts(competition, predictions, decision))
     validated = {name: usable[name].validated for name in runs}
     context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
+    context = replace(context, decision=decision, device=device, weights=settings.weights)
     report(replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings)), settings)
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)

@@ -1,15 +1,19 @@
 """The contents of a report: everything that predict.py knows once the submission is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+import torch
 
 from competition.metrics import Metric
 from competition.spec import Competition, Split
 from competition.wording import printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
+from pipeline.ensemble.decisions import Decision, plain_decision
+from pipeline.models.base import CPU
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
 from pipeline.report.sent import Sent
@@ -29,6 +33,8 @@ class ReportContext:
     validated: each model's predictions, for at least the ids of ``validation``.
     train: the labelled images that are not in ``validation``; empty if folds used all of them for validation.
     submitted: the predictions for the test images; submission: path of the CSV written from them.
+    decision: how the answers in it were made of these predictions.
+    device: on which networks are asked what they looked at. weights: searched first for ImageNet weights.
     sessions: the runs of train.py on this competition; sent: what was submitted to it before. Both oldest first.
     """
 
@@ -41,6 +47,9 @@ class ReportContext:
     blend: Blend
     submitted: Predictions
     submission: Path
+    decision: Decision = field(default_factory=plain_decision)
+    device: torch.device = CPU
+    weights: Path | None = None
     sessions: Sequence[Session] = ()
     sent: Sequence[Sent] = ()
 

@@ -11,12 +11,43 @@ from pipeline.report.figure_folder import FigureFolder
 from pipeline.report.files import FIGURES, PAGE
 from pipeline.report.rendering import environment
 from pipeline.report.section import Section
-from pipeline.report.sections import blend, data, each_model, grid_search, models, submissions, summary, training
+from pipeline.report.sections import (
+    blend,
+    calibration,
+    data,
+    decision,
+    each_model,
+    grades,
+    grid_search,
+    labels,
+    looked_at,
+    map,
+    members,
+    mistakes,
+    models,
+    numbers,
+    rankings,
+    submissions,
+    summary,
+    targets,
+    training,
+)
 
 SECTIONS = (  # in the page's order; each one gives None if it has nothing to show
     summary.section,
+    mistakes.section,
+    looked_at.section,
+    labels.section,
+    grades.section,
+    numbers.section,
+    targets.section,
+    rankings.section,
+    decision.section,
+    calibration.section,
     models.section,
+    members.section,
     blend.section,
+    map.section,
     each_model.section,
     training.section,
     grid_search.section,
