@@ -8,6 +8,9 @@ import numpy as np
 from competition.task import Task
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Evaluation
+from pipeline.report.figures import short
+
+LETTERS = 11  # of an id, which may have wide ones
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,6 @@ def choice_name(context: ReportContext, target: int, choice: int) -> str:
     return name if task.kind == "multiclass" else f"{task.targets[target]} {name}"
 
 
-def without_suffix(image_id: str) -> str:
-    """The id as it fits under a small picture: without the suffix of an image file."""
-    return re.sub(r"\.[A-Za-z]{3,4}$", "", image_id)
+def shown_id(image_id: str) -> str:
+    """The id as it fits under a small picture: without the suffix of an image file, and shortened."""
+    return short(re.sub(r"\.[A-Za-z]{3,4}$", "", image_id), LETTERS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from competition.errors import UserError
@@ -18,16 +19,16 @@ from pipeline.data.augment import resized
 from pipeline.data.decode import UnreadableImage, decode_bytes, read_file
 from pipeline.data.fitting import Fit, Size, fitted
 from pipeline.models.networks.lite0 import Lite0
-from pipeline.models.networks.pretrained import LITE0_SIZE, lite0_features, output_layer, start_from
+from pipeline.models.networks.pretrained import lite0_features, output_layer, start_from
 from pipeline.models.networks.weights import LITE0, at_hand, load_weights
 from pipeline.report.context import ReportContext
 from pipeline.report.looked_at import Looker, lookers
 from pipeline.runtime.time_limit import time_limit
 
-MOST = 2000  # images
+MOST = 1500  # images
 AT_ONCE = 64  # images in a network
 SHARE = 0.3  # of the time that the report may take, for the features of lite0
-SIDE = 128  # pixels of the longer side of an image whose features are those of lite0
+SIDE = 96  # pixels a side at which lite0 sees the images, and of the longer side of the images that are read
 SMALL = 16  # pixels a side of the thumbnails that are compared where there is no network
 COMPONENTS = 50  # principal components that distances are measured in
 PERPLEXITY = 30.0  # of t-SNE: about the number of neighbours that count
@@ -114,7 +115,7 @@ def _features(images: np.ndarray, seers: Sequence[Looker], context: ReportContex
 def _of_lite0(images: np.ndarray, context: ReportContext) -> np.ndarray:
     network = Lite0(1000)
     start_from(network, load_weights(LITE0, context.weights), "ImageNet weights of lite0", head="fc")
-    return lite0_features(network.eval(), images, context.device, "map", (LITE0_SIZE, LITE0_SIZE))
+    return lite0_features(network.eval(), images, context.device, "map", (SIDE, SIDE))
 
 
 def last_layer(looker: Looker, images: np.ndarray) -> np.ndarray | None:
@@ -149,8 +150,9 @@ def in_plane(parts: np.ndarray, seed: int = 0) -> tuple[np.ndarray, str]:
     except ImportError:
         from sklearn.manifold import TSNE  # here, since the import is slow
 
-        perplexity = min(PERPLEXITY, (len(parts) - 1) / 3)
-        return _in_unit_square(TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(parts)), "t-SNE"
+        tsne = TSNE(init="pca", perplexity=min(PERPLEXITY, (len(parts) - 1) / 3), random_state=seed)
+        with threadpool_limits(1):  # its threads wait for each other more than they work
+            return _in_unit_square(tsne.fit_transform(parts)), "t-SNE"
     neighbours = min(15, len(parts) - 1)
     return _in_unit_square(UMAP(n_neighbors=neighbours, random_state=seed, init="pca").fit_transform(parts)), "UMAP"
 

@@ -55,7 +55,7 @@ def label_results(context: ReportContext) -> list[LabelResult]:
     task, output = context.competition.task, context.evaluations[BLEND].probabilities
     truths = task.truths(context.validation.known_labels)
     said, scores = task.scores(context.decision.decided(output)) > 0.5, task.scores(output)
-    counts = multilabel_confusion_matrix(truths, said)
+    counts = multilabel_confusion_matrix(truths.astype(int), said.astype(int))
     return [
         LabelResult(name, counts[label], _auc(truths[:, label], scores[:, label]))
         for label, name in enumerate(context.drawn_names)

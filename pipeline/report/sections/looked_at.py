@@ -8,7 +8,7 @@ from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.fold_rows import fold_rows
 from pipeline.report.looked_at import Looker, lookers, overlaid
-from pipeline.report.mistakes import Answer, surest_mistakes, without_suffix
+from pipeline.report.mistakes import Answer, shown_id, surest_mistakes
 from pipeline.report.section import Section
 from pipeline.training.runs import REFIT
 
@@ -43,7 +43,7 @@ def _figure(
     for place, (each, image) in enumerate(seen):
         warm = [overlaid(image, heat[place], side) for heat in heats]
         tiles += [pictures.tiles([split.paths[each.row]], side)[0], *warm]
-        captions += [without_suffix(split.ids[each.row]), *_spoke_for(each)]
+        captions += [shown_id(split.ids[each.row]), *_spoke_for(each)]
     figure = figures.contact_sheet(np.stack(tiles), captions, f"What {looker.name} looked at", COLUMNS)
     said = "; ".join(f"{split.ids[each.row]}: {each.truth}, answered {each.said}" for each, _ in seen)
     alt = f"Heat maps of what {looker.name} looked at in mistakes: {said}"

@@ -100,10 +100,10 @@ def _mixed(found: Sample, parts: np.ndarray) -> str:
     if not 0 < is_test.sum() < len(is_test):
         return ""
     own, chance = is_test[neighbours(parts)[is_test]].mean(), (is_test.sum() - 1) / (len(is_test) - 1)
-    verdict = "so they look different" if own > APART * chance else "so they look alike"
+    verdict = "unlike" if own > APART * chance else "like"
     return (
         f"Of the {min(NEIGHBOURS, len(parts) - 1)} nearest neighbours of a test image {own:.0%} are test images, "
-        f"{chance:.0%} by chance, {verdict} from the labelled ones."
+        f"{chance:.0%} by chance: they look {verdict} the labelled ones."
     )
 
 

@@ -6,7 +6,7 @@ from pipeline.report import figures, pictures
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Confusion, Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
-from pipeline.report.mistakes import Answer, WorstClass, least_sure, surest_mistakes, without_suffix, worst_classes
+from pipeline.report.mistakes import Answer, WorstClass, least_sure, shown_id, surest_mistakes, worst_classes
 from pipeline.report.section import Section
 
 MOST_CLASSES = 20  # in the table of the worst
@@ -37,7 +37,7 @@ def _answers(name: str, answers: list[Answer], context: ReportContext, folder: F
     is_test = name == "least-sure"
     split = context.competition.test if is_test else context.validation
     lines = [(split.ids[each.row], *_lines(each)) for each in answers]
-    captions = ["\n".join((without_suffix(name), *others)) for name, *others in lines]
+    captions = ["\n".join((shown_id(name), *others)) for name, *others in lines]
     title = f"The {len(answers)} {'least sure test images' if is_test else 'surest mistakes'}"
     tiles = pictures.tiles([split.paths[each.row] for each in answers], figures.tile_side(COLUMNS))
     figure = figures.contact_sheet(tiles, captions, title, COLUMNS)
@@ -107,4 +107,5 @@ def _pair_caption(row: int | None, evaluation: Evaluation, names: list[str], ids
     if row is None:
         return "\n\n"
     true, said = evaluation.labels[row], evaluation.predicted_labels[row]
-    return f"{without_suffix(ids[row])}\n{names[true]}\n→ {names[said]}"
+    answered = f"→ {names[said]}" if said != true else ""
+    return f"{shown_id(ids[row])}\n{names[true]}\n{answered}"

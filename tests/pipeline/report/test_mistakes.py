@@ -6,7 +6,7 @@ import pytest
 from competition.task import Task
 from pipeline.data.predictions import Predictions
 from pipeline.report.evaluation import Evaluation
-from pipeline.report.mistakes import WorstClass, least_sure, spread, surest_mistakes, without_suffix, worst_classes
+from pipeline.report.mistakes import WorstClass, least_sure, shown_id, spread, surest_mistakes, worst_classes
 from tests.pipeline.report.contexts import made_context
 
 
@@ -111,7 +111,14 @@ def test_where_nothing_is_wrong_there_is_no_mistake(contexts):
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"), [("a.png", "a"), ("b.c.jpeg", "b.c"), ("00017", "00017"), ("x.1234", "x.1234")]
+    ("name", "shown"),
+    [
+        ("a.png", "a"),
+        ("b.c.jpeg", "b.c"),
+        ("00017", "00017"),
+        ("x.1234", "x.1234"),
+        ("0123456789abcdef.jpg", "01234…bcdef"),
+    ],
 )
 def test_ids_are_shown_without_the_suffix_of_an_image(name, shown):
-    assert without_suffix(name) == shown
+    assert shown_id(name) == shown

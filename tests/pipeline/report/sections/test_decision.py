@@ -16,9 +16,9 @@ FITTED = [
 
 
 @pytest.mark.parametrize(("kind", "metric", "name", "count"), FITTED)
-def test_each_fitted_number_is_shown_with_the_score_at_it(drawn, tmp_path, kind, metric, name, count):
+def test_each_fitted_number_is_shown_with_the_score_at_it(shown, tmp_path, kind, metric, name, count):
     context = made_context(tmp_path, kind, metric=metric)
-    html = drawn(decision.section, context)
+    html = shown(decision.section, context)
     assert f"<bdi>{name}</bdi>" in html and html.count("<bdi>") == count
     assert context.decision.description[1:] in html
     assert ("is not used" in html) == context.decision.description.startswith("not used")
@@ -34,12 +34,12 @@ def test_the_score_at_the_fitted_numbers_is_that_of_the_rule(tmp_path):
     assert along.scores.max() >= along.fitted_score
 
 
-def test_a_rule_without_numbers_is_told_in_words(drawn, tmp_path):
-    html = drawn(decision.section, made_context(tmp_path, "continuous", metric="mae"))
+def test_a_rule_without_numbers_is_told_in_words(shown, tmp_path):
+    html = shown(decision.section, made_context(tmp_path, "continuous", metric="mae"))
     assert "edian of each number" in html and "<figure>" not in html
 
 
-def test_where_nothing_was_fitted_nothing_is_shown(drawn, tmp_path):
+def test_where_nothing_was_fitted_nothing_is_shown(shown, tmp_path):
     context = made_context(tmp_path, "multiclass", images=20)
-    assert drawn(decision.section, context) == ""
-    assert drawn(decision.section, replace(context, decision=plain_decision())) == ""
+    assert shown(decision.section, context) == ""
+    assert shown(decision.section, replace(context, decision=plain_decision())) == ""

@@ -21,21 +21,21 @@ def cells(html: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "multioutput", "continuous"])
-def test_a_section_about_another_kind_of_task_is_left_out(drawn, tmp_path, kind):
+def test_a_section_about_another_kind_of_task_is_left_out(shown, tmp_path, kind):
     context = made_context(tmp_path, kind, metric="rmse" if kind == "continuous" else "log-loss", images=20)
     for other, module in SECTIONS.items():
-        assert bool(drawn(module.section, context)) == (other == kind)
-    assert drawn(grades.section, context) == drawn(rankings.section, context) == ""
+        assert bool(shown(module.section, context)) == (other == kind)
+    assert shown(grades.section, context) == shown(rankings.section, context) == ""
 
 
-def test_each_label_has_its_matrix_and_the_worst_comes_first(drawn, tmp_path):
+def test_each_label_has_its_matrix_and_the_worst_comes_first(shown, tmp_path):
     context = made_context(tmp_path, "multilabel", classes=3, metric="f1-samples")
     truth = context.validation.known_labels
     output = context.decision.decided(context.evaluations["blend"].probabilities)
     said = output.reshape(len(truth), 3, 2)[:, :, 1] > 0.5
     f1 = f1_score(truth, said, average=None)
     worst = int(f1.argmin())
-    table = cells(drawn(labels.section, context))[1:]
+    table = cells(shown(labels.section, context))[1:]
     assert [row[7] for row in table] == [f"{value:.3f}" for value in np.sort(f1)]
     found, missed = (said & (truth == 1))[:, worst].sum(), (~said & (truth == 1))[:, worst].sum()
     assert table[0][:5] == [
@@ -47,23 +47,23 @@ def test_each_label_has_its_matrix_and_the_worst_comes_first(drawn, tmp_path):
     ]
 
 
-def test_of_many_labels_the_worst_are_drawn_and_all_are_in_the_table(drawn, tmp_path):
+def test_of_many_labels_the_worst_are_drawn_and_all_are_in_the_table(shown, tmp_path):
     context = made_context(tmp_path, "multilabel", classes=40, metric="f1-macro", images=30)
-    html = drawn(labels.section, context)
+    html = shown(labels.section, context)
     assert "the 12 labels with the lowest F1" in html
     assert len(cells(html)) == 1 + 40
 
 
-def test_the_target_with_the_lowest_accuracy_comes_first(drawn, tmp_path):
+def test_the_target_with_the_lowest_accuracy_comes_first(shown, tmp_path):
     context = made_context(tmp_path, "multioutput", classes=3)
     results = targets.target_results(context)
-    table = cells(drawn(targets.section, context))[1:]
+    table = cells(shown(targets.section, context))[1:]
     assert [row[1] for row in table] == [
         f"{each.accuracy:.3f}" for each in sorted(results, key=lambda each: each.accuracy)
     ]
 
 
-def test_numbers_are_measured_one_by_one(drawn, tmp_path):
+def test_numbers_are_measured_one_by_one(shown, tmp_path):
     context = made_context(tmp_path, "continuous", classes=2, metric="rmse")
     results = {each.name: each for each in numbers.number_results(context)}
     truth = context.validation.known_labels[:, 1]
@@ -71,31 +71,31 @@ def test_numbers_are_measured_one_by_one(drawn, tmp_path):
     each = results["name 1"]
     assert (each.mae, each.bias) == (pytest.approx(np.abs(off).mean()), pytest.approx(off.mean()))
     assert each.explained == pytest.approx(1 - (off**2).mean() / truth.var())
-    assert len(cells(drawn(numbers.section, context))) == 1 + 2
+    assert len(cells(shown(numbers.section, context))) == 1 + 2
 
 
 def test_the_spread_of_an_honest_model_covers_what_it_says(tmp_path):
     context = made_context(tmp_path, "continuous", classes=1, metric="rmse", images=2000, noise=2.0)
     task, generator = context.competition.task, np.random.default_rng(1)
     output = context.evaluations["blend"].probabilities
-    drawn = [generator.choice(task.choices, p=row / row.sum()) for row in output.astype(np.float64)]
-    truths = task.true_numbers(np.array(drawn)[:, None])
+    chosen = [generator.choice(task.choices, p=row / row.sum()) for row in output.astype(np.float64)]
+    truths = task.true_numbers(np.array(chosen)[:, None])
     covered = numbers._covered(task, output, truths)[0]
     assert covered == pytest.approx(numbers.NOMINAL, abs=0.06)
 
 
-def test_a_constant_number_has_no_explained_share(drawn, tmp_path):
+def test_a_constant_number_has_no_explained_share(shown, tmp_path):
     context = made_context(tmp_path, "continuous", classes=1, metric="mae", images=20)
     constant = replace(context.validation, labels=np.full((20, 1), 5.0))
-    html = drawn(numbers.section, replace(context, validation=constant))
+    html = shown(numbers.section, replace(context, validation=constant))
     assert "–" in html
 
 
-def test_grades_are_shown_as_submitted_and_by_their_steps(drawn, tmp_path):
+def test_grades_are_shown_as_submitted_and_by_their_steps(shown, tmp_path):
     context = made_context(tmp_path, "multiclass", classes=4, metric="kappa")
     truth = context.validation.known_labels
     said = context.decision.decided(context.evaluations["blend"].probabilities).argmax(axis=1)
-    table = cells(drawn(grades.section, context))
+    table = cells(shown(grades.section, context))
     right = next(row for row in table if row[0] == "right")
     assert right[1] == str((truth == said).sum())
     first = next(row for row in table if row[0] == "0")
@@ -112,15 +112,15 @@ def test_hits_grow_with_the_answers_that_are_looked_at(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "metric"), [("multiclass", "map@5"), ("multilabel", "map@3")])
-def test_rankings_of_few_labels_can_be_drawn(drawn, tmp_path, kind, metric):
+def test_rankings_of_few_labels_can_be_drawn(shown, tmp_path, kind, metric):
     context = made_context(tmp_path, kind, classes=2, metric=metric, images=20)
-    html = drawn(rankings.section, context)
+    html = shown(rankings.section, context)
     assert "k = 2" in html and "k = 3" not in html
 
 
 @pytest.mark.parametrize(
     ("kind", "classes", "metric"), [("multilabel", 1, "f1-samples"), ("multioutput", 1, "accuracy")]
 )
-def test_a_single_class_has_a_section_too(drawn, tmp_path, kind, classes, metric):
+def test_a_single_class_has_a_section_too(shown, tmp_path, kind, classes, metric):
     context = made_context(tmp_path, kind, classes=classes, metric=metric, images=20)
-    assert "<table>" in drawn(SECTIONS[kind].section, context)
+    assert "<table>" in shown(SECTIONS[kind].section, context)

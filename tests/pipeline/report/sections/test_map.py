@@ -24,9 +24,9 @@ def small(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("kind", METRICS)
-def test_each_image_is_a_point_with_a_colour_for_each_question(drawn, tmp_path, kind):
+def test_each_image_is_a_point_with_a_colour_for_each_question(shown, tmp_path, kind):
     context = made_context(tmp_path, kind, metric=METRICS[kind], images=10)
-    html = drawn(map_section.section, context)
+    html = shown(map_section.section, context)
     points = re.findall(r'<i class="(.*?)" style="(.*?)" data-told="(.*?)"></i>', html)
     assert len(points) == 30
     splits = [marks.split()[0] for marks, _, _ in points]
@@ -38,19 +38,19 @@ def test_each_image_is_a_point_with_a_colour_for_each_question(drawn, tmp_path, 
         assert f"#map-{letter}:checked ~ .plane .{letter}0" in html
 
 
-def test_a_wrong_point_says_what_it_was_taken_for(drawn, tmp_path):
+def test_a_wrong_point_says_what_it_was_taken_for(shown, tmp_path):
     context = made_context(tmp_path, "multiclass", images=10, noise=4.0)
     evaluation = context.evaluations["blend"]
     wrong = evaluation.surest_mistakes(1)[0]
     names = (context.drawn_names[evaluation.labels[wrong]], context.drawn_names[evaluation.predicted_labels[wrong]])
-    assert f"{context.validation.ids[wrong]}, validation: {names[0]} → {names[1]}" in drawn(
+    assert f"{context.validation.ids[wrong]}, validation: {names[0]} → {names[1]}" in shown(
         map_section.section, context
     )
 
 
-def test_few_images_have_no_map(drawn, tmp_path, monkeypatch):
+def test_few_images_have_no_map(shown, tmp_path, monkeypatch):
     monkeypatch.setattr(map_section, "FEWEST", 31)
-    assert drawn(map_section.section, made_context(tmp_path, "multiclass", images=10)) == ""
+    assert shown(map_section.section, made_context(tmp_path, "multiclass", images=10)) == ""
 
 
 def test_of_many_classes_those_with_most_mistakes_have_colours(tmp_path):
@@ -78,14 +78,14 @@ def test_numbers_are_coloured_by_fifths(tmp_path):
     assert by_class(sample(context), context).counts == pytest.approx([12] * 5, abs=1)
 
 
-def test_where_folds_validate_all_images_none_is_only_trained_on(drawn, tmp_path):
+def test_where_folds_validate_all_images_none_is_only_trained_on(shown, tmp_path):
     context = made_context(tmp_path, "multiclass", images=20)
     nothing = context.train.take(np.array([], int))
-    html = drawn(map_section.section, replace(context, train=nothing))
+    html = shown(map_section.section, replace(context, train=nothing))
     assert html.count('<i class="va') == html.count('<i class="te') == 20 and '<i class="tr' not in html
 
 
-@pytest.mark.parametrize(("apart", "told"), [(0.0, "look alike"), (30.0, "look different")])
+@pytest.mark.parametrize(("apart", "told"), [(0.0, "look like"), (30.0, "look unlike")])
 def test_test_images_that_lie_apart_are_told(tmp_path, apart, told):
     context = made_context(tmp_path, "multiclass", images=20)
     found = sample(context)

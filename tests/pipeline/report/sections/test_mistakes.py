@@ -9,9 +9,9 @@ from pipeline.report.sections import mistakes
 from tests.pipeline.report.contexts import made_context
 
 
-def test_ids_truths_and_answers_stand_in_tables(drawn, tmp_path):
+def test_ids_truths_and_answers_stand_in_tables(shown, tmp_path):
     context = made_context(tmp_path, "multiclass")
-    html = drawn(mistakes.section, context)
+    html = shown(mistakes.section, context)
     evaluation = context.evaluations["blend"]
     surest = evaluation.surest_mistakes(1)[0]
     assert f"<code>{context.validation.ids[surest]}</code>" in html
@@ -41,22 +41,22 @@ def test_a_pair_is_shown_between_pictures_of_both_its_classes(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["multilabel", "multioutput", "continuous"])
-def test_other_tasks_have_no_classes_to_confuse(drawn, tmp_path, kind):
+def test_other_tasks_have_no_classes_to_confuse(shown, tmp_path, kind):
     context = made_context(tmp_path, kind, metric="rmse" if kind == "continuous" else "log-loss", images=20)
-    html = drawn(mistakes.section, context)
+    html = shown(mistakes.section, context)
     assert "Surest mistakes" in html and "Confused pairs" not in html
 
 
 @pytest.mark.parametrize("classes", [1, 96])
-def test_any_number_of_classes_has_a_section(drawn, tmp_path, classes):
+def test_any_number_of_classes_has_a_section(shown, tmp_path, classes):
     context = made_context(tmp_path, "multiclass", classes=classes, images=40)
-    html = drawn(mistakes.section, context)
+    html = shown(mistakes.section, context)
     assert ("No validation image was misclassified." in html) == (classes == 1)
     assert "Least sure test images" in html
 
 
-def test_where_nothing_is_wrong_only_test_images_are_shown(drawn, tmp_path):
+def test_where_nothing_is_wrong_only_test_images_are_shown(shown, tmp_path):
     context = made_context(tmp_path, "multiclass", images=20)
     perfect = Predictions(context.validation.ids, np.eye(4)[context.validation.known_labels])
-    html = drawn(mistakes.section, replace(context, validated=dict.fromkeys(context.runs, perfect)))
+    html = shown(mistakes.section, replace(context, validated=dict.fromkeys(context.runs, perfect)))
     assert "Surest mistakes" not in html and "Least sure test images" in html
