@@ -31,11 +31,14 @@ from competition.remembered import forget
 from competition.sources import name_of
 from competition.wording import did_you_mean
 from pipeline.commands import is_called
+from pipeline.findings.finding import INDEX
 from pipeline.report.files import PAGE
 from pipeline.runtime.faults import explained
 from pipeline.settings import (
     Parser,
     Settings,
+    audit_parser,
+    audit_settings,
     bundle_options,
     bundle_parser,
     predict_parser,
@@ -226,6 +229,13 @@ def predict(words: list[str]) -> pd.DataFrame:
         _show(report.read_text(encoding="utf-8"))
     columns = pd.read_csv(submission, nrows=0).columns
     return pd.read_csv(submission, dtype={columns[0]: str}, keep_default_na=False)
+
+
+@_command(audit_parser)
+def audit(words: list[str]) -> pd.DataFrame:
+    """Look for what is wrong with the images and labels. Returns what was found; the rows are in runs/NAME/audit/."""
+    folder = _carry_out("audit", audit_settings(words), words)
+    return pd.read_csv(folder / INDEX, keep_default_na=False)
 
 
 @_command(tune_parser)

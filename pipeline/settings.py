@@ -492,24 +492,32 @@ def predict_settings(arguments: list[str]) -> Settings:
     return _settings(options, options.models or ())
 
 
-def compare_settings(arguments: list[str]) -> Settings:
-    """Parse compare.py's command line. Raises UserError if it is wrong."""
+def compare_parser() -> Parser:
     parser = Parser("Compare the trained runs: what each option changed, and whether that is more than chance.")
     parser.add_competition_options()
     parser.add_metric_option()
     parser.add_argument("--models", nargs="+", metavar="RUN", help="compare only these; names or patterns")
     parser.add_quiet_option()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def compare_settings(arguments: list[str]) -> Settings:
+    """Parse compare.py's command line. Raises UserError if it is wrong."""
+    options = compare_parser().parse_args(arguments)
     return _settings(options, options.models or ())
 
 
-def audit_settings(arguments: list[str]) -> Settings:
-    """Parse audit.py's command line. Raises UserError if it is wrong."""
+def audit_parser() -> Parser:
     parser = Parser("Look for what is wrong with a competition's images and labels, and write it to runs/NAME/audit/.")
     parser.add_competition_options()
     parser.add_cache_options()
     parser.add_quiet_option()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def audit_settings(arguments: list[str]) -> Settings:
+    """Parse audit.py's command line. Raises UserError if it is wrong."""
+    options = audit_parser().parse_args(arguments)
     options.budget = DEFAULT_BUDGET  # it decides the size of the images, which are then cached as for train.py
     return _settings(options, ())
 

@@ -75,7 +75,15 @@ def test_a_file_that_changes_between_two_calls_is_read_again(insects, tmp_path):
         assert scores["mine"].max() > value / 2
 
 
-@pytest.mark.parametrize("name", ["train", "predict", "tune", "submit"])
+def test_an_audit_is_a_table_of_what_was_found(insects, tmp_path):
+    found = notebook.audit(insects, work=tmp_path, quiet=True)
+    assert found.columns.tolist() == ["kind", "rows", "told"]
+    assert found["rows"].min() > 0
+    folder = tmp_path / "runs" / "insects" / "audit"
+    assert all((folder / f"{kind}.csv").is_file() for kind in found["kind"])
+
+
+@pytest.mark.parametrize("name", ["train", "predict", "audit", "tune", "submit"])
 def test_every_option_of_a_command_is_a_keyword_with_its_help(name):
     function, parser = getattr(notebook, name), getattr(settings, f"{name}_parser")()
     signature = inspect.signature(function)

@@ -12,6 +12,7 @@ from competition.errors import UserError
 from pipeline.report import live_page
 from pipeline.report.live_charts import HEIGHT, MOST_LINES, MOST_POINTS, WIDTH, charts
 from pipeline.training.trainer import Trainer
+from tests.chromium import running_chromium
 from tests.commands import Done, run
 
 EPOCHS = 4
@@ -90,6 +91,21 @@ def test_the_page_loads_nothing_and_has_no_script(states):
     for page in states:
         assert not re.search(r"<script|<link|<img|src=|href=|https?://|@import|url\(", page)
         assert "default-src 'none'" in page
+
+
+def test_in_a_browser_it_asks_for_nothing_and_axe_finds_no_fault_and_it_loads_itself_again(states, tmp_path):
+    path = tmp_path / "index.html"
+    running = next(page for page in states if "polyline points" in page and "refresh" in page)
+    with running_chromium() as chromium:
+        path.write_text(re.sub('<meta http-equiv="refresh".*?>', "", running))
+        with chromium.open(path, 390, "dark") as opened:
+            assert (opened.requests, opened.console, opened.faults()) == ([], [], [])
+            assert opened.page.evaluate("document.documentElement.scrollWidth") == 390
+        path.write_text(running)
+        with chromium.open(path) as opened:
+            path.write_text(states[-1])
+            opened.page.wait_for_selector("h1:has-text('finished')")
+            assert opened.faults() == []
 
 
 @pytest.mark.parametrize(
