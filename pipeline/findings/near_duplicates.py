@@ -44,7 +44,7 @@ def near_duplicates(images: Joined, rows: np.ndarray) -> Candidates:
     found = [Candidates.none()]
     with Progress(total=len(blocks) * len(rows), desc="comparing images", unit="image") as bar:
         for among in blocks:
-            block = Block(among, _thumbnails(images, among))
+            block = Block(among, lambda some: _thumbnails(images, some))
             for number, pairs in _in_threads(lambda some, block=block: _found(some, block, images), rows):
                 found.append(pairs)
                 bar.update(number)
@@ -84,7 +84,7 @@ def _of_one_tint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _most_alike(pairs: Candidates, thumbnails: np.ndarray, block: Block, most: int) -> Candidates:
     """The pairs whose thumbnails are most alike once they are aligned. thumbnails: of the first of each."""
-    wanted = block.coefficients_of(pairs.second) * _SIGNS[look_up.COUNT][pairs.flips]
+    wanted = block.coefficients(np.searchsorted(block.rows, pairs.second)) * _SIGNS[look_up.COUNT][pairs.flips]
     even = np.ones(wanted.shape[1], np.float32)
     windows = aligned(thumbnails, pairs.windows, wanted, even, look_up.COUNT, steps=1)
     alike = likeness(coefficients(thumbnails, windows, look_up.COUNT), wanted)
