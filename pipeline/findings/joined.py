@@ -13,7 +13,7 @@ from pipeline.findings.pictures import Pictures
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """The images of all parts, one part after the other; those with labels come first. Nothing is copied.
+    """The images of all parts, one part after the other; those with labels come first.
 
     task: of their labels.
     """
@@ -64,7 +64,8 @@ class Joined:
 
     def every(self, name: str) -> np.ndarray:
         """One of the ``Fingerprints`` of all images."""
-        return np.concatenate([getattr(part.fingerprints, name) for part in self.parts])
+        found = [getattr(part.fingerprints, name) for part in self.parts]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def pairs(self, first: np.ndarray, second: np.ndarray) -> pd.DataFrame:
         """Pairs of images: the splits and ids of both, and the labels that are known."""
