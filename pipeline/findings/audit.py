@@ -21,7 +21,7 @@ def audit(competition: Competition, labelled: Pictures, test: Pictures | None, f
     test: None if these images are not looked at. folder: where the tables of the findings will be.
     Raises OutOfTime if a time limit passes meanwhile.
     """
-    images = Joined(competition, (labelled, test) if test else (labelled,))
+    images = Joined(competition.task, (labelled, test) if test else (labelled,))
     yield from exact_duplicates(images, folder)
     check_time()
     if labelled.split.groups is None:  # they may come from the table of an earlier audit, which has to stay

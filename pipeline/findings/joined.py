@@ -7,16 +7,18 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from competition.spec import Competition
 from competition.task import Task
 from pipeline.findings.pictures import Pictures
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """The images of all parts, one part after the other; those with labels come first. Nothing is copied."""
+    """The images of all parts, one part after the other; those with labels come first. Nothing is copied.
 
-    competition: Competition
+    task: of their labels.
+    """
+
+    task: Task
     parts: tuple[Pictures, ...]
 
     def __len__(self) -> int:
@@ -80,7 +82,7 @@ class Joined:
         """The labels of images in words; empty if they are not known."""
         known = rows < self.labelled
         labels = self.parts[0].split.known_labels[rows[known]]
-        texts = iter(labels_as_texts(self.competition.task, labels))
+        texts = iter(labels_as_texts(self.task, labels))
         return [next(texts) if is_known else "" for is_known in known]
 
     def differ(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
