@@ -5,7 +5,8 @@ python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...]
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
 from pipeline.findings.audit import audit
 from pipeline.findings.finding import FOLDER, Finding, read_findings, write_findings
 from pipeline.findings.pictures import Pictures
+from pipeline.findings.suspects import suspects
 from pipeline.kaggle.ledger import Ledger, Note, fingerprint_of, sha256_of
 from pipeline.report.context import ReportContext
 from pipeline.report.files import remove_report
@@ -84,6 +86,7 @@ def main(settings: Settings) -> Path:
     if decision.description:
         print(decision.description)
     print(class_counts(competition, predictions, decision))
+    judge_labels(competition, usable, settings, device)
     validated = {name: usable[name].validated for name in runs}
     context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
     report(
@@ -276,6 +279,18 @@ def lasting_source(settings: Settings) -> dict[str, str | None]:
     return {name: None if value is None else str(value) for name, value in source.items()}
 
 
+def judge_labels(
+    competition: Competition, runs: dict[str, StoredRun], settings: Settings, device: torch.device
+) -> None:
+    """Write the table of the labels that the models contradict."""
+    folder = settings.runs_folder(competition.name)
+    with dispensable("judgement of the labels", settings):
+        finding = suspects(competition, runs, folder, settings.cache_folder, device)
+        write_findings([finding], folder / FOLDER)
+        if finding.told:
+            print(finding.told)
+
+
 def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...]:
     """What the ledger says of earlier submissions; nothing, with a warning, if it is damaged."""
     ledger = Ledger(settings.submissions_folder(competition.name).with_name("ledger.csv"))
@@ -287,21 +302,25 @@ def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...
 
 
 def report(context: ReportContext, images: ImageCache, settings: Settings) -> None:
-    """Write the report beside the submission. If that fails, print a warning: the submission is valid without it.
-
-    images: the test images.
-    """
+    """Write the report beside the submission. images: the test images."""
     if not settings.report:
         return
-    try:
+    with dispensable("report", settings):
         from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
         print(f"report: {write_report(replace(context, findings=audited(context, images, settings)))}")
+
+
+@contextmanager
+def dispensable(what: str, settings: Settings) -> Iterator[None]:
+    """A block whose errors are only warned of, as the submission is valid without it."""
+    try:
+        yield
     except Exception as error:
         if settings.debug:
             raise
         print(
-            f"warning: no report ({printable(error, most=200)}); the submission is valid; --debug shows the traceback"
+            f"warning: no {what} ({printable(error, most=200)}); the submission is valid; --debug shows the traceback"
         )
 
 

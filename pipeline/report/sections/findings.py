@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.findings.finding import FOLDER, Finding
+from pipeline.findings.suspects import KIND as SUSPECTS
 from pipeline.report import figures, pictures
 from pipeline.report.context import ReportContext
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
@@ -19,13 +20,14 @@ PAIR = (("split", "id", "label"), ("other_split", "other_id", "other_label"))  #
 
 
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section | None:
-    """None if the data were not looked at."""
-    if not context.findings:
+    """None if the data were not looked at. Labels under suspicion have a section of their own."""
+    findings = [finding for finding in context.findings if finding.kind != SUSPECTS]
+    if not findings:
         return None
-    told = [finding for finding in context.findings if finding.told]
+    told = [finding for finding in findings if finding.told]
     paths = _paths(context, (name for finding in told for image in _images(finding) for name, _ in image))
     shown = [(_name(finding), finding, _figure(finding, paths, figure_folder)) for finding in told]
-    others = [(_name(finding), finding) for finding in context.findings if not finding.told]
+    others = [(_name(finding), finding) for finding in findings if not finding.told]
     content = {"told": shown, "others": others, "folder": Path("runs", context.competition.name, FOLDER).as_posix()}
     return Section("findings", "Findings about the data", "findings.html.j2", content)
 
