@@ -26,6 +26,7 @@ from pipeline.settings import (
     Settings,
     audit_settings,
     bundle_options,
+    compare_settings,
     kernel_options,
     predict_settings,
     submit_options,
@@ -189,6 +190,7 @@ def _words_of(console_script: str, script: Path) -> list[str]:
 
 train = command("pipeline.train", train_settings, on_all_gpus=True)
 predict = command("pipeline.predict", predict_settings)
+compare = command("pipeline.compare", compare_settings)
 tune = command("pipeline.tune", tune_settings)
 audit = command("pipeline.audit", audit_settings)
 submit = command("pipeline.submit", submit_options)

@@ -61,6 +61,7 @@ class Settings:
     size: height and width of the cached images in pixels; None: chosen for the images and the budget.
     cache_size: bytes of cached images on the disk; None: as there is room.
     extra: folder or CSV of labelled pictures that are trained on besides the competition's.
+    relabel: CSV of corrected labels of training images.
     pseudo_labels: train on the test images, too, with what the blend of earlier runs says of them.
     distil: train on a mean of the labels and of what that blend says of the training images.
     refit: after its validation, train each network once more, on all labelled images.
@@ -91,6 +92,7 @@ class Settings:
     cache_size: int | None = None
     seed: int = 0
     extra: Path | None = None
+    relabel: Path | None = None
     pseudo_labels: bool = False
     distil: bool = False
     refit: bool = False
@@ -282,6 +284,13 @@ class Parser(argparse.ArgumentParser):
             help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
         )
         self.add_argument(
+            "--relabel",
+            type=existing,
+            metavar="FILE",
+            help="CSV with the columns id and label: train on these labels; an empty label leaves the image out, e.g. "
+            "runs/NAME/audit/suspects.csv once you have corrected it",
+        )
+        self.add_argument(
             "--pseudo-labels",
             action="store_true",
             help="train on those test images, too, of which the blend of the models trained before is sure",
@@ -463,6 +472,17 @@ def predict_settings(arguments: list[str]) -> Settings:
     return _settings(options, options.models or ())
 
 
+def compare_settings(arguments: list[str]) -> Settings:
+    """Parse compare.py's command line. Raises UserError if it is wrong."""
+    parser = Parser("Compare the trained runs: what each option changed, and whether that is more than chance.")
+    parser.add_competition_options()
+    parser.add_metric_option()
+    parser.add_argument("--models", nargs="+", metavar="RUN", help="compare only these; names or patterns")
+    parser.add_quiet_option()
+    options = parser.parse_args(arguments)
+    return _settings(options, options.models or ())
+
+
 def audit_settings(arguments: list[str]) -> Settings:
     """Parse audit.py's command line. Raises UserError if it is wrong."""
     parser = Parser("Look for what is wrong with a competition's images and labels, and write it to runs/NAME/audit/.")
@@ -528,6 +548,12 @@ def _bundle_parser() -> Parser:
         metavar="FOLDER|CSV",
         help="labelled pictures that train.py also trains on in the notebook: a path below /kaggle/input",
     )
+    parser.add_argument(
+        "--relabel",
+        type=in_notebook,
+        metavar="FILE",
+        help="CSV of corrected labels that train.py trains on in the notebook: a path below /kaggle/input",
+    )
     for kind in ("dataset", "kernel"):
         parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
     parser.add_argument(
@@ -567,7 +593,7 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     given.models = settings.models
     if own := [model for model in given.models if model.endswith(".toml")]:
         parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a built-in recipe")
-    for option, place in {"--weights": given.weights, "--extra": given.extra}.items():
+    for option, place in {"--weights": given.weights, "--extra": given.extra, "--relabel": given.relabel}.items():
         if place and given.predict_only:
             parser.error(f"argument {option}: trained models need none; leave it out")
         given.options += [option, place] if place else []

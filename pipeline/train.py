@@ -6,7 +6,6 @@ python pipeline/train.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [
 import math
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,24 +17,25 @@ if __name__ == "__main__":  # run as a script: check the options before importin
     commands.train()
 
 
+import numpy as np
 import torch
 
 from competition.console import print_result
 from competition.errors import UserError
-from competition.layouts import read_extra
+from competition.layouts import read_corrections, read_extra
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from competition.storage import sweep_all
-from competition.wording import printable
+from competition.wording import counted, printable
 from pipeline.commands import retyped, typed
 from pipeline.data.cache import open_cache
 from pipeline.data.image_size import ImageSizes
 from pipeline.data.training_data import Lesson, TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
 from pipeline.ensemble.teacher import find_teacher, lessons
-from pipeline.findings.audit import audit
-from pipeline.findings.finding import FOLDER, Finding, write_findings
+from pipeline.findings.audit import audited
+from pipeline.findings.finding import FOLDER
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.single import UNREADABLE
 from pipeline.models.base import NotTrained
@@ -93,6 +93,8 @@ def main(settings: Settings) -> None:
     stages.begin("choice of models")
     if is_left_to_us(settings):
         recipes, training_data = chosen(recipes, settings, competition, training_data, device)
+    if settings.relabel is not None:
+        print_corrections(training_data, settings)
     stages.begin("answers of earlier models")
     training_data = taught(training_data, competition, settings, device)
     stages.begin("plan")
@@ -133,13 +135,10 @@ def audit_data(competition: Competition, training_data: TrainingData, settings: 
     decoding: seconds that it took to open the labelled images.
     """
     share = math.inf if settings.budget is None else AUDIT_SHARE * settings.budget
-    folder = settings.runs_folder(competition.name) / FOLDER
-    findings: list[Finding] = []
-    with suppress(OutOfTime), time_limit(time.monotonic() + share):
+    with time_limit(time.monotonic() + share):
         labelled = Pictures.labelled(competition, training_data.images.whole)
         test = test_pictures(competition, training_data, settings, share / 2, decoding)
-        findings.extend(audit(competition, labelled, test, folder))
-    write_findings(findings, folder)
+        findings = audited(competition, labelled, test, settings.runs_folder(competition.name) / FOLDER)
     for finding in findings:
         if finding.told and finding.kind != UNREADABLE:  # of which there was a warning
             print(f"data: {finding.told}")
@@ -212,6 +211,9 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
         sweep_all(settings.runs_folder(competition.name))
     if symmetries is not None:
         competition = replace(competition, symmetries=symmetries)
+    if settings.relabel is not None:
+        corrections = read_corrections(settings.relabel, competition)
+        competition = replace(competition, corrections=corrections)
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
     if settings.extra is not None:
@@ -277,6 +279,22 @@ def decoded(
             return open_training_data(competition, settings, device.type, pretrained, sizes)
     except OutOfTime as error:
         raise UserError(f"--budget {clock(budget)}: {too_short(begun, error.done)}") from None
+
+
+def print_corrections(training_data: TrainingData, settings: Settings) -> None:
+    """Say how many corrected labels are trained on. Raises UserError if there is none."""
+    if (stand_ins := training_data.stand_ins) is None:
+        return
+    only_validate = training_data.validated if len(training_data.splits) == 1 and not settings.refit else []
+    trained = np.delete(stand_ins, only_validate)
+    new, without = int((trained >= training_data.own).sum()), int((trained < 0).sum())
+    idle = int((stand_ins != np.arange(len(stand_ins))).sum()) - new - without
+    name = printable(settings.relabel, most=200)
+    if not new + without:
+        fault = "no training image among those that it corrects" + (", which only validate" if idle else "")
+        raise UserError(f"--relabel {name}: {fault}; give --folds 3, which trains on all images")
+    told = f" {idle:,} not used (they only validate)," if idle else ""
+    print(f"{counted(new, 'corrected label')} to train on, {counted(without, 'image')} left out,{told} by {name}")
 
 
 def taught(

@@ -66,9 +66,8 @@ def drift(labelled: Pictures, test: Pictures) -> list[Finding]:
     labelled images that are most like those of the test. ``test`` is how likely the classifier takes each for a test
     image.
     """
-    labelled, test = labelled.take(labelled.readable), test.take(test.readable)
     splits = described(labelled, test)
-    if min(len(labelled), len(test)) < FEWEST:
+    if min(len(labelled.readable), len(test.readable)) < FEWEST:
         return [Finding("splits", "", splits), Finding("drift", "", pd.DataFrame())]
     seen, other = _drawn(labelled), _drawn(test)
     facts = {
@@ -85,25 +84,20 @@ def drift(labelled: Pictures, test: Pictures) -> list[Finding]:
 
 def described(labelled: Pictures, test: Pictures) -> pd.DataFrame:
     """Quantiles of the facts of train, val and test: a row for each fact, and one for all together."""
-    ends = np.arange(len(labelled))
-    parts = {
-        "train": labelled.take(ends[: labelled.trained]),
-        "val": labelled.take(ends[labelled.trained :]),
-        "test": test,
-    }
-    table = pd.DataFrame({"fact": list(FACTS)})
-    for name, part in parts.items():
-        if len(part):
-            found = np.array(
-                [np.quantile(measure(part.fingerprints), list(QUANTILES.values())) for measure in FACTS.values()]
-            )
-            table[[f"{name}, {quantile}" for quantile in QUANTILES]] = found
+    seen, trained = labelled.readable, np.searchsorted(labelled.readable, labelled.trained)
+    parts = {"train": (labelled, seen[:trained]), "val": (labelled, seen[trained:]), "test": (test, test.readable)}
+    table, shares = pd.DataFrame({"fact": list(FACTS)}), list(QUANTILES.values())
+    for name, (pictures, rows) in parts.items():
+        if len(rows):
+            found = [np.quantile(measure(pictures.fingerprints)[rows], shares) for measure in FACTS.values()]
+            table[[f"{name}, {quantile}" for quantile in QUANTILES]] = np.array(found)
     table.loc[len(table), "fact"] = "all, and thumbnails"
     return table
 
 
 def _drawn(pictures: Pictures) -> Pictures:
-    rows = np.random.default_rng(SEED).permutation(len(pictures))[:DRAWN]
+    """Some of the readable images."""
+    rows = np.random.default_rng(SEED).permutation(pictures.readable)[:DRAWN]
     return pictures.take(np.sort(rows))
 
 

@@ -11,6 +11,8 @@ PAIRS = 1_000  # drawn, at most
 SEED = 0
 SURE = 3.0  # standard errors
 LOOKS = ("red", "green", "blue", "brightness", "contrast")
+LEVELS = 40  # by which these differ in images that are as unlike as two thumbnails of noise
+AT_ONCE = 10_000  # pairs of images
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,23 @@ class Shares:
         return self.found - SURE * self.error > self.by_chance + least * (1 - self.by_chance)
 
 
-def looks(found: Fingerprints) -> np.ndarray:
-    """Vectors, float32 ``[N, D]``, whose distances say how much images differ: thumbnails, colours, contrast.
+def distances(found: Fingerprints, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How much the images at the first rows look unlike those at the second, float32 ``[n]``.
 
-    Thumbnails count as much as the rest.
+    Thumbnails count as much as colours, brightness and contrast.
     """
+    apart = np.empty(len(first), np.float32)
+    for start in range(0, len(first), AT_ONCE):
+        rows = slice(start, start + AT_ONCE)
+        differences = _looks(found.take(first[rows])) - _looks(found.take(second[rows]))
+        apart[rows] = np.linalg.norm(differences, axis=1)
+    return apart
+
+
+def _looks(found: Fingerprints) -> np.ndarray:
     thumbnails = found.thumbnails.reshape(len(found), -1) / np.float32(SCALE * SIDE)
-    facts = np.stack([FACTS[name](found) for name in LOOKS], axis=1)
-    spread = np.maximum(facts.std(axis=0), 1.0)
-    return np.concatenate([thumbnails, facts / spread / np.float32(len(LOOKS) ** 0.5)], axis=1)
+    levels = np.stack([FACTS[name](found) for name in LOOKS], axis=1) / np.float32(LEVELS * len(LOOKS) ** 0.5)
+    return np.concatenate([thumbnails, levels], axis=1)
 
 
 def closer_pictures(pictures: Pictures, groups: np.ndarray, classes: np.ndarray) -> Shares:
@@ -49,8 +59,8 @@ def closer_pictures(pictures: Pictures, groups: np.ndarray, classes: np.ndarray)
     ends = np.searchsorted(classes[order], classes[first], side="right")
     other = order[rng.integers(starts, ends)]
     is_other = groups[other] != groups[first]
-    first, second, other = (looks(pictures.fingerprints.take(rows[is_other])) for rows in (first, second, other))
-    to_mate, to_other = (np.square(first - each).sum(axis=1) for each in (second, other))
+    first, second, other = (rows[is_other] for rows in (first, second, other))
+    to_mate, to_other = (distances(pictures.fingerprints, first, each) for each in (second, other))
     return _shares((to_mate < to_other) + (to_mate == to_other) / 2, 0.5)
 
 

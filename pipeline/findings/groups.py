@@ -8,7 +8,7 @@ right.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from competition.spec import Competition
-from competition.task import strata
+from competition.task import Task, strata
 from competition.wording import printable
-from pipeline.findings.evidence import closer_pictures, same_labels
+from pipeline.findings.evidence import closer_pictures, distances, same_labels
 from pipeline.findings.finding import Finding
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.shots import series
@@ -33,6 +33,7 @@ STEMS = (  # of file names: what stands before their first separator, and before
 )
 NUMBER = re.compile(r"(.*?)(\d{1,15})\D*")  # a stem whose last digits are a number
 NEAR = 5  # numbers that may be of one group
+AS_ALIKE = 0.05  # quantile of the distances of any two images, below which consecutive ones are of one group
 FEWEST, FEWEST_IN_TEST = 10, 5  # groups of two images or more
 SHARED = 0.3  # of the images, at least, that are in such groups
 LARGEST = 0.2  # of the images, at most, that are in one group
@@ -73,11 +74,19 @@ class Grouping:
 
 def groups(competition: Competition, labelled: Pictures, folder: Path) -> Finding:
     """The group of each labelled image, if there are groups. folder: where the table of the finding will be."""
-    classes = strata(competition.task.encode(labelled.split.known_labels))
+    classes = _classes(labelled.split.known_labels, competition.task)
     for grouping in in_time(_groupings(labelled.split.paths, competition.test.paths)):
         if _count(grouping, labelled, classes):
-            return Finding(KIND, _told(grouping, labelled, folder / f"{KIND}.csv"), _table(grouping, labelled))
+            found = _in_runs(grouping, labelled) if grouping.closer == MUCH_CLOSER else grouping
+            return Finding(KIND, _told(found, labelled, folder / f"{KIND}.csv"), _table(found, labelled))
     return Finding(KIND, "", pd.DataFrame())
+
+
+def _classes(labels: np.ndarray, task: Task) -> np.ndarray:
+    """A class of each image, int64 ``[N]``; of numbers, in which fifth the first one is."""
+    if task.kind == "continuous":
+        return np.searchsorted(np.quantile(labels[:, 0], [0.2, 0.4, 0.6, 0.8]), labels[:, 0])
+    return strata(task.encode(labels))
 
 
 def _count(grouping: Grouping, labelled: Pictures, classes: np.ndarray) -> bool:
@@ -124,8 +133,29 @@ def _stem(path: Path, pattern: re.Pattern[str]) -> str:
 
 def _block(path: Path) -> str:
     """What files whose names are the same but for a near number have in common."""
+    name, number = _numbered(path)
+    return f"{name}{number // NEAR * NEAR}"
+
+
+def _numbered(path: Path) -> tuple[str, int]:
+    """A file's name before its last number, and that number; -1 without one."""
     match = NUMBER.fullmatch(path.stem)
-    return f"{match[1]}{int(match[2]) // NEAR * NEAR}" if match else path.stem
+    return (match[1], int(match[2])) if match else (path.stem, -1)
+
+
+def _in_runs(grouping: Grouping, labelled: Pictures) -> Grouping:
+    """The groups that consecutive numbers really show: as long as the next image looks like the one before."""
+    keys = [_numbered(path) for path in labelled.split.paths]
+    order = np.array(sorted(range(len(keys)), key=keys.__getitem__))
+    first, second = order[:-1], order[1:]
+    near = [keys[a][0] == keys[b][0] and keys[b][1] - keys[a][1] <= NEAR for a, b in zip(first, second, strict=True)]
+    apart = distances(labelled.fingerprints, first, second)
+    chance = distances(labelled.fingerprints, first, np.random.default_rng(0).permutation(order)[1:])
+    run = np.concatenate([[0], np.cumsum(~(np.array(near, bool) & (apart < np.quantile(chance, AS_ALIKE))))])
+    found = np.empty(len(order), np.int64)
+    found[order] = run
+    names = [labelled.split.paths[row].stem for row in order[np.unique(run, return_index=True)[1]]]
+    return replace(grouping, names=names, labelled=found)
 
 
 def _told(grouping: Grouping, labelled: Pictures, path: Path) -> str:

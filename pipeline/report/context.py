@@ -42,7 +42,7 @@ class ReportContext:
     blend: Blend
     submitted: Predictions
     submission: Path
-    findings: tuple[Finding, ...] = ()
+    findings: Sequence[Finding] = ()
     sessions: Sequence[Session] = ()
     sent: Sequence[Sent] = ()
 

@@ -20,6 +20,7 @@ from pipeline.report.sections import (
     models,
     submissions,
     summary,
+    suspects,
     training,
 )
 
@@ -31,6 +32,7 @@ SECTIONS = (  # in the page's order; each one gives None if it has nothing to sh
     each_model.section,
     training.section,
     grid_search.section,
+    suspects.section,
     data.section,
     submissions.section,
 )

@@ -291,7 +291,7 @@ class Trainer:
         OnFeatures.agree(folds)
         validations = [images.subset(rows) for _, rows in self.training_data.splits]
         answers = [each.predict_proba(seen) for each, seen in zip(folds, validations, strict=True)]
-        rows = self.drawn(np.arange(self.training_data.labelled), most)
+        rows = self.drawn(self.training_data.trainable, most)
         refitted = OnFeatures.refitted(folds, images.subset(rows), labels[rows])
         return Fitted(fitted.models, {REFIT: refitted}, np.concatenate(answers))
 
@@ -306,7 +306,7 @@ class Trainer:
         If its loss is not finite, the network that was validated is kept.
         """
         images, labels, place = self.training_data.images, self.training_data.labels, folder.fold(REFIT)
-        rows, (_, validation) = np.arange(self.training_data.labelled), self.training_data.splits[0]
+        rows, (_, validation) = self.training_data.trainable, self.training_data.splits[0]
         network_plan = self._network_plan(model, plan, split=1, at_once=1)
         if network_plan is not None and network_plan.deadline is not None:
             network_plan = replace(network_plan, tier=fitted.models[0].tier)

@@ -1,4 +1,4 @@
-"""The command audit.py, and what train.py and predict.py say of the data, on a contest with faults and on its control."""
+"""The command audit.py, and what train.py and predict.py say of the data: of a contest with faults, and its control."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_training_tells_the_findings_and_the_report_shows_them(audited, tmp_path
     assert any("test images differ from labelled ones" in line for line in told)
     succeed("predict", *options)
     page = (tmp_path / "submissions/faults/report.html").read_text()
-    assert "What is wrong with the data" in page and "test images differ from labelled ones" in page
+    assert "Findings about the data" in page and "test images differ from labelled ones" in page
     assert (tmp_path / "submissions/faults/report/finding-drift.png").exists()
 
 
@@ -82,6 +82,24 @@ def test_the_audit_changes_no_answer(audited, tmp_path, monkeypatch):
         answers.append((work / "submissions/faults/submission.csv").read_bytes())
         monkeypatch.setattr("pipeline.train.audit_data", lambda *arguments: None)
     assert answers[0] == answers[1]
+
+
+def test_an_audit_of_the_same_images_and_labels_is_not_repeated(audited, tmp_path, monkeypatch):
+    place, _ = audited("control")
+    options = ("--competition", place / "control", "--work", tmp_path)
+    first = succeed("audit", *options)
+    monkeypatch.setattr("pipeline.findings.audit.audit", lambda *arguments: pytest.fail("it was repeated"))
+    assert succeed("audit", *options) == first
+
+
+def test_without_time_only_what_takes_none_is_told(audited, tmp_path, monkeypatch):
+    place, _ = audited("faults")
+    monkeypatch.setattr("pipeline.train.AUDIT_SHARE", 0.0)
+    options = ("--competition", place / "faults", "--work", tmp_path)
+    printed = succeed("train", *options, "--models", "dhc-gaussian-nb", "--budget", "5m")
+    assert "bear another label than the same picture" in printed
+    assert "test images differ" not in printed
+    assert not (tmp_path / "runs/faults/audit/audited.json").exists()
 
 
 def test_a_competition_that_is_not_there_is_an_error(tmp_path):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.spec import Split
 from pipeline.findings.finding import FOLDER, Finding
+from pipeline.findings.suspects import KIND as SUSPECTS
 from pipeline.report import figures, pictures
 from pipeline.report.context import ReportContext
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
@@ -16,21 +16,20 @@ MOST_SHOWN = 4  # images, or pairs of them, of each split and finding
 COLUMNS = {1: 4, 2: 2}  # of single images, and of pairs
 
 Named = tuple[str, str]  # split and id
+PAIR = (("split", "id", "label"), ("other_split", "other_id", "other_label"))  # columns of a finding's table
 
 
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section | None:
-    """None if the data were not looked at."""
-    if not context.findings:
+    """None if the data were not looked at. Labels under suspicion have a section of their own."""
+    findings = [finding for finding in context.findings if finding.kind != SUSPECTS]
+    if not findings:
         return None
-    paths = _paths(context, (name for finding in context.findings for name in _shown(finding)))
-    told = [
-        {"name": _name(finding), "finding": finding, "figure": _figure(finding, paths, figure_folder)}
-        for finding in context.findings
-        if finding.told
-    ]
-    others = [(_name(finding), finding) for finding in context.findings if not finding.told]
-    content = {"told": told, "others": others, "folder": Path("runs", context.competition.name, FOLDER).as_posix()}
-    return Section("findings", "What is wrong with the data", "findings.html.j2", content)
+    told = [finding for finding in findings if finding.told]
+    paths = _paths(context, (name for finding in told for image in _images(finding) for name, _ in image))
+    shown = [(_name(finding), finding, _figure(finding, paths, figure_folder)) for finding in told]
+    others = [(_name(finding), finding) for finding in findings if not finding.told]
+    content = {"told": shown, "others": others, "folder": Path("runs", context.competition.name, FOLDER).as_posix()}
+    return Section("findings", "Findings about the data", "findings.html.j2", content)
 
 
 def _name(finding: Finding) -> str:
@@ -40,41 +39,38 @@ def _name(finding: Finding) -> str:
 
 def _figure(finding: Finding, paths: dict[Named, Path], figure_folder: FigureFolder) -> EmbeddedImage | None:
     """Some of the images; those of a pair side by side. None if the finding is not about images."""
-    rows = [names for names in _rows(finding) if all(name in paths for name in names)]
-    if not rows:
+    shown = [image for image in _images(finding) if all(name in paths for name, _ in image)]
+    if not shown:
         return None
-    across = len(rows[0])
-    columns = COLUMNS[across]
-    side = figures.tile_side(columns) // across
-    strips = np.stack([pictures.strip([paths[name] for name in names], across, side) for names in rows])
-    captions = ["\n".join(f"{split}: {name}" for split, name in names) for names in rows]
-    figure = figures.contact_sheet(
-        strips, captions, f"{_name(finding)}: {len(rows)} of {len(finding.table):,}", columns
-    )
+    across = len(shown[0])
+    side = figures.tile_side(COLUMNS[across]) // across
+    strips = np.stack([pictures.strip([paths[name] for name, _ in image], across, side) for image in shown])
+    captions = ["\n".join(_caption(*each) for each in image) for image in shown]
+    title = f"{_name(finding)}: {len(shown)} of {len(finding.table):,}"
+    figure = figures.contact_sheet(strips, captions, title, COLUMNS[across])
     said = "; ".join(caption.replace("\n", " and ") for caption in captions)
     return figure_folder.add(f"finding-{finding.kind}", figure, f"{_name(finding)}: {said}", photographs=True)
 
 
-def _rows(finding: Finding) -> list[list[Named]]:
-    """The image, or the pair of images, of each row that is shown: the first few of each split."""
+def _caption(name: Named, label: str) -> str:
+    return f"{': '.join(name)} ({label})" if label else ": ".join(name)
+
+
+def _images(finding: Finding) -> list[list[tuple[Named, str]]]:
+    """The image of each row that is shown, or both of a pair, with their labels: the first few rows of each split."""
     table = finding.table
     if "id" not in table:
         return []
-    first = table.groupby("split", sort=False).head(MOST_SHOWN)
-    singles = [("split", "id"), ("other_split", "other_id")]
-    columns = [zip(first[split], first[name], strict=True) for split, name in singles if name in first]
-    return [list(names) for names in zip(*columns, strict=True)]
-
-
-def _shown(finding: Finding) -> Iterable[Named]:
-    return (name for names in _rows(finding) for name in names) if finding.told else ()
+    first = table.groupby("split", sort=False).head(MOST_SHOWN).astype(str)
+    parts = [first.reindex(columns=columns, fill_value="") for columns in map(list, PAIR) if columns[1] in first]
+    named = ([((split, name), label) for split, name, label in part.itertuples(index=False)] for part in parts)
+    return [list(image) for image in zip(*named, strict=True)]
 
 
 def _paths(context: ReportContext, names: Iterable[Named]) -> dict[Named, Path]:
     """The files of these images that are in the competition."""
-    wanted = set(names)
-    splits: dict[str, Split] = {each.name: each for each in (context.competition.train, context.competition.val)}
-    splits["test"] = context.competition.test
+    wanted, competition = set(names), context.competition
+    splits = {"train": competition.train, "val": competition.val, "test": competition.test}
     return {
         (name, image): path
         for name, split in splits.items()

@@ -79,8 +79,10 @@ def test_numbers_in_the_order_of_the_classes_are_no_groups():
 
 
 def test_consecutive_numbers_of_images_that_look_alike_are_told():
-    finding = found([f"{number:05}.png" for number in NUMBERS], images=ALIKE, labels=NUMBERS // 100)
-    assert "consecutive numbers show" in finding.told
+    shots = np.repeat(np.arange(0, COUNT, 8), 8)  # of each recording
+    finding = found([f"{number:05}.png" for number in NUMBERS], images=drawn(COUNT, 3)[shots], labels=NUMBERS // 104)
+    assert "consecutive numbers show 25 groups of 8 images, such as 00000" in finding.told
+    assert finding.table["group"].tolist() == [f"{number:05}" for number in shots]
 
 
 def test_shots_that_follow_one_another_are_told_if_they_look_alike(tmp_path):
