@@ -283,13 +283,13 @@ def decoded(
 
 def print_corrections(training_data: TrainingData, settings: Settings) -> None:
     """Say how many corrected labels are trained on. Raises UserError if there is none."""
-    if (stand_ins := training_data.stand_ins) is None:
+    if (stand_ins := training_data.stand_ins) is None or settings.relabel is None:
         return
     only_validate = training_data.validated if len(training_data.splits) == 1 and not settings.refit else []
     trained = np.delete(stand_ins, only_validate)
     new, without = int((trained >= training_data.own).sum()), int((trained < 0).sum())
     idle = int((stand_ins != np.arange(len(stand_ins))).sum()) - new - without
-    name = printable(settings.relabel, most=200)
+    name = printable(settings.relabel, most=200) + " and --drop-conflicts" * settings.drop_conflicts
     if not new + without:
         fault = "no training image among those that it corrects" + (", which only validate" if idle else "")
         raise UserError(f"--relabel {name}: {fault}; give --folds 3, which trains on all images")
