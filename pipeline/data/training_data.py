@@ -215,7 +215,9 @@ def open_training_data(
         stand_ins=corrected.stand_ins(len(own)) if len(corrected.rows) or len(corrected.left_out) else None,
     )._split_as(splits)
     if not all(len(train) for train, _ in data.splits):
-        raise UserError("no image is left to train on; empty fewer labels of --relabel, or do without --drop-conflicts")
+        relabel = "correct some labels of --relabel, and do not empty all of them"
+        remedy = "leave out --drop-conflicts" if settings.drop_conflicts else relabel
+        raise UserError(f"no image is left to train on; {remedy}")
     return data
 
 
