@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from competition.task import Task
+from pipeline.data.small_images import resized_rows
 from pipeline.findings.pictures import Pictures
 
 
@@ -56,11 +57,17 @@ class Joined:
 
     @property
     def have_pixels(self) -> bool:
+        """Whether the pixels of all images are at hand."""
         return all(part.images is not None for part in self.parts)
 
-    def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """uint8 ``[n, H, W, 3]``; only if they ``have_pixels``."""
-        return self.gathered(lambda part, some: part.images[some], rows)  # type: ignore[index]
+    def pictures(self, rows: np.ndarray, side: int) -> np.ndarray:
+        """These images at a small size, uint8 ``[n, side, side, 3]``; only if they ``have_pixels``."""
+
+        def read(part: Pictures, some: np.ndarray) -> np.ndarray:
+            assert part.images is not None
+            return resized_rows(part.images, some, (side, side))
+
+        return self.gathered(read, rows)
 
     def every(self, name: str) -> np.ndarray:
         """One of the ``Fingerprints`` of all images."""
