@@ -52,7 +52,7 @@ def suspects(
     if (corrected := corrected_before(path, competition, table)) is None:
         return Finding(KIND, told(len(table), len(judged), len(split), path), table)
     table = table[~table["id"].isin(corrected["id"])]
-    return Finding(KIND, told(len(table), len(judged), len(split), path), pd.concat([table, corrected]))
+    return Finding(KIND, told(len(table), len(judged), len(split), path), pd.concat([table, corrected]), True)
 
 
 def widest(runs: Mapping[str, StoredRun]) -> dict[str, StoredRun]:
