@@ -272,26 +272,24 @@ def decoded(
 
     sizes: of the plan that is repeated; None if they are to be chosen.
     """
-    pretrained = any(map(imagenet_networks, recipes))
-    if settings.budget is None:
-        return open_training_data(competition, settings, device.type, pretrained, sizes)
-    begun = time.monotonic()
+    pretrained, begun = any(map(imagenet_networks, recipes)), time.monotonic()
+    budget = math.inf if settings.budget is None else settings.budget
     try:
-        with time_limit(BEGUN + DECODING_SHARE * settings.budget):
+        with time_limit(BEGUN + DECODING_SHARE * budget):
             return open_training_data(competition, settings, device.type, pretrained, sizes)
     except OutOfTime as error:
-        raise UserError(f"--budget {clock(settings.budget)}: {too_short(begun, error.done)}") from None
+        raise UserError(f"--budget {clock(budget)}: {too_short(begun, error.done)}") from None
 
 
 def print_corrections(training_data: TrainingData, settings: Settings) -> None:
     """Say how many corrected labels are trained on. Raises UserError if there is none."""
-    if (stand_ins := training_data.stand_ins) is None:
+    if (stand_ins := training_data.stand_ins) is None or settings.relabel is None:
         return
     only_validate = training_data.validated if len(training_data.splits) == 1 and not settings.refit else []
     trained = np.delete(stand_ins, only_validate)
     new, without = int((trained >= training_data.own).sum()), int((trained < 0).sum())
     idle = int((stand_ins != np.arange(len(stand_ins))).sum()) - new - without
-    name = printable(settings.relabel, most=200)
+    name = printable(settings.relabel, most=200) + " and --drop-conflicts" * settings.drop_conflicts
     if not new + without:
         fault = "no training image among those that it corrects" + (", which only validate" if idle else "")
         raise UserError(f"--relabel {name}: {fault}; give --folds 3, which trains on all images")

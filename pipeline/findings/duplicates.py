@@ -21,7 +21,7 @@ LEAST_CONTRAST = 0.1  # levels; pictures with less show nothing that could be co
 
 def exact_duplicates(images: Joined, folder: Path) -> list[Finding]:
     """What is found out about images with equal pixels. folder: of the tables."""
-    groups = equal_pixels(images.every("pixels"), images.every("contents") != 0)
+    groups = equal_pixels(images.every("pixels"), images.every("known"))
     return [copies(images, groups, folder), conflicts(images, groups), leaks(images, groups, folder)]
 
 
@@ -68,9 +68,10 @@ def _table(images: Joined, pairs: list[tuple[int, int]]) -> pd.DataFrame:
 
 def similar_pictures(images: Joined, folder: Path) -> Finding:
     """The labelled images that show the same picture as others, with other pixels, and the test images that do."""
-    _, rows = np.unique(images.every("pixels"), return_index=True)
-    shows = (images.fingerprints("contrast", rows) >= LEAST_CONTRAST) & (images.fingerprints("contents", rows) != 0)
-    pairs = near_duplicates(images, np.sort(rows[shows]))
+    are_compared = images.every("known") & (images.every("contrast") >= LEAST_CONTRAST)
+    for group in equal_pixels(images.every("pixels"), are_compared):
+        are_compared[group[1:]] = False
+    pairs = near_duplicates(images, np.flatnonzero(are_compared))
     table = images.pairs(pairs.second, pairs.first).assign(mirrored=MIRRORED[pairs.flips])
     return Finding("similar", _told_of_similar(images, pairs, folder / "similar.csv"), table)
 

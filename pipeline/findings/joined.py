@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from competition.task import Task
+from pipeline.data.small_images import resized_rows
 from pipeline.findings.pictures import Pictures
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """The images of all parts, one part after the other; those with labels come first. Nothing is copied.
+    """The images of all parts, one part after the other; those with labels come first.
 
     task: of their labels.
     """
@@ -56,15 +57,22 @@ class Joined:
 
     @property
     def have_pixels(self) -> bool:
+        """Whether the pixels of all images are at hand."""
         return all(part.images is not None for part in self.parts)
 
-    def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """uint8 ``[n, H, W, 3]``; only if they ``have_pixels``."""
-        return self.gathered(lambda part, some: part.images[some], rows)  # type: ignore[index]
+    def pictures(self, rows: np.ndarray, side: int) -> np.ndarray:
+        """These images at a small size, uint8 ``[n, side, side, 3]``; only if they ``have_pixels``."""
+
+        def read(part: Pictures, some: np.ndarray) -> np.ndarray:
+            assert part.images is not None
+            return resized_rows(part.images, some, (side, side))
+
+        return self.gathered(read, rows)
 
     def every(self, name: str) -> np.ndarray:
         """One of the ``Fingerprints`` of all images."""
-        return np.concatenate([getattr(part.fingerprints, name) for part in self.parts])
+        found = [getattr(part.fingerprints, name) for part in self.parts]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def pairs(self, first: np.ndarray, second: np.ndarray) -> pd.DataFrame:
         """Pairs of images: the splits and ids of both, and the labels that are known."""
