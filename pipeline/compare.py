@@ -43,10 +43,6 @@ def main(settings: Settings) -> None:
     print_result(path)
 
 
-def likelihood(chance: float) -> str:
-    return f"{chance:.3f}" if chance >= 0.0005 else "<0.001"
-
-
 def text_of(comparison: Comparison, metric: Metric) -> str:
     """The comparison for the terminal."""
     header = ("model", "options", metric.title, "95 % interval", "behind", "chance", "", "seconds")
@@ -57,7 +53,7 @@ def text_of(comparison: Comparison, metric: Metric) -> str:
             f"{each.row.score.value:.4f}",
             f"{each.row.score.low:.4f}-{each.row.score.high:.4f}",
             f"{each.lead:.4f}",
-            "" if each.chance is None else likelihood(each.chance),
+            each.chance_text,
             each.verdict,
             f"{each.row.seconds:.1f}",
         )
@@ -65,8 +61,7 @@ def text_of(comparison: Comparison, metric: Metric) -> str:
     ]
     title = f"{counted(len(rows), 'run')} on {counted(comparison.images, 'validation image')}:"
     changes = [
-        (each.change, each.base, f"{each.gain:+.4f}", likelihood(each.chance), each.verdict)
-        for each in comparison.effects
+        (each.change, each.base, f"{each.gain:+.4f}", each.chance_text, each.verdict) for each in comparison.effects
     ]
     text = f"{title}\n{text_table(header, rows)}\n"
     if changes:

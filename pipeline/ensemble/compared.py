@@ -13,6 +13,13 @@ from pipeline.training.scores import ModelScore
 CERTAIN = 0.05  # a difference that chance makes less often counts as real
 
 
+def chance_text(chance: float | None) -> str:
+    """``0.021``, ``<0.001``, or nothing."""
+    if chance is None:
+        return ""
+    return f"{chance:.3f}" if chance >= 0.0005 else "<0.001"
+
+
 @dataclass(frozen=True)
 class Compared:
     """A run beside the best one.
@@ -31,6 +38,10 @@ class Compared:
         if self.chance is None:
             return "best"
         return "worse" if self.chance < CERTAIN else "no clear difference"
+
+    @property
+    def chance_text(self) -> str:
+        return chance_text(self.chance)
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,10 @@ class Effect:
         if self.chance >= CERTAIN:
             return "no clear effect"
         return "helps" if self.gain > 0 else "harms"
+
+    @property
+    def chance_text(self) -> str:
+        return chance_text(self.chance)
 
 
 @dataclass(frozen=True)
