@@ -20,8 +20,9 @@ PLAIN_INTERVAL = 15.0  # seconds between two plain lines
 class Progress(tqdm):
     """A progress bar on stderr that is removed when it is finished; the arguments are tqdm's.
 
-    The remaining time follows from the speed of the last minute. If stderr is not a terminal, a line is printed every
-    15 seconds instead.
+    The remaining time follows from the speed of the last minute. Work that fits itself into a time limit gives its
+    ``end``, on the clock of ``time.monotonic``; the remaining time is then never longer. If stderr is not a terminal, a
+    line is printed every 15 seconds instead.
     """
 
     SHARE: ClassVar[str] = "{desc} {percentage:3.0f}%|{bar:8}|{remaining}{postfix}"  # for a total that is not a count
@@ -29,8 +30,16 @@ class Progress(tqdm):
     shown: ClassVar[bool] = os.environ.get("RANK", "0") == "0"
     line: ClassVar[int | None] = None  # of this process, from 0, among those that show their bars side by side
 
-    def __init__(self, *args: Any, desc: str | None = None, file: TextIO | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        desc: str | None = None,
+        file: TextIO | None = None,
+        end: float | None = None,
+        **options: Any,
+    ) -> None:
         target = file or sys.stderr
+        self._end = end
         self._plain = target is None or not target.isatty()
         self._seen: deque[tuple[float, float]] = deque()
         if self._plain:
@@ -67,10 +76,10 @@ class Progress(tqdm):
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """What tqdm's formats are filled with; the rate is that of the last minute."""
+        """What tqdm's formats are filled with; the rate is recent, or what the end asks for."""
         values = dict(super().format_dict)
         if not self.disable:
-            values |= {"rate": self._recent_rate()}
+            values |= {"rate": self._recent_rate() if self._end is None else self._rate_to(self._end)}
         if self._plain:
             values |= {"bar_format": self._plain_format}
         return values
@@ -92,6 +101,11 @@ class Progress(tqdm):
             self._seen.popleft()
         (begun, before), (now, done) = self._seen[0], self._seen[-1]
         return (done - before) / (now - begun) if done > before and now > begun else None
+
+    def _rate_to(self, end: float) -> float:
+        """Units per second: the recent rate, or a higher one if the rest would not be done before ``end``."""
+        needed = ((self.total or self.n) - self.n) / max(1.0, end - time.monotonic())
+        return max(needed, self._recent_rate() or 0.0)
 
 
 class _Lines:

@@ -277,15 +277,13 @@ def decoded(
 
     sizes: of the plan that is repeated; None if they are to be chosen.
     """
-    pretrained = any(map(imagenet_networks, recipes))
-    if settings.budget is None:
-        return open_training_data(competition, settings, device.type, pretrained, sizes)
-    begun = time.monotonic()
+    pretrained, begun = any(map(imagenet_networks, recipes)), time.monotonic()
+    budget = math.inf if settings.budget is None else settings.budget
     try:
-        with time_limit(BEGUN + DECODING_SHARE * settings.budget):
+        with time_limit(BEGUN + DECODING_SHARE * budget):
             return open_training_data(competition, settings, device.type, pretrained, sizes)
     except OutOfTime as error:
-        raise UserError(f"--budget {clock(settings.budget)}: {too_short(begun, error.done)}") from None
+        raise UserError(f"--budget {clock(budget)}: {too_short(begun, error.done)}") from None
 
 
 def print_corrections(training_data: TrainingData, settings: Settings) -> None:

@@ -31,7 +31,7 @@ LONG = 1800.0  # seconds of budget from which a CPU trains at more than 160 pixe
 EPOCHS, FROM_SCRATCH = 2, 8  # that have to fit into SHARE of the budget
 SHARE = 0.6
 # Images of 160 x 160 pixels a second on which a pretrained network of moderate size is trained
-SPEED = {"cpu": 30.0, "mps": 100.0, "cuda": 300.0}
+SPEED = {"cpu": 60.0, "mps": 100.0, "cuda": 300.0}
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,17 @@ def test_the_time_left_follows_from_the_last_minute(clock):
     bar.close()
 
 
+def test_work_that_fits_itself_into_a_time_limit_has_no_more_time_left_than_that(clock):
+    """A fifth took a minute: the rest would take four more, but the end comes two minutes from now."""
+    bar = Progress(total=100, file=Terminal(), end=1180.0)
+    clock.now = 1060.0
+    bar.advance_to(20)
+    assert "02:00" in str(bar)
+    bar.advance_to(80)
+    assert "00:15" in str(bar)
+    bar.close()
+
+
 def test_without_a_terminal_a_bar_is_plain_lines(monkeypatch):
     monkeypatch.setattr(progress, "PLAIN_INTERVAL", 0.0)
     file = io.StringIO()

@@ -147,12 +147,14 @@ class Training:
         segments: Iterable[Segment],
         title: str,
         limit: SegmentLimit | None = None,
+        end: float | None = None,
     ) -> None:
         """Train over ``segments``, then load the weights with the best validation score into the network.
 
         If the loss or the weights are not finite, the training ends: with a warning if an earlier segment has left
         weights to keep, otherwise with NotFinite.
         limit: when the current segment has to end; None if each is trained as it is.
+        end: of the whole training, on the clock of ``time.monotonic``, for the progress bar.
         """
         images = ResizedImages(train.images, self.device, room_for_images(self.device))
         batches = Batches(
@@ -167,7 +169,8 @@ class Training:
             soft=train.soft,
         )
         self._beginning = b"" if self.segments else packed(self)
-        with Progress(desc=title, total=1.0, initial=self._work_done, bar_format=Progress.SHARE) as bar:
+        bar_format = Progress.SHARE
+        with Progress(desc=title, total=1.0, initial=self._work_done, bar_format=bar_format, end=end) as bar:
             for segment in distributed.each_from_main(segments):
                 try:
                     self._run_segment(batches, segment, validation, bar, limit)

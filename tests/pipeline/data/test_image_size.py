@@ -94,7 +94,7 @@ def test_files_that_cannot_be_read_are_left_to_the_cache(tmp_path, draw):
         (Means(300, 600.0, "cpu", pretrained=True), 160),
         (Means(3_000, 3600.0, "cpu", pretrained=True), 224),
         (Means(100_000, 600.0, "cpu", pretrained=True), 128),
-        (Means(3_000, 600.0, "cpu"), 96),
+        (Means(10_000, 600.0, "cpu"), 96),
         (Means(300, 600.0, "cpu"), 160),
         (Means(10_000, None, "cpu"), 160),
         (Means(1_000, 600.0, "cuda", pretrained=True), 224),

@@ -16,7 +16,8 @@ from pipeline.training.portfolio import BASELINES, Choice, Portfolio, candidates
 
 CPU = torch.device("cpu")
 SCRATCH = (*BASELINES, "sprint")
-WITH_WEIGHTS = (*SCRATCH, "lite0-logreg", "efficientnet-lite0", "efficientnet-lite0-short")
+FINE_TUNED = ("efficientnet-lite0", "efficientnet-lite0-photographs", "efficientnet-lite0-short")
+WITH_WEIGHTS = (*SCRATCH, "lite0-logreg", *FINE_TUNED)
 FROZEN_AND_SHORT = ("lite0-logreg", "efficientnet-lite0-short")
 
 
@@ -117,8 +118,8 @@ def test_the_command_line_the_time_and_the_number_of_images_decide_about_folds(c
     [
         (160, 2, "10m", FROZEN_AND_SHORT),
         (160, 0.5, "10m", (*SCRATCH, "lite0-logreg")),
-        (16, 2, "10m", (*SCRATCH, "lite0-logreg")),
-        (16, 4, "10m", FROZEN_AND_SHORT),
+        (16, 0.5, "10m", (*SCRATCH, "lite0-logreg")),
+        (16, 2, "10m", FROZEN_AND_SHORT),
         (16, 4, "60m", (*SCRATCH, "efficientnet-lite0")),
     ],
     ids=["photographs", "too many photographs", "small pictures", "few small pictures", "an hour"],
@@ -127,8 +128,10 @@ def test_a_larger_set_is_fine_tuned_where_there_is_time_for_enough_epochs(chosen
     assert names_of(chosen("--budget", budget, "--size", str(side), side=side, epochs=epochs, small=10)) == names
 
 
-def test_a_long_training_lets_batch_norms_learn(chosen):
-    assert names_of(chosen("--budget", "10m", epochs=20_000)) == ("lite0-logreg", "efficientnet-lite0")
+@pytest.mark.parametrize(("side", "name"), [(16, "efficientnet-lite0"), (160, "efficientnet-lite0-photographs")])
+def test_a_long_training_lets_batch_norms_learn_and_crops_photographs(chosen, side, name):
+    found = chosen("--budget", "10m", "--size", str(side), side=side, epochs=20_000)
+    assert names_of(found) == ("lite0-logreg", name)
 
 
 def test_sprint_stays_where_the_trial_network_is_ahead_of_frozen_features(chosen, monkeypatch):
