@@ -20,7 +20,7 @@ from competition.wording import counted
 from pipeline.ensemble.comparable import comparable_groups
 from pipeline.ensemble.compared import Comparison, compare
 from pipeline.predict import find_runs, metric_to_use, usable_runs
-from pipeline.report.comparison import write_comparison
+from pipeline.report.runs_compared import write_comparison
 from pipeline.settings import Settings
 from pipeline.training.scores import text_table
 
