@@ -89,11 +89,9 @@ def main(settings: Settings) -> Path:
     judge_labels(competition, usable, settings, device)
     validated = {name: usable[name].validated for name in runs}
     context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
-    report(
-        replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings)),
-        images[chosen[0].shape],
-        settings,
-    )
+    context = replace(context, decision=decision, device=device, weights=settings.weights)
+    context = replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings))
+    report(context, images[chosen[0].shape], settings)
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
     return submission
