@@ -16,9 +16,10 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 from competition.console import print_result
 from competition.metrics import Metric
 from competition.sources import open_competition
+from competition.storage import write_file
 from competition.wording import counted
 from pipeline.ensemble.comparable import comparable_groups
-from pipeline.ensemble.compared import Comparison, compare
+from pipeline.ensemble.compared import Comparison, compare, table_of
 from pipeline.predict import find_runs, metric_to_use, usable_runs
 from pipeline.report.runs_compared import write_comparison
 from pipeline.settings import Settings
@@ -27,7 +28,8 @@ from pipeline.training.scores import text_table
 APART = "the tables above are of other images each, so runs of different tables cannot be compared"
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings) -> Path:
+    """Returns the path of the page; beside it lies a CSV of the same."""
     find_runs(settings)
     competition = open_competition(**settings.source)
     runs = usable_runs(competition, settings)
@@ -40,7 +42,9 @@ def main(settings: Settings) -> None:
         print_result(APART)
     path = settings.runs_folder(competition.name) / "compare.html"
     write_comparison(path, competition.name, competition.metric, found)
+    write_file(path.with_suffix(".csv"), table_of(found, competition.metric).to_csv(index=False, lineterminator="\n"))
     print_result(path)
+    return path
 
 
 def text_of(comparison: Comparison, metric: Metric) -> str:

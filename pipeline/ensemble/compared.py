@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import pandas as pd
+
 from competition.metrics import Metric
 from pipeline.ensemble.comparable import Group
 from pipeline.ensemble.paired import adjusted, chance
@@ -88,6 +90,18 @@ def compare(group: Group, runs: Mapping[str, StoredRun], metric: Metric) -> Comp
         for name, likely in zip(ranked, [None, *chances], strict=True)
     ]
     return Comparison(len(group.ids), tuple(compared), tuple(_effects(group, runs, rows, metric)))
+
+
+def table_of(comparisons: Sequence[Comparison], metric: Metric) -> pd.DataFrame:
+    """A row for each run: the images that it was compared on, its options, score, cost and verdict."""
+    rows = [
+        {"images": comparison.images, "model": each.row.model, "options": each.row.options}
+        | {metric.column: each.row.score.value, "low": each.row.score.low, "high": each.row.score.high}
+        | {"behind": each.lead, "chance": each.chance, "verdict": each.verdict, "seconds": each.row.seconds}
+        for comparison in comparisons
+        for each in comparison.rows
+    ]
+    return pd.DataFrame(rows).round(6)
 
 
 def _effects(
