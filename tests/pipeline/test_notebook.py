@@ -84,7 +84,7 @@ def test_an_audit_is_a_table_of_what_was_found(insects, tmp_path):
 
 
 def test_a_comparison_is_a_table_of_the_runs(insects, tmp_path):
-    notebook.train(insects, work=tmp_path, quiet=True, **BAYES)
+    notebook.train(insects, work=tmp_path, **BAYES)
     runs = notebook.compare(insects, work=tmp_path, quiet=True)
     assert runs.columns.tolist()[:4] == ["images", "model", "options", "accuracy"]
     assert runs["verdict"].tolist() == ["best"]
