@@ -41,6 +41,8 @@ from pipeline.settings import (
     audit_settings,
     bundle_options,
     bundle_parser,
+    compare_parser,
+    compare_settings,
     predict_parser,
     predict_settings,
     submit_options,
@@ -236,6 +238,14 @@ def audit(words: list[str]) -> pd.DataFrame:
     """Look for what is wrong with the images and labels. Returns what was found; the rows are in runs/NAME/audit/."""
     folder = _carry_out("audit", audit_settings(words), words)
     return pd.read_csv(folder / INDEX, keep_default_na=False)
+
+
+@_command(compare_parser)
+def compare(words: list[str]) -> pd.DataFrame:
+    """Compare the trained runs, and show the page. Returns them, best first, with what chance alone would make."""
+    path = _carry_out("compare", compare_settings(words), words)
+    _show(path.read_text(encoding="utf-8"))
+    return pd.read_csv(path.with_suffix(".csv"), keep_default_na=False)
 
 
 @_command(tune_parser)

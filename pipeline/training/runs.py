@@ -232,6 +232,12 @@ class Run:
         return self.plan.recipe
 
     @property
+    def splits(self) -> int:
+        """The number of models that validated it, each of them some of the images."""
+        is_trained_again = self.recipe.is_network and self.fold_folders == (REFIT,)
+        return max(1, len(self.plan.fits) - is_trained_again)
+
+    @property
     def shape(self) -> tuple[Size, Fit]:
         """The size of its images, and how others were brought to it."""
         return self.image_shape, self.image_fit

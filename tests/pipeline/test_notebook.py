@@ -83,7 +83,14 @@ def test_an_audit_is_a_table_of_what_was_found(insects, tmp_path):
     assert all((folder / f"{kind}.csv").is_file() for kind in found["kind"])
 
 
-@pytest.mark.parametrize("name", ["train", "predict", "audit", "tune", "submit"])
+def test_a_comparison_is_a_table_of_the_runs(insects, tmp_path):
+    notebook.train(insects, work=tmp_path, **BAYES)
+    runs = notebook.compare(insects, work=tmp_path, quiet=True)
+    assert runs.columns.tolist()[:4] == ["images", "model", "options", "accuracy"]
+    assert runs["verdict"].tolist() == ["best"]
+
+
+@pytest.mark.parametrize("name", ["train", "predict", "audit", "compare", "tune", "submit"])
 def test_every_option_of_a_command_is_a_keyword_with_its_help(name):
     function, parser = getattr(notebook, name), getattr(settings, f"{name}_parser")()
     signature = inspect.signature(function)
