@@ -153,7 +153,7 @@ def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trai
         shutil.rmtree(folder.path)  # the large ones fill a disk
 
 
-@pytest.mark.parametrize("name", once_a_large_network(NETWORKS))
+@pytest.mark.parametrize("name", list(once_a_large_network(NETWORKS)))
 def test_every_network_learns_a_small_separable_set(clear, name, monkeypatch):
     """Training accuracy above 0.95, in evaluation, from weights and running averages as they are saved."""
     without_checkpoints(monkeypatch)
