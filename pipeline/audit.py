@@ -18,8 +18,8 @@ from competition.spec import Competition
 from pipeline.data.cache import open_cache
 from pipeline.data.fitting import Fit, Size
 from pipeline.data.training_data import image_sizes, labelled_images
-from pipeline.findings.audit import audit
-from pipeline.findings.finding import FOLDER, Finding, write_findings
+from pipeline.findings.audit import audited
+from pipeline.findings.finding import FOLDER, Finding
 from pipeline.findings.pictures import Pictures
 from pipeline.models.networks.pretrained import imagenet_networks
 from pipeline.runtime.devices import choose_device
@@ -38,9 +38,7 @@ def main(settings: Settings) -> Path:
     )
     folder = settings.runs_folder(competition.name) / FOLDER
     pictures = Pictures.labelled(competition, labelled), Pictures.test(competition, test)
-    findings = list(audit(competition, *pictures, folder))
-    write_findings(findings, folder)
-    print_result(summary(findings))
+    print_result(summary(audited(competition, *pictures, folder)))
     print_result(folder)
     return folder
 

@@ -5,7 +5,7 @@ python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...]
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +35,8 @@ from pipeline.data.training_data import labelled_images, unreadable_files
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
-from pipeline.findings.audit import audit
-from pipeline.findings.finding import FOLDER, Finding, read_findings, write_findings
+from pipeline.findings.audit import audited
+from pipeline.findings.finding import FOLDER, read_findings, write_findings
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.suspects import suspects
 from pipeline.kaggle.ledger import Ledger, Note, fingerprint_of, sha256_of
@@ -86,12 +86,13 @@ def main(settings: Settings) -> Path:
     if decision.description:
         print(decision.description)
     print(class_counts(competition, predictions, decision))
+    audit_data(competition, runs.values(), images[chosen[0].shape], settings)
     judge_labels(competition, usable, settings, device)
     validated = {name: usable[name].validated for name in runs}
     context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
     context = replace(context, decision=decision, device=device, weights=settings.weights)
-    context = replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings))
-    report(context, images[chosen[0].shape], settings)
+    told = {"sessions": read_sessions(folder), "sent": sent_before(competition, settings)}
+    report(replace(context, findings=read_findings(folder / FOLDER), **told), settings)
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
     return submission
@@ -277,6 +278,21 @@ def lasting_source(settings: Settings) -> dict[str, str | None]:
     return {name: None if value is None else str(value) for name, value in source.items()}
 
 
+def audit_data(competition: Competition, runs: Iterable[Run], images: ImageCache, settings: Settings) -> None:
+    """Look for what is wrong with the images and labels, if the report is to show it. images: those of the test.
+
+    Labelled images are not decoded for it: without a cache of them, what was found before counts.
+    """
+    if not settings.report:
+        return
+    with dispensable("audit of the data", settings):
+        shapes = dict.fromkeys(run.shape for run in runs)
+        known = known_images(labelled_images(competition).paths, settings.cache_folder, shapes)
+        if known is not None:
+            pictures = Pictures.labelled(competition, known), Pictures.test(competition, images)
+            audited(competition, *pictures, settings.runs_folder(competition.name) / FOLDER)
+
+
 def judge_labels(
     competition: Competition, runs: dict[str, StoredRun], settings: Settings, device: torch.device
 ) -> None:
@@ -299,14 +315,14 @@ def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...
         return ()
 
 
-def report(context: ReportContext, images: ImageCache, settings: Settings) -> None:
-    """Write the report beside the submission. images: the test images."""
+def report(context: ReportContext, settings: Settings) -> None:
+    """Write the report beside the submission."""
     if not settings.report:
         return
     with dispensable("report", settings):
         from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
-        print(f"report: {write_report(replace(context, findings=audited(context, images, settings)))}")
+        print(f"report: {write_report(context)}")
 
 
 @contextmanager
@@ -320,17 +336,3 @@ def dispensable(what: str, settings: Settings) -> Iterator[None]:
         print(
             f"warning: no {what} ({printable(error, most=200)}); the submission is valid; --debug shows the traceback"
         )
-
-
-def audited(context: ReportContext, images: ImageCache, settings: Settings) -> tuple[Finding, ...]:
-    """What is wrong with the images and labels, now that the test images are decoded, and what earlier audits found.
-
-    The labelled images are not decoded for it: without a cache of them, it is what was found before.
-    """
-    competition, folder = context.competition, context.runs_folder / FOLDER
-    shapes = {run.shape: None for run in context.runs.values()}
-    known = known_images(labelled_images(competition).paths, settings.cache_folder, shapes)
-    if known is not None:
-        labelled, test = Pictures.labelled(competition, known), Pictures.test(competition, images)
-        write_findings(list(audit(competition, labelled, test, folder)), folder)
-    return tuple(read_findings(folder))

@@ -62,6 +62,7 @@ class Settings:
     cache_size: bytes of cached images on the disk; None: as there is room.
     extra: folder or CSV of labelled pictures that are trained on besides the competition's.
     relabel: CSV of corrected labels of training images.
+    drop_conflicts: leave out training images whose pixels another image has with another label.
     pseudo_labels: train on the test images, too, with what the blend of earlier runs says of them.
     distil: train on a mean of the labels and of what that blend says of the training images.
     refit: after its validation, train each network once more, on all labelled images.
@@ -95,6 +96,7 @@ class Settings:
     seed: int = 0
     extra: Path | None = None
     relabel: Path | None = None
+    drop_conflicts: bool = False
     pseudo_labels: bool = False
     distil: bool = False
     refit: bool = False
@@ -293,6 +295,11 @@ class Parser(argparse.ArgumentParser):
             metavar="FILE",
             help="CSV with the columns id and label: train on these labels; an empty label leaves the image out, e.g. "
             "runs/NAME/audit/suspects.csv once you have corrected it",
+        )
+        self.add_argument(
+            "--drop-conflicts",
+            action="store_true",
+            help="do not train on images of which there is an identical one with another label",
         )
         self.add_argument(
             "--pseudo-labels",

@@ -6,7 +6,6 @@ python pipeline/train.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...] [
 import math
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -35,8 +34,8 @@ from pipeline.data.image_size import ImageSizes
 from pipeline.data.training_data import Lesson, TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
 from pipeline.ensemble.teacher import find_teacher, lessons
-from pipeline.findings.audit import audit
-from pipeline.findings.finding import FOLDER, Finding, write_findings
+from pipeline.findings.audit import audited
+from pipeline.findings.finding import FOLDER
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.single import UNREADABLE
 from pipeline.models.base import NotTrained
@@ -158,14 +157,10 @@ def audit_data(competition: Competition, training_data: TrainingData, settings: 
     decoding: seconds that it took to open the labelled images.
     """
     share = math.inf if settings.budget is None else AUDIT_SHARE * settings.budget
-    folder = settings.runs_folder(competition.name) / FOLDER
-    findings: list[Finding] = []
-    with suppress(OutOfTime), time_limit(time.monotonic() + share):
+    with time_limit(time.monotonic() + share):
         labelled = Pictures.labelled(competition, training_data.images.whole)
         test = test_pictures(competition, training_data, settings, share / 2, decoding)
-        for finding in audit(competition, labelled, test, folder):
-            findings.append(finding)  # those found in time count
-    write_findings(findings, folder)
+        findings = audited(competition, labelled, test, settings.runs_folder(competition.name) / FOLDER)
     for finding in findings:
         if finding.told and finding.kind != UNREADABLE:  # of which there was a warning
             print(f"data: {finding.told}")
@@ -310,13 +305,13 @@ def decoded(
 
 def print_corrections(training_data: TrainingData, settings: Settings) -> None:
     """Say how many corrected labels are trained on. Raises UserError if there is none."""
-    if (stand_ins := training_data.stand_ins) is None:
+    if (stand_ins := training_data.stand_ins) is None or settings.relabel is None:
         return
     only_validate = training_data.validated if len(training_data.splits) == 1 and not settings.refit else []
     trained = np.delete(stand_ins, only_validate)
     new, without = int((trained >= training_data.own).sum()), int((trained < 0).sum())
     idle = int((stand_ins != np.arange(len(stand_ins))).sum()) - new - without
-    name = printable(settings.relabel, most=200)
+    name = printable(settings.relabel, most=200) + " and --drop-conflicts" * settings.drop_conflicts
     if not new + without:
         fault = "no training image among those that it corrects" + (", which only validate" if idle else "")
         raise UserError(f"--relabel {name}: {fault}; give --folds 3, which trains on all images")

@@ -33,6 +33,17 @@ class Corrected:
         labels = np.array([new[row] for row in rows], before.dtype).reshape(len(rows), *before.shape[1:])
         return cls(rows, labels, np.array([row for row, label in given.items() if label is None], np.int64))
 
+    def labels_of(self, split: Split) -> np.ndarray:
+        """The labels of all rows of the split, corrected, as in ``Split.labels``."""
+        labels = split.known_labels.copy()
+        labels[self.rows] = self.labels
+        return labels
+
+    def without(self, rows: np.ndarray) -> Self:
+        """The same with further rows left out, int64 ``[k]``."""
+        stay = ~np.isin(self.rows, rows)
+        return type(self)(self.rows[stay], self.labels[stay], np.union1d(self.left_out, rows))
+
     def stand_ins(self, images: int) -> np.ndarray:
         """The row that is trained on in place of each of that many rows, int64 ``[images]``, or -1.
 

@@ -19,6 +19,7 @@ from pipeline.data.cache import ImageCache, contents_of, decoder_version, open_c
 from pipeline.data.corrected import Corrected
 from pipeline.data.data_record import DataRecord
 from pipeline.data.decode import UnreadableImage, decode
+from pipeline.data.equal_pixels import conflicting, equal_pixels
 from pipeline.data.image_size import ImageSizes, Means, choose_sizes
 from pipeline.settings import Settings
 
@@ -184,7 +185,8 @@ def open_training_data(
 
     device, pretrained: see ``Means``. sizes: of the images; chosen if they are not given.
 
-    Corrected labels are trained on; the images validate by the labels of the tables.
+    Corrected labels are trained on, and with ``settings.drop_conflicts`` no images whose pixels another one has with
+    another label; all images validate by the labels of the tables.
 
     Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, if folds are asked for and
     train and val share ids, or if no image is left to train on.
@@ -197,6 +199,8 @@ def open_training_data(
     own, extra, test = _distinct_rows(rows, images.contents, competition)
     splits = _splits(split.take(own), int((own < len(competition.train)).sum()), competition.task, settings)
     corrected = Corrected.of(split.take(own), competition.corrections)
+    if settings.drop_conflicts:
+        corrected = corrected.without(_conflicts(corrected, split.take(own), images.subset(own)))
     rows = np.concatenate([own, own[corrected.rows], extra, test])
     split = split.take(rows)
     split.known_labels[len(own) : len(own) + len(corrected.rows)] = corrected.labels
@@ -208,11 +212,27 @@ def open_training_data(
         sizes,
         elsewhere=len(corrected.rows) + len(extra),
         others=len(test),
-        stand_ins=corrected.stand_ins(len(own)) if competition.corrections else None,
+        stand_ins=corrected.stand_ins(len(own)) if len(corrected.rows) or len(corrected.left_out) else None,
     )._split_as(splits)
     if not all(len(train) for train, _ in data.splits):
-        raise UserError("no image is left to train on; correct some labels of --relabel, and do not empty all of them")
+        relabel = "correct some labels of --relabel, and do not empty all of them"
+        remedy = "leave out --drop-conflicts" if settings.drop_conflicts else relabel
+        raise UserError(f"no image is left to train on; {remedy}")
     return data
+
+
+def _conflicts(corrected: Corrected, split: Split, images: ImageCache) -> np.ndarray:
+    """The rows whose pixels another row has with another label, as labels are corrected; it says how many there are."""
+    fingerprints = images.fingerprints
+    are_used = fingerprints.known
+    are_used[corrected.left_out] = False
+    pairs = conflicting(equal_pixels(fingerprints.pixels, are_used), corrected.labels_of(split))
+    rows = np.array([row for row, _ in pairs], np.int64)
+    if len(rows):
+        print(f"{counted(len(rows), 'image')} not trained on: an identical one bears another label")
+    else:
+        print("--drop-conflicts has no effect: no two identical images bear different labels")
+    return rows
 
 
 def image_sizes(competition: Competition, settings: Settings, device: str, pretrained: bool) -> ImageSizes:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from competition.wording import counted, printable
+from pipeline.data.equal_pixels import conflicting, equal_pixels
 from pipeline.findings.finding import Finding
 from pipeline.findings.joined import Joined
 from pipeline.findings.look_up import Candidates
@@ -20,19 +21,8 @@ LEAST_CONTRAST = 0.1  # levels; pictures with less show nothing that could be co
 
 def exact_duplicates(images: Joined, folder: Path) -> list[Finding]:
     """What is found out about images with equal pixels. folder: of the tables."""
-    groups = equal_pixels(images)
+    groups = equal_pixels(images.every("pixels"), images.every("known"))
     return [copies(images, groups, folder), conflicts(images, groups), leaks(images, groups, folder)]
-
-
-def equal_pixels(images: Joined) -> list[np.ndarray]:
-    """The rows of images with equal pixels, each ascending int64 ``[n]``, ``n`` at least 2."""
-    pixels = images.every("pixels")
-    order = np.argsort(pixels, kind="stable")
-    ends = np.flatnonzero(np.append(pixels[order[1:]] != pixels[order[:-1]], True)) + 1
-    sizes = np.diff(ends, prepend=0)
-    groups = [order[end - size : end] for end, size in zip(ends[sizes > 1], sizes[sizes > 1], strict=True)]
-    readable = [group[images.fingerprints("contents", group) != 0] for group in groups]
-    return [group for group in readable if len(group) > 1]
 
 
 def copies(images: Joined, groups: list[np.ndarray], folder: Path) -> Finding:
@@ -54,15 +44,10 @@ def _told_of_copies(images: Joined, table: pd.DataFrame, path: Path) -> str:
 
 def conflicts(images: Joined, groups: list[np.ndarray]) -> Finding:
     """The labelled images whose pixels another one has with another label."""
-    table = _table(images, [pair for group in groups for pair in _conflicting(images, group[group < images.labelled])])
+    labelled = [group[group < images.labelled] for group in groups]
+    table = _table(images, conflicting(labelled, images.parts[0].split.known_labels))
     told = f"{counted(len(table), 'image')} bear another label than the same picture: --drop-conflicts leaves them out"
     return Finding("conflicts", told if len(table) else "", table)
-
-
-def _conflicting(images: Joined, group: np.ndarray) -> list[tuple[int, int]]:
-    """Each image of a group that differs in its label from another one, and the first such."""
-    differ = [images.differ(np.full(len(group), row), group) for row in group]
-    return [(row, group[others.argmax()]) for row, others in zip(group, differ, strict=True) if others.any()]
 
 
 def leaks(images: Joined, groups: list[np.ndarray], folder: Path) -> Finding:
@@ -83,9 +68,10 @@ def _table(images: Joined, pairs: list[tuple[int, int]]) -> pd.DataFrame:
 
 def similar_pictures(images: Joined, folder: Path) -> Finding:
     """The labelled images that show the same picture as others, with other pixels, and the test images that do."""
-    _, rows = np.unique(images.every("pixels"), return_index=True)
-    shows = (images.fingerprints("contrast", rows) >= LEAST_CONTRAST) & (images.fingerprints("contents", rows) != 0)
-    pairs = near_duplicates(images, np.sort(rows[shows]))
+    are_compared = images.every("known") & (images.every("contrast") >= LEAST_CONTRAST)
+    for group in equal_pixels(images.every("pixels"), are_compared):
+        are_compared[group[1:]] = False
+    pairs = near_duplicates(images, np.flatnonzero(are_compared))
     table = images.pairs(pairs.second, pairs.first).assign(mirrored=MIRRORED[pairs.flips])
     return Finding("similar", _told_of_similar(images, pairs, folder / "similar.csv"), table)
 

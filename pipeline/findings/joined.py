@@ -7,16 +7,20 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from competition.spec import Competition
+from competition.layouts import label_cells
 from competition.task import Task
+from pipeline.data.small_images import resized_rows
 from pipeline.findings.pictures import Pictures
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """The images of all parts, one part after the other; those with labels come first. Nothing is copied."""
+    """The images of all parts, one part after the other; those with labels come first.
 
-    competition: Competition
+    task: of their labels.
+    """
+
+    task: Task
     parts: tuple[Pictures, ...]
 
     def __len__(self) -> int:
@@ -54,15 +58,22 @@ class Joined:
 
     @property
     def have_pixels(self) -> bool:
+        """Whether the pixels of all images are at hand."""
         return all(part.images is not None for part in self.parts)
 
-    def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """uint8 ``[n, H, W, 3]``; only if they ``have_pixels``."""
-        return self.gathered(lambda part, some: part.images[some], rows)  # type: ignore[index]
+    def pictures(self, rows: np.ndarray, side: int) -> np.ndarray:
+        """These images at a small size, uint8 ``[n, side, side, 3]``; only if they ``have_pixels``."""
+
+        def read(part: Pictures, some: np.ndarray) -> np.ndarray:
+            assert part.images is not None
+            return resized_rows(part.images, some, (side, side))
+
+        return self.gathered(read, rows)
 
     def every(self, name: str) -> np.ndarray:
         """One of the ``Fingerprints`` of all images."""
-        return np.concatenate([getattr(part.fingerprints, name) for part in self.parts])
+        found = [getattr(part.fingerprints, name) for part in self.parts]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def pairs(self, first: np.ndarray, second: np.ndarray) -> pd.DataFrame:
         """Pairs of images: the splits and ids of both, and the labels that are known."""
@@ -80,7 +91,8 @@ class Joined:
         """The labels of images in words; empty if they are not known."""
         known = rows < self.labelled
         labels = self.parts[0].split.known_labels[rows[known]]
-        texts = iter(labels_as_texts(self.competition.task, labels))
+        cells = label_cells(self.task, labels).values()
+        texts = map(", ".join, zip(*cells, strict=True))
         return [next(texts) if is_known else "" for is_known in known]
 
     def differ(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -91,10 +103,3 @@ class Joined:
         unequal = labels[first[both]] != labels[second[both]]
         differ[both] = unequal if unequal.ndim == 1 else unequal.any(axis=1)
         return differ
-
-
-def labels_as_texts(task: Task, labels: np.ndarray) -> list[str]:
-    """labels: as in ``Split.labels``."""
-    if task.kind == "multiclass":
-        return [str(task.classes[label]) for label in labels]
-    return [" ".join(map(str, each)) for each in labels]

@@ -5,6 +5,7 @@ compared if they agree in one of several bands of bits, which a table for each b
 hashes of many windows of a picture are looked up, not only that of all of it; mirroring flips known bits.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Self
@@ -18,9 +19,11 @@ BITS, GROUPS = 16, 6  # of a band; the bits are in groups, and each band leaves 
 DOUBTFUL = 2  # bits of a band, those of the smallest coefficients, that are also looked up the other way
 MOST_DIFFERENT = 10  # bits of two hashes
 LEAST_ALIKE = 0.88  # cosine between the coefficients
-BLOCK = 1 << BITS  # thumbnails in a table, so that its size does not grow with the number of images
+BLOCK = 1 << 15  # thumbnails in a table, so that its size does not grow with the number of images
+PIECE = 1 << 13  # thumbnails, or agreements, that are in work at once
+SCALE = 127  # of coefficients that are kept as whole numbers
 TOGETHER = 64  # thumbnails that are looked up at once
-MOST_AGREEING = 4000  # for each of these and a band; keys that most thumbnails share are passed over
+MOST_AGREEING = 4000 * TOGETHER  # in a band
 BORDERS = (0.0, 0.075, 0.15)  # what windows leave out at a side
 LINES = np.array([pair for pair in product(BORDERS, BORDERS) if sum(pair) <= max(BORDERS)], np.float32)
 WINDOWS = np.array([(*down, *right) for down, right in product(LINES, LINES)], np.float32)
@@ -60,36 +63,47 @@ class Candidates:
 class Block:
     """Images that others are looked up among.
 
-    rows: of the images, ascending, at most BLOCK. thumbnails: float32 ``[n, side, side]``.
+    rows: of the images, ascending, at most BLOCK. thumbnails: of rows, float32 ``[n, side, side]``.
     """
 
-    def __init__(self, rows: np.ndarray, thumbnails: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray, thumbnails: Callable[[np.ndarray], np.ndarray]) -> None:
         self.rows = rows
-        self.coefficients = unit(whole(thumbnails, COUNT))
-        self.hashes = _hashes(self.coefficients)
-        self._tables = [_table(_keys(self.coefficients, band)) for band in _BANDS]
+        self._coefficients = np.empty((len(rows), COUNT**2 - 1), np.int8)
+        self.hashes = np.empty(len(rows), np.uint64)
+        keys = np.empty((len(rows), GROUPS), np.uint16)
+        for start in range(0, len(rows), PIECE):
+            some = slice(start, start + PIECE)
+            found = unit(whole(thumbnails(rows[some]), COUNT))
+            self._coefficients[some], self.hashes[some] = np.rint(found * SCALE), _hashes(found)
+            keys[some] = np.stack([_keys(found, band) for band in _BANDS], axis=1)
+        self._tables = [_table(each) for each in keys.T]
 
-    def coefficients_of(self, rows: np.ndarray) -> np.ndarray:
-        """The coefficients of images of the block, float32 ``[M, n]``."""
-        return self.coefficients[np.searchsorted(self.rows, rows)]
+    def coefficients(self, places: np.ndarray) -> np.ndarray:
+        """The coefficients of the images at these places of ``rows``, about of length 1, float32 ``[M, n]``."""
+        return self._coefficients[places] / np.float32(SCALE)
 
-    def agreeing(self, band: int, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The places of keys, and the places of images that have these keys in a band. keys: int64 ``[n]``."""
+    def agreeing(self, band: int, keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Places of keys and the places of images that have these keys in a band, some at a time.
+
+        keys: int64 ``[n]``. The keys that most images have are passed over if there are more than MOST_AGREEING.
+        """
         order, starts = self._tables[band]
-        counts = starts[keys + 1] - starts[keys]
-        places = np.flatnonzero(counts)
-        if counts[places].sum() > TOGETHER * MOST_AGREEING:
-            places = places[np.argsort(counts[places], kind="stable")]
-            places = places[np.cumsum(counts[places]) <= TOGETHER * MOST_AGREEING]
-        counts = counts[places]
-        shift = np.repeat(starts[keys[places]] - (np.cumsum(counts) - counts), counts)
-        return np.repeat(places, counts), order[np.arange(len(shift)) + shift]
+        places = np.flatnonzero(starts[keys + 1] > starts[keys])
+        counts = starts[keys[places] + 1] - starts[keys[places]]
+        if counts.sum() > MOST_AGREEING:
+            rarest = np.argsort(counts, kind="stable")
+            rarest = rarest[np.cumsum(counts[rarest]) <= MOST_AGREEING]
+            places, counts = places[rarest], counts[rarest]
+        pieces = np.flatnonzero(np.diff(np.cumsum(counts) // PIECE)) + 1
+        for some, number in zip(np.split(places, pieces), np.split(counts, pieces), strict=True):
+            shift = np.repeat(starts[keys[some]] - (np.cumsum(number) - number), number)
+            yield np.repeat(some, number), order[np.arange(len(shift)) + shift]
 
 
 def _table(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The places of the keys in ascending order of keys, and where each possible key begins among them."""
     starts = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=1 << BITS))])
-    return np.argsort(keys, kind="stable").astype(np.int32), starts
+    return np.argsort(keys, kind="stable").astype(np.int32), starts.astype(np.int32)
 
 
 def _keys(found: np.ndarray, band: np.ndarray) -> np.ndarray:
@@ -113,34 +127,30 @@ def candidates(rows: np.ndarray, thumbnails: np.ndarray, block: Block) -> Candid
     """
     query = unit(windowed(thumbnails, LINES, COUNT).reshape(len(rows) * len(WINDOWS), -1))
     hashes = _hashes(query)[:, None] ^ _FLIPPED
-    found = [_in_band(band, query, hashes.ravel(), block) for band in range(GROUPS)]
+    found = [piece for band in range(GROUPS) for piece in _in_band(band, query, hashes.ravel(), block)]
     views, others, alike = (np.concatenate(each) for each in zip(*found, strict=True))
     best = _first_of_each(views // (FLIPS * len(WINDOWS)) * BLOCK + others, -alike)
-    views = views[best]
-    pairs = Candidates(
-        rows[views // (FLIPS * len(WINDOWS))],
-        block.rows[others[best]],
-        WINDOWS[views // FLIPS % len(WINDOWS)],
-        views % FLIPS,
-    )
+    windows, flips = np.divmod(views[best], FLIPS)
+    first, windows = np.divmod(windows, len(WINDOWS))
+    pairs = Candidates(rows[first], block.rows[others[best]], WINDOWS[windows], flips)
     return pairs.take(np.flatnonzero(pairs.first != pairs.second))
 
 
 def _in_band(
     band: int, query: np.ndarray, hashes: np.ndarray, block: Block
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """What is alike: the places of views, which are windows as they are mirrored, those of images, and how much it is.
 
     query: coefficients of the windows. hashes: of the views.
     """
     keys = _keys_of_views(query, _BANDS[band])
-    places, others = block.agreeing(band, keys.ravel())
-    views = places // keys.shape[1]
-    near = np.flatnonzero(_different_bits(hashes[views], block.hashes[others]) <= MOST_DIFFERENT)
-    views, others = views[near], others[near]
-    alike = np.einsum("mk,mk,mk->m", query[views // FLIPS], _SIGNS[views % FLIPS], block.coefficients[others])
-    kept = alike >= LEAST_ALIKE
-    return views[kept], others[kept], alike[kept]
+    for places, others in block.agreeing(band, keys.ravel()):
+        views = places // keys.shape[1]
+        near = np.flatnonzero(_different_bits(hashes[views], block.hashes[others]) <= MOST_DIFFERENT)
+        views, others = views[near], others[near]
+        alike = np.einsum("mk,mk,mk->m", query[views // FLIPS], _SIGNS[views % FLIPS], block.coefficients(others))
+        kept = alike >= LEAST_ALIKE
+        yield views[kept], others[kept], alike[kept]
 
 
 def _keys_of_views(query: np.ndarray, band: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
-import cv2
 import numpy as np
 
 from competition.progress import Progress
@@ -44,7 +43,7 @@ def near_duplicates(images: Joined, rows: np.ndarray) -> Candidates:
     found = [Candidates.none()]
     with Progress(total=len(blocks) * len(rows), desc="comparing images", unit="image") as bar:
         for among in blocks:
-            block = Block(among, _thumbnails(images, among))
+            block = Block(among, lambda some: _thumbnails(images, some))
             for number, pairs in _in_threads(lambda some, block=block: _found(some, block, images), rows):
                 found.append(pairs)
                 bar.update(number)
@@ -84,7 +83,7 @@ def _of_one_tint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _most_alike(pairs: Candidates, thumbnails: np.ndarray, block: Block, most: int) -> Candidates:
     """The pairs whose thumbnails are most alike once they are aligned. thumbnails: of the first of each."""
-    wanted = block.coefficients_of(pairs.second) * _SIGNS[look_up.COUNT][pairs.flips]
+    wanted = block.coefficients(np.searchsorted(block.rows, pairs.second)) * _SIGNS[look_up.COUNT][pairs.flips]
     even = np.ones(wanted.shape[1], np.float32)
     windows = aligned(thumbnails, pairs.windows, wanted, even, look_up.COUNT, steps=1)
     alike = likeness(coefficients(thumbnails, windows, look_up.COUNT), wanted)
@@ -98,7 +97,7 @@ def _same(pairs: Candidates, images: Joined) -> Candidates:
     if not len(pairs):
         return pairs
     rows, places = np.unique([pairs.first, pairs.second], return_inverse=True)
-    pictures = _grey(images.pixels(rows))
+    pictures = images.pictures(rows, SIDE) @ LUMA
     first, second = pictures[places.reshape(2, -1)]
     wanted = whole(second, COUNT) * _SIGNS[COUNT][pairs.flips]
     windows = aligned(first, pairs.windows, wanted, _WEIGHTS, COUNT, STEPS)
@@ -109,11 +108,6 @@ def _same(pairs: Candidates, images: Joined) -> Candidates:
     is_same = (likeness(present, wanted) >= ALIKE) & (cropped <= MOST_CROPPED)
     is_same &= (contrast >= BRIGHTER[0]) & (contrast <= BRIGHTER[1])
     return Candidates(pairs.first, pairs.second, windows, pairs.flips).take(np.flatnonzero(is_same))
-
-
-def _grey(images: np.ndarray) -> np.ndarray:
-    """The brightness of images, uint8 ``[N, H, W, 3]``, as float32 ``[N, SIDE, SIDE]``."""
-    return np.stack([cv2.resize(image @ LUMA, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images])
 
 
 def _each_once(found: list[Candidates]) -> Candidates:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from competition.task import Task
 from competition.wording import counted
 from pipeline.data.fingerprints import Fingerprints
 from pipeline.data.training_data import fault_of
@@ -14,6 +15,7 @@ from pipeline.findings.pictures import FACTS, Pictures
 UNREADABLE = "unreadable"
 EXPLAINED = 100  # unreadable files of which the table says why
 TINY, TINY_SHARE = 32, 0.25  # pixels, and share of the usual shorter side: images with a shorter one are tiny
+SEVERAL, MOST_OF_CLASS = 10, 0.9  # blank images, and the share of them that one class has, if they belong to it
 EXTREME = 8.0  # robust standard deviations from the median
 MOST_EXTREME = 200  # rows of the table
 DEVIATION = 1.4826  # of a normal distribution, in median absolute deviations
@@ -22,9 +24,9 @@ LEAST_DEVIATIONS = {"size": 0.1, "aspect ratio": 0.05, "brightness": 4.0, "contr
 LOGARITHMS = ("size", "aspect ratio")
 
 
-def odd_images(looked_at: Sequence[Pictures]) -> list[Finding]:
-    """What is found out about images that are odd by themselves."""
-    return [unreadable(looked_at), blank(looked_at), tiny(looked_at), extreme(looked_at)]
+def odd_images(task: Task, looked_at: Sequence[Pictures]) -> list[Finding]:
+    """What is found out about images that are odd by themselves. looked_at: the labelled images, then others."""
+    return [unreadable(looked_at), blank(task, looked_at), tiny(looked_at), extreme(looked_at)]
 
 
 def unreadable(looked_at: Sequence[Pictures]) -> Finding:
@@ -36,11 +38,23 @@ def unreadable(looked_at: Sequence[Pictures]) -> Finding:
     return Finding(UNREADABLE, f"{counted_parts(table)} that cannot be read: {remedy}" if len(table) else "", table)
 
 
-def blank(looked_at: Sequence[Pictures]) -> Finding:
-    """The images of a single colour."""
-    table = _those(looked_at, lambda found: found.known & found.blank, "red", "green", "blue")
-    told = f"{counted_parts(table)} of a single colour: leave out those with a label"
-    return Finding("blank", told if _has_labelled(table) else "", table)
+def blank(task: Task, looked_at: Sequence[Pictures]) -> Finding:
+    """The images of a single colour. They are told unless that is what a class looks like, as a calm sea does."""
+    table = _those(looked_at, _is_blank, "red", "green", "blue")
+    labelled = looked_at[0]
+    labels = task.encode(labelled.split.known_labels[_is_blank(labelled.fingerprints)])
+    told = f"{counted_parts(table)} of a single colour, which teach nothing: look at them"
+    return Finding("blank", told if len(labels) and not _are_of_one_class(labels) else "", table)
+
+
+def _is_blank(found: Fingerprints) -> np.ndarray:
+    return found.known & found.blank
+
+
+def _are_of_one_class(labels: np.ndarray) -> bool:
+    """Whether so many images are of one class that this is no chance. labels: see ``Task.encode``."""
+    counts = np.unique(labels, axis=0, return_counts=True)[1]
+    return len(labels) >= SEVERAL and counts.max() >= MOST_OF_CLASS * len(labels)
 
 
 def tiny(looked_at: Sequence[Pictures]) -> Finding:

@@ -49,7 +49,7 @@ def suspects(
     if (corrected := corrected_before(path, competition, table)) is None:
         return Finding(KIND, told(len(table), len(judged), len(split), path), table)
     table = table[~table["id"].isin(corrected["id"])]
-    return Finding(KIND, told(len(table), len(judged), len(split), path), pd.concat([table, corrected]))
+    return Finding(KIND, told(len(table), len(judged), len(split), path), pd.concat([table, corrected]), True)
 
 
 def judge(judges: Mapping[str, StoredRun], split: Split, judged: np.ndarray, competition: Competition) -> Suspects:

@@ -49,7 +49,7 @@ class ReportContext:
     blend: Blend
     submitted: Predictions
     submission: Path
-    findings: tuple[Finding, ...] = ()
+    findings: Sequence[Finding] = ()
     decision: Decision = field(default_factory=plain_decision)
     device: torch.device = CPU
     weights: Path | None = None

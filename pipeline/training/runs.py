@@ -36,7 +36,7 @@ Options = dict[str, str]
 # the options that affect a model, in the order in which they appear in a run's name
 SHAPING = (
     *("epochs", "budget", "seed", "limit", "folds", "size"),
-    *("extra", "relabel", "pseudo_labels", "distil", "refit", "metric"),
+    *("extra", "relabel", "drop_conflicts", "pseudo_labels", "distil", "refit", "metric"),
 )
 TAUGHT = {"pseudo_labels": "test images with what earlier models said of them", "distil": "what earlier models said"}
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}

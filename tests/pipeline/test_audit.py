@@ -84,5 +84,23 @@ def test_the_audit_changes_no_answer(audited, tmp_path, monkeypatch):
     assert answers[0] == answers[1]
 
 
+def test_an_audit_of_the_same_images_and_labels_is_not_repeated(audited, tmp_path, monkeypatch):
+    place, _ = audited("control")
+    options = ("--competition", place / "control", "--work", tmp_path)
+    first = succeed("audit", *options)
+    monkeypatch.setattr("pipeline.findings.audit.audit", lambda *arguments: pytest.fail("it was repeated"))
+    assert succeed("audit", *options) == first
+
+
+def test_without_time_only_what_takes_none_is_told(audited, tmp_path, monkeypatch):
+    place, _ = audited("faults")
+    monkeypatch.setattr("pipeline.train.AUDIT_SHARE", 0.0)
+    options = ("--competition", place / "faults", "--work", tmp_path)
+    printed = succeed("train", *options, "--models", "dhc-gaussian-nb", "--budget", "5m")
+    assert "bear another label than the same picture" in printed
+    assert "test images differ" not in printed
+    assert not (tmp_path / "runs/faults/audit/audited.json").exists()
+
+
 def test_a_competition_that_is_not_there_is_an_error(tmp_path):
     assert "nowhere" in fail("audit", "--competition", tmp_path / "nowhere", "--work", tmp_path)

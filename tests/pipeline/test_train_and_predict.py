@@ -575,6 +575,22 @@ def test_corrected_labels_make_a_run_of_their_own_that_is_measured_and_blended_w
     assert "left out, as" not in succeed("predict", *options[:4])
 
 
+def test_a_run_without_conflicting_images_has_a_name_of_its_own_and_is_blended_with_the_others(
+    tmp_path, make_competition
+):
+    folder = make_competition(tmp_path / "insects")
+    options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb")
+    cells = dict(line.split(",") for line in (folder / "train.csv").read_text().splitlines()[1:])
+    first, second = next((one, two) for one in cells for two in cells if cells[one] != cells[two])
+    (folder / "train_images" / second).write_bytes((folder / "train_images" / first).read_bytes())
+    told = succeed("train", *options)
+    assert "data: 2 images bear another label than the same picture: --drop-conflicts leaves them out" in told
+    told = succeed("train", *options, "--drop-conflicts")
+    assert "2 images not trained on" in told and "dhc-gaussian-nb~drop_conflicts=yes: accuracy" in told
+    assert "trained before" in succeed("train", *options, "--drop-conflicts")
+    assert "dhc-gaussian-nb~drop_conflicts=yes" in succeed("predict", *options[:4])
+
+
 def test_corrections_of_images_that_only_validate_are_an_error(tmp_path, make_competition):
     folder, path = make_competition(tmp_path / "insects"), tmp_path / "by-hand.csv"
     path.write_text("id,label\n50000.png,\n")

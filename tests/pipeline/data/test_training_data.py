@@ -137,6 +137,45 @@ def test_leaving_out_all_images_is_an_error(opened, tmp_path):
         open_training_data(nothing, train_settings(["--work", str(tmp_path)]))
 
 
+def copied(competition: Competition, copies: dict[int, int]) -> None:
+    """Put some training images in the place of others."""
+    for source, place in copies.items():
+        shutil.copyfile(competition.train.paths[source], competition.train.paths[place])
+
+
+def unequal(labels: np.ndarray) -> int:
+    """The row of the first image with another label than that of row 0."""
+    return int(np.flatnonzero(labels != labels[0])[0])
+
+
+def test_images_of_which_an_identical_one_bears_another_label_only_validate(opened, tmp_path, capsys):
+    competition, before = opened()
+    other, same = unequal(before.labels), int(np.flatnonzero(before.labels == before.labels[5])[-1])
+    copied(competition, {0: other, 5: same})
+    for options in ((), ("--folds", "3")):
+        plain, data = (
+            open_training_data(competition, train_settings(["--work", str(tmp_path), *options, *more]))
+            for more in ((), ("--drop-conflicts",))
+        )
+        for (every, validation), (train, validated) in zip(plain.splits, data.splits, strict=True):
+            assert set(every) - set(train) == {0, other} - set(validation)
+            np.testing.assert_array_equal(validation, validated)
+        assert data.fingerprint != plain.fingerprint
+    assert "2 images not trained on: an identical one bears another label" in capsys.readouterr().out
+
+
+def test_labels_that_are_corrected_to_be_equal_do_not_conflict(opened, tmp_path, capsys):
+    competition, before = opened()
+    other = unequal(before.labels)
+    copied(competition, {0: other})
+    settings = train_settings(["--work", str(tmp_path), "--folds", "3", "--drop-conflicts"])
+    for correction in (before.labels[0], None):
+        corrections = {before.split.ids[other]: correction}
+        data = open_training_data(replace(competition, corrections=corrections), settings)
+        assert 0 in data.trainable
+        assert "--drop-conflicts has no effect" in capsys.readouterr().out
+
+
 def test_labels_that_are_withheld_are_an_error():
     with pytest.raises(UserError, match="the images of test have no labels"):
         _ = Split("test", (), ()).known_labels

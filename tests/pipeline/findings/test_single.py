@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from competition.task import Task
 from pipeline.findings.finding import Finding
 from pipeline.findings.pictures import Pictures
 from pipeline.findings.single import odd_images
@@ -9,7 +10,7 @@ from tests.pipeline.findings.looked_at import drawn, for_test, labelled
 
 
 def found(pictures: Pictures, *more: Pictures) -> dict[str, Finding]:
-    return {each.kind: each for each in odd_images([pictures, *more])}
+    return {each.kind: each for each in odd_images(Task((0, 1)), [pictures, *more])}
 
 
 def ids(finding: Finding) -> set[str]:
@@ -32,6 +33,15 @@ def test_a_blank_labelled_image_is_told_and_one_of_the_test_is_only_listed():
     assert ids(blank) == {pictures.split.ids[7], test.split.ids[3]}
     assert blank.told.startswith("1 labelled image and 1 test image of a single colour")
     assert found(labelled(drawn(50, seed=0))[1], test)["blank"].told == ""
+
+
+def test_images_that_are_blank_as_all_of_their_class_are_only_listed():
+    images = drawn(60, seed=0)
+    images[:20] = np.arange(20)[:, None, None, None]
+    of_class, mixed = (labelled(images, labels)[1] for labels in (np.arange(60) < 20, np.arange(60) % 2))
+    assert len(found(of_class)["blank"].table) == 20
+    assert found(of_class)["blank"].told == ""
+    assert found(mixed)["blank"].told.startswith("20 labelled images of a single colour")
 
 
 def test_images_much_smaller_than_the_others_are_tiny():
