@@ -90,8 +90,8 @@ def main(settings: Settings) -> Path:
     judge_labels(competition, usable, settings, device)
     validated = {name: usable[name].validated for name in runs}
     context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
-    told = {"sessions": read_sessions(folder), "sent": sent_before(competition, settings)}
-    report(replace(context, findings=read_findings(folder / FOLDER), **told), settings)
+    sent, findings = sent_before(competition, settings), read_findings(folder / FOLDER)
+    report(replace(context, sessions=read_sessions(folder), sent=sent, findings=findings), settings)
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
     return submission
