@@ -23,3 +23,22 @@ def test_columns_that_are_no_groups_are_not(contest):
 def test_a_group_column_that_is_not_there_is_refused(contest):
     message = contest.train(PATIENTS, ["id", "patient", "label"]).sample("a").refusal(group_column="patent")
     assert "train.csv: no column 'patent' (did you mean 'patient'?)" in message
+
+
+def test_a_csv_gives_each_image_its_group_and_what_it_does_not_name_is_a_group_of_its_own(contest):
+    contest.train(["a", "b", "a", "b"]).sample("a")
+    contest.table("elsewhere/groups.csv", ["split", "id", "group"], [("train", "0.png", "p"), ("train", "2.png", "p")])
+    loaded = contest.load(group_column=str(contest.folder / "elsewhere/groups.csv"))
+    assert loaded.train.groups == ("p", "1.png", "p", "3.png")
+    assert "images with the same 'group' in groups.csv stay on one side of every split" in loaded.found
+
+
+def test_a_csv_without_groups_of_the_images_is_refused(contest, tmp_path):
+    contest.train(["a", "b", "a", "b"]).sample("a")
+    of_others = tmp_path / "others.csv"
+    of_others.write_text("id,group\nx.png,p\n")
+    assert "none of the ids in the column 'id' is that of a labelled image" in contest.refusal(
+        group_column=str(of_others)
+    )
+    of_others.write_text("id,patient\n0.png,p\n")
+    assert "others.csv: no column 'group'" in contest.refusal(group_column=str(of_others))
