@@ -16,18 +16,20 @@ if __name__ == "__main__":  # run as a script: check the options before importin
 from competition.console import print_result
 from competition.metrics import Metric
 from competition.sources import open_competition
+from competition.storage import write_file
 from competition.wording import counted
 from pipeline.ensemble.comparable import comparable_groups
-from pipeline.ensemble.compared import Comparison, compare
+from pipeline.ensemble.compared import Comparison, compare, table_of
 from pipeline.predict import find_runs, metric_to_use, usable_runs
-from pipeline.report.comparison import write_comparison
+from pipeline.report.runs_compared import write_comparison
 from pipeline.settings import Settings
 from pipeline.training.scores import text_table
 
 APART = "the tables above are of other images each, so runs of different tables cannot be compared"
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings) -> Path:
+    """Returns the path of the page; beside it lies a CSV of the same."""
     find_runs(settings)
     competition = open_competition(**settings.source)
     runs = usable_runs(competition, settings)
@@ -40,11 +42,9 @@ def main(settings: Settings) -> None:
         print_result(APART)
     path = settings.runs_folder(competition.name) / "compare.html"
     write_comparison(path, competition.name, competition.metric, found)
+    write_file(path.with_suffix(".csv"), table_of(found, competition.metric).to_csv(index=False, lineterminator="\n"))
     print_result(path)
-
-
-def likelihood(chance: float) -> str:
-    return f"{chance:.3f}" if chance >= 0.0005 else "<0.001"
+    return path
 
 
 def text_of(comparison: Comparison, metric: Metric) -> str:
@@ -57,7 +57,7 @@ def text_of(comparison: Comparison, metric: Metric) -> str:
             f"{each.row.score.value:.4f}",
             f"{each.row.score.low:.4f}-{each.row.score.high:.4f}",
             f"{each.lead:.4f}",
-            "" if each.chance is None else likelihood(each.chance),
+            each.chance_text,
             each.verdict,
             f"{each.row.seconds:.1f}",
         )
@@ -65,8 +65,7 @@ def text_of(comparison: Comparison, metric: Metric) -> str:
     ]
     title = f"{counted(len(rows), 'run')} on {counted(comparison.images, 'validation image')}:"
     changes = [
-        (each.change, each.base, f"{each.gain:+.4f}", likelihood(each.chance), each.verdict)
-        for each in comparison.effects
+        (each.change, each.base, f"{each.gain:+.4f}", each.chance_text, each.verdict) for each in comparison.effects
     ]
     text = f"{title}\n{text_table(header, rows)}\n"
     if changes:

@@ -90,8 +90,9 @@ def main(settings: Settings) -> Path:
     judge_labels(competition, usable, settings, device)
     validated = {name: usable[name].validated for name in runs}
     context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
-    told = {"sessions": read_sessions(folder), "sent": sent_before(competition, settings)}
-    report(replace(context, findings=read_findings(folder / FOLDER), **told), settings)
+    context = replace(context, decision=decision, device=device, weights=settings.weights)
+    context = replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings))
+    report(replace(context, findings=read_findings(folder / FOLDER)), settings)
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
     return submission

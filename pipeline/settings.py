@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, TypedDict
@@ -70,6 +70,8 @@ class Settings:
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
     storage: database address or path of the study; None: a journal file below runs/.
+    tensorboard: write TensorBoard's event files, too.
+    begun: when the command began, on the clock of ``time.monotonic``; budgets count from then.
     name: name of the recipe that tune.py writes; None: that of the recipe it starts from, of the competition and, if
         another study has written that, a number.
     """
@@ -109,6 +111,8 @@ class Settings:
     report: bool = True
     debug: bool = False
     quiet: bool = False
+    tensorboard: bool = False
+    begun: float = field(default_factory=lambda: BEGUN)
 
     @property
     def data_folder(self) -> Path:
@@ -378,8 +382,7 @@ def seconds(text: str) -> float:
     return given
 
 
-def train_settings(arguments: list[str]) -> Settings:
-    """Parse train.py's command line. Raises UserError if it is wrong."""
+def train_parser() -> Parser:
     parser = Parser("Train models on a competition's images and score them on its validation images.")
     parser.add_competition_options()
     parser.add_metric_option()
@@ -409,7 +412,16 @@ def train_settings(arguments: list[str]) -> Settings:
     )
     parser.add_options_of_more_to_learn()
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's event files, for tensorboard --logdir runs/NAME"
+    )
     parser.add_training_options()
+    return parser
+
+
+def train_settings(arguments: list[str]) -> Settings:
+    """Parse train.py's command line. Raises UserError if it is wrong."""
+    parser = train_parser()
     options = parser.parse_args(arguments)
     if options.plan and (also := [name for name in SET_BY_PLAN if name in parser.given]):
         parser.error(f"argument --{also[0]}: not allowed with argument --plan, which sets it")
@@ -419,8 +431,7 @@ def train_settings(arguments: list[str]) -> Settings:
     return _settings(options, options.models or ())
 
 
-def tune_settings(arguments: list[str]) -> Settings:
-    """Parse tune.py's command line. Raises UserError if it is wrong."""
+def tune_parser() -> Parser:
     parser = Parser("Search for better settings of a recipe and write the best as a new recipe.")
     parser.add_competition_options()
     parser.add_metric_option()
@@ -452,7 +463,12 @@ def tune_settings(arguments: list[str]) -> Settings:
         "--epochs", type=whole_number(1, MOST_EPOCHS), metavar="N", help="epochs of every trial, without a budget"
     )
     parser.add_training_options()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def tune_settings(arguments: list[str]) -> Settings:
+    """Parse tune.py's command line. Raises UserError if it is wrong."""
+    options = tune_parser().parse_args(arguments)
     options.budget = _budget(options, TUNING_BUDGET)
     return _settings(options, [vars(options).pop("model")])
 
@@ -463,8 +479,7 @@ def _budget(options: argparse.Namespace, default: float | None) -> float | None:
     return None if given == math.inf else given
 
 
-def predict_settings(arguments: list[str]) -> Settings:
-    """Parse predict.py's command line. Raises UserError if it is wrong."""
+def predict_parser() -> Parser:
     parser = Parser("Blend the trained models, predict the test images and write a submission.")
     parser.add_competition_options()
     parser.add_metric_option()
@@ -475,28 +490,41 @@ def predict_settings(arguments: list[str]) -> Settings:
     )
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
     parser.add_quiet_option()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def predict_settings(arguments: list[str]) -> Settings:
+    """Parse predict.py's command line. Raises UserError if it is wrong."""
+    options = predict_parser().parse_args(arguments)
     return _settings(options, options.models or ())
 
 
-def compare_settings(arguments: list[str]) -> Settings:
-    """Parse compare.py's command line. Raises UserError if it is wrong."""
+def compare_parser() -> Parser:
     parser = Parser("Compare the trained runs: what each option changed, and whether that is more than chance.")
     parser.add_competition_options()
     parser.add_metric_option()
     parser.add_argument("--models", nargs="+", metavar="RUN", help="compare only these; names or patterns")
     parser.add_quiet_option()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def compare_settings(arguments: list[str]) -> Settings:
+    """Parse compare.py's command line. Raises UserError if it is wrong."""
+    options = compare_parser().parse_args(arguments)
     return _settings(options, options.models or ())
 
 
-def audit_settings(arguments: list[str]) -> Settings:
-    """Parse audit.py's command line. Raises UserError if it is wrong."""
+def audit_parser() -> Parser:
     parser = Parser("Look for what is wrong with a competition's images and labels, and write it to runs/NAME/audit/.")
     parser.add_competition_options()
     parser.add_cache_options()
     parser.add_quiet_option()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def audit_settings(arguments: list[str]) -> Settings:
+    """Parse audit.py's command line. Raises UserError if it is wrong."""
+    options = audit_parser().parse_args(arguments)
     options.budget = DEFAULT_BUDGET  # it decides the size of the images, which are then cached as for train.py
     return _settings(options, ())
 
@@ -508,8 +536,7 @@ def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:
     return Settings(**given)
 
 
-def submit_options(arguments: list[str]) -> argparse.Namespace:
-    """Parse submit.py's command line. Raises UserError if it is wrong."""
+def submit_parser() -> Parser:
     parser = Parser("Check a CSV, submit it to Kaggle, wait for its score and record it in submissions/ledger.csv.")
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="default: the CSV that predict.py wrote")
     parser.add_competition_options()
@@ -517,6 +544,12 @@ def submit_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--message", metavar="TEXT", help="description on Kaggle; default: the recipes")
     parser.add_argument("--again", action="store_true", help="send a file that was sent before")
     parser.add_argument("--check", action="store_true", help="check the CSV and send nothing")
+    return parser
+
+
+def submit_options(arguments: list[str]) -> argparse.Namespace:
+    """Parse submit.py's command line. Raises UserError if it is wrong."""
+    parser = submit_parser()
     given = parser.parse_args(arguments)
     if given.kernel and given.file:
         parser.error("give a FILE or --kernel, not both")
@@ -525,7 +558,7 @@ def submit_options(arguments: list[str]) -> argparse.Namespace:
     return given
 
 
-def _bundle_parser() -> Parser:
+def bundle_parser() -> Parser:
     parser = Parser("Pack the pipeline into one script for Kaggle. All other options are passed to train.py there.")
     parser.add_argument(
         "--competition", metavar="NAME", required=True, help="last part of the competition's address on Kaggle"
@@ -580,7 +613,7 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     With --predict-only, they are for predict.py.
     Raises UserError if the command line is wrong, or if train.py or predict.py would reject its options there.
     """
-    parser = _bundle_parser()
+    parser = bundle_parser()
     given, options = parser.parse_known_args(arguments)
     if local := [option for option in options if option.split("=")[0] in LOCAL_OPTIONS]:
         parser.error(f"{local[0]} names a file of this machine, which the notebook cannot see; leave it out")

@@ -42,10 +42,12 @@ from pipeline.models.base import NotTrained
 from pipeline.models.networks.pretrained import imagenet_networks, recipe_weights
 from pipeline.models.networks.weights import check_given, described
 from pipeline.models.recipe import AnyRecipe, choose_recipes
+from pipeline.report.event_files import check_tensorboard
+from pipeline.report.live_page import PAGE, LivePage
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.time_limit import OutOfTime, time_limit
-from pipeline.settings import BEGUN, Settings
+from pipeline.settings import Settings
 from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, workload_of
 from pipeline.training.portfolio import candidates, is_small, settle_portfolio
 from pipeline.training.runs import leave_out, newest_run, ranked, run_folders, stored_runs, transfer_source
@@ -67,7 +69,9 @@ IMPORTED = time.monotonic()
 
 @distributed.distributed_main
 def main(settings: Settings) -> None:
-    command, stages = retyped(settings), StageClock("start", BEGUN)
+    if settings.tensorboard:
+        check_tensorboard()
+    command, stages = retyped(settings), StageClock("start", settings.begun)
     settings, recorded = repeated(settings)
     device = choose_device(settings.device)
     recipes = [model.recipe for model in recorded.models] if recorded else asked_recipes(settings, device)
@@ -82,6 +86,24 @@ def main(settings: Settings) -> None:
         print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
     stages.begin("decoding images")
+    folder = settings.runs_folder(competition.name)
+    with LivePage(folder / PAGE, settings, competition, command, stages) as page:
+        train_all(recipes, settings, competition, recorded, device, page)
+    if distributed.is_main():
+        record_session(folder, command, stages.seconds(), settings.seed, settings.budget)
+        print(f"next: {typed('predict', settings)}")
+
+
+def train_all(
+    recipes: list[AnyRecipe],
+    settings: Settings,
+    competition: Competition,
+    recorded: Plan | None,
+    device: torch.device,
+    page: LivePage,
+) -> None:
+    """Read the images, plan the models unless they are ``recorded``, train them, and print their scores."""
+    stages = page.stages
     begun = time.monotonic()
     with distributed.main_first():
         training_data = decoded(competition, settings, recipes, device, recorded.sizes if recorded else None)
@@ -101,6 +123,7 @@ def main(settings: Settings) -> None:
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
     end = distributed.on_own_clock(deadline(settings))
     trainer = Trainer(settings, device, competition, training_data, end)
+    page.show(plan, trainer)
     if trainer.has_ranks_for(plan):
         stages.begin("all models")
         train_side_by_side(trainer, plan)
@@ -108,12 +131,11 @@ def main(settings: Settings) -> None:
         for model in plan.models:
             stages.begin(model.name)
             plan = train_model(trainer, model, plan)
+            page.show(plan, trainer)
     stages.begin("scores")
     if distributed.is_main():
         print_scores(trainer)
         print_unused(plan, settings)
-        record_session(trainer.folder, command, stages.seconds(), settings.seed, settings.budget)
-        print(f"next: {typed('predict', settings)}")
 
 
 def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
@@ -275,18 +297,18 @@ def decoded(
     pretrained, begun = any(map(imagenet_networks, recipes)), time.monotonic()
     budget = math.inf if settings.budget is None else settings.budget
     try:
-        with time_limit(BEGUN + DECODING_SHARE * budget):
+        with time_limit(settings.begun + DECODING_SHARE * budget):
             return open_training_data(competition, settings, device.type, pretrained, sizes)
     except OutOfTime as error:
-        raise UserError(f"--budget {clock(budget)}: {too_short(begun, error.done)}") from None
+        raise UserError(f"--budget {clock(budget)}: {too_short(begun, error.done, settings)}") from None
 
 
 def print_corrections(training_data: TrainingData, settings: Settings) -> None:
     """Say how many corrected labels are trained on. Raises UserError if there is none."""
     if (stand_ins := training_data.stand_ins) is None or settings.relabel is None:
         return
-    only_validate = training_data.validated if len(training_data.splits) == 1 and not settings.refit else []
-    trained = np.delete(stand_ins, only_validate)
+    trains_on_all = len(training_data.splits) > 1 or settings.refit
+    trained = stand_ins if trains_on_all else np.delete(stand_ins, training_data.validated)
     new, without = int((trained >= training_data.own).sum()), int((trained < 0).sum())
     idle = int((stand_ins != np.arange(len(stand_ins))).sum()) - new - without
     name = printable(settings.relabel, most=200) + " and --drop-conflicts" * settings.drop_conflicts
@@ -324,12 +346,12 @@ def taught(
         ) from None
 
 
-def too_short(begun: float, done: float) -> str:
+def too_short(begun: float, done: float, settings: Settings) -> str:
     """What took the time, and a budget that would do.
 
     begun: when the images began to be read, on the clock of ``time.monotonic``. done: the part of them that is decoded.
     """
-    start, decoding = begun - BEGUN, time.monotonic() - begun
+    start, decoding = begun - settings.begun, time.monotonic() - begun
     if done:
         decoding /= min(done, 1.0)
         fault = f"decoding the images takes about {clock(math.ceil(decoding))}, after {clock(start)} for the start"
@@ -347,7 +369,7 @@ def trial_end(settings: Settings) -> float | None:
     if end is None:
         return None
     share = TRIAL_SHARE * (end - now)
-    return now + share if share > IMPORTED - BEGUN else now
+    return now + share if share > IMPORTED - settings.begun else now
 
 
 def train_model(trainer: Trainer, model: ModelPlan, plan: Plan) -> Plan:
@@ -397,7 +419,7 @@ def deadline(settings: Settings) -> float | None:
     """When training must end, in seconds on the clock of ``time.monotonic``; None: no limit."""
     if settings.budget is None:
         return None
-    return BEGUN + settings.budget - max(CLOSING_SECONDS, CLOSING_SHARE * (IMPORTED - BEGUN))
+    return settings.begun + settings.budget - max(CLOSING_SECONDS, CLOSING_SHARE * (IMPORTED - settings.begun))
 
 
 def plan_models(

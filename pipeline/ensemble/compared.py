@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import pandas as pd
+
 from competition.metrics import Metric
 from pipeline.ensemble.comparable import Group
 from pipeline.ensemble.paired import adjusted, chance
@@ -11,6 +13,13 @@ from pipeline.training.runs import Options, Run, StoredRun, options_text
 from pipeline.training.scores import ModelScore
 
 CERTAIN = 0.05  # a difference that chance makes less often counts as real
+
+
+def chance_text(chance: float | None) -> str:
+    """``0.021``, ``<0.001``, or nothing."""
+    if chance is None:
+        return ""
+    return f"{chance:.3f}" if chance >= 0.0005 else "<0.001"
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,10 @@ class Compared:
             return "best"
         return "worse" if self.chance < CERTAIN else "no clear difference"
 
+    @property
+    def chance_text(self) -> str:
+        return chance_text(self.chance)
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -51,6 +64,10 @@ class Effect:
         if self.chance >= CERTAIN:
             return "no clear effect"
         return "helps" if self.gain > 0 else "harms"
+
+    @property
+    def chance_text(self) -> str:
+        return chance_text(self.chance)
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,18 @@ def compare(group: Group, runs: Mapping[str, StoredRun], metric: Metric) -> Comp
         for name, likely in zip(ranked, [None, *chances], strict=True)
     ]
     return Comparison(len(group.ids), tuple(compared), tuple(_effects(group, runs, rows, metric)))
+
+
+def table_of(comparisons: Sequence[Comparison], metric: Metric) -> pd.DataFrame:
+    """A row for each run: the images that it was compared on, its options, score, cost and verdict."""
+    rows = [
+        {"images": comparison.images, "model": each.row.model, "options": each.row.options}
+        | {metric.column: each.row.score.value, "low": each.row.score.low, "high": each.row.score.high}
+        | {"behind": each.lead, "chance": each.chance, "verdict": each.verdict, "seconds": each.row.seconds}
+        for comparison in comparisons
+        for each in comparison.rows
+    ]
+    return pd.DataFrame(rows).round(6)
 
 
 def _effects(

@@ -36,12 +36,15 @@ class Decision:
     description: a line for the user; empty where nothing could be fitted for the metric.
     expected_score: the metric on the validation images, each decided by a rule that it did not fit.
     plain_score: the metric on the same images if nothing is fitted.
+    fitted: the rule that was fitted, whether it is used or not; None if nothing was. last: what follows it.
     """
 
     rule: Rule
     description: str
     expected_score: float
     plain_score: float
+    fitted: Rule | None = None
+    last: Rule | None = None
 
     def decided(self, probabilities: np.ndarray) -> np.ndarray:
         """The rule's output for a model's output, both float ``[N, T * K]``."""
@@ -90,8 +93,8 @@ def fit_decision(
     values = f"{metric.title} {expected:.4f} on images that did not fit it, {value:.4f} {family.plain}"
     told = f"{family.describe(rule)}, fitted on {len(labels):,} validation images: {values}"
     if metric.rank(expected) > metric.rank(value):
-        return Decision(Steps((rule, last)), told, expected, value)
-    return Decision(Steps((plain, last)), f"not used: {told}", value, value)
+        return Decision(Steps((rule, last)), told, expected, value, rule, last)
+    return Decision(Steps((plain, last)), f"not used: {told}", value, value, rule, last)
 
 
 def plain_decision() -> Decision:

@@ -6,7 +6,9 @@ label if another choice is at its usual value or above. Here the odds of the lab
 labels and are as seldom mistaken; see benchmarks/TRIALS.md.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 
@@ -33,11 +35,20 @@ class Suspects:
     probabilities: np.ndarray
     ranks: np.ndarray
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Those of all parts, worst first."""
+        rows, said, probabilities, ranks = (
+            np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)
+        )
+        order = np.argsort(ranks, kind="stable")
+        return cls(rows[order], said[order], probabilities[order], ranks[order])
+
 
 def find_suspects(task: Task, probabilities: np.ndarray, labels: np.ndarray) -> Suspects:
-    """The images whose labels the models contradict, at most ``MOST`` of them.
+    """The images whose labels a model contradicts, at most ``MOST`` of them.
 
-    probabilities: of models that were not trained on these images, float ``[N, T * K]``.
+    probabilities: of a model that was not trained on these images, float ``[N, T * K]``.
     labels: as in ``Split.labels``. With several targets an image is as suspect as its most suspected one.
     """
     said = task.decode(probabilities)

@@ -1,7 +1,9 @@
 """Labels under suspicion: which they are, what the models say instead, and the most similar training pictures."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import torch
 
 from competition.errors import UserError
 from competition.layouts import corrections_in, label_cells
+from competition.metrics import LOG_LOSS
 from competition.spec import Competition, Split
 from competition.tables import read_table
 from competition.wording import printable
@@ -37,22 +40,34 @@ def suspects(
     """
     split, judges, path = labelled_images(competition), widest(runs), folder / FOLDER / f"{KIND}.csv"
     places = {name: row for row, name in enumerate(split.ids)}  # if an id is in both tables, the row of val counts
-    ids = next(iter(judges.values())).validated.ids
-    judged = np.array([places[name] for name in ids])
-    labels = split.known_labels[judged]
-    validated = {name: stored.validated for name, stored in judges.items()}
-    blend = select_blend(validated, ids, labels, competition.metric)
-    found = find_suspects(competition.task, blend.apply(validated).probabilities, labels)
-    rows = judged[found.rows]
+    judged = np.array([places[name] for name in next(iter(judges.values())).validated.ids])
+    found = judge(judges, split, judged, competition)
     neighbours = Neighbours.of(runs.values(), split.paths, cache_folder, device)
     others = np.setdiff1d(np.arange(len(split)), judged)
-    nearest = neighbours.nearest(rows, others if len(others) else judged)
-    table = table_of(competition, split.take(rows), found, [[split.ids[row] for row in some] for some in nearest])
-    table.insert(0, "split", np.where(rows < len(competition.train), "train", "val"))
+    nearest = neighbours.nearest(found.rows, others if len(others) else judged)
+    table = table_of(competition, split.take(found.rows), found, [[split.ids[row] for row in some] for some in nearest])
+    table.insert(0, "split", np.where(found.rows < len(competition.train), "train", "val"))
     if (corrected := corrected_before(path, competition, table)) is None:
         return Finding(KIND, told(len(table), len(judged), len(split), path), table)
     table = table[~table["id"].isin(corrected["id"])]
     return Finding(KIND, told(len(table), len(judged), len(split), path), pd.concat([table, corrected]), True)
+
+
+def judge(judges: Mapping[str, StoredRun], split: Split, judged: np.ndarray, competition: Competition) -> Suspects:
+    """The suspects among the judged rows of the split, which are in the order in which the first judge validated them.
+
+    The models of each fold are blended, and so calibrated, by themselves: one that has failed contradicts many labels.
+    """
+    task, parts = competition.task, next(iter(judges.values())).run.splits
+    metric = LOG_LOSS.of(task) if LOG_LOSS.fits(task) else competition.metric
+    found = []
+    for rows in np.array_split(judged, min(parts, len(judged))):  # folds differ by an image at most
+        part = split.take(rows)
+        said = {name: stored.validated.aligned_to(part.ids) for name, stored in judges.items()}
+        blend = select_blend(said, part.ids, part.known_labels, metric)
+        suspected = find_suspects(task, blend.apply(said).probabilities, part.known_labels)
+        found.append(replace(suspected, rows=rows[suspected.rows]))
+    return Suspects.joined(found)
 
 
 def widest(runs: Mapping[str, StoredRun]) -> dict[str, StoredRun]:
@@ -64,7 +79,7 @@ def widest(runs: Mapping[str, StoredRun]) -> dict[str, StoredRun]:
 def table_of(competition: Competition, split: Split, found: Suspects, nearest: Sequence[Sequence[str]]) -> pd.DataFrame:
     """The table of the suspected images. split: these images; nearest: the ids of the pictures most like each."""
     said = label_cells(competition.task, found.said)
-    columns: dict[str, Sequence] = {"id": split.ids, **label_cells(competition.task, split.known_labels)}
+    columns: dict[str, Any] = {"id": split.ids, **label_cells(competition.task, split.known_labels)}
     columns[SAID] = [", ".join(cells) for cells in zip(*said.values(), strict=True)]
     columns |= {PROBABILITY: found.probabilities, ODDS: found.ranks, NEAREST: [BETWEEN.join(some) for some in nearest]}
     return pd.DataFrame(columns)

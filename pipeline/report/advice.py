@@ -1,11 +1,13 @@
 """What to try next: one sentence for each thing that the figures show, those that usually gain most first."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.models.networks.pretrained import imagenet_networks
+from pipeline.models.neural.time_budget import trainings
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.training.runs import Run
@@ -62,14 +64,15 @@ def no_imagenet_weights(context: ReportContext) -> Iterator[Advice]:
 def cut_short(context: ReportContext) -> Iterator[Advice]:
     """The best network was trained for a small part of its recipe's epochs, because the budget ended."""
     run = _best_network(context)
-    planned = run.recipe.epochs if run is not None and run.plan.seconds is not None else None
-    if run is None or planned is None:
+    if run is None or run.plan.seconds is None or not run.plan.fits or not isinstance(run.recipe, NeuralRecipe):
         return
-    trained = max(len(history["epoch"]) for history in context.records[run.name].histories)
-    if trained < CUT_SHORT * planned:
+    images = run.plan.images or len(context.train) or len(context.validation)  # in folds it is a few less
+    segments = trainings(run.plan.fits[0].segments)[0]
+    trained = sum(segment.batches for segment in segments) * run.recipe.batch_size / images
+    if trained < CUT_SHORT * run.recipe.epochs:
         yield Advice(
-            f"{run.name} was trained for {trained} of its recipe's {planned} epochs when the time ended: "
-            "give a longer --budget.",
+            f"{run.name} was trained for {trained:.0f} of its recipe's {run.recipe.epochs} epochs when the time "
+            "ended: give a longer --budget.",
             "training",
         )
 
@@ -97,9 +100,9 @@ def overfitted(context: ReportContext) -> Iterator[Advice]:
     train, validation = np.mean(ends, axis=0)
     if 1 - train < MEMORISED * (1 - validation):
         yield Advice(
-            f"{run.name} is right on {train:.1%} of the training images, although they are augmented, and on "
-            f"{validation:.1%} of the validation images. It overfits: more images (--extra, --pseudo-labels), a "
-            "recipe with stronger augmentation or a smaller network would help more than more epochs.",
+            f"{run.name} is right on {_percent(train, 1)} of the training images, although they are augmented, and on "
+            f"{_percent(validation, 1)} of the validation images. It overfits: try more images (--extra, "
+            "--pseudo-labels) or a recipe with stronger augmentation.",
             "training",
         )
 
@@ -109,14 +112,13 @@ def few_classes_err(context: ReportContext) -> Iterator[Advice]:
     if not context.has_classes or len(context.class_names) < 3:
         return
     evaluation = context.evaluations[BLEND]
-    missed = evaluation.support - np.diag(evaluation.confusion(evaluation.classes))
-    worst = np.argsort(-missed, kind="stable")
-    shares = np.cumsum(missed[worst]) / max(1, missed.sum())
+    worst = np.argsort(-evaluation.mistakes, kind="stable")
+    shares = np.cumsum(evaluation.mistakes[worst]) / max(1, evaluation.mistakes.sum())
     count = int(np.searchsorted(shares, HALF)) + 1
-    if missed.sum() and count <= max(2, FEW_CLASSES * evaluation.classes):
+    if evaluation.mistakes.any() and count <= max(2, FEW_CLASSES * evaluation.classes):
         names = ", ".join(context.class_names[label] for label in worst[: min(count, 4)])
         yield Advice(
-            f"{count} of {evaluation.classes:,} classes make {shares[count - 1]:.0%} of the mistakes: {names}"
+            f"{count} of {evaluation.classes:,} classes make {_percent(shares[count - 1])} of the mistakes: {names}"
             f"{', …' if count > 4 else ''}. Look at their images and labels; more images of them help most.",
             "blend",
         )
@@ -127,17 +129,17 @@ def confused(context: ReportContext) -> Iterator[Advice]:
     if not context.has_classes or len(context.class_names) < 3:
         return
     evaluation = context.evaluations[BLEND]
-    counts = evaluation.confusion(evaluation.classes)
-    both = np.triu(counts + counts.T, 1)
-    one, other = np.unravel_index(both.argmax(), both.shape)
-    wrong = len(evaluation.labels) - evaluation.right
-    if wrong and both[one, other] > max(1, CONFUSED * wrong):
-        yield Advice(
-            f"{context.class_names[one]} and {context.class_names[other]} are taken for each other "
-            f"{both[one, other]} times, {both[one, other] / wrong:.0%} of all mistakes: look for what tells them "
-            "apart, at a larger --size.",
-            "blend",
-        )
+    pairs = Counter[tuple[int, int]]()
+    for each in evaluation.worst_confusions(most=len(evaluation.labels)):
+        pairs[min(each.true, each.predicted), max(each.true, each.predicted)] += each.count
+    for (one, other), count in pairs.most_common(1):
+        share = count / pairs.total()
+        if count > 1 and share > CONFUSED:
+            yield Advice(
+                f"{context.class_names[one]} and {context.class_names[other]} are taken for each other {count} times, "
+                f"{_percent(share)} of all mistakes: look for what tells them apart, at a larger --size.",
+                "blend",
+            )
 
 
 def members_agree(context: ReportContext) -> Iterator[Advice]:
@@ -152,8 +154,8 @@ def members_agree(context: ReportContext) -> Iterator[Advice]:
         first, second = (context.evaluations[name].predicted_labels for name in names[:2])
         if (agreed := (first == second).mean()) > AGREED:
             yield Advice(
-                f"{names[0]} and {names[1]} agree on {agreed:.0%} of the validation images: another kind of model "
-                "would help more than another seed.",
+                f"{names[0]} and {names[1]} agree on {_percent(agreed)} of the validation images: another kind of "
+                "model would help more than another seed.",
                 "models",
             )
 
@@ -216,3 +218,7 @@ def _best_network(context: ReportContext) -> Run | None:
 
 def _histories(context: ReportContext, run: Run) -> list[dict[str, np.ndarray]]:
     return context.records[run.name].histories
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"

@@ -1,16 +1,20 @@
 """The contents of a report: everything that predict.py knows once the submission is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+import torch
 
 from competition.metrics import Metric
 from competition.spec import Competition, Split
 from competition.wording import printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
+from pipeline.ensemble.decisions import Decision, plain_decision
 from pipeline.findings.finding import Finding
+from pipeline.models.base import CPU
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
 from pipeline.report.sent import Sent
@@ -19,6 +23,7 @@ from pipeline.training.scores import Score, score_by
 from pipeline.training.sessions import Session
 
 BLEND = "blend"
+LEAST_DRAWING, DRAWING_SHARE = 30.0, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,8 @@ class ReportContext:
     train: the labelled images that are not in ``validation``; empty if folds used all of them for validation.
     submitted: the predictions for the test images; submission: path of the CSV written from them.
     findings: what was found out about the images and labels.
+    decision: how the answers in it were made of these predictions.
+    device: on which networks are asked what they looked at. weights: searched first for ImageNet weights.
     sessions: the runs of train.py on this competition; sent: what was submitted to it before. Both oldest first.
     """
 
@@ -43,8 +50,17 @@ class ReportContext:
     submitted: Predictions
     submission: Path
     findings: Sequence[Finding] = ()
+    decision: Decision = field(default_factory=plain_decision)
+    device: torch.device = CPU
+    weights: Path | None = None
     sessions: Sequence[Session] = ()
     sent: Sequence[Sent] = ()
+
+    @property
+    def drawing_seconds(self) -> float:
+        """The seconds that the report may take: a tenth of what the training took, and at least ``LEAST_DRAWING``."""
+        trained = sum(session.seconds for session in self.sessions) or sum(run.seconds for run in self.runs.values())
+        return max(LEAST_DRAWING, DRAWING_SHARE * trained)
 
     @property
     def ranked(self) -> list[Run]:

@@ -5,10 +5,11 @@ from functools import cached_property
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, precision_score, roc_curve
+from sklearn.metrics import precision_recall_fscore_support, precision_score, roc_curve
 
 from pipeline.runtime.memory import row_blocks
 
+MOST_SHOWN = 40  # classes that a figure can name; of more, the worst are drawn
 RANKING_ARRAYS = 8  # as large as the probabilities of the classes that are ranked at once
 
 
@@ -48,15 +49,21 @@ class Evaluation:
         """The number of images that are classified correctly."""
         return int((self.predicted_labels == self.labels).sum())
 
-    def confusion(self, most: int) -> np.ndarray:
-        """Confusion matrix, int64 ``[B, B]``: rows are true classes, columns are predicted ones.
+    def confusion(self, classes: np.ndarray) -> np.ndarray:
+        """Confusion matrix of K of the classes: rows are true classes, columns are predicted ones.
 
-        B is the number of classes. If there are more than ``most``, each row and column stands for as many successive
-        classes as make B at most ``most``.
+        int64 ``[K, K]`` if these are all classes, otherwise ``[K, K + 1]``, with all other predictions at the end.
         """
-        step = -(-self.classes // most)
-        blocks = np.arange(-(-self.classes // step))
-        return confusion_matrix(self.labels // step, self.predicted_labels // step, labels=blocks)
+        places = np.full(self.classes, len(classes))
+        places[classes] = np.arange(len(classes))
+        counts = np.zeros((len(classes), len(classes) + 1), np.int64)
+        rows = places[self.labels] < len(classes)
+        np.add.at(counts, (places[self.labels[rows]], places[self.predicted_labels[rows]]), 1)
+        return counts if len(classes) < self.classes else counts[:, :-1]
+
+    def worst_classes(self, most: int) -> np.ndarray:
+        """At most so many of the classes, int64, the lowest F1 first; those without an F1 come last."""
+        return np.argsort(self.f1, kind="stable")[:most]
 
     @cached_property
     def support(self) -> np.ndarray:
@@ -126,6 +133,11 @@ class Evaluation:
                 (divmod(place, self.classes) for place in places[worst].tolist()), counts[worst].tolist(), strict=True
             )
         ]
+
+    @cached_property
+    def mistakes(self) -> np.ndarray:
+        """Number of wrong answers about the images of each class, int64 ``[C]``."""
+        return np.bincount(self.labels[self.predicted_labels != self.labels], minlength=self.classes)
 
     def surest_mistakes(self, most: int) -> np.ndarray:
         """Rows of at most ``most`` wrong predictions, those with the highest probability first."""

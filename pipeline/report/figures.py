@@ -27,7 +27,8 @@ SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#bcd7f0", "#5b
 MOST_ANNOTATED = 12  # classes up to which the confusion matrix also shows numbers
 MOST_CELLS = 1000  # rows of a confusion matrix: about as many as the figure has pixels for
 MOST_BARS = 1000  # classes up to which each one gets a bar of its own
-MOST_NAMED = 16  # class names along an axis
+MOST_NAMED = 41  # class names along an axis; of more, as many as are legible at full size
+LARGE = 16  # of them in large letters
 TITLE_LETTERS, HEADING_LETTERS = 48, 56  # longest title of axes and of a contact sheet
 MOST_LETTERS = 48  # letters that fit horizontally along an axis
 MOST_ROC = 10  # classes up to which each one gets a ROC curve
@@ -73,7 +74,7 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
 
     values, lows, highs: float ``[models]``.
     """
-    figure, axes = _figure(1.4 + 0.45 * len(names))
+    figure, axes = new_figure(1.4 + 0.45 * len(names))
     places = np.arange(len(names))
     reach = np.maximum([values - lows, highs - values], 0)  # a bootstrap interval may not contain the value
     most = 1 if metric.greater_is_better else np.inf
@@ -94,17 +95,18 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
 def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """Heat map of a confusion matrix, int64 ``[C, C]``; colours show each row as shares of its true class.
 
-    C is at most ``MOST_CELLS``.
+    C is at most ``MOST_CELLS``. A column ``C + 1`` counts all other predictions.
     """
-    figure, axes = _figure(6.0)
+    columns = [*names, *["others"] * (counts.shape[1] - len(names))]
+    figure, axes = new_figure(6.0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     drawn = axes.imshow(shares, cmap=SHARES, norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
     if len(names) <= MOST_ANNOTATED:
         for true, predicted in np.argwhere(counts):
             colour = "white" if shares[true, predicted] > 0.3 else INK
             axes.text(predicted, true, counts[true, predicted], ha="center", va="center", color=colour, fontsize=11.5)
-    _name_classes(axes, names, "x")
-    _name_classes(axes, names, "y")
+    name_classes(axes, columns, "x")
+    name_classes(axes, names, "y")
     axes.set(xlabel="predicted class", ylabel="true class", title=short(title, TITLE_LETTERS))
     axes.spines[["top", "right"]].set_visible(True)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.75, pad=0.02, ticks=(0, 0.05, 0.2, 0.5, 1))
@@ -115,7 +117,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
 
 def roc(legends: Sequence[str], curves: Sequence[Line], title: str) -> Figure:
     """ROC curves, each as false and true positive rates; the first one is highlighted."""
-    figure, axes = _figure(6.6)
+    figure, axes = new_figure(6.6)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
     for number, (name, (false_rates, true_rates)) in enumerate(zip(legends, curves, strict=True)):
         colour = INK if number == 0 else LINES[(number - 1) % len(LINES)]
@@ -129,7 +131,7 @@ def roc(legends: Sequence[str], curves: Sequence[Line], title: str) -> Figure:
 
 def training(histories: Sequence[Mapping[str, np.ndarray]], title: str) -> Figure:
     """Loss, accuracy and learning rate over the epochs of one network, with one line for each fold."""
-    figure, (losses, accuracies, rates) = _figure(8.2, rows=3, sharex=True, height_ratios=(3, 3, 2))
+    figure, (losses, accuracies, rates) = new_figure(8.2, rows=3, sharex=True, height_ratios=(3, 3, 2))
     for number, history in enumerate(histories):
         look = {"alpha": 1.0 if len(histories) == 1 else 0.6, "marker": _mark(len(history["epoch"]))}
         for axes, quantity in ((losses, "loss"), (accuracies, "accuracy")):
@@ -150,7 +152,7 @@ def training(histories: Sequence[Mapping[str, np.ndarray]], title: str) -> Figur
 
 def score_over(metric: Metric, quantity: str, curves: Mapping[str, Sequence[Point]], title: str) -> Figure:
     """The metric over one numeric setting, with a line for each combination of the others; circles the best point."""
-    figure, axes = _figure(4.4)
+    figure, axes = new_figure(4.4)
     for number, (name, points) in enumerate(curves.items()):
         numbers, scores = np.array(points, dtype=np.float64).T
         axes.plot(numbers, scores, color=LINES[number % len(LINES)], marker=_mark(len(numbers)), label=name or None)
@@ -169,7 +171,7 @@ def score_over(metric: Metric, quantity: str, curves: Mapping[str, Sequence[Poin
 
 def against_public(metric: Metric, submissions: Sequence[Sent]) -> Figure:
     """Validation with its interval against the public score of each submission, numbered from the oldest."""
-    figure, axes = _figure(5.2)
+    figure, axes = new_figure(5.2)
     values = np.array([(each.validation, each.low, each.high, each.public) for each in submissions])
     validation, low, high, public = values.T
     ends = np.array([values.min(), values.max()])
@@ -191,14 +193,14 @@ def class_counts(splits: Mapping[str, np.ndarray], names: Sequence[str]) -> Figu
 
     splits: counts, int64 ``[C]``, by the split's name.
     """
-    figure, panels = _figure(1.2 + 1.7 * len(splits), rows=len(splits), sharex=True)
+    figure, panels = new_figure(1.2 + 1.7 * len(splits), rows=len(splits), sharex=True)
     for axes, (split, counts), colour in zip(np.atleast_1d(panels), splits.items(), LINES, strict=False):
         _bars(axes, counts, colour)
         axes.set(ylabel="images", xlim=(-0.7, len(names) - 0.3))
         axes.set_title(f"{split}: {counts.min():,} to {counts.max():,} images per class", fontsize=13)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid(axis="y")
-    _name_classes(axes, names, "x")
+    name_classes(axes, names, "x")
     axes.set_xlabel("class")
     return figure
 
@@ -213,7 +215,7 @@ def _bars(axes: Axes, counts: np.ndarray, colour: str) -> None:
 
 def channels(means: Mapping[str, np.ndarray], stds: Mapping[str, np.ndarray]) -> Figure:
     """Means of red, green and blue (0-255) in each split, plus and minus one standard deviation."""
-    figure, axes = _figure(1.2 + 0.85 * len(means))
+    figure, axes = new_figure(1.2 + 0.85 * len(means))
     for number, (name, colour) in enumerate((("red", RED), ("green", GREEN), ("blue", BLUE))):
         places = np.arange(len(means)) + 0.24 * (number - 1)
         centres, reach = ([values[number] for values in split.values()] for split in (means, stds))
@@ -258,20 +260,20 @@ def tile_side(columns: int) -> int:
     return int((WIDTH * DOTS_AN_INCH - GAP) / columns) - GAP
 
 
-def _figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequence[float]) -> tuple[Figure, Any]:
+def new_figure(height: float, rows: int = 1, sharex: bool = False, **ratios: Sequence[float]) -> tuple[Figure, Any]:
     """A figure and its axes; an array of axes if there are several rows."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes: Any = figure.subplots(rows, sharex=sharex, **ratios)  # type: ignore[call-overload]  # ratios of the rows
     return figure, axes
 
 
-def _name_classes(axes: Axes, names: Sequence[str], side: str) -> None:
+def name_classes(axes: Axes, names: Sequence[str], side: str) -> None:
     """Label an axis with the class names, or with every n-th one if there are many."""
-    places = range(0, len(names), -(-len(names) // MOST_NAMED))
+    places = range(0, len(names), 1 if len(names) <= MOST_NAMED else -(-len(names) // LARGE))
     labels = [short(names[place], 14) for place in places]
     turned = side == "x" and (max(map(len, labels)) + 1) * len(labels) > MOST_LETTERS
     axis = axes.xaxis if side == "x" else axes.yaxis
-    axis.set_ticks(places, labels, fontsize=11.5, rotation=90 if turned else 0)
+    axis.set_ticks(places, labels, fontsize=11.5 if len(places) <= LARGE else 7.5, rotation=90 if turned else 0)
     axis.set_tick_params(length=0 if len(places) == len(names) else 3)
 
 

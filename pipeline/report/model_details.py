@@ -3,8 +3,8 @@
 import numpy as np
 
 from pipeline.report import figures, pictures
-from pipeline.report.context import ReportContext
-from pipeline.report.evaluation import Evaluation
+from pipeline.report.context import BLEND, ReportContext
+from pipeline.report.evaluation import MOST_SHOWN, Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 
 MISTAKES, RIGHT = 12, 6  # images shown of each model: wrong and correct predictions
@@ -16,11 +16,12 @@ def model_details(name: str, context: ReportContext, figure_folder: FigureFolder
     """The evaluation of one model on the validation images: tables and figures."""
     evaluation, names = context.evaluations[name], context.class_names
     columns = (evaluation.support, evaluation.precision, evaluation.recall, evaluation.f1, evaluation.auc)
+    listed = evaluation.worst_classes(evaluation.classes if name == BLEND else MOST_SHOWN)
     pairs = evaluation.worst_confusions(WORST_PAIRS)
     return {
         "name": name,
         "confusion": _confusion(name, evaluation, context, figure_folder),
-        "classes": list(zip(names, *columns, strict=True)),
+        "classes": [(names[label], *(column[label] for column in columns)) for label in listed],
         "pairs": [(names[pair.true], names[pair.predicted], pair.count, pair.share) for pair in pairs],
         "roc": _roc(name, evaluation, context, figure_folder),
         "auc_macro": float(np.nanmean(evaluation.auc)) if np.isfinite(evaluation.auc).any() else None,
@@ -29,12 +30,14 @@ def model_details(name: str, context: ReportContext, figure_folder: FigureFolder
 
 
 def _confusion(name: str, evaluation: Evaluation, context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
-    counts = evaluation.confusion(figures.MOST_CELLS)
-    step = -(-evaluation.classes // len(counts))
-    title = f"Confusion matrix: {name}" if step == 1 else f"{name}: a cell is {step} x {step} classes"
-    figure = figures.confusion(counts, context.drawn_names[::step], title)
+    shown = np.sort(evaluation.worst_classes(MOST_SHOWN))
+    names = [context.drawn_names[label] for label in shown]
+    title, which = f"Confusion matrix: {name}", ""
+    if len(shown) < evaluation.classes:
+        title, which = f"{name}: the {len(shown)} worst classes", f", the {len(shown)} classes with the lowest F1"
+    figure = figures.confusion(evaluation.confusion(shown), names, title)
     right, images = evaluation.right, len(evaluation.labels)
-    alt = f"Confusion matrix of {name}: {right:,} of {images:,} images are classified correctly"
+    alt = f"Confusion matrix of {name}{which}: {right:,} of {images:,} images are classified correctly"
     return figure_folder.add(f"{name}-confusion", figure, alt)
 
 

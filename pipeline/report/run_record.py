@@ -109,7 +109,7 @@ def read_history(path: Path) -> dict[str, np.ndarray] | None:
         table = _table(path)
         columns = {column.name: table[column.name].to_numpy(np.float64) for column in fields(EpochRecord)}
     except UNREADABLE:
-        return _left_out(path, None)
+        return left_out(path, None)
     return columns if len(table) else None
 
 
@@ -124,7 +124,7 @@ def read_grid(folder: FoldFolder) -> list[dict[str, Value]]:
         table = _table(folder.grid)
         return [_point(row) for row in table.astype({"validation_score": float}).to_dict("records")]
     except UNREADABLE:
-        return _left_out(folder.grid, [])
+        return left_out(folder.grid, [])
 
 
 def _point(row: dict[Hashable, str]) -> dict[str, Value]:
@@ -145,10 +145,10 @@ def _saved_facts(path: Path) -> dict:
     try:
         return Saved.read(path).facts if path.is_file() else {}
     except UserError:
-        return _left_out(path, {})
+        return left_out(path, {})
 
 
-def _left_out(path: Path, instead: Instead) -> Instead:
+def left_out(path: Path, instead: Instead) -> Instead:
     """Say that the report does without a damaged file. Returns ``instead``."""
     print(f"warning: {printable(path, most=200)}: damaged; the report leaves out what it shows of this file")
     return instead

@@ -40,6 +40,7 @@ from pipeline.training.runs import (
     RunFolder,
     begin_run,
     fold_folder,
+    folder_for,
     options_of,
     run_name,
     transfer_source,
@@ -94,6 +95,10 @@ class Trainer:
     @property
     def folder(self) -> Path:
         return self.settings.runs_folder(self.competition.name)
+
+    def folder_for(self, model: ModelPlan) -> RunFolder:
+        """The folder of the model's run, which need not exist yet."""
+        return folder_for(self.folder, model.name, self._options(model), self.fingerprint(model))[0]
 
     def has_ranks_for(self, plan: Plan) -> bool:
         """Whether the models are trained side by side: there is a network for each rank, and it has no folds."""

@@ -14,7 +14,7 @@ from competition.stand_in.faults import Fault
 from competition.stand_in.server import StandIn
 from pipeline import submit
 from pipeline.kaggle import submitter
-from pipeline.kaggle.ledger import HEADER, Note, fingerprint_of, sha256_of
+from pipeline.kaggle.ledger import HEADER, Ledger, Note, fingerprint_of, sha256_of
 from tests.commands import fail, run, script, start, succeed
 from tests.stand_in import CREDENTIALS, client_environment, hosted, kaggle, write_submission
 
@@ -344,6 +344,16 @@ def test_after_a_crash_the_server_is_looked_at_before_anything_is_sent(rehearsal
     monkeypatch.setattr(kaggle_client, "submit", send)
     assert "public score 1.0" in rehearsal.succeed(file)
     assert (rehearsal.received(), rehearsal.states()) == (1, ["scored"])
+
+
+def test_a_private_score_that_is_shown_later_is_added_to_the_ledger(rehearsal):
+    file = rehearsal.csv()
+    rehearsal.succeed(file)
+    ledger = Ledger(rehearsal.work / "submissions" / "ledger.csv")
+    (entry,) = ledger.entries()
+    ledger.change(entry, private="")
+    rehearsal.fail(file)  # it was submitted before
+    assert [float(each.private) for each in ledger.entries()] == [1.0]
 
 
 def test_a_failed_look_at_the_score_is_repeated(rehearsal):

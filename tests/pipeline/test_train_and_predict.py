@@ -1,8 +1,10 @@
 """The two commands, as a user types them, on small competitions."""
 
 import csv
+import html
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from competition.layouts import load_competition
 from pipeline.data.predictions import Predictions
 from pipeline.models.recipe import RECIPES
 from pipeline.runtime import memory
+from pipeline.training.sessions import read_sessions
 from tests.commands import fail, run, start, succeed
 
 
@@ -75,6 +78,15 @@ def test_a_run_leaves_what_later_commands_rely_on(trained):
     assert {"model.safetensors", "recipe.toml", "history.csv", "validation.npz", "run.json"} <= left
     assert len(rows(folder / "sprint~epochs=8" / "history.csv")) == 1 + 8
     assert "checkpoint.pt" not in left
+
+
+def test_a_training_records_its_command_and_what_its_time_was_spent_on(trained):
+    (session,) = read_sessions(trained["place"] / "runs" / "insects")
+    assert {*MODELS, "--epochs", "8", "--competition", str(trained["folder"])} <= {*shlex.split(session.command)}
+    assert list(session.stages)[:3] == ["start", "tables", "decoding images"]
+    assert {*MODELS[1:]} <= session.stages.keys()
+    page = (trained["place"] / "submissions" / "insects" / "report.html").read_text(encoding="utf-8")
+    assert html.escape(session.command) in page
 
 
 def test_validation_and_test_predictions_lie_in_the_runs_folder_for_a_stacking_of_ones_own(trained):

@@ -1,17 +1,16 @@
 """What the images look like: some of each class, class counts, sizes and colours of each split."""
 
-import math
 from collections import Counter
 
 import numpy as np
 
 from pipeline.report import figures, pictures
-from pipeline.report.context import ReportContext
+from pipeline.report.context import BLEND, ReportContext
+from pipeline.report.evaluation import MOST_SHOWN
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.section import Section
 
-SHEETS = ((10, 8, 1), (40, 4, 2), (math.inf, 2, 6))  # (classes at most, images of each class, columns)
-MOST_PICTURED = 600  # classes: WebP allows no picture higher than 16,383 pixels
+SHEETS = ((10, 8, 1), (MOST_SHOWN, 4, 2))  # (classes at most, images of each class, columns)
 MOST_SIZES = 5
 
 
@@ -51,18 +50,18 @@ def _class_counts(context: ReportContext, figure_folder: FigureFolder) -> Embedd
 
 
 def _images_of_classes(context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
-    """Random training images: one row for each class if there are few classes, several classes in a row otherwise."""
+    """Random training images: one row for each class if there are few classes, otherwise two classes in a row."""
     classes = len(context.drawn_names)
-    shown = range(0, classes, -(-classes // MOST_PICTURED))
+    shown = context.evaluations[BLEND].worst_classes(MOST_SHOWN) if classes > MOST_SHOWN else np.arange(classes)
     names = [context.drawn_names[label] for label in shown]
     split = context.train if len(context.train) else context.validation
     across, columns = next(sheet[1:] for sheet in SHEETS if len(names) <= sheet[0])
-    drawn = pictures.drawn_by_class(split.known_labels, shown, across)
+    drawn = pictures.drawn_by_class(split.known_labels, shown.tolist(), across)
     side = figures.tile_side(columns) // across
     strips = np.stack([pictures.strip([split.paths[row] for row in rows], across, side) for rows in drawn])
-    which = f"the {classes}" if len(shown) == classes else f"{len(shown)} of {classes:,}"
-    figure = figures.contact_sheet(strips, names, f"Random images of {which} classes", columns)
-    alt = f"Random images of each class: {', '.join(names)}"
+    which = f"the {classes} classes" if len(shown) == classes else f"the {len(shown)} classes with the lowest F1"
+    figure = figures.contact_sheet(strips, names, f"Random images of {which}", columns)
+    alt = f"Random images of {which}: {', '.join(names)}"
     return figure_folder.add("class-images", figure, alt, photographs=True)
 
 

@@ -1,15 +1,24 @@
 """The answers of each model."""
 
+import time
+
 from competition.progress import Progress
 from pipeline.report.context import ReportContext
 from pipeline.report.figure_folder import FigureFolder
 from pipeline.report.model_details import model_details
 from pipeline.report.section import Section
 
+SHARE = 0.5  # of the time that the report may take; then the remaining models, which are not as good, are left out
+
 
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section | None:
     if not context.has_classes:
         return None
-    models = Progress([run.name for run in context.ranked], desc="report", unit="model")
-    details = [model_details(name, context, figure_folder) for name in models]
-    return Section("each", "Each model", "each_model.html.j2", {"models": details})
+    details, left_out = [], []
+    end = time.monotonic() + SHARE * context.drawing_seconds
+    for run in Progress(context.ranked, desc="report", unit="model"):
+        if time.monotonic() < end:
+            details.append(model_details(run.name, context, figure_folder))
+        else:
+            left_out.append(run.name)
+    return Section("each", "Each model", "each_model.html.j2", {"models": details, "left_out": left_out})

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from pipeline.report.section import Section
 from pipeline.training.planning import clock
 
 LEAST_SHARE = 0.01  # of the time; shorter stages are summed up
+REST = "everything else"
 WORST = 2  # classes
 
 
@@ -54,16 +56,12 @@ def stages(seconds: Mapping[str, float]) -> list[Stage]:
     whole = sum(seconds.values()) or 1.0
     long = {name: each for name, each in seconds.items() if each >= LEAST_SHARE * whole}
     if rest := whole - sum(long.values()):
-        long["everything else"] = rest
-    return [
-        Stage(name, clock(each), each / whole, figures.LINES[number % len(figures.LINES)])
-        for number, (name, each) in enumerate(long.items())
-    ]
+        long[REST] = rest
+    colours = dict(zip(long, cycle(figures.LINES), strict=False)) | {REST: figures.FAINT}
+    return [Stage(name, clock(each), each / whole, colours[name]) for name, each in long.items()]
 
 
 def worst_classes(context: ReportContext) -> list[tuple[str, float]]:
     """The names of the classes with the lowest F1, and their F1."""
-    f1 = context.evaluations[BLEND].f1
-    measured = np.flatnonzero(np.isfinite(f1))
-    worst = measured[np.argsort(f1[measured], kind="stable")][:WORST]
-    return [(context.class_names[label], float(f1[label])) for label in worst]
+    evaluation = context.evaluations[BLEND]
+    return [(context.class_names[label], float(evaluation.f1[label])) for label in evaluation.worst_classes(WORST)]

@@ -1,14 +1,17 @@
-"""How the networks learned."""
+"""How the networks learned, and what ended it."""
 
 from pipeline.report import figures
 from pipeline.report.context import ReportContext
+from pipeline.report.endings import endings
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.section import Section
 
 
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section | None:
     networks = training_curves(context, figure_folder)
-    return Section("training", "Training", "training.html.j2", {"networks": networks}) if networks else None
+    ended = [each for name in context.records for each in endings(name, context)]
+    content = {"networks": networks, "endings": ended}
+    return Section("training", "Training", "training.html.j2", content) if networks else None
 
 
 def training_curves(context: ReportContext, figure_folder: FigureFolder) -> list[EmbeddedImage]:

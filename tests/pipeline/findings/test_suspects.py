@@ -2,10 +2,16 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from competition.sources import open_competition
+from competition.spec import Split
+from pipeline.data.predictions import Predictions
+from pipeline.findings.suspects import judge
 from tests.commands import succeed
 
 WRONG = ("00004.png", "00011.png", "00025.png", "00040.png")
@@ -95,3 +101,17 @@ def test_with_a_hold_out_only_validation_images_are_judged(place, tmp_path):
     succeed("predict", *options, "--no-report")
     path = tmp_path / "runs" / "insects" / "audit" / "suspects.csv"
     assert not path.exists() or set(table_in(tmp_path)["id"]) < set(WRONG)
+
+
+def test_a_model_of_a_fold_that_has_failed_suspects_no_labels_that_the_others_would_not(place):
+    competition = open_competition(str(place / "insects"), None, place)
+    truth = np.random.default_rng(0).integers(0, 3, 900)
+    is_wrong = np.random.default_rng(1).random(900) < 0.05
+    labels = np.where(is_wrong, (truth + 1) % 3, truth)
+    said = np.concatenate([truth[:300], np.zeros(300, np.int64), truth[600:]])  # the second fold's always says ant
+    ids = tuple(map(str, range(900)))
+    predictions = Predictions(ids, 0.01 + 0.97 * np.eye(3)[said], labels)
+    judges = {"network": SimpleNamespace(validated=predictions, run=SimpleNamespace(splits=3))}
+    split = Split("labelled", ids, (place,) * 900, labels)
+    found = judge(judges, split, np.arange(900), competition)
+    assert set(found.rows) == {row for row in np.flatnonzero(is_wrong) if not 300 <= row < 600}

@@ -15,9 +15,11 @@ from pipeline.models.persistence import Saved
 from pipeline.models.recipe import RECIPES, load_recipe
 from pipeline.report.context import ReportContext
 from pipeline.report.page import write_report
+from pipeline.report.sent import Sent
 from pipeline.training.planning import ModelPlan
 from pipeline.training.runs import Run
 from pipeline.training.scores import score
+from pipeline.training.sessions import Session
 
 CLASSES = ("<script>alert('x')</script>", "$x^", 'a & "b"', "猫", "long " * 40)
 HISTORY = (
@@ -27,6 +29,33 @@ HISTORY = (
     "2,16,4,0.05,1.0,0.5,1.0,0.625,0.625,100,4.0\n"
 )
 CURVE = [{"metric": "cosine", "neighbours": k, "score": 0.1 * k} for k in (1, 2, 3, 4, 5)]
+
+
+SESSION = Session(
+    command="python pipeline/train.py --competition odd --budget 1m",
+    commit="0123abc",
+    machine="a processor, 2 cores, Linux",
+    seed=7,
+    budget=60.0,
+    ended_at=datetime(2026, 5, 4, 12, 30, tzinfo=UTC),
+    stages={"start": 5.0, "decoding images": 3.0, "neighbours": 12.0, "plan": 0.125, "network": 36.0},
+)
+
+
+def sent(time: str, validation: float, public: float) -> Sent:
+    return Sent(
+        time=time,
+        file="submission.csv",
+        recipes="network 1.00",
+        message="",
+        status="scored" if public == public else "pending",
+        metric="accuracy",
+        validation=validation,
+        low=validation - 0.05,
+        high=validation + 0.05,
+        public=public,
+        private=float("nan"),
+    )
 
 
 def _predictions(ids: tuple[str, ...], labels: np.ndarray, share_right: float, seed: int) -> Predictions:
@@ -86,6 +115,8 @@ def context(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Repor
         blend=select_blend(validated, val.ids, val.labels, ACCURACY),
         submitted=_predictions(competition.test.ids, np.zeros(10, dtype=np.int64), 0.5, seed=3),
         submission=place / "submission" / "submission.csv",
+        sessions=(SESSION,),
+        sent=(sent("2026-05-01T08:00:00", 0.70, 0.72), sent("2026-05-02T08:00:00", 0.80, float("nan"))),
     )
 
 

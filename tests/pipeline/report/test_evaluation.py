@@ -22,13 +22,21 @@ def drawn() -> Evaluation:
 
 def test_confusions_are_counted_with_a_row_a_true_class():
     evaluation = answered([0, 0, 0, 1, 2, 2], [0, 1, 1, 1, 0, 2])
-    assert evaluation.confusion(most=3).tolist() == [[1, 2, 0], [0, 1, 0], [1, 0, 1]]
+    assert evaluation.confusion(np.arange(3)).tolist() == [[1, 2, 0], [0, 1, 0], [1, 0, 1]]
     assert evaluation.right == 3
+    assert evaluation.mistakes.tolist() == [2, 0, 1]
 
 
-def test_successive_classes_share_a_row_of_the_confusion_matrix_if_there_are_many():
-    evaluation = answered([0, 1, 2, 3, 4], [1, 0, 4, 2, 4], classes=5)
-    assert evaluation.confusion(most=3).tolist() == [[2, 0, 0], [0, 1, 1], [0, 0, 1]]
+def test_of_some_classes_the_confusion_matrix_counts_the_other_answers_in_one_column():
+    evaluation = answered([0, 1, 2, 3, 4, 2], [1, 0, 4, 2, 4, 2], classes=5)
+    assert evaluation.confusion(np.array([2, 4])).tolist() == [[1, 1, 0], [0, 1, 0]]
+    assert evaluation.confusion(np.array([0, 3])).tolist() == [[0, 0, 1], [0, 0, 1]]
+
+
+def test_the_worst_classes_come_first_and_those_without_images_last():
+    evaluation = answered([0, 0, 0, 1, 2, 2], [0, 1, 1, 1, 2, 2], classes=4)
+    assert evaluation.worst_classes(9).tolist() == [0, 1, 2, 3]
+    assert evaluation.worst_classes(1).tolist() == [0]
 
 
 def test_precision_recall_and_f1_of_a_case_done_by_hand():

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.training import sessions
@@ -8,7 +10,7 @@ from tests.damage import damage, ways_but
 @pytest.fixture
 def at(monkeypatch):
     """Sets the time in seconds."""
-    return lambda seconds: monkeypatch.setattr(sessions.time, "monotonic", lambda: seconds)
+    return lambda seconds: monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: seconds))
 
 
 def test_each_stage_ends_where_the_next_one_begins(at):
