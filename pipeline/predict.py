@@ -91,8 +91,8 @@ def main(settings: Settings) -> Path:
     validated = {name: usable[name].validated for name in runs}
     context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
     context = replace(context, decision=decision, device=device, weights=settings.weights)
-    told = {"sessions": read_sessions(folder), "sent": sent_before(competition, settings)}
-    report(replace(context, findings=read_findings(folder / FOLDER), **told), settings)
+    context = replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings))
+    report(replace(context, findings=read_findings(folder / FOLDER)), settings)
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
     return submission

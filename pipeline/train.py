@@ -307,8 +307,8 @@ def print_corrections(training_data: TrainingData, settings: Settings) -> None:
     """Say how many corrected labels are trained on. Raises UserError if there is none."""
     if (stand_ins := training_data.stand_ins) is None or settings.relabel is None:
         return
-    only_validate = training_data.validated if len(training_data.splits) == 1 and not settings.refit else []
-    trained = np.delete(stand_ins, only_validate)
+    trains_on_all = len(training_data.splits) > 1 or settings.refit
+    trained = stand_ins if trains_on_all else np.delete(stand_ins, training_data.validated)
     new, without = int((trained >= training_data.own).sum()), int((trained < 0).sum())
     idle = int((stand_ins != np.arange(len(stand_ins))).sum()) - new - without
     name = printable(settings.relabel, most=200) + " and --drop-conflicts" * settings.drop_conflicts

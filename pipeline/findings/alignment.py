@@ -61,7 +61,7 @@ def windowed(pictures: np.ndarray, lines: np.ndarray, count: int) -> np.ndarray:
 
     lines: what windows leave out at two opposite sides, ``[L, 2]``. Each is combined with each: down, then right.
     """
-    bases = cosines(*np.transpose(lines), count, pictures.shape[1]).reshape(-1, pictures.shape[1])
+    bases = cosines(lines[:, 0], lines[:, 1], count, pictures.shape[1]).reshape(-1, pictures.shape[1])
     found = (bases @ pictures @ bases.T).reshape(len(pictures), len(lines), count, len(lines), count)
     return _flat(found.transpose(0, 1, 3, 2, 4).reshape(-1, count, count)).reshape(len(pictures), len(lines) ** 2, -1)
 

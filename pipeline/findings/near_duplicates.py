@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def near_duplicates(images: Joined, rows: np.ndarray) -> Candidates:
     with Progress(total=len(blocks) * len(rows), desc="comparing images", unit="image") as bar:
         for among in blocks:
             block = Block(among, lambda some: _thumbnails(images, some))
-            for number, pairs in _in_threads(lambda some, block=block: _found(some, block, images), rows):
+            for number, pairs in _in_threads(partial(_found, block=block, images=images), rows):
                 found.append(pairs)
                 bar.update(number)
     return _each_once(found)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def widest(runs: Mapping[str, StoredRun]) -> dict[str, StoredRun]:
 def table_of(competition: Competition, split: Split, found: Suspects, nearest: Sequence[Sequence[str]]) -> pd.DataFrame:
     """The table of the suspected images. split: these images; nearest: the ids of the pictures most like each."""
     said = label_cells(competition.task, found.said)
-    columns: dict[str, Sequence] = {"id": split.ids, **label_cells(competition.task, split.known_labels)}
+    columns: dict[str, Any] = {"id": split.ids, **label_cells(competition.task, split.known_labels)}
     columns[SAID] = [", ".join(cells) for cells in zip(*said.values(), strict=True)]
     columns |= {PROBABILITY: found.probabilities, ODDS: found.ranks, NEAREST: [BETWEEN.join(some) for some in nearest]}
     return pd.DataFrame(columns)

@@ -38,8 +38,8 @@ from pipeline.report.sections import (
 SECTIONS = (  # in the page's order; each one gives None if it has nothing to show
     summary.section,
     findings.section,
-    suspects.section,
     mistakes.section,
+    suspects.section,
     looked_at.section,
     labels.section,
     grades.section,

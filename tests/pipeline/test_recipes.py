@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ COMPETITIONS = {
 }
 SOURCE = "animals-cnn-regularised"
 # fine-tuning learns slowly what is far from the head: it keeps what weights know, and noise knows nothing
-NETWORKS = [each.name for each in choose_recipes(recipe_names()) if each.is_network and each.name != "fine-tuning"]
+NETWORKS = [each for each in choose_recipes(recipe_names()) if each.is_network and each.name != "fine-tuning"]
 EPOCHS = (5, 12, 40)  # of eight steps; a longer training only if the shorter one is not enough
 EPOCHS_OF = {  # of those for which five epochs are not enough
     "efficientnet-lite0": (6, 12, 40),
@@ -56,6 +57,15 @@ def freed_memory_is_kept() -> Iterator[None]:
 
 def is_large(recipe: AnyRecipe) -> bool:
     return recipe.is_network and recipe.network.name in LARGE
+
+
+def once_a_large_network(recipes: list[AnyRecipe]) -> Iterator[Any]:
+    """The names of the recipes; of those that train the same large network, all but the first are slow."""
+    seen = set()
+    for recipe in recipes:
+        is_slow = is_large(recipe) and recipe.network.name in seen
+        seen.add(recipe.network.name)
+        yield pytest.param(recipe.name, marks=[pytest.mark.slow] if is_slow else [])
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +153,7 @@ def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trai
         shutil.rmtree(folder.path)  # the large ones fill a disk
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", once_a_large_network(NETWORKS))
 def test_every_network_learns_a_small_separable_set(clear, name, monkeypatch):
     """Training accuracy above 0.95, in evaluation, from weights and running averages as they are saved."""
     without_checkpoints(monkeypatch)

@@ -55,7 +55,7 @@ def suspects_in(table: pd.DataFrame, context: ReportContext) -> list[Suspect]:
     places = {name: row for row, name in enumerate(split.ids)}
     table = table[table["id"].isin(places)]
     labels = spelled(task, split.known_labels[[places[name] for name in table["id"]]])
-    written = table.loc[:, "id":SAID].iloc[:, 1:-1].agg(", ".join, axis=1)  # type: ignore[misc]
+    written = table.loc[:, "id":SAID].iloc[:, 1:-1].agg(", ".join, axis=1)
     found = []
     for row, label in zip(table[written == labels].to_dict("records"), written[written == labels], strict=True):
         near = [places[name] for name in row[NEAREST].split(BETWEEN) if name in places]
