@@ -44,7 +44,7 @@ def near_duplicates(images: Joined, rows: np.ndarray) -> Candidates:
     found = [Candidates.none()]
     with Progress(total=len(blocks) * len(rows), desc="comparing images", unit="image") as bar:
         for among in blocks:
-            block = Block(among, lambda some: _thumbnails(images, some))
+            block = Block(among, partial(_thumbnails, images))
             for number, pairs in _in_threads(partial(_found, block=block, images=images), rows):
                 found.append(pairs)
                 bar.update(number)
