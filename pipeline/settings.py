@@ -558,6 +558,14 @@ def submit_options(arguments: list[str]) -> argparse.Namespace:
     return given
 
 
+BELOW_INPUT = "a path below /kaggle/input"
+IN_NOTEBOOK = (  # options of train.py that name files in the notebook, what they name, and what it is for
+    ("--weights", "FOLDER|FILE", "where train.py looks for ImageNet weights first"),
+    ("--extra", "FOLDER|CSV", "labelled pictures that train.py also trains on"),
+    ("--relabel", "FILE", "CSV of corrected labels that train.py trains on"),
+)
+
+
 def bundle_parser() -> Parser:
     parser = Parser("Pack the pipeline into one script for Kaggle. All other options are passed to train.py there.")
     parser.add_argument(
@@ -576,24 +584,8 @@ def bundle_parser() -> Parser:
         metavar="NAME",
         help="GPU of the notebook, as for `kaggle kernels push`; default: NvidiaTeslaT4 if a recipe is a network",
     )
-    parser.add_argument(
-        "--weights",
-        type=in_notebook,
-        metavar="FOLDER|FILE",
-        help="where train.py looks for ImageNet weights first in the notebook: a path below /kaggle/input",
-    )
-    parser.add_argument(
-        "--extra",
-        type=in_notebook,
-        metavar="FOLDER|CSV",
-        help="labelled pictures that train.py also trains on in the notebook: a path below /kaggle/input",
-    )
-    parser.add_argument(
-        "--relabel",
-        type=in_notebook,
-        metavar="FILE",
-        help="CSV of corrected labels that train.py trains on in the notebook: a path below /kaggle/input",
-    )
+    for option, kinds, use in IN_NOTEBOOK:
+        parser.add_argument(option, type=in_notebook, metavar=kinds, help=f"{use} in the notebook: {BELOW_INPUT}")
     for kind in ("dataset", "kernel"):
         parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
     parser.add_argument(

@@ -213,12 +213,17 @@ def open_training_data(
         elsewhere=len(corrected.rows) + len(extra),
         others=len(test),
         stand_ins=corrected.stand_ins(len(own)) if len(corrected.rows) or len(corrected.left_out) else None,
-    )._split_as(splits)
-    if not all(len(train) for train, _ in data.splits):
-        relabel = "correct some labels of --relabel, and do not empty all of them"
-        remedy = "leave out --drop-conflicts" if settings.drop_conflicts else relabel
-        raise UserError(f"no image is left to train on; {remedy}")
-    return data
+    )
+    return _not_empty(data._split_as(splits), settings)
+
+
+def _not_empty(data: TrainingData, settings: Settings) -> TrainingData:
+    """The data. Raises UserError if a split has no image to train on."""
+    if all(len(train) for train, _ in data.splits):
+        return data
+    relabel = "correct some labels of --relabel, and do not empty all of them"
+    remedy = "leave out --drop-conflicts" if settings.drop_conflicts else relabel
+    raise UserError(f"no image is left to train on; {remedy}")
 
 
 def _conflicts(corrected: Corrected, split: Split, images: ImageCache) -> np.ndarray:
