@@ -7,7 +7,7 @@ number. Probabilities are made such frames of, in the form of the competition's 
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +18,7 @@ from competition.cells import answers_form, cells_of, one_hot
 from competition.errors import UserError
 from competition.form import Form, FormKind
 from competition.metrics import Metric
+from competition.remembered import remembered
 from competition.task import Kind, Task
 from competition.wording import did_you_mean, fault_in, printable
 
@@ -110,7 +111,7 @@ def _unbound(labels: np.ndarray, probabilities: np.ndarray) -> float:
     raise UserError("an own metric measures the predictions of a competition; open one with --metric FILE.py:function")
 
 
-@cache
+@remembered
 def _loaded(path: Path, name: str) -> Score:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():

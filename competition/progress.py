@@ -4,13 +4,19 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, TextIO
 
-from tqdm import tqdm
+from tqdm import TqdmWarning
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", TqdmWarning)  # a notebook without ipywidgets gets plain lines
+    from tqdm.auto import tqdm
+
+IS_WIDGET = tqdm.__module__ == "tqdm.auto"  # whether bars are a notebook's; otherwise it is a class of another module
 WIDTH = 80  # columns at most, so that a bar stays on one line of a usual terminal
 NAME_WIDTH = 24  # of the text before the bar
 RECENT = 60.0  # seconds over which the speed is measured
@@ -21,8 +27,8 @@ class Progress(tqdm):
     """A progress bar on stderr that is removed when it is finished; the arguments are tqdm's.
 
     The remaining time follows from the speed of the last minute. Work that fits itself into a time limit gives its
-    ``end``, on the clock of ``time.monotonic``; the remaining time is then never longer. If stderr is not a terminal, a
-    line is printed every 15 seconds instead.
+    ``end``, on the clock of ``time.monotonic``; the remaining time is then never longer. In a notebook it is a widget;
+    elsewhere, if stderr is not a terminal, a line is printed every 15 seconds instead.
     """
 
     SHARE: ClassVar[str] = "{desc} {percentage:3.0f}%|{bar:8}|{remaining}{postfix}"  # for a total that is not a count
@@ -40,7 +46,7 @@ class Progress(tqdm):
     ) -> None:
         target = file or sys.stderr
         self._end = end
-        self._plain = target is None or not target.isatty()
+        self._plain = not IS_WIDGET and (target is None or not target.isatty())
         self._seen: deque[tuple[float, float]] = deque()
         if self._plain:
             options |= {"delay": PLAIN_INTERVAL, "mininterval": PLAIN_INTERVAL}
@@ -49,13 +55,30 @@ class Progress(tqdm):
             options["position"] = self.line
         options |= {
             "desc": desc and shortened(desc),
-            "file": _Lines(target) if self._plain else target,
-            "ncols": min(WIDTH, shutil.get_terminal_size().columns) - 1,
-            "miniters": 0,
             "leave": False,
             "disable": options.get("disable", False) or not self.shown or target is None,
         }
+        options |= self._of_widget(options) if IS_WIDGET else self._of_terminal(target)
         super().__init__(*args, **options)
+
+    def _of_terminal(self, target: TextIO | None) -> dict[str, Any]:
+        return {
+            "file": _Lines(target) if self._plain and target else target,
+            "ncols": min(WIDTH, shutil.get_terminal_size().columns) - 1,
+            "miniters": 0,
+        }
+
+    @staticmethod
+    def _of_widget(options: dict[str, Any]) -> dict[str, Any]:
+        """A widget draws the bar itself, in its own width."""
+        layout = options.get("bar_format")
+        return {"bar_format": layout and layout.replace("{bar:8}", "{bar}")}
+
+    def close(self) -> None:
+        """Remove the bar. A widget of work that ended early, as its time was over, would stay and be red."""
+        if IS_WIDGET and not self.disable:
+            self.total = None
+        super().close()
 
     @classmethod
     @contextmanager

@@ -1,6 +1,7 @@
 """Competition: the immutable description of a competition that every stage uses."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -80,6 +81,8 @@ class Competition:
     val: empty if the competition has no validation table (``pipeline`` then splits one off from train).
     metric: the metric by which predictions are measured and models are chosen; it knows the task.
     extra: labelled pictures from elsewhere that are only trained on; None if there are none.
+    corrections: by the ids of labelled images, the label to train on in place of the table's, as a row of
+        ``Split.labels``; None if the image is not to be trained on.
     found: what was found in the files and how it was read, a line each, for the user.
     symmetries: the flips and rotations that do not change an image's class: none, left-right mirroring, or all eight
         flips and rotations of the square. None if unknown (``pipeline`` then finds out by a trial run).
@@ -96,6 +99,7 @@ class Competition:
     metric: Metric = ACCURACY
     symmetries: Symmetries | None = None
     extra: Split | None = None
+    corrections: Mapping[str, np.ndarray | None] = field(default_factory=dict)
     found: tuple[str, ...] = ()
 
     @property

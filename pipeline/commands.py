@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
+from contextvars import ContextVar
 from dataclasses import fields
 from functools import partial
 from importlib import import_module
@@ -17,6 +18,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from competition.console import quiet
 from competition.errors import UserError
+from competition.storage import ROOT
 from competition.wording import printable
 from pipeline.runtime.faults import explained
 from pipeline.runtime.output import fault_of_output, make_output_robust
@@ -24,7 +26,9 @@ from pipeline.runtime.signals import stoppable
 from pipeline.settings import (
     READING,
     Settings,
+    audit_settings,
     bundle_options,
+    compare_settings,
     kernel_options,
     predict_settings,
     submit_options,
@@ -42,6 +46,7 @@ os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 Given = TypeVar("Given")
 
 REPEATED = ("competition", "data", *READING)  # options that the next command needs as well
+is_called = ContextVar("is_called", default=False)  # whether a function of ``notebook`` runs the command
 
 
 def run_main(main: Callable[[list[str]], object], arguments: list[str] | None = None) -> NoReturn:
@@ -138,26 +143,39 @@ def parsed(parse: Callable[[list[str]], Given], arguments: list[str]) -> Given:
 
 def repeated(settings: Settings) -> list[str]:
     """The options of this command that the next command on the same competition needs as well."""
-    options = {f"--{name.replace('_', '-')}": getattr(settings, name) for name in REPEATED}
-    options["--work"] = settings.work if settings.work != work_folder(None) else None
-    return [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    return [word for name, value in _repeated(settings).items() for word in (f"--{name.replace('_', '-')}", value)]
+
+
+def _repeated(settings: Settings) -> dict[str, str]:
+    values = {name: getattr(settings, name) for name in REPEATED}
+    values["work"] = settings.work if settings.work != work_folder(None) else None
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def typed(name: str, settings: Settings) -> str:
-    """The command line of another command on the same competition, in the form in which this one was typed."""
+    """The command line of another command on the same competition, or its call, in the form in which this one began."""
+    if is_called.get():
+        return _call(name, _repeated(settings))
     return shlex.join([*_words_of(f"image-{name}", Path("pipeline", f"{name}.py")), *repeated(settings)])
 
 
+def _call(name: str, options: dict[str, Any]) -> str:
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in options.items())})"
+
+
 def retyped(settings: Settings) -> str:
-    """The command line of train.py that gives these settings, without defaults, in the form in which it was typed."""
+    """The command line of train.py that gives these settings, without defaults, or the call, as the command began."""
     defaults = train_settings([])
-    given = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    given = {each.name: getattr(settings, each.name) for each in fields(settings) if each.name != "begun"}
     changed = {name: value for name, value in given.items() if value != getattr(defaults, name)}
     if settings.epochs is not None or settings.plan is not None:
         changed.pop("budget", None)
+    options = {name: _argument(name, value) for name, value in changed.items()}
+    if is_called.get():
+        return _call("train", {name: words if len(words) > 1 else (*words, True)[0] for name, words in options.items()})
     words = _words_of("image-train", Path("pipeline", "train.py"))
-    for name, value in changed.items():
-        words += [f"--{name.replace('_', '-')}", *_argument(name, value)]
+    for name, values in options.items():
+        words += [f"--{name.replace('_', '-')}", *values]
     return shlex.join(words)
 
 
@@ -173,8 +191,11 @@ def _argument(name: str, value: object) -> list[str]:
 
 
 def typed_rehearsal(rest: str) -> str:
-    """The command line of the rehearsal with these arguments, in the form in which this command was typed."""
-    return " ".join([*_words_of("image-rehearsal", Path("competition", "rehearsal.py")), rest])
+    """The command line of the rehearsal with these arguments, in the form in which this command began."""
+    script = Path("competition", "rehearsal.py")
+    if is_called.get():
+        return f"!python {ROOT / script} {rest}"
+    return " ".join([*_words_of("image-rehearsal", script), rest])
 
 
 def _words_of(console_script: str, script: Path) -> list[str]:
@@ -188,7 +209,9 @@ def _words_of(console_script: str, script: Path) -> list[str]:
 
 train = command("pipeline.train", train_settings, on_all_gpus=True)
 predict = command("pipeline.predict", predict_settings)
+compare = command("pipeline.compare", compare_settings)
 tune = command("pipeline.tune", tune_settings)
+audit = command("pipeline.audit", audit_settings)
 submit = command("pipeline.submit", submit_options)
 bundle = command("pipeline.bundle", bundle_options)
 kernel = command("pipeline.kernel", kernel_options)

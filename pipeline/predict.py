@@ -5,7 +5,8 @@ python pipeline/predict.py [--competition NAME|FOLDER|ZIP] [--models RECIPE ...]
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +28,17 @@ from competition.storage import KAGGLE_WORKING, atomic_write, sweep_all
 from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.commands import typed, typed_rehearsal
-from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.cache import ImageCache, known_images, open_cache
 from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions, stored_blocks
 from pipeline.data.training_data import labelled_images, unreadable_files
 from pipeline.ensemble.blend import Blend, select_blend
 from pipeline.ensemble.comparable import Group, comparable_groups, decisive_groups
 from pipeline.ensemble.decisions import Decision, class_counts, fit_decision
+from pipeline.findings.audit import audited
+from pipeline.findings.finding import FOLDER, read_findings, write_findings
+from pipeline.findings.pictures import Pictures
+from pipeline.findings.suspects import suspects
 from pipeline.kaggle.ledger import Ledger, Note, fingerprint_of, sha256_of
 from pipeline.report.context import ReportContext
 from pipeline.report.files import remove_report
@@ -81,10 +86,13 @@ def main(settings: Settings) -> Path:
     if decision.description:
         print(decision.description)
     print(class_counts(competition, predictions, decision))
+    audit_data(competition, runs.values(), images[chosen[0].shape], settings)
+    judge_labels(competition, usable, settings, device)
     validated = {name: usable[name].validated for name in runs}
     context = ReportContext(competition, runs, folder, validated, train, validation, blend, predictions, submission)
     context = replace(context, decision=decision, device=device, weights=settings.weights)
-    report(replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings)), settings)
+    context = replace(context, sessions=read_sessions(folder), sent=sent_before(competition, settings))
+    report(replace(context, findings=read_findings(folder / FOLDER)), settings)
     print(f"next: {next_step(submission, settings)}")
     print_result(submission)
     return submission
@@ -270,6 +278,33 @@ def lasting_source(settings: Settings) -> dict[str, str | None]:
     return {name: None if value is None else str(value) for name, value in source.items()}
 
 
+def audit_data(competition: Competition, runs: Iterable[Run], images: ImageCache, settings: Settings) -> None:
+    """Look for what is wrong with the images and labels, if the report is to show it. images: those of the test.
+
+    Labelled images are not decoded for it: without a cache of them, what was found before counts.
+    """
+    if not settings.report:
+        return
+    with dispensable("audit of the data", settings):
+        shapes = dict.fromkeys(run.shape for run in runs)
+        known = known_images(labelled_images(competition).paths, settings.cache_folder, shapes)
+        if known is not None:
+            pictures = Pictures.labelled(competition, known), Pictures.test(competition, images)
+            audited(competition, *pictures, settings.runs_folder(competition.name) / FOLDER)
+
+
+def judge_labels(
+    competition: Competition, runs: dict[str, StoredRun], settings: Settings, device: torch.device
+) -> None:
+    """Write the table of the labels that the models contradict."""
+    folder = settings.runs_folder(competition.name)
+    with dispensable("judgement of the labels", settings):
+        finding = suspects(competition, runs, folder, settings.cache_folder, device)
+        write_findings([finding], folder / FOLDER)
+        if finding.told:
+            print(finding.told)
+
+
 def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...]:
     """What the ledger says of earlier submissions; nothing, with a warning, if it is damaged."""
     ledger = Ledger(settings.submissions_folder(competition.name).with_name("ledger.csv"))
@@ -281,16 +316,23 @@ def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...
 
 
 def report(context: ReportContext, settings: Settings) -> None:
-    """Write the report beside the submission. If that fails, print a warning: the submission is valid without it."""
+    """Write the report beside the submission."""
     if not settings.report:
         return
-    try:
+    with dispensable("report", settings):
         from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
         print(f"report: {write_report(context)}")
+
+
+@contextmanager
+def dispensable(what: str, settings: Settings) -> Iterator[None]:
+    """A block whose errors are only warned of, as the submission is valid without it."""
+    try:
+        yield
     except Exception as error:
         if settings.debug:
             raise
         print(
-            f"warning: no report ({printable(error, most=200)}); the submission is valid; --debug shows the traceback"
+            f"warning: no {what} ({printable(error, most=200)}); the submission is valid; --debug shows the traceback"
         )

@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, TypedDict
@@ -27,7 +27,8 @@ READING = {  # options that say how to read a competition's tables, and what eac
     "train_table": "CSV of the training images",
     "image_column": "column with the image ids",
     "label_column": "column with the labels",
-    "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split",
+    "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split, or a "
+    "CSV with the columns id and group",
 }
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 MODEL_PARTS = 5  # of a model's address on Kaggle
@@ -60,6 +61,8 @@ class Settings:
     size: height and width of the cached images in pixels; None: chosen for the images and the budget.
     cache_size: bytes of cached images on the disk; None: as there is room.
     extra: folder or CSV of labelled pictures that are trained on besides the competition's.
+    relabel: CSV of corrected labels of training images.
+    drop_conflicts: leave out training images whose pixels another image has with another label.
     pseudo_labels: train on the test images, too, with what the blend of earlier runs says of them.
     distil: train on a mean of the labels and of what that blend says of the training images.
     refit: after its validation, train each network once more, on all labelled images.
@@ -67,6 +70,8 @@ class Settings:
     weights: the file or folder that is searched first for ImageNet weights.
     trials: trials of the study, over all its processes.
     storage: database address or path of the study; None: a journal file below runs/.
+    tensorboard: write TensorBoard's event files, too.
+    begun: when the command began, on the clock of ``time.monotonic``; budgets count from then.
     name: name of the recipe that tune.py writes; None: that of the recipe it starts from, of the competition and, if
         another study has written that, a number.
     """
@@ -79,7 +84,7 @@ class Settings:
     label_column: str | None
     group_column: str | None
     models: tuple[str, ...]
-    device: str
+    device: str = "auto"
     metric: str | None = None
     budget: float | None = None
     epochs: int | None = None
@@ -90,6 +95,8 @@ class Settings:
     cache_size: int | None = None
     seed: int = 0
     extra: Path | None = None
+    relabel: Path | None = None
+    drop_conflicts: bool = False
     pseudo_labels: bool = False
     distil: bool = False
     refit: bool = False
@@ -104,6 +111,8 @@ class Settings:
     report: bool = True
     debug: bool = False
     quiet: bool = False
+    tensorboard: bool = False
+    begun: float = field(default_factory=lambda: BEGUN)
 
     @property
     def data_folder(self) -> Path:
@@ -210,7 +219,10 @@ class Parser(argparse.ArgumentParser):
         )
         for option, what in READING.items():
             self.add_argument(
-                f"--{option.replace('_', '-')}", metavar="NAME", help=f"{what}; default: found in the files"
+                f"--{option.replace('_', '-')}",
+                type=column_or_csv if option == "group_column" else str,
+                metavar="NAME",
+                help=f"{what}; default: found in the files",
             )
         self.add_argument(
             "--work",
@@ -237,19 +249,7 @@ class Parser(argparse.ArgumentParser):
     def add_training_options(self) -> None:
         """Add the options of the commands that train."""
         self.add_argument("--limit", type=positive, metavar="N", help="train on N images, stratified by class")
-        self.add_argument(
-            "--size",
-            type=whole_number(1, MOST_PIXELS),
-            metavar="PX",
-            help="resize all images to PX x PX pixels; default: chosen for the images, the device and the budget",
-        )
-        self.add_argument(
-            "--cache-size",
-            type=data_size,
-            metavar="SIZE",
-            help="disk space for decoded images, e.g. 2G; larger sets are kept as JPEGs or read from their files; "
-            "default: half of the free disk, at most the machine's memory",
-        )
+        self.add_cache_options()
         self.add_argument(
             "--seed", type=whole_number(0, MOST_SEED), default=0, metavar="N", help="seed of all randomness; default 0"
         )
@@ -265,6 +265,22 @@ class Parser(argparse.ArgumentParser):
             help="leave out training images that cannot be read, instead of stopping",
         )
 
+    def add_cache_options(self) -> None:
+        """Add the options that say how decoded images are kept."""
+        self.add_argument(
+            "--size",
+            type=whole_number(1, MOST_PIXELS),
+            metavar="PX",
+            help="resize all images to PX x PX pixels; default: chosen for the images, the device and the budget",
+        )
+        self.add_argument(
+            "--cache-size",
+            type=data_size,
+            metavar="SIZE",
+            help="disk space for decoded images, e.g. 2G; larger sets are kept as JPEGs or read from their files; "
+            "default: half of the free disk, at most the machine's memory",
+        )
+
     def add_options_of_more_to_learn(self) -> None:
         """Add the options that let models learn from more than the contest's labels."""
         self.add_argument(
@@ -272,6 +288,18 @@ class Parser(argparse.ArgumentParser):
             type=existing,
             metavar="FOLDER|CSV",
             help="further labelled pictures to train on: a folder for each class, or a CSV beside the images",
+        )
+        self.add_argument(
+            "--relabel",
+            type=existing,
+            metavar="FILE",
+            help="CSV with the columns id and label: train on these labels; an empty label leaves the image out, e.g. "
+            "runs/NAME/audit/suspects.csv once you have corrected it",
+        )
+        self.add_argument(
+            "--drop-conflicts",
+            action="store_true",
+            help="do not train on images of which there is an identical one with another label",
         )
         self.add_argument(
             "--pseudo-labels",
@@ -311,6 +339,12 @@ def existing(text: str) -> Path:
     return path
 
 
+def column_or_csv(text: str) -> str:
+    """The name of a column as it is; of a CSV that is there, the absolute path, which is right in any folder."""
+    path = expanded(text)
+    return str(path.resolve()) if path.suffix == ".csv" and path.is_file() else text
+
+
 def whole_number(least: int, most: int) -> Callable[[str], int]:
     """A function that reads a whole number from ``least`` to ``most``."""
 
@@ -348,8 +382,7 @@ def seconds(text: str) -> float:
     return given
 
 
-def train_settings(arguments: list[str]) -> Settings:
-    """Parse train.py's command line. Raises UserError if it is wrong."""
+def train_parser() -> Parser:
     parser = Parser("Train models on a competition's images and score them on its validation images.")
     parser.add_competition_options()
     parser.add_metric_option()
@@ -379,7 +412,16 @@ def train_settings(arguments: list[str]) -> Settings:
     )
     parser.add_options_of_more_to_learn()
     parser.add_argument("--fresh", action="store_true", help="train again, even if the models are already trained")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's event files, for tensorboard --logdir runs/NAME"
+    )
     parser.add_training_options()
+    return parser
+
+
+def train_settings(arguments: list[str]) -> Settings:
+    """Parse train.py's command line. Raises UserError if it is wrong."""
+    parser = train_parser()
     options = parser.parse_args(arguments)
     if options.plan and (also := [name for name in SET_BY_PLAN if name in parser.given]):
         parser.error(f"argument --{also[0]}: not allowed with argument --plan, which sets it")
@@ -389,8 +431,7 @@ def train_settings(arguments: list[str]) -> Settings:
     return _settings(options, options.models or ())
 
 
-def tune_settings(arguments: list[str]) -> Settings:
-    """Parse tune.py's command line. Raises UserError if it is wrong."""
+def tune_parser() -> Parser:
     parser = Parser("Search for better settings of a recipe and write the best as a new recipe.")
     parser.add_competition_options()
     parser.add_metric_option()
@@ -422,7 +463,12 @@ def tune_settings(arguments: list[str]) -> Settings:
         "--epochs", type=whole_number(1, MOST_EPOCHS), metavar="N", help="epochs of every trial, without a budget"
     )
     parser.add_training_options()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def tune_settings(arguments: list[str]) -> Settings:
+    """Parse tune.py's command line. Raises UserError if it is wrong."""
+    options = tune_parser().parse_args(arguments)
     options.budget = _budget(options, TUNING_BUDGET)
     return _settings(options, [vars(options).pop("model")])
 
@@ -433,8 +479,7 @@ def _budget(options: argparse.Namespace, default: float | None) -> float | None:
     return None if given == math.inf else given
 
 
-def predict_settings(arguments: list[str]) -> Settings:
-    """Parse predict.py's command line. Raises UserError if it is wrong."""
+def predict_parser() -> Parser:
     parser = Parser("Blend the trained models, predict the test images and write a submission.")
     parser.add_competition_options()
     parser.add_metric_option()
@@ -445,8 +490,43 @@ def predict_settings(arguments: list[str]) -> Settings:
     )
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
     parser.add_quiet_option()
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def predict_settings(arguments: list[str]) -> Settings:
+    """Parse predict.py's command line. Raises UserError if it is wrong."""
+    options = predict_parser().parse_args(arguments)
     return _settings(options, options.models or ())
+
+
+def compare_parser() -> Parser:
+    parser = Parser("Compare the trained runs: what each option changed, and whether that is more than chance.")
+    parser.add_competition_options()
+    parser.add_metric_option()
+    parser.add_argument("--models", nargs="+", metavar="RUN", help="compare only these; names or patterns")
+    parser.add_quiet_option()
+    return parser
+
+
+def compare_settings(arguments: list[str]) -> Settings:
+    """Parse compare.py's command line. Raises UserError if it is wrong."""
+    options = compare_parser().parse_args(arguments)
+    return _settings(options, options.models or ())
+
+
+def audit_parser() -> Parser:
+    parser = Parser("Look for what is wrong with a competition's images and labels, and write it to runs/NAME/audit/.")
+    parser.add_competition_options()
+    parser.add_cache_options()
+    parser.add_quiet_option()
+    return parser
+
+
+def audit_settings(arguments: list[str]) -> Settings:
+    """Parse audit.py's command line. Raises UserError if it is wrong."""
+    options = audit_parser().parse_args(arguments)
+    options.budget = DEFAULT_BUDGET  # it decides the size of the images, which are then cached as for train.py
+    return _settings(options, ())
 
 
 def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:
@@ -456,8 +536,7 @@ def _settings(options: argparse.Namespace, models: Iterable[str]) -> Settings:
     return Settings(**given)
 
 
-def submit_options(arguments: list[str]) -> argparse.Namespace:
-    """Parse submit.py's command line. Raises UserError if it is wrong."""
+def submit_parser() -> Parser:
     parser = Parser("Check a CSV, submit it to Kaggle, wait for its score and record it in submissions/ledger.csv.")
     parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="default: the CSV that predict.py wrote")
     parser.add_competition_options()
@@ -465,6 +544,12 @@ def submit_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--message", metavar="TEXT", help="description on Kaggle; default: the recipes")
     parser.add_argument("--again", action="store_true", help="send a file that was sent before")
     parser.add_argument("--check", action="store_true", help="check the CSV and send nothing")
+    return parser
+
+
+def submit_options(arguments: list[str]) -> argparse.Namespace:
+    """Parse submit.py's command line. Raises UserError if it is wrong."""
+    parser = submit_parser()
     given = parser.parse_args(arguments)
     if given.kernel and given.file:
         parser.error("give a FILE or --kernel, not both")
@@ -473,7 +558,7 @@ def submit_options(arguments: list[str]) -> argparse.Namespace:
     return given
 
 
-def _bundle_parser() -> Parser:
+def bundle_parser() -> Parser:
     parser = Parser("Pack the pipeline into one script for Kaggle. All other options are passed to train.py there.")
     parser.add_argument(
         "--competition", metavar="NAME", required=True, help="last part of the competition's address on Kaggle"
@@ -503,6 +588,12 @@ def _bundle_parser() -> Parser:
         metavar="FOLDER|CSV",
         help="labelled pictures that train.py also trains on in the notebook: a path below /kaggle/input",
     )
+    parser.add_argument(
+        "--relabel",
+        type=in_notebook,
+        metavar="FILE",
+        help="CSV of corrected labels that train.py trains on in the notebook: a path below /kaggle/input",
+    )
     for kind in ("dataset", "kernel"):
         parser.add_argument(f"--{kind}-sources", nargs="+", metavar="USER/NAME", default=[], help=f"{kind}s to attach")
     parser.add_argument(
@@ -522,7 +613,7 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     With --predict-only, they are for predict.py.
     Raises UserError if the command line is wrong, or if train.py or predict.py would reject its options there.
     """
-    parser = _bundle_parser()
+    parser = bundle_parser()
     given, options = parser.parse_known_args(arguments)
     if local := [option for option in options if option.split("=")[0] in LOCAL_OPTIONS]:
         parser.error(f"{local[0]} names a file of this machine, which the notebook cannot see; leave it out")
@@ -542,7 +633,7 @@ def bundle_options(arguments: list[str]) -> argparse.Namespace:
     given.models = settings.models
     if own := [model for model in given.models if model.endswith(".toml")]:
         parser.error(f"{own[0]} names a file of this machine, which the notebook cannot see; name a built-in recipe")
-    for option, place in {"--weights": given.weights, "--extra": given.extra}.items():
+    for option, place in {"--weights": given.weights, "--extra": given.extra, "--relabel": given.relabel}.items():
         if place and given.predict_only:
             parser.error(f"argument {option}: trained models need none; leave it out")
         given.options += [option, place] if place else []

@@ -17,29 +17,37 @@ if __name__ == "__main__":  # run as a script: check the options before importin
     commands.train()
 
 
+import numpy as np
 import torch
 
 from competition.console import print_result
 from competition.errors import UserError
-from competition.layouts import read_extra
+from competition.layouts import read_corrections, read_extra
 from competition.sources import open_competition
 from competition.spec import Competition, Symmetries
 from competition.splits import limit_train
 from competition.storage import sweep_all
-from competition.wording import printable
+from competition.wording import counted, printable
 from pipeline.commands import retyped, typed
+from pipeline.data.cache import open_cache
 from pipeline.data.image_size import ImageSizes
 from pipeline.data.training_data import Lesson, TrainingData, open_training_data
 from pipeline.ensemble.comparable import comparable_groups
 from pipeline.ensemble.teacher import find_teacher, lessons
+from pipeline.findings.audit import audited
+from pipeline.findings.finding import FOLDER
+from pipeline.findings.pictures import Pictures
+from pipeline.findings.single import UNREADABLE
 from pipeline.models.base import NotTrained
 from pipeline.models.networks.pretrained import imagenet_networks, recipe_weights
 from pipeline.models.networks.weights import check_given, described
 from pipeline.models.recipe import AnyRecipe, choose_recipes
+from pipeline.report.event_files import check_tensorboard
+from pipeline.report.live_page import PAGE, LivePage
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import choose_device
 from pipeline.runtime.time_limit import OutOfTime, time_limit
-from pipeline.settings import BEGUN, Settings
+from pipeline.settings import Settings
 from pipeline.training.planning import ModelPlan, Plan, clock, make_plan, workload_of
 from pipeline.training.portfolio import candidates, is_small, settle_portfolio
 from pipeline.training.runs import leave_out, newest_run, ranked, run_folders, stored_runs, transfer_source
@@ -50,6 +58,7 @@ from pipeline.training.trainer import Trainer
 from pipeline.training.turned_examples import settle_by_examples
 
 DECODING_SHARE = 0.8  # of the budget at most, so that there is time for a model
+AUDIT_SHARE = 0.05  # of the budget, at most, for what may be wrong with the data
 TEACHING_SHARE = 0.5  # of the time then left, at most, for the answers of earlier models
 TRIAL_SHARE = 0.2  # of the time after decoding, at most, for the trial of flips and rotations
 CLOSING_SECONDS = 2.0  # for the tables and files after the last model, and for the end of the process
@@ -60,7 +69,9 @@ IMPORTED = time.monotonic()
 
 @distributed.distributed_main
 def main(settings: Settings) -> None:
-    command, stages = retyped(settings), StageClock("start", BEGUN)
+    if settings.tensorboard:
+        check_tensorboard()
+    command, stages = retyped(settings), StageClock("start", settings.begun)
     settings, recorded = repeated(settings)
     device = choose_device(settings.device)
     recipes = [model.recipe for model in recorded.models] if recorded else asked_recipes(settings, device)
@@ -75,19 +86,44 @@ def main(settings: Settings) -> None:
         print(f"warning: {settings.plan} was made for {names}")
     find_sources(recipes, settings, competition)
     stages.begin("decoding images")
+    folder = settings.runs_folder(competition.name)
+    with LivePage(folder / PAGE, settings, competition, command, stages) as page:
+        train_all(recipes, settings, competition, recorded, device, page)
+    if distributed.is_main():
+        record_session(folder, command, stages.seconds(), settings.seed, settings.budget)
+        print(f"next: {typed('predict', settings)}")
+
+
+def train_all(
+    recipes: list[AnyRecipe],
+    settings: Settings,
+    competition: Competition,
+    recorded: Plan | None,
+    device: torch.device,
+    page: LivePage,
+) -> None:
+    """Read the images, plan the models unless they are ``recorded``, train them, and print their scores."""
+    stages = page.stages
+    begun = time.monotonic()
     with distributed.main_first():
         training_data = decoded(competition, settings, recipes, device, recorded.sizes if recorded else None)
+    if distributed.is_main():
+        stages.begin("audit of the data")
+        audit_data(competition, training_data, settings, time.monotonic() - begun)
     stages.begin("trial of flips and rotations")
     competition = distributed.from_main(lambda: with_symmetries(competition, recipes, training_data, settings, device))
     stages.begin("choice of models")
     if is_left_to_us(settings):
         recipes, training_data = chosen(recipes, settings, competition, training_data, device)
+    if settings.relabel is not None:
+        print_corrections(training_data, settings)
     stages.begin("answers of earlier models")
     training_data = taught(training_data, competition, settings, device)
     stages.begin("plan")
     plan = recorded or distributed.from_main(lambda: plan_models(recipes, settings, competition, training_data))
     end = distributed.on_own_clock(deadline(settings))
     trainer = Trainer(settings, device, competition, training_data, end)
+    page.show(plan, trainer)
     if trainer.has_ranks_for(plan):
         stages.begin("all models")
         train_side_by_side(trainer, plan)
@@ -95,12 +131,11 @@ def main(settings: Settings) -> None:
         for model in plan.models:
             stages.begin(model.name)
             plan = train_model(trainer, model, plan)
+            page.show(plan, trainer)
     stages.begin("scores")
     if distributed.is_main():
         print_scores(trainer)
         print_unused(plan, settings)
-        record_session(trainer.folder, command, stages.seconds(), settings.seed, settings.budget)
-        print(f"next: {typed('predict', settings)}")
 
 
 def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
@@ -113,6 +148,42 @@ def repeated(settings: Settings) -> tuple[Settings, Plan | None]:
 
 def asked_recipes(settings: Settings, device: torch.device) -> list[AnyRecipe]:
     return choose_recipes(settings.models or candidates(settings, device), settings.recipes_folder)
+
+
+def audit_data(competition: Competition, training_data: TrainingData, settings: Settings, decoding: float) -> None:
+    """Look for what is wrong with the images and labels, write it, and print what has a bearing on the answer.
+
+    It takes AUDIT_SHARE of the budget at most. Nothing that is found changes the training.
+    decoding: seconds that it took to open the labelled images.
+    """
+    share = math.inf if settings.budget is None else AUDIT_SHARE * settings.budget
+    with time_limit(time.monotonic() + share):
+        labelled = Pictures.labelled(competition, training_data.images.whole)
+        test = test_pictures(competition, training_data, settings, share / 2, decoding)
+        findings = audited(competition, labelled, test, settings.runs_folder(competition.name) / FOLDER)
+    for finding in findings:
+        if finding.told and finding.kind != UNREADABLE:  # of which there was a warning
+            print(f"data: {finding.told}")
+
+
+def test_pictures(
+    competition: Competition, training_data: TrainingData, settings: Settings, seconds: float, decoding: float
+) -> Pictures | None:
+    """The test images, which predict.py will find decoded; None if decoding them takes longer than these seconds.
+
+    decoding: seconds that it took to open the labelled images.
+    """
+    if decoding * len(competition.test) > seconds * training_data.labelled:
+        return None
+    sizes = training_data.sizes
+    try:
+        with time_limit(time.monotonic() + seconds):
+            images = open_cache(
+                competition.test.paths, settings.cache_folder, sizes.cached, fit=sizes.fit, most=settings.cache_size
+            )
+    except OutOfTime:
+        return None
+    return Pictures.test(competition, images)
 
 
 def with_symmetries(
@@ -162,6 +233,9 @@ def read_competition(settings: Settings, symmetries: Symmetries | None = None) -
         sweep_all(settings.runs_folder(competition.name))
     if symmetries is not None:
         competition = replace(competition, symmetries=symmetries)
+    if settings.relabel is not None:
+        corrections = read_corrections(settings.relabel, competition)
+        competition = replace(competition, corrections=corrections)
     if settings.limit is not None:
         competition = limit_train(competition, settings.limit, settings.seed)
     if settings.extra is not None:
@@ -223,10 +297,26 @@ def decoded(
     pretrained, begun = any(map(imagenet_networks, recipes)), time.monotonic()
     budget = math.inf if settings.budget is None else settings.budget
     try:
-        with time_limit(BEGUN + DECODING_SHARE * budget):
+        with time_limit(settings.begun + DECODING_SHARE * budget):
             return open_training_data(competition, settings, device.type, pretrained, sizes)
     except OutOfTime as error:
-        raise UserError(f"--budget {clock(budget)}: {too_short(begun, error.done)}") from None
+        raise UserError(f"--budget {clock(budget)}: {too_short(begun, error.done, settings)}") from None
+
+
+def print_corrections(training_data: TrainingData, settings: Settings) -> None:
+    """Say how many corrected labels are trained on. Raises UserError if there is none."""
+    if (stand_ins := training_data.stand_ins) is None or settings.relabel is None:
+        return
+    trains_on_all = len(training_data.splits) > 1 or settings.refit
+    trained = stand_ins if trains_on_all else np.delete(stand_ins, training_data.validated)
+    new, without = int((trained >= training_data.own).sum()), int((trained < 0).sum())
+    idle = int((stand_ins != np.arange(len(stand_ins))).sum()) - new - without
+    name = printable(settings.relabel, most=200) + " and --drop-conflicts" * settings.drop_conflicts
+    if not new + without:
+        fault = "no training image among those that it corrects" + (", which only validate" if idle else "")
+        raise UserError(f"--relabel {name}: {fault}; give --folds 3, which trains on all images")
+    told = f" {idle:,} not used (they only validate)," if idle else ""
+    print(f"{counted(new, 'corrected label')} to train on, {counted(without, 'image')} left out,{told} by {name}")
 
 
 def taught(
@@ -256,12 +346,12 @@ def taught(
         ) from None
 
 
-def too_short(begun: float, done: float) -> str:
+def too_short(begun: float, done: float, settings: Settings) -> str:
     """What took the time, and a budget that would do.
 
     begun: when the images began to be read, on the clock of ``time.monotonic``. done: the part of them that is decoded.
     """
-    start, decoding = begun - BEGUN, time.monotonic() - begun
+    start, decoding = begun - settings.begun, time.monotonic() - begun
     if done:
         decoding /= min(done, 1.0)
         fault = f"decoding the images takes about {clock(math.ceil(decoding))}, after {clock(start)} for the start"
@@ -279,7 +369,7 @@ def trial_end(settings: Settings) -> float | None:
     if end is None:
         return None
     share = TRIAL_SHARE * (end - now)
-    return now + share if share > IMPORTED - BEGUN else now
+    return now + share if share > IMPORTED - settings.begun else now
 
 
 def train_model(trainer: Trainer, model: ModelPlan, plan: Plan) -> Plan:
@@ -329,7 +419,7 @@ def deadline(settings: Settings) -> float | None:
     """When training must end, in seconds on the clock of ``time.monotonic``; None: no limit."""
     if settings.budget is None:
         return None
-    return BEGUN + settings.budget - max(CLOSING_SECONDS, CLOSING_SHARE * (IMPORTED - BEGUN))
+    return settings.begun + settings.budget - max(CLOSING_SECONDS, CLOSING_SHARE * (IMPORTED - settings.begun))
 
 
 def plan_models(

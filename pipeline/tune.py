@@ -31,7 +31,7 @@ from pipeline.data.training_data import open_training_data
 from pipeline.models.networks.pretrained import imagenet_networks
 from pipeline.models.recipe import AnyRecipe, choose_recipes, fingerprint
 from pipeline.runtime.devices import choose_device
-from pipeline.settings import BEGUN, Settings
+from pipeline.settings import Settings
 from pipeline.train import find_imagenet_weights, find_sources, print_idle_options, read_competition
 from pipeline.training.planning import clock, workload_of
 from pipeline.training.scores import text_table
@@ -61,7 +61,8 @@ NO_TRIAL = "the budget ended before a trial was finished; give more time with --
 SECONDS = "seconds"  # attribute of a study: how long each of its trials lasts
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings) -> str:
+    """Returns the name of the recipe that was written."""
     recipe = choose_recipe(settings)
     space = search_space(recipe, settings)
     if settings.name is not None:
@@ -78,11 +79,14 @@ def main(settings: Settings) -> None:
     competition = settle_symmetries(competition, [recipe], training_data, settings, device, trial_end(settings))
     objective = Objective(space, Trainer(settings, device, competition, training_data, None), trial_seconds(settings))
     with database_errors(settings.storage):
-        search(recipe, objective, storage or journal(objective.trainer, recipe))
+        return search(recipe, objective, storage or journal(objective.trainer, recipe))
 
 
-def search(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> None:
-    """Run the study's trials and write the best as a recipe, also after Ctrl-C. Raises UserError if there is none."""
+def search(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> str:
+    """Run the study's trials and write the best as a recipe, also after Ctrl-C. Returns the recipe's name.
+
+    Raises UserError if no trial was finished.
+    """
     settings, key = objective.trainer.settings, study_key(recipe, objective)
     tuned = TunedRecipes(settings.recipes_folder, objective.trainer.competition.name, key)
     if settings.name is not None:
@@ -91,10 +95,11 @@ def search(recipe: AnyRecipe, objective: Objective, storage: BaseStorage) -> Non
     try:
         run_trials(study, objective, settings.trials, settings.seed, lambda: has_time(settings, objective))
     finally:  # also after Ctrl-C: finished trials count
-        conclude(study, recipe, objective, tuned)
-    if not finished(study):
+        name = conclude(study, recipe, objective, tuned)
+    if name is None:
         fault = last_fault(study)
         raise UserError(f"no trial was finished; the last one failed: {fault}" if fault else NO_TRIAL)
+    return name
 
 
 def choose_recipe(settings: Settings) -> AnyRecipe:
@@ -124,14 +129,14 @@ def trial_end(settings: Settings) -> float | None:
     """When the trial of flips and rotations must end, on the clock of ``time.monotonic``; None: no limit."""
     if settings.budget is None:
         return None
-    return max(time.monotonic(), BEGUN + SYMMETRIES_SHARE * settings.budget)
+    return max(time.monotonic(), settings.begun + SYMMETRIES_SHARE * settings.budget)
 
 
 def has_time(settings: Settings, objective: Objective) -> bool:
     """Whether a whole trial fits into the rest of the budget."""
     if settings.budget is None:
         return True
-    return time.monotonic() + (objective.seconds or 0.0) <= BEGUN + settings.budget - CLOSING_SECONDS
+    return time.monotonic() + (objective.seconds or 0.0) <= settings.begun + settings.budget - CLOSING_SECONDS
 
 
 def journal(trainer: Trainer, recipe: AnyRecipe) -> BaseStorage:
@@ -176,10 +181,10 @@ def length(objective: Objective) -> str:
     return f" of {objective.steps} epochs each" if objective.space.recipe.is_network else ""
 
 
-def conclude(study: Study, recipe: AnyRecipe, objective: Objective, tuned: TunedRecipes) -> None:
-    """Print the best trials and write the best one as a recipe."""
+def conclude(study: Study, recipe: AnyRecipe, objective: Objective, tuned: TunedRecipes) -> str | None:
+    """Print the best trials and write the best one as a recipe. Returns its name; None if no trial was finished."""
     if not (trials := finished(study)):
-        return
+        return None
     pruned = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
     print(f"\n{len(trials)} trials finished, {pruned} ended early because half of the others were better at that point")
     print(trials_table(trials[:SHOWN], importances(study), objective))
@@ -194,6 +199,7 @@ def conclude(study: Study, recipe: AnyRecipe, objective: Objective, tuned: Tuned
     name = objective.trainer.settings.name or tuned.default_name(recipe.name)
     path = tuned.write(found, name, trials_in_all, best)
     print_result(f"wrote {path}; train it with train.py --models {path.stem} and the same --work")
+    return path.stem
 
 
 def trials_table(trials: list[FrozenTrial], importance: dict[str, float], objective: Objective) -> str:

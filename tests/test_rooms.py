@@ -19,6 +19,7 @@ ROOMS = (  # of pipeline/, top down; within models, its modules come before its 
     "pipeline.training",
     "pipeline.tuning",
     "pipeline.ensemble",
+    "pipeline.findings",
     "pipeline.kaggle",
     "pipeline.report",
     "pipeline",  # the commands, which may import all

@@ -29,7 +29,7 @@ def read_extra(path: Path, competition: Competition) -> Split:
     table = _of_folder(path) if path.is_dir() else read_table(path)
     image = IMAGE if path.is_dir() else _image_column(table, competition)
     columns = (LABEL,) if path.is_dir() else _label_columns(table, image, competition)
-    labels = _labels(table, columns, competition.task)
+    labels = labels_in(table, columns, competition.task)
     names = table.stripped(image)
     folder = path if path.is_dir() else path.parent
     ids = tuple(f"{BEFORE}{name}" for name in names)
@@ -75,8 +75,8 @@ def _share_known(cells: Sequence[str], known: set[str]) -> float:
     return max(float(np.mean([parts_of(cell, each) <= known for cell in cells])) for each in SEPARATORS)
 
 
-def _labels(table: Table, columns: tuple[str, ...], task: Task) -> np.ndarray:
-    """The labels as ``Split.labels`` has them."""
+def labels_in(table: Table, columns: tuple[str, ...], task: Task) -> np.ndarray:
+    """The labels in these columns, as ``Split.labels`` has them. Raises UserError for those that are not the task's."""
     if task.kind == "continuous":
         return np.stack([_numbers(table, column) for column in columns], axis=1)
     if task.kind == "multioutput":

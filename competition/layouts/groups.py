@@ -1,11 +1,17 @@
 """Groups: what images have in common that must not be on both sides of a split, such as the patient."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from competition.layouts.parts import Found
-from competition.tables import Table
-from competition.wording import printable
+from competition.spec import Competition, Split
+from competition.storage import expanded
+from competition.tables import Table, read_table
+from competition.wording import fault_in, printable
 
 FEWEST = 1.5  # images of a group in the mean
 MOST = 100_000  # rows that are looked at
+ID, GROUP = "id", "group"  # the columns of a CSV of groups
 
 
 def group_hint(found: Found) -> tuple[str, ...]:
@@ -30,3 +36,28 @@ def _is_group(table: Table, name: str, labels: tuple[str, ...]) -> bool:
     if groups.nunique() <= classes.nunique():
         return False
     return bool(classes.groupby(groups.to_numpy()).nunique().max() == 1)
+
+
+def table_of_groups(group_column: str | None) -> Path | None:
+    """The CSV that ``group_column`` names; None if it names a column."""
+    path = expanded(group_column or "")
+    return path if path.suffix == ".csv" and path.is_file() else None
+
+
+def grouped(competition: Competition, path: Path) -> Competition:
+    """The competition with the groups of a CSV, whose columns are ``id`` and ``group``.
+
+    An image that the CSV does not name is a group of its own. Raises UserError if it names none of the images.
+    """
+    table = read_table(path)
+    groups = dict(zip(table.stripped(ID), table.stripped(GROUP), strict=True))
+    train, val = (_grouped(split, groups) for split in (competition.train, competition.val))
+    if groups.keys().isdisjoint((*train.ids, *val.ids)):
+        remedy = "give the ids of training images, as in their table"
+        raise fault_in(path, f"none of the ids in the column '{ID}' is that of a labelled image", remedy)
+    told = f"images with the same '{GROUP}' in {path.name} stay on one side of every split"
+    return replace(competition, train=train, val=val, found=(*competition.found, told))
+
+
+def _grouped(split: Split, groups: dict[str, str]) -> Split:
+    return replace(split, groups=tuple(groups.get(name, name) for name in split.ids))

@@ -12,7 +12,7 @@ from competition.layouts.contained import from_containers
 from competition.layouts.csvs import from_csvs
 from competition.layouts.evidence import Evidence, competition_folder, nothing_recognised
 from competition.layouts.folders import from_folders
-from competition.layouts.groups import group_hint
+from competition.layouts.groups import group_hint, grouped, table_of_groups
 from competition.layouts.images import labelled_split
 from competition.layouts.known import KNOWN, KnownCompetition, read_known
 from competition.layouts.labels import Reading
@@ -42,7 +42,8 @@ def load_competition(
     folder: its folder, or several that belong together. A folder that holds only another folder stands for that one.
     image_column, label_column: of the training table. metric: None for what ``known/<name>.toml`` says, else for what
         fits the form of the submission.
-    train_table: the name of the table of training images. group_column: its column with what images have in common.
+    train_table: the name of the table of training images. group_column: its column with what images have in common,
+        or a CSV of it, see ``grouped``.
     derived: where images that are taken out of containers go; None for a folder in the competition's.
 
     Raises UserError if nothing is recognised, or if anything is wrong with the files.
@@ -64,12 +65,14 @@ def load_competition(
     sample = find_sample(evidence)
     found = _recognised(evidence, sample, options, pictures)
     found = without_missing_numbers(found)
-    found = replace(found, group=group_column or found.group or _known_group(known, found))
+    groups = table_of_groups(group_column)
+    found = replace(found, group=None if groups else group_column or found.group or _known_group(known, found))
     reading = answers.read_labels(found.train.table, found.labels, sample, options, found.separator)
     asked = asked_of(found, sample, reading, pictures)
     form = _form(found, sample, reading, asked, options, evidence)
     metric = (metric or find_metric(known.metric or answers.usual_metric(form, reading.task))).of(reading.task, form)
-    return _competition(name, found, reading, asked, form, metric, known.symmetries, pictures)
+    competition = _competition(name, found, reading, asked, form, metric, known.symmetries, pictures)
+    return grouped(competition, groups) if groups else competition
 
 
 def _competition(

@@ -26,6 +26,7 @@ from pipeline.data import decode as decoding
 from pipeline.data import jpegs
 from pipeline.data.cache_files import JPEGS, Store, contents_in, read_cache, write_cache
 from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode, read_file
+from pipeline.data.fingerprints import Fingerprints
 from pipeline.data.fitting import Fit
 from pipeline.data.fitting import Size as Size  # which users of a cache import from here
 from pipeline.data.jpegs import Jpegs
@@ -57,14 +58,13 @@ class ImageCache:
         unreadable: np.ndarray,
         rows: np.ndarray | None = None,
         folder: Path | None = None,
-        contents: np.ndarray | None = None,
+        fingerprints: Fingerprints | None = None,
     ) -> None:
         self.folder = folder
         self._images = images
         self._unreadable = unreadable
-        count = images.shape[0]
-        self._contents = np.zeros(count, np.uint64) if contents is None else contents
-        self.rows = np.arange(count) if rows is None else rows
+        self._fingerprints = fingerprints
+        self.rows = np.arange(images.shape[0]) if rows is None else rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -77,7 +77,7 @@ class ImageCache:
     @property
     def whole(self) -> "ImageCache":
         """All images of the cache that holds these images."""
-        return ImageCache(self._images, self._unreadable, None, self.folder, self._contents)
+        return ImageCache(self._images, self._unreadable, None, self.folder, self._fingerprints)
 
     @property
     def store(self) -> Store:
@@ -102,7 +102,17 @@ class ImageCache:
     @property
     def contents(self) -> np.ndarray:
         """The ``content_hash`` of each image's file, uint64 ``[N]``; 0 if it is not known."""
-        return self._contents[self.rows]
+        if self._fingerprints is None:
+            return np.zeros(len(self), np.uint64)
+        return self._fingerprints.contents[self.rows]
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """The images' fingerprints, which only those of a cache have. Those of its first rows are not copied."""
+        assert self._fingerprints is not None
+        first = slice(len(self))
+        are_first = np.array_equal(self.rows, np.arange(len(self)))
+        return self._fingerprints.take(first if are_first else self.rows)
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
         return self._images.take(self.rows[index], axis=0)
@@ -114,11 +124,11 @@ class ImageCache:
 
     def subset(self, rows: slice | Sequence[int] | np.ndarray) -> "ImageCache":
         """The given rows in the given order, without copying an image."""
-        return ImageCache(self._images, self._unreadable, self.rows[rows], self.folder, self._contents)
+        return ImageCache(self._images, self._unreadable, self.rows[rows], self.folder, self._fingerprints)
 
     def stored_in(self, store: Store) -> "ImageCache":
         """The same images with their pixels in another store, which is not a cache."""
-        return ImageCache(store, self._unreadable, self.rows, None, self._contents)
+        return ImageCache(store, self._unreadable, self.rows, None, self._fingerprints)
 
 
 Images = np.ndarray | ImageCache  # uint8 [N, H, W, 3]; features are float32 [N, 1, D, 1] arrays
@@ -161,8 +171,8 @@ def open_cache(
     except (OSError, DamagedFile) as error:
         raise_shortage(error)
         raise UserError(f"cannot write the image cache in {folder}: {_reason(error)}; {remedy_for(error)}") from error
-    store, unreadable, contents = found
-    return ImageCache(store, unreadable, None, place, contents)
+    store, unreadable, fingerprints = found
+    return ImageCache(store, unreadable, None, place, fingerprints)
 
 
 def _first_size(paths: Sequence[ImagePath]) -> Size:
@@ -207,7 +217,7 @@ def default_room(folder: Path) -> int:
     return min(int(SHARE_OF_DISK * shutil.disk_usage(there).free), total_memory())
 
 
-def _read_if_sound(place: Path, paths: Sequence[ImagePath], fit: Fit) -> tuple[Store, np.ndarray, np.ndarray] | None:
+def _read_if_sound(place: Path, paths: Sequence[ImagePath], fit: Fit) -> tuple[Store, np.ndarray, Fingerprints] | None:
     """What ``read_cache`` finds; None if there is no cache. A damaged one is removed."""
     if not os.path.lexists(place):
         return None
@@ -237,6 +247,19 @@ def known_contents(paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tu
         with suppress(DamagedFile, OSError):
             if len(contents := contents_in(place)) == len(paths):
                 return contents
+    return None
+
+
+def known_images(paths: Sequence[ImagePath], folder: Path, shapes: Iterable[tuple[Size, Fit]]) -> ImageCache | None:
+    """The images of these files, from a cache whose pixels are not checked; None if there is none.
+
+    Arguments: see ``known_contents``.
+    """
+    for size, fit in shapes:
+        for place in (folder / name for name in _names(paths, [(size, fit)])):
+            with suppress(DamagedFile, OSError):
+                store, unreadable, fingerprints = read_cache(place, paths, fit, check_images=False)
+                return ImageCache(store, unreadable, None, place, fingerprints)
     return None
 
 

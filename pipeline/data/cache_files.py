@@ -2,7 +2,8 @@
 
 ``images.npy`` holds the images as pixels; where these would need too much room, ``images.jpegs`` holds them as JPEGs,
 one after the other, and ``starts.npz`` where each begins. ``contents.npz`` holds a hash of each image file,
-``cache.json`` everything else: the shape, the rows that could not be read, and a checksum of every chunk of the images.
+``fingerprints.npz`` what else is kept to compare the images, ``cache.json`` everything else: the shape, the rows that
+could not be read, and a checksum of every chunk of the images.
 The checksum is the sum of the 64-bit words, as even a CRC would take an eighth of the time of decoding.
 """
 
@@ -23,13 +24,15 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from competition.progress import Progress
 from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode_bytes, read_file
+from pipeline.data.fingerprints import LONGEST, Fingerprints, own_size
 from pipeline.data.fitting import Fit, Size, fitted
 from pipeline.data.jpegs import Jpegs, encoded
 from pipeline.runtime.memory import raise_shortage
 from pipeline.runtime.sealed import DamagedFile, read_arrays, read_json, write_arrays, write_json
 from pipeline.runtime.time_limit import check_time
 
-PIXELS, JPEGS, STARTS, CONTENTS, ABOUT = "images.npy", "images.jpegs", "starts.npz", "contents.npz", "cache.json"
+PIXELS, JPEGS, STARTS = "images.npy", "images.jpegs", "starts.npz"
+CONTENTS, FINGERPRINTS, ABOUT = "contents.npz", "fingerprints.npz", "cache.json"
 CHUNK_BYTES, CHUNK_IMAGES = 1 << 20, 8  # of pixels, and of images at least, that a thread decodes before it writes them
 
 
@@ -59,26 +62,26 @@ class _Facts:
 
 def read_cache(
     folder: Path, paths: Sequence[ImagePath], fit: Fit, check_images: bool = True
-) -> tuple[Store, np.ndarray, np.ndarray]:
-    """The images of a cache, the rows that could not be read, and ``contents_in`` the cache.
+) -> tuple[Store, np.ndarray, Fingerprints]:
+    """The images of a cache, the rows that could not be read, and the images' fingerprints.
 
     paths, fit: of the images that the cache must hold; those that did not fit in are read from their files.
     check_images: read the whole cache once, to check it.
     Raises DamagedFile if a file is not as it was written, and OSError if one cannot be read.
     """
-    facts, contents = _read_facts(folder), contents_in(folder)
-    if not facts.shape[0] == len(contents) == len(paths):
+    facts, fingerprints = _read_facts(folder), Fingerprints.read(folder / FINGERPRINTS, contents_in(folder))
+    if not facts.shape[0] == len(fingerprints) == len(paths):
         raise DamagedFile(folder / ABOUT)
     unreadable = np.array(facts.unreadable, dtype=np.int64)
     if (folder / STARTS).exists():
         if check_images:
             _check_images(folder / JPEGS, b"", facts)
         starts = read_arrays(folder / STARTS)["starts"]
-        return Jpegs(folder / JPEGS, starts, facts.shape, paths, fit, unreadable), unreadable, contents
+        return Jpegs(folder / JPEGS, starts, facts.shape, paths, fit, unreadable), unreadable, fingerprints
     if check_images:
         _check_images(folder / PIXELS, _array_header(facts.shape), facts)
     # A plain array that views the map, because indexing an np.memmap is several times slower.
-    return np.asarray(np.load(folder / PIXELS, mmap_mode="r")), unreadable, contents
+    return np.asarray(np.load(folder / PIXELS, mmap_mode="r")), unreadable, fingerprints
 
 
 def contents_in(folder: Path) -> np.ndarray:
@@ -138,20 +141,21 @@ def write_cache(
     shape = (len(paths), *size, 3)
     writer = ArrayFile(folder / PIXELS, shape) if most is None else _JpegFile(folder, len(paths), most)
     with writer:
-        contents, unreadable, chunks = _decode_all(paths, shape, fit, threads, writer)
-    write_arrays(folder / CONTENTS, {"contents": contents})
+        fingerprints, unreadable, chunks = _decode_all(paths, shape, fit, threads, writer)
+    write_arrays(folder / CONTENTS, {"contents": fingerprints.contents})
+    fingerprints.write(folder / FINGERPRINTS)
     write_json(folder / ABOUT, {"shape": shape, "unreadable": unreadable, "chunks": chunks})
 
 
 def _decode_all(
     paths: Sequence[ImagePath], shape: tuple[int, ...], fit: Fit, threads: int, writer: "ArrayFile | _JpegFile"
-) -> tuple[np.ndarray, list[int], list[tuple[int, int]]]:
+) -> tuple[Fingerprints, list[int], list[tuple[int, int]]]:
     """Decode chunks of images in parallel and hand each to the writer.
 
-    Returns the ``content_hash`` of each file, the rows that could not be read, and ``_Facts.chunks``.
+    Returns the fingerprints, the rows that could not be read, and ``_Facts.chunks``.
     """
     chunk = max(CHUNK_IMAGES, CHUNK_BYTES // math.prod(shape[1:]))
-    contents = np.zeros(len(paths), np.uint64)
+    fingerprints = Fingerprints.empty(len(paths))
     unreadable: list[int] = []
     chunks: list[tuple[int, int]] = []
     buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # one for each thread: allocating memory for each chunk is slow
@@ -162,7 +166,7 @@ def _decode_all(
         rows, buffer = slice(start, start + chunk), buffers.get()
         try:
             images = buffer[: len(paths[rows])]
-            failed = _decode_chunk(paths[rows], images, contents[rows], fit)
+            failed = _decode_chunk(paths[rows], images, fingerprints.take(rows), fit)
             return len(images), [start + row for row in failed], writer.write(start, images)
         finally:
             buffers.put(buffer)
@@ -174,11 +178,11 @@ def _decode_all(
             chunks.append(conclude())
             bar.update(done)
             check_time(len(chunks) * chunk / len(paths))
-    return contents, unreadable, chunks
+    return fingerprints, unreadable, chunks
 
 
-def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, contents: np.ndarray, fit: Fit) -> list[int]:
-    """Decode files into ``images``, and their hashes into ``contents``.
+def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, fingerprints: Fingerprints, fit: Fit) -> list[int]:
+    """Decode files into ``images``, and take their fingerprints.
 
     Returns the rows that could not be read, filled with zeros.
     """
@@ -187,12 +191,15 @@ def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, contents: np.n
     for row, path in enumerate(paths):
         try:
             data = read_file(path)
-            images[row] = fitted(decode_bytes(data, size), size, fit)
-            contents[row] = content_hash(data)
+            image = decode_bytes(data, size)
+            images[row] = fitted(image, size, fit)
+            fingerprints.sizes[row] = np.minimum(own_size(data, image), LONGEST)
+            fingerprints.contents[row] = content_hash(data)
         except (OSError, UnreadableImage) as error:
             raise_shortage(error)
             images[row] = 0
             failed.append(row)
+    fingerprints.look_at(images)
     return failed
 
 

@@ -116,7 +116,7 @@ def _first_scan(data: bytes) -> int:
     return position
 
 
-def _jpeg_shape(data: bytes) -> Size:
+def jpeg_shape(data: bytes) -> Size:
     """Height and width, as the frame's header says."""
     position = 2
     while data[position + 1 : position + 2] in APPLICATION:  # a thumbnail in it has a header of its own
@@ -128,7 +128,7 @@ def _jpeg_shape(data: bytes) -> Size:
 def _decode_jpeg(data: bytes, least: Size | None) -> np.ndarray:
     if least is None and len(data) < SMALL_JPEG:
         return decode_with_cv2(data)
-    shape = _jpeg_shape(data)
+    shape = jpeg_shape(data)
     needed = reduction(*shape, MOST_JPEG) if len(data) >= SMALL_JPEG else 1
     factor = max(needed, _spare_reduction(shape, least) if least else 1)
     if factor == 1:

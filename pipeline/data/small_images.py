@@ -1,7 +1,6 @@
 """Images for models that see each pixel as a number of its own: large ones are shrunk to at most 64 x 64 pixels."""
 
 import hashlib
-from functools import cache
 from math import prod, sqrt
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from competition.errors import UserError
 from competition.progress import Progress
+from competition.remembered import remembered
 from competition.storage import atomic_write, remedy_for
 from pipeline.data import fitting
 from pipeline.data.cache import ImageCache, Images
@@ -84,7 +84,7 @@ def _shrunk(images: np.ndarray, size: Size) -> np.ndarray:
     return found
 
 
-@cache
+@remembered
 def _kept_in(folder: Path, size: Size) -> np.ndarray:
     """The small images of a cache of pixels, memory-mapped; they are computed if they are missing or damaged."""
     code = hashlib.sha256(Path(fitting.__file__).read_bytes() + cv2.__version__.encode()).hexdigest()[:16]

@@ -16,8 +16,10 @@ from competition.splits import stratified_folds, stratified_holdout
 from competition.task import Task, strata
 from competition.wording import counted, printable
 from pipeline.data.cache import ImageCache, contents_of, decoder_version, open_cache
+from pipeline.data.corrected import Corrected
 from pipeline.data.data_record import DataRecord
 from pipeline.data.decode import UnreadableImage, decode
+from pipeline.data.equal_pixels import conflicting, equal_pixels
 from pipeline.data.image_size import ImageSizes, Means, choose_sizes
 from pipeline.settings import Settings
 
@@ -43,16 +45,19 @@ class Lesson:
 class TrainingData:
     """All labelled images and how they are split.
 
-    split: the rows of train, then those of val, then those that are only trained on, ``N`` in all.
+    split: the rows of train, then those of val, then those that are only trained on, ``N`` in all. Those are first the
+        rows with corrected labels, then those from elsewhere.
     images: the images of these rows.
     splits: pairs of int64 arrays of row numbers (train, validation); one pair, or one for each fold.
     task: of the competition.
     sizes: at which the images are cached, trained on and predicted.
-    elsewhere: number of rows from elsewhere, which follow the competition's own.
+    elsewhere: number of rows that are only trained on, which follow the competition's own.
     others: number of rows at the end that are in no split before they are taught: test images, whose labels are only
         placeholders. Afterwards, the number of the rows of lessons.
     soft: what networks learn in place of the labels, for each split, of its training rows; see ``Lesson``. Empty if
         they learn the labels.
+    stand_ins: the row that is trained on in place of each of the competition's own, int64 ``[own]``: itself, or the one
+        with its corrected label, or -1 if it is left out. None if each is trained on itself.
     """
 
     split: Split
@@ -63,6 +68,7 @@ class TrainingData:
     elsewhere: int = 0
     others: int = 0
     soft: tuple[np.ndarray, ...] = ()
+    stand_ins: np.ndarray | None = None
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -84,11 +90,28 @@ class TrainingData:
         """The number of the competition's own rows, which come first; only these may validate."""
         return self.labelled - self.elsewhere
 
+    @property
+    def trainable(self) -> np.ndarray:
+        """The row numbers of all that may be trained on, int64 ``[n]``."""
+        return self._trained_on(np.arange(self.own))
+
+    def _trained_on(self, rows: np.ndarray) -> np.ndarray:
+        """What is trained on where the given rows, of the competition's own, are not validated on."""
+        if self.stand_ins is None:
+            return np.concatenate([rows, np.arange(self.own, self.labelled)])
+        stand_ins = self.stand_ins[rows]
+        elsewhere = np.arange(max(self.own, self.stand_ins.max() + 1), self.labelled)
+        return np.concatenate([stand_ins[stand_ins >= 0], elsewhere])
+
+    def _split_as(self, splits: list[tuple[np.ndarray, np.ndarray]]) -> "TrainingData":
+        """The same images, split as given for the competition's own rows."""
+        return replace(self, splits=[(self._trained_on(train), validation) for train, validation in splits])
+
     def in_folds(self, folds: int) -> "TrainingData":
         """The same images, of which each of the competition's own validates in one of as many stratified folds."""
         groups = None if self.split.groups is None else self.split.groups[: self.own]
         splits = stratified_folds(strata(self.labels[: self.own]), folds, SPLIT_SEED, groups)
-        return replace(self, splits=_with_rows(splits, np.arange(self.own, self.labelled)))
+        return self._split_as(splits)
 
     def taught(self, lessons: Sequence[Lesson]) -> "TrainingData":
         """The same validation images, with one lesson for each split to train on."""
@@ -118,6 +141,7 @@ class TrainingData:
         It does not depend on where the files are or when they were written.
         """
         arrays = [self.split.known_labels, self.images.contents, *chain.from_iterable(self.splits), *self.soft]
+        arrays += [] if self.stand_ins is None else [self.stand_ins]
         seen = [self.images.shape, self.images.in_jpegs, astuple(self.sizes)]
         facts = [self.split.ids, seen, decoder_version(), [len(array) for array in arrays]]
         found = hashlib.sha256(json.dumps(facts).encode())
@@ -161,8 +185,11 @@ def open_training_data(
 
     device, pretrained: see ``Means``. sizes: of the images; chosen if they are not given.
 
-    Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, or if folds are asked for and
-    train and val share ids.
+    Corrected labels are trained on, and with ``settings.drop_conflicts`` no images whose pixels another one has with
+    another label; all images validate by the labels of the tables.
+
+    Raises UserError if images cannot be read and ``settings.skip_unreadable`` is not set, if folds are asked for and
+    train and val share ids, or if no image is left to train on.
     """
     split = joined_with_others(competition, with_test=settings.pseudo_labels)
     labelled = len(split) - len(competition.test) * settings.pseudo_labels
@@ -171,11 +198,41 @@ def open_training_data(
     rows = _readable_rows(split, images.unreadable, settings.skip_unreadable, labelled)
     own, extra, test = _distinct_rows(rows, images.contents, competition)
     splits = _splits(split.take(own), int((own < len(competition.train)).sum()), competition.task, settings)
-    splits = _with_rows(splits, np.arange(len(own), len(own) + len(extra)))
-    rows = np.concatenate([own, extra, test])
-    return TrainingData(
-        split.take(rows), images.subset(rows), splits, competition.task, sizes, len(extra), others=len(test)
-    )
+    corrected = Corrected.of(split.take(own), competition.corrections)
+    if settings.drop_conflicts:
+        corrected = corrected.without(_conflicts(corrected, split.take(own), images.subset(own)))
+    rows = np.concatenate([own, own[corrected.rows], extra, test])
+    split = split.take(rows)
+    split.known_labels[len(own) : len(own) + len(corrected.rows)] = corrected.labels
+    data = TrainingData(
+        split,
+        images.subset(rows),
+        splits,
+        competition.task,
+        sizes,
+        elsewhere=len(corrected.rows) + len(extra),
+        others=len(test),
+        stand_ins=corrected.stand_ins(len(own)) if len(corrected.rows) or len(corrected.left_out) else None,
+    )._split_as(splits)
+    if not all(len(train) for train, _ in data.splits):
+        relabel = "correct some labels of --relabel, and do not empty all of them"
+        remedy = "leave out --drop-conflicts" if settings.drop_conflicts else relabel
+        raise UserError(f"no image is left to train on; {remedy}")
+    return data
+
+
+def _conflicts(corrected: Corrected, split: Split, images: ImageCache) -> np.ndarray:
+    """The rows whose pixels another row has with another label, as labels are corrected; it says how many there are."""
+    fingerprints = images.fingerprints
+    are_used = fingerprints.known
+    are_used[corrected.left_out] = False
+    pairs = conflicting(equal_pixels(fingerprints.pixels, are_used), corrected.labels_of(split))
+    rows = np.array([row for row, _ in pairs], np.int64)
+    if len(rows):
+        print(f"{counted(len(rows), 'image')} not trained on: an identical one bears another label")
+    else:
+        print("--drop-conflicts has no effect: no two identical images bear different labels")
+    return rows
 
 
 def image_sizes(competition: Competition, settings: Settings, device: str, pretrained: bool) -> ImageSizes:
@@ -188,11 +245,12 @@ def image_sizes(competition: Competition, settings: Settings, device: str, pretr
 
 def unreadable_files(paths: Sequence[Path]) -> str:
     """The first few of these files and why they cannot be decoded, and the number of the others."""
-    shown = [f"{printable(path, most=200)} ({printable(_reason(path))})" for path in paths[:NAMED]]
+    shown = [f"{printable(path, most=200)} ({printable(fault_of(path))})" for path in paths[:NAMED]]
     return ", ".join(shown) + (f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else "")
 
 
-def _reason(path: Path) -> str:
+def fault_of(path: Path) -> str:
+    """Why the file cannot be decoded, without its path."""
     try:
         decode(path)
     except UnreadableImage as error:
@@ -243,11 +301,6 @@ def _without_duplicates(extra: np.ndarray, contents: np.ndarray, known: np.ndarr
     told = f"; left out as the competition's own: {left_out}" if len(kept) < len(extra) else ""
     print(f"{counted(len(kept), 'picture')} from elsewhere to train on{told}")
     return kept
-
-
-def _with_rows(splits: list[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The splits with further training rows in each."""
-    return [(np.concatenate([train, rows]), validation) for train, validation in splits] if len(rows) else splits
 
 
 def _splits(split: Split, trained: int, task: Task, settings: Settings) -> list[tuple[np.ndarray, np.ndarray]]:

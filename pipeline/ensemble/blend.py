@@ -22,6 +22,7 @@ from scipy.special import softmax
 from competition.errors import UserError, first_few
 from competition.metrics import Metric
 from pipeline.data.predictions import Predictions
+from pipeline.ensemble.paired import standard_error
 from pipeline.runtime.memory import row_blocks
 from pipeline.training.scores import Score, score, text_table
 
@@ -30,7 +31,6 @@ Powers = dict[int, float]  # index of the model in the library -> its power
 PARTS = 5
 FEW = 400  # validation images; of fewer, powers are not fitted one by one, see benchmarks/TRIALS.md
 KNOWN = 0.5  # of the log likelihood above a blind guess that the best model has, which others need on few images
-RESAMPLES = 100  # for a standard error
 LEAST = float(np.finfo(np.float32).eps)  # lowest probability, so that no member can veto a class
 
 
@@ -227,15 +227,7 @@ class Library:
     def _is_as_good(self, pool: Powers, single: Powers) -> bool:
         """Whether the pool is no worse by the metric than a model alone, or by less than chance would make it."""
         lost = self.rank(single) - self.rank(pool)
-        return lost <= 0 or lost < self._deviation(self.pooled(pool), self.pooled(single))
-
-    def _deviation(self, one: np.ndarray, other: np.ndarray) -> float:
-        """The standard error of the difference in the metric between two predictions, over resampled images."""
-        rng, count = np.random.default_rng(0), len(self.labels)
-        drawn = (rng.integers(0, count, count) for _ in range(RESAMPLES))
-        draws = ((rows, self.labels[rows]) for rows in drawn)
-        pairs = ((self.metric(one[rows], labels), self.metric(other[rows], labels)) for rows, labels in draws)
-        return float(np.std([first - second for first, second in pairs]))
+        return lost <= 0 or lost < standard_error(self.pooled(pool), self.pooled(single), self.labels, self.metric)
 
     def _joined(self, members: list[int]) -> list[Powers]:
         """The pool after each model added to ``members``; stops once the likelihood grows too little."""

@@ -13,6 +13,7 @@ from competition.wording import printable
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import Blend
 from pipeline.ensemble.decisions import Decision, plain_decision
+from pipeline.findings.finding import Finding
 from pipeline.models.base import CPU
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.run_record import RunRecord
@@ -33,6 +34,7 @@ class ReportContext:
     validated: each model's predictions, for at least the ids of ``validation``.
     train: the labelled images that are not in ``validation``; empty if folds used all of them for validation.
     submitted: the predictions for the test images; submission: path of the CSV written from them.
+    findings: what was found out about the images and labels.
     decision: how the answers in it were made of these predictions.
     device: on which networks are asked what they looked at. weights: searched first for ImageNet weights.
     sessions: the runs of train.py on this competition; sent: what was submitted to it before. Both oldest first.
@@ -47,6 +49,7 @@ class ReportContext:
     blend: Blend
     submitted: Predictions
     submission: Path
+    findings: Sequence[Finding] = ()
     decision: Decision = field(default_factory=plain_decision)
     device: torch.device = CPU
     weights: Path | None = None

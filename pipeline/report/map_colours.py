@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from competition.task import Task
-from pipeline.report.comparison import answers_of
+from pipeline.report.agreement import answers_of
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.figures import BLUE, GREEN, LINES, ORANGE, RED
 from pipeline.report.mistakes import submitted_choices

@@ -17,6 +17,7 @@ from pipeline.report.sections import (
     data,
     decision,
     each_model,
+    findings,
     grades,
     grid_search,
     labels,
@@ -29,13 +30,16 @@ from pipeline.report.sections import (
     rankings,
     submissions,
     summary,
+    suspects,
     targets,
     training,
 )
 
 SECTIONS = (  # in the page's order; each one gives None if it has nothing to show
     summary.section,
+    findings.section,
     mistakes.section,
+    suspects.section,
     looked_at.section,
     labels.section,
     grades.section,

@@ -1,6 +1,7 @@
 """Devices: choosing the CPU or a GPU, and what to use on it (precision, memory, torch.compile)."""
 
 import ctypes
+import gc
 import os
 from contextlib import suppress
 from functools import cache
@@ -16,6 +17,7 @@ from pipeline.runtime import distributed
 MPS = torch.device("mps")  # Apple's GPU
 AMPERE = (8, 0)  # the first generation of NVIDIA's GPUs that computes bfloat16 natively
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_MAX = 128 * 1024, 65_536
 
 
 def choose_device(wish: str) -> torch.device:
@@ -118,6 +120,18 @@ def _keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back_memory() -> None:
+    """Return the memory that a command has freed, of the GPU too, and let the C library do so by itself again."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    with suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, DEFAULT_MMAP_MAX)
+        libc.mallopt(M_TRIM_THRESHOLD, DEFAULT_TRIM_THRESHOLD)
+        libc.malloc_trim(0)
 
 
 def room_for_images(device: torch.device) -> int:

@@ -264,7 +264,8 @@ def _share_out(
     left_out = {name: TOO_SHORT for name, plan in plans.items() if plan is None}
     if left_out and all(plan is None for plan in plans.values()):
         least, needed = _least_work(classical, workload, rate)
-        if not networks or needed <= max(SOON, AT_MOST * seconds):
+        most = AT_MOST * seconds if least.recipe.features is None else 0.0  # features take as long for a few images
+        if not networks or needed <= max(SOON, most):
             models = [least, *models]
             del left_out[least.name]
     return sorted(models, key=lambda model: model.seconds or 0.0), left_out

@@ -46,13 +46,13 @@ BACKBONES = (  # of different kinds; on a GPU those whose weights are at hand ar
     "timm/swin_tiny_patch4_window7_224.ms_in22k_ft_in1k",
 )
 ANOTHER, ALL_BACKBONES = 1800.0, 4 * 3600.0  # seconds of budget from which two of them are trained, and all three
-LONG_TRAINING = 100_000  # images, counting repeats, from which batch norms are worth learning; see TRIALS.md
+LONG_TRAINING = 15_000  # images, counting repeats, from which batch norms are worth learning; see TRIALS.md
 LONG = 1800.0  # seconds; from there on small pictures are fine-tuned beside sprint, however few epochs that are
 SMALL_SET = 2_000  # training images below which folds are the default
 FOLDS = (5, 4, 3)
 FOLD_EPOCHS = 8.0  # of fine-tuning in each fold; with fewer, there are fewer folds
 FEWEST_EPOCHS = 2.0  # of fine-tuning in each of the fewest folds; with fewer, there is none
-ENOUGH_EPOCHS = {True: 1.0, False: 3.0}  # of fine-tuning on photographs, and on small pictures, instead of sprint
+ENOUGH_EPOCHS = 1.0  # of fine-tuning instead of sprint
 FOLDED_SECONDS = 60.0  # of budget; with less, a set is not split into folds
 FINE_TUNING_SHARE = 0.85  # of the time after the features; the rest is for predicting and validating
 FEATURES_SHARE = 0.15  # of the time, at most, for frozen features
@@ -165,8 +165,7 @@ class Choice:
         """The names of the models for a set that is not small."""
         if not self.are_photographs and self.seconds_given >= LONG:
             return (*BASELINES, FROM_SCRATCH, FINE_TUNED)
-        enough = ENOUGH_EPOCHS[self.are_photographs]
-        if self.epochs(1) >= enough and self.is_ahead:
+        if self.epochs(1) >= ENOUGH_EPOCHS and self.is_ahead:
             return (FROZEN, *self._fine_tuned(1))
         return (*BASELINES, FROM_SCRATCH, FROZEN)
 

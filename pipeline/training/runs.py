@@ -34,7 +34,10 @@ from pipeline.training.scores import ModelScore, Score, score_by
 Options = dict[str, str]
 
 # the options that affect a model, in the order in which they appear in a run's name
-SHAPING = ("epochs", "budget", "seed", "limit", "folds", "size", "extra", "pseudo_labels", "distil", "refit", "metric")
+SHAPING = (
+    *("epochs", "budget", "seed", "limit", "folds", "size"),
+    *("extra", "relabel", "drop_conflicts", "pseudo_labels", "distil", "refit", "metric"),
+)
 TAUGHT = {"pseudo_labels": "test images with what earlier models said of them", "distil": "what earlier models said"}
 DEFAULTS = {field.name: field.default for field in fields(Settings)} | {"budget": DEFAULT_BUDGET}
 RECORD = "run.json"
@@ -229,6 +232,12 @@ class Run:
         return self.plan.recipe
 
     @property
+    def splits(self) -> int:
+        """The number of models that validated it, each of them some of the images."""
+        is_trained_again = self.recipe.is_network and self.fold_folders == (REFIT,)
+        return max(1, len(self.plan.fits) - is_trained_again)
+
+    @property
     def shape(self) -> tuple[Size, Fit]:
         """The size of its images, and how others were brought to it."""
         return self.image_shape, self.image_fit
@@ -312,6 +321,13 @@ def _safe(value: object) -> str:
     return re.sub(r"[^\w.-]+", "-", text)
 
 
+def folder_for(runs: Path, recipe: str, options: Options, key: str) -> tuple[RunFolder, Options]:
+    """The folder of a training, which need not exist yet, and the options in its name; see ``begin_run``."""
+    numbered = (options if number == 1 else options | {"run": str(number)} for number in count(1))
+    folders = ((RunFolder(runs / run_name(recipe, each)), each) for each in numbered)
+    return next((folder, each) for folder, each in folders if not folder.is_of_another(key))
+
+
 def begin_run(
     runs: Path, recipe: str, options: Options, key: str, fresh: bool
 ) -> tuple[RunFolder, Options, Run | None]:
@@ -323,9 +339,7 @@ def begin_run(
     runs: the folder ``runs/<competition>``. key: fingerprint of the training.
     fresh: remove what the same training has written there before, also with a line.
     """
-    numbered = (options if number == 1 else options | {"run": str(number)} for number in count(1))
-    folders = ((RunFolder(runs / run_name(recipe, each)), each) for each in numbered)
-    folder, options = next((folder, each) for folder, each in folders if not folder.is_of_another(key))
+    folder, options = folder_for(runs, recipe, options, key)
     run, fault = _finished_before(folder)
     if fresh and not fault and os.path.lexists(folder.path):
         fault = f"--fresh removes {_described(run) if run else 'what an unfinished training left'}"

@@ -48,22 +48,22 @@ class Session:
 class StageClock:
     """Measures stages that follow one another.
 
-    begun: when the first one, ``stage``, began, on the clock of ``time.monotonic``.
+    stage: the present one. begun: when the first one began, on the clock of ``time.monotonic``.
     """
 
     def __init__(self, stage: str, begun: float) -> None:
-        self._stage, self._begun = stage, begun
+        self.stage, self._begun = stage, begun
         self._ended: dict[str, float] = {}
 
     def begin(self, stage: str) -> None:
         """End the present stage and begin the next one. A stage that is begun again goes on."""
         self._ended = self.seconds()
-        self._stage, self._begun = stage, time.monotonic()
+        self.stage, self._begun = stage, time.monotonic()
 
     def seconds(self) -> dict[str, float]:
         """The seconds of each stage so far."""
         present = time.monotonic() - self._begun
-        return self._ended | {self._stage: self._ended.get(self._stage, 0.0) + present}
+        return self._ended | {self.stage: self._ended.get(self.stage, 0.0) + present}
 
 
 def record_session(folder: Path, command: str, stages: dict[str, float], seed: int, budget: float | None) -> None:

@@ -40,6 +40,7 @@ from pipeline.training.runs import (
     RunFolder,
     begin_run,
     fold_folder,
+    folder_for,
     options_of,
     run_name,
     transfer_source,
@@ -94,6 +95,10 @@ class Trainer:
     @property
     def folder(self) -> Path:
         return self.settings.runs_folder(self.competition.name)
+
+    def folder_for(self, model: ModelPlan) -> RunFolder:
+        """The folder of the model's run, which need not exist yet."""
+        return folder_for(self.folder, model.name, self._options(model), self.fingerprint(model))[0]
 
     def has_ranks_for(self, plan: Plan) -> bool:
         """Whether the models are trained side by side: there is a network for each rank, and it has no folds."""
@@ -291,7 +296,7 @@ class Trainer:
         OnFeatures.agree(folds)
         validations = [images.subset(rows) for _, rows in self.training_data.splits]
         answers = [each.predict_proba(seen) for each, seen in zip(folds, validations, strict=True)]
-        rows = self.drawn(np.arange(self.training_data.labelled), most)
+        rows = self.drawn(self.training_data.trainable, most)
         refitted = OnFeatures.refitted(folds, images.subset(rows), labels[rows])
         return Fitted(fitted.models, {REFIT: refitted}, np.concatenate(answers))
 
@@ -306,7 +311,7 @@ class Trainer:
         If its loss is not finite, the network that was validated is kept.
         """
         images, labels, place = self.training_data.images, self.training_data.labels, folder.fold(REFIT)
-        rows, (_, validation) = np.arange(self.training_data.labelled), self.training_data.splits[0]
+        rows, (_, validation) = self.training_data.trainable, self.training_data.splits[0]
         network_plan = self._network_plan(model, plan, split=1, at_once=1)
         if network_plan is not None and network_plan.deadline is not None:
             network_plan = replace(network_plan, tier=fitted.models[0].tier)

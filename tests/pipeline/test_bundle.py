@@ -171,6 +171,7 @@ def test_a_title_resolves_to_the_address_and_is_not_too_long(competition):
         (("--weights", "/tmp/weights"), "/kaggle/input/datasets/USER/NAME"),
         (("--predict-only", "--weights", "/kaggle/input/weights"), "trained models need none"),
         (("--extra", "/tmp/more"), "/kaggle/input/datasets/USER/NAME"),
+        (("--relabel", "suspects.csv"), "/kaggle/input/datasets/USER/NAME"),
         (("--data", "insects.zip"), "--data names a file of this machine"),
         (("--competition", "My Zoo"), "'My Zoo' is not a competition's name"),
     ],

@@ -25,7 +25,7 @@ from pipeline.commands import run_main
 from pipeline.settings import train_settings
 from tests.commands import start
 
-COMMANDS = ("train", "predict", "tune", "submit", "bundle")
+COMMANDS = ("train", "predict", "compare", "tune", "submit", "bundle")
 HEAVY = ("torch", "sklearn", "pandas", "cv2", "albumentations", "optuna", "kaggle", "matplotlib")
 TYPO = f"""
 import sys

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from competition.errors import UserError
+from competition.layouts import read_corrections
 from competition.metrics import find_metric
 from competition.rehearsal import draw_rehearsal
 from competition.rehearsal_forms import FORMS
@@ -36,8 +38,12 @@ def test_a_contest_of_any_form_gets_a_valid_submission_that_is_better_than_its_s
     folder, answers = drawn(form)
     options = ("--competition", folder, "--work", tmp_path, "--metric", FORMS[form].rule.metric)
     succeed("train", *options, "--models", MODEL)
-    submission = Path(succeed("predict", *options, "--no-report").splitlines()[-1])
-    check_submission(open_competition(str(folder), None, tmp_path), submission)
+    submission = Path(succeed("predict", *options, "--no-report", "--debug").splitlines()[-1])
+    competition = open_competition(str(folder), None, tmp_path)
+    check_submission(competition, submission)
+    if (suspects := tmp_path / "runs" / form / "audit" / "suspects.csv").exists():
+        with pytest.raises(UserError, match="no label in it differs"):  # it is read, and nobody has corrected it
+            read_corrections(suspects, competition)
     ours, samples = (score_submission(path, answers).overall for path in (submission, sample_of(folder)))
     assert find_metric(FORMS[form].rule.metric).rank(ours - samples) > 0
 

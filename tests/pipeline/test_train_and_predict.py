@@ -559,6 +559,49 @@ def test_pictures_from_elsewhere_make_a_run_of_their_own_that_is_blended_with_th
     assert "no class of the competition (aunt) (did you mean 'ant'?) in 10 rows" in fail("train", *options, *extra)
 
 
+def test_corrected_labels_make_a_run_of_their_own_that_is_measured_and_blended_with_the_others(
+    tmp_path, make_competition
+):
+    folder, path = make_competition(tmp_path / "insects", with_val=False), tmp_path / "by-hand.csv"
+    options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb")
+    path.write_text("id,label\n00000.png,\n00001.png,ant\n00002.png,ant\n")
+    succeed("train", *options, "--folds", 2)
+    told = succeed("train", *options, "--folds", 2, "--relabel", path)
+    assert re.search(rf"[12] corrected labels? to train on, 1 image left out, by {re.escape(str(path))}\n", told)
+    assert "dhc-gaussian-nb~folds=2,relabel=by-hand: accuracy" in told and "left out, as" not in told
+    assert "trained before" in succeed("train", *options, "--folds", 2, "--relabel", path)
+    path.write_text("id,label\n00000.png,\n")
+    assert "folds=2,relabel=by-hand,run=2: accuracy" in succeed("train", *options, "--folds", 2, "--relabel", path)
+    assert "left out, as" not in succeed("predict", *options[:4])
+
+
+def test_a_run_without_conflicting_images_has_a_name_of_its_own_and_is_blended_with_the_others(
+    tmp_path, make_competition
+):
+    folder = make_competition(tmp_path / "insects")
+    options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb")
+    cells = dict(line.split(",") for line in (folder / "train.csv").read_text().splitlines()[1:])
+    first, second = next((one, two) for one in cells for two in cells if cells[one] != cells[two])
+    (folder / "train_images" / second).write_bytes((folder / "train_images" / first).read_bytes())
+    told = succeed("train", *options)
+    assert "data: 2 images bear another label than the same picture: --drop-conflicts leaves them out" in told
+    told = succeed("train", *options, "--drop-conflicts")
+    assert "2 images not trained on" in told and "dhc-gaussian-nb~drop_conflicts=yes: accuracy" in told
+    assert "trained before" in succeed("train", *options, "--drop-conflicts")
+    assert "dhc-gaussian-nb~drop_conflicts=yes" in succeed("predict", *options[:4])
+
+
+def test_corrections_of_images_that_only_validate_are_an_error(tmp_path, make_competition):
+    folder, path = make_competition(tmp_path / "insects"), tmp_path / "by-hand.csv"
+    path.write_text("id,label\n50000.png,\n")
+    options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb", "--relabel", path)
+    told = fail("train", *options)
+    assert "no training image among those that it corrects, which only validate; give --folds 3" in told
+    path.write_text("id,label\n50000.png,\n00000.png,\n")
+    told = "0 corrected labels to train on, 1 image left out, 1 not used (they only validate), by"
+    assert told in succeed("train", *options)
+
+
 def test_an_unreadable_training_image_is_an_error_unless_it_may_be_skipped(tmp_path, make_competition):
     folder = make_competition(tmp_path / "insects", train=60)
     (folder / "train_images" / "00007.png").write_bytes(b"no image")

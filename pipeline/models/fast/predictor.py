@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from competition.progress import Progress
+from competition.remembered import remembered
 from competition.wording import printable
 from pipeline.data.augment import View, resized
 from pipeline.data.cache import Images, Size, rows_of
@@ -168,6 +169,6 @@ def name_of(network: nn.Module) -> str:
     return f"timm/{own_name}" if own_name else type(network).__name__
 
 
-@cache
+@remembered
 def _say_once(line: str) -> None:
     print(line)

@@ -20,6 +20,7 @@ from torch import nn
 
 from competition.errors import UserError, first_few
 from competition.progress import Progress
+from competition.remembered import remembered
 from competition.storage import KAGGLE_INPUT, atomic_write
 from competition.wording import fault_in
 from pipeline.data.cache import Size
@@ -130,14 +131,14 @@ def _classes_in(state: State, head: Sequence[str], found: Backbone) -> Iterable[
     return [len(named[-1])] if named else [0, found.classes]
 
 
-@cache
+@remembered
 def described(path: Path) -> str:
     """The path of a file of weights, and what is taken of a file that holds more than one state."""
     _, key = read_state(path)
     return f"{path} (its moving average, {key})" if key in AVERAGES else str(path)
 
 
-@cache
+@remembered
 def sha256(path: Path) -> str:
     """The SHA-256 of a file. Raises UserError if it cannot be read."""
     try:
@@ -191,7 +192,7 @@ def _spelled(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.rpartition("--")[2].lower())
 
 
-@cache
+@remembered
 def _misfit(network: str, path: Path) -> str:
     """How the weights in the file differ from the network's, whatever the number of classes; empty if they fit."""
     own = _published(network)
@@ -236,7 +237,7 @@ def _in_package(wanted: WeightsFile) -> list[Path]:
     return [] if package is None or package.origin is None else sorted(Path(package.origin).parent.rglob(wanted.name))
 
 
-@cache
+@remembered
 def _attached() -> tuple[Path, ...]:
     return tuple(sorted(_weights_in(KAGGLE_INPUT), key=_safe_first))
 

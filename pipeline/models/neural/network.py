@@ -36,7 +36,7 @@ from pipeline.models.neural.batches import LabelledImages, scaled
 from pipeline.models.neural.checkpoint import MISFITS
 from pipeline.models.neural.losses import balanced_weights
 from pipeline.models.neural.speed import Deadline, PredictionTimer, StepTimer, affordable_tier
-from pipeline.models.neural.stages import budgeted, cut
+from pipeline.models.neural.stages import budgeted, cut, stage_spans
 from pipeline.models.neural.time_budget import MIN_SEGMENTS, OnEpoch, Planner, Segment, SegmentLimit
 from pipeline.models.neural.training import Training
 from pipeline.models.persistence import Saved, damaged
@@ -209,10 +209,10 @@ class NeuralNetwork:
         self.trained_size, self.input_size = self._sizes(images.shape[1:3])
         self.normalisation = Normalisation((127.5,) * 3, (127.5,) * 3)
         planner, size = self._planner(count), max(self.trained_size)
-        network = self._build_network()
-        spans = self._training(network, planner).stage_spans
+        spans = stage_spans(self.recipe)
         longest = max(range(len(spans)), key=lambda number: spans[number].epochs)
-        return planner.recipe.batch_size / self._step_timer(planner).seconds(network, [size], longest)[size]
+        seconds = self._step_timer(planner).seconds(self._build_network(), [size], longest)
+        return planner.recipe.batch_size / seconds[size]
 
     def predict_proba(self, images: Images, test_time_views: bool = True, title: str | None = None) -> np.ndarray:
         """Class probabilities, float32 ``[N, targets * classes]``, averaged over the recipe's views of each image.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.report import plots
-from pipeline.report.comparison import agreement, closest, contributions
+from pipeline.report.agreement import agreement, closest, contributions
 from pipeline.report.context import ReportContext
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.fold_rows import fold_rows

@@ -47,7 +47,11 @@ def test_labels_are_as_many_as_images(tmp_path):
         read_container(tmp_path / "train-images-idx3-ubyte")
 
 
-@pytest.mark.parametrize("data", [b"no idx", idx(STACK)[:3], idx(STACK)[:9], gzip.compress(idx(STACK))[:30]])
+@pytest.mark.parametrize(
+    "data",
+    [b"no idx", idx(STACK)[:3], idx(STACK)[:9], gzip.compress(idx(STACK))[:30]],
+    ids=["no idx", "cut magic number", "cut sizes", "cut gzip"],  # all test processes must name them alike
+)
 def test_a_damaged_header_is_named(tmp_path, data):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(data)
     with pytest.raises(UserError, match="train-images-idx3-ubyte: not a complete idx file"):

@@ -220,7 +220,7 @@ def cut(path: Path) -> None:
 def flip(path: Path) -> None:
     """Change one bit of the images or their hashes, or of a number in the JSON file."""
     content = bytearray(path.read_bytes())
-    content[{"images.npy": -1, "contents.npz": 140, "cache.json": -8}[path.name]] ^= 1
+    content[{"images.npy": -1, "contents.npz": 140, "fingerprints.npz": 140, "cache.json": -8}[path.name]] ^= 1
     path.write_bytes(content)
 
 
@@ -238,7 +238,7 @@ def become_a_folder(path: Path) -> None:
     cut, flip, flip_the_header, become_a_folder, Path.unlink, lambda path: path.write_bytes(b""),
     lambda path: path.write_bytes(b"\x80\x04N."),
 ])  # fmt: skip
-@pytest.mark.parametrize("name", ["images.npy", "cache.json", "contents.npz"])
+@pytest.mark.parametrize("name", ["images.npy", "cache.json", "contents.npz", "fingerprints.npz"])
 def test_a_damaged_cache_is_built_again_with_one_line(images, caches, capsys, name, damage):
     sound = np.asarray(open_cache(images, caches))
     (path,) = caches.glob(f"*/{name}")

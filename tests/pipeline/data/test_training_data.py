@@ -91,6 +91,91 @@ def test_pictures_that_are_all_the_competitions_own_are_an_error(opened, tmp_pat
         open_training_data(replace(competition, extra=extra), train_settings(["--work", str(tmp_path)]))
 
 
+def trained_on(data, split: int = 0) -> dict[str, int]:
+    """The label that is learnt of each image."""
+    return {data.split.ids[row]: data.labels[row] for row in data.splits[split][0]}
+
+
+@pytest.mark.parametrize("folds", [1, 3], ids=["hold-out", "folds"])
+def test_corrected_labels_are_trained_on_and_validation_keeps_those_of_the_tables(opened, tmp_path, folds):
+    options = ("--folds", str(folds)) if folds > 1 else ()
+    competition, before = opened(*options)
+    (train, validation), ids = before.splits[0], before.split.ids
+    wrong, gone, held = ids[train[0]], ids[train[1]], ids[validation[0]]
+    labels = {name: (before.labels[row] + 1) % 3 for row, name in enumerate(ids)}
+    corrections = {wrong: labels[wrong], gone: None, held: labels[held]}
+    data = open_training_data(
+        replace(competition, corrections=corrections), train_settings(["--work", str(tmp_path), *options])
+    )
+    learnt = trained_on(before) | {wrong: labels[wrong]}
+    del learnt[gone]
+    assert trained_on(data) == learnt
+    np.testing.assert_array_equal(data.splits[0][1], validation)
+    np.testing.assert_array_equal(data.labels[data.validated], before.labels[before.validated])
+    np.testing.assert_array_equal(data.images[data.splits[0][0][0]], before.images[train[0]])
+    assert len(data.record) == 60 and data.record.change_in(before.record) is None
+    assert data.fingerprint != before.fingerprint
+    if folds > 1:
+        assert all(trained_on(data, split)[held] == labels[held] for split in (1, 2))
+
+
+def test_a_set_that_is_split_into_folds_afterwards_keeps_its_corrections_and_its_extra_pictures(opened, tmp_path):
+    competition, before = opened()
+    corrections = {before.split.ids[7]: (before.labels[7] + 1) % 3, before.split.ids[9]: None}
+    extra = extra_of(competition, tmp_path / "elsewhere")
+    given = replace(competition, extra=extra, corrections=corrections)
+    data = open_training_data(given, train_settings(["--work", str(tmp_path)]))
+    for train, validation in (*data.in_folds(3).splits, (data.trainable, [])):
+        others = {row for row in range(60) if row not in validation and row not in (7, 9)}
+        assert set(train) == others | {61, 62} | ({60} if 7 not in validation else set())
+
+
+def test_leaving_out_all_images_is_an_error(opened, tmp_path):
+    competition, _ = opened()
+    nothing = replace(competition, corrections=dict.fromkeys(competition.train.ids))
+    with pytest.raises(UserError, match="no image is left to train on; correct some labels of --relabel"):
+        open_training_data(nothing, train_settings(["--work", str(tmp_path)]))
+
+
+def copied(competition: Competition, copies: dict[int, int]) -> None:
+    """Put some training images in the place of others."""
+    for source, place in copies.items():
+        shutil.copyfile(competition.train.paths[source], competition.train.paths[place])
+
+
+def unequal(labels: np.ndarray) -> int:
+    """The row of the first image with another label than that of row 0."""
+    return int(np.flatnonzero(labels != labels[0])[0])
+
+
+def test_images_of_which_an_identical_one_bears_another_label_only_validate(opened, tmp_path, capsys):
+    competition, before = opened()
+    other, same = unequal(before.labels), int(np.flatnonzero(before.labels == before.labels[5])[-1])
+    copied(competition, {0: other, 5: same})
+    for options in ((), ("--folds", "3")):
+        plain, data = (
+            open_training_data(competition, train_settings(["--work", str(tmp_path), *options, *more]))
+            for more in ((), ("--drop-conflicts",))
+        )
+        for (every, validation), (train, validated) in zip(plain.splits, data.splits, strict=True):
+            assert set(every) - set(train) == {0, other} - set(validation)
+            np.testing.assert_array_equal(validation, validated)
+        assert data.fingerprint != plain.fingerprint
+    assert "2 images not trained on: an identical one bears another label" in capsys.readouterr().out
+
+
+def test_labels_that_are_corrected_to_be_equal_do_not_conflict(opened, tmp_path, capsys):
+    competition, before = opened()
+    other = unequal(before.labels)
+    copied(competition, {0: other})
+    settings = train_settings(["--work", str(tmp_path), "--folds", "3", "--drop-conflicts"])
+    for correction in (before.labels[0], None):
+        corrections = {before.split.ids[other]: correction}
+        data = open_training_data(replace(competition, corrections=corrections), settings)
+        assert 0 in data.trainable
+        assert "--drop-conflicts has no effect" in capsys.readouterr().out
+
+
 def test_labels_that_are_withheld_are_an_error():
     with pytest.raises(UserError, match="the images of test have no labels"):
         _ = Split("test", (), ()).known_labels

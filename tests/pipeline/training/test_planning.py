@@ -266,6 +266,14 @@ def test_time_that_is_over_already_leaves_the_quickest_classical_model_a_few_ima
     assert set(shared.left_out) == {"dhc-knn-sweep"}
 
 
+@pytest.mark.parametrize(("seconds", "names"), [(600.0, ["sprint"]), (1200.0, ["lite0-logreg", "sprint"])])
+def test_frozen_features_that_take_longer_than_their_share_are_left_out(monkeypatch, seconds, names):
+    """They would take as long for a few images."""
+    monkeypatch.setattr("pipeline.training.planning.products_a_second", lambda: 1.15e11)
+    shared = plan(("lite0-logreg", "sprint"), replace(SMALL, train_images=50_000), seconds)
+    assert [(model.name, model.images) for model in shared.models] == [(name, None) for name in names]
+
+
 def test_time_that_is_over_is_shown_as_none_left_and_the_least_work_is_planned(capsys):
     shared = plan(CLASSICAL, SMALL, -86.0)
     assert [(model.name, model.images) for model in shared.models] == [("dhc-gaussian-nb", 40)]

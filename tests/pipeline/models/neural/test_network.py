@@ -7,19 +7,23 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
+from torch import Tensor
 
 from competition.errors import UserError
 from pipeline.data.augment import resized
 from pipeline.data.cache import ImageCache
 from pipeline.data.fitting import resize
 from pipeline.data.image_size import ImageSizes
+from pipeline.models.networks.registry import build_network
 from pipeline.models.neural import network as neural
 from pipeline.models.neural.batches import LabelledImages
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork, held_out
 from pipeline.models.neural.speed import PredictionTimer, StepTimer
-from pipeline.models.neural.stages import stage_spans
+from pipeline.models.neural.stages import norm_weights, stage_spans
 from pipeline.models.neural.time_budget import Segment
+from pipeline.models.neural.training import Training
 from pipeline.models.persistence import Saved
 from pipeline.models.recipe import RECIPES, Named, NeuralRecipe, Tier, load_recipe
 from pipeline.runtime.sealed import DamagedFile
@@ -50,6 +54,21 @@ def test_cnn32_learns_what_can_be_learnt_from_the_half_that_is_not_held_out(tmp_
     assert (model.predict_proba(SAMPLE[2]).argmax(1) == SAMPLE[3]).mean() > 0.95
     assert model.input_size == (32, 32)
     assert [epoch.batches for epoch in model.trained] == [4] * 16  # of 8 images each
+
+
+def test_the_speed_of_a_training_is_that_of_its_longest_stage_with_all_that_learns_in_it(tmp_path, monkeypatch):
+    """The first stage of the recipe trains the head alone, the longest one all but the batch norms."""
+    learning = []
+
+    def step(trial: Training, *_) -> Tensor:
+        learning.append(sum(weights.requires_grad for weights in trial.network.parameters()))
+        return torch.zeros(2)
+
+    monkeypatch.setattr(Training, "step", step)
+    model = network(tmp_path, load_recipe(RECIPES / "efficientnet-lite0-short.toml"))
+    assert model.images_a_second(SAMPLE[0], len(SAMPLE[0])) > 0
+    lite0 = build_network("lite0", CLASSES, (128, 128))
+    assert set(learning) == {len(list(lite0.parameters())) - len(norm_weights(lite0))}
 
 
 def test_a_network_learns_what_soft_targets_say_and_not_the_labels(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.predictions import Predictions
-from pipeline.report.comparison import agreement, closest, contributions
+from pipeline.report.agreement import agreement, closest, contributions
 from pipeline.report.fold_rows import fold_rows
 from tests.pipeline.report.contexts import made_context
 
