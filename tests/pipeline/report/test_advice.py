@@ -57,7 +57,7 @@ def test_three_lines_are_told_each_about_a_section_of_the_page(context, page):
 
 @pytest.mark.parametrize(("public", "differs"), [(0.78, False), (0.5, True), (float("nan"), False)])
 def test_a_public_score_outside_the_interval_comes_first(context, public, differs):
-    context = replace(context, sent=(sent("2026-05-01", 0.8, public),))
+    context = replace(context, sent=(sent("2026-05-01", 0.8, public),), findings=())
     assert ("The public score 0.5" in next_steps(context)[0].told) == differs
 
 
