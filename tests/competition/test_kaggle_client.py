@@ -55,7 +55,10 @@ def failure(call: Callable[[], object]) -> KaggleError:
 
 
 def test_submissions_come_as_the_server_lists_them(driver):
-    listed = [{"ref": str(ref), "status": "PENDING", "description": "", "public": "", "reason": ""} for ref in (7, 5)]
+    listed = [
+        {"ref": str(ref), "status": "PENDING", "description": "", "public": "", "private": "", "reason": ""}
+        for ref in (7, 5)
+    ]
     driver(replies({"answer": listed}))
     assert [each.ref for each in kaggle_client.submissions("zoo")] == ["7", "5"]
 
@@ -233,7 +236,7 @@ def test_a_damaged_file_of_credentials_hides_no_answer(tmp_path, monkeypatch, co
 
 
 def test_words_that_look_like_a_header_are_left_in_what_is_compared(driver):
-    entry = {"ref": "1", "status": "PENDING", "description": "basic [0123]", "public": "", "reason": ""}
+    entry = {"ref": "1", "status": "PENDING", "description": "basic [0123]", "public": "", "private": "", "reason": ""}
     driver(replies({"answer": [entry]}))
     assert kaggle_client.submissions("zoo")[0].description == "basic [0123]"
 
