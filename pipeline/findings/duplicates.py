@@ -15,6 +15,7 @@ from pipeline.findings.joined import Joined
 from pipeline.findings.look_up import Candidates
 from pipeline.findings.near_duplicates import near_duplicates
 
+LEAKS = "leaks"  # the kind of the finding about copies in several splits
 MIRRORED = np.array(["", "left to right", "top to bottom", "both ways"], object)  # by the number of the flip
 LEAST_CONTRAST = 0.1  # levels; pictures with less show nothing that could be compared
 
@@ -56,7 +57,7 @@ def leaks(images: Joined, groups: list[np.ndarray], folder: Path) -> Finding:
     table = _table(images, [(row, group[0]) for group in known for row in group[group >= images.labelled]])
     path = printable(folder / "leaks.csv", most=200)
     told = f"{counted(len(table), 'test image')} are among the labelled ones: {path} has their labels"
-    return Finding("leaks", told if len(table) else "", table)
+    return Finding(LEAKS, told if len(table) else "", table)
 
 
 def _table(images: Joined, pairs: list[tuple[int, int]]) -> pd.DataFrame:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.findings.duplicates import LEAKS
+from pipeline.findings.suspects import KIND as SUSPECTS
 from pipeline.models.networks.pretrained import imagenet_networks
 from pipeline.models.neural.time_budget import trainings
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.training.runs import Run
 
-SHOWN = 3
+SHOWN, MOST_FINDINGS = 3, 2  # pieces of advice, and those of them that are about the data
 CUT_SHORT = 0.5  # of the recipe's epochs; with fewer, more time is the first thing to try
 RISING = 0.2  # last part of a training; if the score still rises there, more epochs help
 MEMORISED = 0.5  # the error on the training images, as a part of that on the validation images, below which it overfits
@@ -49,6 +51,16 @@ def other_test_images(context: ReportContext) -> Iterator[Advice]:
             "the test images differ from the validation images, or these share something with the training images. "
             "Compare the splits, and give --group-column if several images show the same thing.",
             "sent",
+        )
+
+
+def faulty_data(context: ReportContext) -> Iterator[Advice]:
+    """What the audit says of the images, leaks first; labels under suspicion come from every audit, and last."""
+    ranks = {LEAKS: 0, SUSPECTS: 2}
+    told = sorted((each for each in context.findings if each.told), key=lambda each: ranks.get(each.kind, 1))
+    for finding in told[:MOST_FINDINGS]:
+        yield Advice(
+            f"{finding.told[0].upper()}{finding.told[1:]}.", SUSPECTS if finding.kind == SUSPECTS else "findings"
         )
 
 
@@ -196,6 +208,7 @@ def untuned(context: ReportContext) -> Iterator[Advice]:
 
 RULES: tuple[Rule, ...] = (
     other_test_images,
+    faulty_data,
     cut_short,
     no_imagenet_weights,
     few_classes_err,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from competition.metrics import Metric
 from pipeline.report.figures import (
@@ -100,6 +100,7 @@ def cost(metric: Metric, names: Sequence[str], seconds: np.ndarray, scores: np.n
         axes.annotate(short(name, NAME_LETTERS), (x, y), (7, 4), textcoords="offset points", fontsize=10.5)
     if seconds.max() > 10 * max(seconds.min(), 1e-3):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,g}"))  # not as a formula
     axes.margins(x=0.25, y=0.15)
     axes.set(
         xlabel="seconds of training and validation", ylabel=f"{metric.title} on validation", title="Score and cost"

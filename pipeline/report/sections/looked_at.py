@@ -79,6 +79,4 @@ def heat_weights(task: Task, answer: Answer, output: np.ndarray) -> tuple[np.nda
     else:
         for weights, choice in zip((said, truth), answer.choices, strict=True):
             weights[answer.target, choice] = 1
-            if task.choices == 2:  # the other choice says the opposite
-                weights[answer.target, 1 - choice] = -1
     return said.ravel(), truth.ravel()

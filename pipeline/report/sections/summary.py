@@ -7,6 +7,7 @@ from itertools import cycle
 
 import numpy as np
 
+from pipeline.findings.duplicates import LEAKS
 from pipeline.report import figures
 from pipeline.report.advice import next_steps
 from pipeline.report.context import BLEND, ReportContext
@@ -35,6 +36,7 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section:
         "steps": next_steps(context),
         "public": next((sent for sent in reversed(context.sent) if np.isfinite(sent.public)), None),
         "worst": worst_classes(context) if context.has_classes else [],
+        "leaks": sum(len(each.table) for each in context.findings if each.kind == LEAKS) if context.findings else None,
         "stages": stages(seconds),
         "whole": clock(sum(seconds.values())),
         "session": context.sessions[-1] if context.sessions else None,

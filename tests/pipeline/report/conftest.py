@@ -4,13 +4,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from competition.layouts import load_competition
 from competition.metrics import ACCURACY
+from competition.spec import Competition
 from competition.task import Task
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend
+from pipeline.findings.duplicates import LEAKS
+from pipeline.findings.finding import Finding
 from pipeline.models.persistence import Saved
 from pipeline.models.recipe import RECIPES, load_recipe
 from pipeline.report.context import ReportContext
@@ -56,6 +60,17 @@ def sent(time: str, validation: float, public: float) -> Sent:
         public=public,
         private=float("nan"),
     )
+
+
+def _findings(competition: Competition) -> list[Finding]:
+    """A test image that is a training image too, and a training image that is blank."""
+    train, test = competition.train.ids, competition.test.ids
+    leak = {"split": ["test"], "id": [test[0]], "other_split": ["train"], "other_id": [train[0]]}
+    blank = {"split": ["train"], "id": [train[1]]}
+    return [
+        Finding(LEAKS, "1 test image is among the labelled ones", pd.DataFrame(leak)),
+        Finding("blank", "", pd.DataFrame(blank)),
+    ]
 
 
 def _predictions(ids: tuple[str, ...], labels: np.ndarray, share_right: float, seed: int) -> Predictions:
@@ -115,6 +130,7 @@ def context(tmp_path_factory: pytest.TempPathFactory, make_competition) -> Repor
         blend=select_blend(validated, val.ids, val.labels, ACCURACY),
         submitted=_predictions(competition.test.ids, np.zeros(10, dtype=np.int64), 0.5, seed=3),
         submission=place / "submission" / "submission.csv",
+        findings=_findings(competition),
         sessions=(SESSION,),
         sent=(sent("2026-05-01T08:00:00", 0.70, 0.72), sent("2026-05-02T08:00:00", 0.80, float("nan"))),
     )

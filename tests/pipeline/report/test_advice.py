@@ -1,10 +1,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.data.predictions import Predictions
 from pipeline.ensemble.blend import select_blend
+from pipeline.findings.finding import Finding
 from pipeline.models.neural.time_budget import Segment
 from pipeline.report import advice
 from pipeline.report.advice import next_steps
@@ -55,8 +57,19 @@ def test_three_lines_are_told_each_about_a_section_of_the_page(context, page):
 
 @pytest.mark.parametrize(("public", "differs"), [(0.78, False), (0.5, True), (float("nan"), False)])
 def test_a_public_score_outside_the_interval_comes_first(context, public, differs):
-    context = replace(context, sent=(sent("2026-05-01", 0.8, public),))
+    context = replace(context, sent=(sent("2026-05-01", 0.8, public),), findings=())
     assert ("The public score 0.5" in next_steps(context)[0].told) == differs
+
+
+def test_findings_about_the_data_are_told_leaks_first_and_at_most_two(context):
+    table = pd.DataFrame({"split": ["train"], "id": ["1"]})
+    kinds = {"suspects": "5 labels", "blank": "2 blank images", "tiny": "", "leaks": "3 test images lie in train"}
+    findings = [Finding(kind, words, table) for kind, words in kinds.items()]
+    steps = list(advice.faulty_data(replace(context, findings=findings)))
+    assert [step.told for step in steps] == ["3 test images lie in train.", "2 blank images."]
+    assert {step.anchor for step in steps} == {"findings"}
+    (only,) = advice.faulty_data(replace(context, findings=findings[:1]))
+    assert only.anchor == "suspects"
 
 
 def test_a_training_that_the_budget_cut_short_is_told_with_its_epochs(context):

@@ -1,7 +1,10 @@
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
+from pipeline.findings.duplicates import LEAKS
+from pipeline.findings.finding import Finding
 from pipeline.report.figure_folder import FigureFolder
 from pipeline.report.sections import summary
 from tests.pipeline.report.conftest import SESSION, sent
@@ -42,6 +45,13 @@ def test_the_last_public_score_is_shown(context, tmp_path):
     sessions = (sent("2026-05-01", 0.8, 0.7), sent("2026-05-02", 0.8, 0.75), sent("2026-05-03", 0.8, float("nan")))
     assert content(replace(context, sent=sessions), tmp_path)["public"].public == 0.75
     assert content(replace(context, sent=()), tmp_path)["public"] is None
+
+
+def test_copies_between_splits_are_counted_once_the_images_were_looked_at(context, tmp_path):
+    table = pd.DataFrame({"split": ["test"] * 3, "id": ["1", "2", "3"]})
+    assert content(replace(context, findings=()), tmp_path)["leaks"] is None
+    assert content(replace(context, findings=[Finding("blank", "", table)]), tmp_path)["leaks"] == 0
+    assert content(replace(context, findings=[Finding(LEAKS, "3 copies", table)]), tmp_path)["leaks"] == 3
 
 
 def test_the_page_begins_with_the_score_the_steps_and_how_it_was_made(page):
