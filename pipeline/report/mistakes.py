@@ -86,8 +86,8 @@ def surest_mistakes(context: ReportContext, most: int) -> list[Answer]:
         if sure[row, target] < 0:
             break
         choice, right = int(said[row, target]), int(truth[row, target])
-        names = [choice_name(context, target, each) for each in (choice, right)]
-        found.append(Answer(row, target, *names, f"{sure[row, target]:.0%}", (choice, right)))
+        answered, true = (choice_name(context, target, each) for each in (choice, right))
+        found.append(Answer(row, target, answered, true, f"{sure[row, target]:.0%}", (choice, right)))
     return found
 
 

@@ -83,8 +83,8 @@ def _pairs(
     captions = [_pair_caption(row, evaluation, names, ids) for row in rows]
     side = figures.tile_side(3 * OF_EACH)
     tiles = np.full((len(rows), side, side, 3), pictures.WHITE, np.uint8)
-    there = [place for place, row in enumerate(rows) if row is not None]
-    tiles[there] = pictures.tiles([context.validation.paths[rows[place]] for place in there], side)
+    there = {place: context.validation.paths[row] for place, row in enumerate(rows) if row is not None}
+    tiles[list(there)] = pictures.tiles(list(there.values()), side)
     colours = [figures.RED if wrong else figures.GREEN for wrong in mistaken]
     figure = figures.contact_sheet(tiles, captions, "The pairs that are confused most", 3 * OF_EACH, colours)
     said = "; ".join(f"{names[pair.true]} taken for {names[pair.predicted]}, {pair.count} images" for pair in pairs)
