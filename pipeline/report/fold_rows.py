@@ -13,8 +13,8 @@ def fold_rows(context: ReportContext, name: str) -> list[np.ndarray]:
     """
     split = context.competition.train.ids + context.competition.val.ids
     places = {image: row for row, image in enumerate(split)}
-    order = np.array([places[image] for image in context.validated[name].ids])
-    ends = np.flatnonzero(np.diff(order) < 0) + 1
+    known = [image for image in context.validated[name].ids if image in places]
+    ends = np.flatnonzero(np.diff([places[image] for image in known]) < 0) + 1
     rows = {image: row for row, image in enumerate(context.validation.ids)}
-    parts = np.split(np.array([rows.get(image, -1) for image in context.validated[name].ids]), ends)
+    parts = np.split(np.array([rows.get(image, -1) for image in known], np.int64), ends)
     return [part[part >= 0] for part in parts]

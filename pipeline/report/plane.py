@@ -28,7 +28,7 @@ from pipeline.runtime.time_limit import time_limit
 MOST = 1500  # images
 AT_ONCE = 64  # images in a network
 SHARE = 0.3  # of the time that the report may take, for the features of lite0
-SIDE = 96  # pixels a side at which lite0 sees the images, and of the longer side of the images that are read
+LEAST_SIDE, SIDE = 64, 96  # pixels a side at which lite0 sees the images; the second also bounds what is read
 SMALL = 16  # pixels a side of the thumbnails that are compared where there is no network
 COMPONENTS = 50  # principal components that distances are measured in
 PERPLEXITY = 30.0  # of t-SNE: about the number of neighbours that count
@@ -115,7 +115,8 @@ def _features(images: np.ndarray, seers: Sequence[Looker], context: ReportContex
 def _of_lite0(images: np.ndarray, context: ReportContext) -> np.ndarray:
     network = Lite0(1000)
     start_from(network, load_weights(LITE0, context.weights), "ImageNet weights of lite0", head="fc")
-    return lite0_features(network.eval(), images, context.device, "map", (SIDE, SIDE))
+    side = min(SIDE, max(LEAST_SIDE, *images.shape[1:3]))
+    return lite0_features(network.eval(), images, context.device, "map", (side, side))
 
 
 def last_layer(looker: Looker, images: np.ndarray) -> np.ndarray | None:
