@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from competition.layouts import label_cells
 from competition.task import Task
 from pipeline.data.small_images import resized_rows
 from pipeline.findings.pictures import Pictures
@@ -87,10 +88,11 @@ class Joined:
         return pd.DataFrame({column: self.gathered(get, rows) for column, get in names.items()})
 
     def _labels(self, rows: np.ndarray) -> list[str]:
-        """The labels of images in words; empty if they are not known."""
+        """The labels of images, those of several targets in one text; empty if they are not known."""
         known = rows < self.labelled
         labels = self.parts[0].split.known_labels[rows[known]]
-        texts = iter(labels_as_texts(self.task, labels))
+        cells = label_cells(self.task, labels).values()
+        texts = iter([", ".join(each) for each in zip(*cells, strict=True)])
         return [next(texts) if is_known else "" for is_known in known]
 
     def differ(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -101,10 +103,3 @@ class Joined:
         unequal = labels[first[both]] != labels[second[both]]
         differ[both] = unequal if unequal.ndim == 1 else unequal.any(axis=1)
         return differ
-
-
-def labels_as_texts(task: Task, labels: np.ndarray) -> list[str]:
-    """labels: as in ``Split.labels``."""
-    if task.kind == "multiclass":
-        return [str(task.classes[label]) for label in labels]
-    return [" ".join(map(str, each)) for each in labels]
