@@ -33,8 +33,7 @@ class Fingerprints:
     pixels: a hash of each image's pixels in the cache, uint64 ``[N]``.
     thumbnails: the brightness of the parts of each image, int8 ``[N, SIDE, SIDE]``: how far it lies above the mean, in
         1 / SCALE of its standard deviation.
-    sizes: (height, width) of each image in its file, as a viewer shows it, uint16 ``[N, 2]``;
-        LONGEST if it is longer.
+    sizes: (height, width) of each image in its file, as a viewer shows it, at most LONGEST, uint16 ``[N, 2]``.
     colours: the mean of each channel, RGB, uint8 ``[N, 3]``.
     brightness, contrast: mean and standard deviation of the brightness of the image's parts, in levels of 0..255,
         float16 ``[N]``.

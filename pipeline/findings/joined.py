@@ -88,7 +88,7 @@ class Joined:
         return pd.DataFrame({column: self.gathered(get, rows) for column, get in names.items()})
 
     def _labels(self, rows: np.ndarray) -> list[str]:
-        """The labels of images in words; empty if they are not known."""
+        """The labels of images, those of several targets in one text; empty if they are not known."""
         known = rows < self.labelled
         labels = self.parts[0].split.known_labels[rows[known]]
         cells = label_cells(self.task, labels).values()
