@@ -165,8 +165,9 @@ class Choice:
         """The names of the models for a set that is not small."""
         if not self.are_photographs and self.seconds_given >= LONG:
             return (*BASELINES, FROM_SCRATCH, FINE_TUNED)
-        if self.epochs(1) >= ENOUGH_EPOCHS and self.is_ahead:
-            return (FROZEN, *self._fine_tuned(1))
+        folds = len(self.training_data.splits)
+        if self.epochs(folds) >= ENOUGH_EPOCHS and self.is_ahead:
+            return (FROZEN, *self._fine_tuned(folds))
         return (*BASELINES, FROM_SCRATCH, FROZEN)
 
     def _fine_tuned(self, folds: int) -> tuple[str, ...]:

@@ -134,6 +134,11 @@ def test_a_long_training_lets_batch_norms_learn_and_crops_photographs(chosen, si
     assert names_of(found) == ("lite0-logreg", name)
 
 
+@pytest.mark.parametrize(("folds", "names"), [("2", FROZEN_AND_SHORT), ("5", (*SCRATCH, "lite0-logreg"))])
+def test_a_larger_set_is_fine_tuned_where_there_is_time_for_enough_epochs_in_each_fold(chosen, folds, names):
+    assert names_of(chosen("--budget", "10m", "--folds", folds, epochs=3, small=10)) == names
+
+
 def test_sprint_stays_where_the_trial_network_is_ahead_of_frozen_features(chosen, monkeypatch):
     monkeypatch.setattr(Choice, "is_ahead", False)
     assert names_of(chosen("--budget", "10m", epochs=4, small=10)) == (*SCRATCH, "lite0-logreg")
