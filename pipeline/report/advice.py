@@ -136,7 +136,7 @@ def few_classes_err(context: ReportContext) -> Iterator[Advice]:
         yield Advice(
             f"{count} of {evaluation.classes:,} classes make {_percent(shares[count - 1])} of the mistakes: {names}"
             f"{', …' if count > 4 else ''}. Look at their images and labels; more images of them help most.",
-            "blend",
+            "mistakes",
         )
 
 
@@ -154,7 +154,7 @@ def confused(context: ReportContext) -> Iterator[Advice]:
             yield Advice(
                 f"{context.class_names[one]} and {context.class_names[other]} are taken for each other {count} times, "
                 f"{_percent(share)} of all mistakes: look for what tells them apart, at a larger --size.",
-                "blend",
+                "mistakes",
             )
 
 
