@@ -61,6 +61,7 @@ def test_a_history_that_is_not_there_yet_has_no_accuracies(tmp_path):
     assert validation_accuracies(history) == [0.5, 0.75]
 
 
+@pytest.mark.slow
 def test_both_sides_are_evaluated_on_the_same_images_until_a_ratio_can_be_said(make_competition, tmp_path):
     folder = make_competition(tmp_path / "insects", train=130, val=20)
     options = ("--target", "0.3", "--budget", "10s", "--limit-minutes", "0.1", "--every", "1")

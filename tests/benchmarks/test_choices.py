@@ -61,6 +61,7 @@ def test_a_choice_gains_what_is_lost_without_it():
     assert [line.split()[-2:] for line in lines[-2:]] == [["0.8500", "+0.0500"], ["0.9100", "-0.0100"]]
 
 
+@pytest.mark.slow
 def test_every_variant_is_trained_and_in_the_table(make_competition, tmp_path):
     folder = make_competition(tmp_path / "insects", train=60, val=20)
     options = ("--competition", folder, "--width", 4, "--seconds", 1)

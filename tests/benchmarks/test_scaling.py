@@ -77,6 +77,7 @@ def test_what_would_hold_too_much_memory_has_no_cost(monkeypatch, tmp_path):
     assert in_own_process(measure, "modest", sample).megabytes >= 1
 
 
+@pytest.mark.slow
 def test_every_measure_stands_in_every_table():
     command = [sys.executable, SCRIPT, "--images", "30", "60", "--sides", "16", "20", "--classes", "2", "3"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

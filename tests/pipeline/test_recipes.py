@@ -59,13 +59,22 @@ def is_large(recipe: AnyRecipe) -> bool:
     return recipe.is_network and recipe.network.name in LARGE
 
 
-def once_a_large_network(recipes: list[AnyRecipe]) -> Iterator[Any]:
-    """The names of the recipes; of those that train the same large network, all but the first are slow."""
-    seen = set()
+def on_both(recipes: list[AnyRecipe]) -> list[Any]:
+    """The names of the recipes and competitions; a large network on the first competition is slow."""
+    return [
+        pytest.param(recipe.name, name, marks=[pytest.mark.slow] if is_large(recipe) and number == 0 else [])
+        for recipe in recipes
+        for number, name in enumerate(COMPETITIONS)
+    ]
+
+
+def large_ones_slow(recipes: list[AnyRecipe]) -> list[Any]:
+    """The names of the recipes; those of large networks are slow, but one of each that is our own."""
+    seen, names = set(LARGE) - {"lite0", "vgg"}, []
     for recipe in recipes:
-        is_slow = is_large(recipe) and recipe.network.name in seen
-        seen.add(recipe.network.name)
-        yield pytest.param(recipe.name, marks=[pytest.mark.slow] if is_slow else [])
+        names.append(pytest.param(recipe.name, marks=[pytest.mark.slow] if recipe.network.name in seen else []))
+        seen |= {recipe.network.name} & set(LARGE)
+    return names
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +143,7 @@ def train(by: Trainer, name: str, images: int | None = None) -> RunFolder:
     return RunFolder(by.folder / run_name(name, options_of(by.settings)))
 
 
-@pytest.mark.parametrize("competition", COMPETITIONS)
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize(("name", "competition"), on_both(choose_recipes(recipe_names())))
 def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trainers, name, competition, monkeypatch):
     by = trainers[competition]
     if is_large(shrunk(name)):
@@ -153,7 +161,7 @@ def test_every_recipe_trains_and_predicts_the_same_again_after_it_was_saved(trai
         shutil.rmtree(folder.path)  # the large ones fill a disk
 
 
-@pytest.mark.parametrize("name", list(once_a_large_network(NETWORKS)))
+@pytest.mark.parametrize("name", large_ones_slow(NETWORKS))
 def test_every_network_learns_a_small_separable_set(clear, name, monkeypatch):
     """Training accuracy above 0.95, in evaluation, from weights and running averages as they are saved."""
     without_checkpoints(monkeypatch)
