@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -125,6 +125,15 @@ def test_debug_shows_the_traceback():
     assert not isinstance(caught.value, notebook.CommandError)
 
 
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """As in a notebook's kernel; a process that a shell starts in the background ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupted_cell_keeps_the_kernel_and_says_how_to_go_on(insects, tmp_path, monkeypatch):
     def interrupt(_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
