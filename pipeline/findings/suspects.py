@@ -107,6 +107,7 @@ def told(suspected: int, judged: int, labelled: int, path: Path) -> str:
     """A line for the user; empty if no label is suspected."""
     if not suspected:
         return ""
-    which = f"{judged:,} labels" if judged == labelled else f"{judged:,} validation labels (--folds 3 judges all)"
-    remedy = f"correct {printable(path, most=200)} and train with --relabel"
-    return f"the models contradict {suspected:,} of {which}: {remedy}"
+    said, place = f"the models contradict {suspected:,} of {judged:,}", printable(path, most=200)
+    if judged < labelled:
+        return f"{said} validation labels, listed in {place}; to judge all labels, train with --folds 3"
+    return f"{said} labels: correct {place} and train with --relabel"

@@ -11,7 +11,7 @@ import pytest
 from competition.sources import open_competition
 from competition.spec import Split
 from pipeline.data.predictions import Predictions
-from pipeline.findings.suspects import judge
+from pipeline.findings.suspects import judge, told
 from tests.commands import succeed
 
 WRONG = ("00004.png", "00011.png", "00025.png", "00040.png")
@@ -54,8 +54,15 @@ def test_wrong_labels_are_found_with_what_is_right_and_with_pictures_like_them(p
 
 def test_a_line_says_how_many_and_what_to_do(place):
     path = place / "runs" / "insects" / "audit" / "suspects.csv"
-    told = f"the models contradict {len(table_in(place))} of 90 labels: correct {path} and train with --relabel\n"
-    assert told in (place / "printed.txt").read_text()
+    line = f"the models contradict {len(table_in(place))} of 90 labels: correct {path} and train with --relabel\n"
+    assert line in (place / "printed.txt").read_text()
+
+
+def test_where_only_validation_images_are_judged_the_line_says_how_to_judge_all():
+    line = told(2, judged=10, labelled=90, path=Path("suspects.csv"))
+    assert line.startswith("the models contradict 2 of 10 validation labels, listed in suspects.csv")
+    assert "--folds 3" in line and "--relabel" not in line
+    assert told(0, judged=10, labelled=90, path=Path("suspects.csv")) == ""
 
 
 def test_the_report_shows_them(place):
@@ -71,8 +78,8 @@ def test_the_table_is_taken_as_it_is_once_its_labels_are_corrected(place, tmp_pa
     table["label"] = table["models_say"]
     table.to_csv(tmp_path / "suspects.csv", index=False)
     options = ("--competition", place / "insects", "--work", tmp_path, "--models", "dhc-gaussian-nb")
-    told = succeed("train", *options, "--relabel", tmp_path / "suspects.csv", "--folds", 3)
-    assert f"{len(table)} corrected labels to train on, 0 images left out, by" in told
+    printed = succeed("train", *options, "--relabel", tmp_path / "suspects.csv", "--folds", 3)
+    assert f"{len(table)} corrected labels to train on, 0 images left out, by" in printed
 
 
 def test_what_has_been_corrected_in_the_table_stays_and_is_not_listed_again(place, tmp_path):
