@@ -69,12 +69,12 @@ def on_both(recipes: list[AnyRecipe]) -> list[Any]:
 
 
 def large_ones_slow(recipes: list[AnyRecipe]) -> list[Any]:
-    """The names of the recipes; those of large networks are slow, but one of each that is our own."""
-    seen, names = set(LARGE) - {"lite0", "vgg"}, []
-    for recipe in recipes:
-        names.append(pytest.param(recipe.name, marks=[pytest.mark.slow] if recipe.network.name in seen else []))
-        seen |= {recipe.network.name} & set(LARGE)
-    return names
+    """The names of the recipes; those of large networks are slow, but one that the default models contain."""
+    is_slow = [is_large(recipe) and recipe.name != "efficientnet-lite0" for recipe in recipes]
+    return [
+        pytest.param(recipe.name, marks=[pytest.mark.slow] if slow else [])
+        for recipe, slow in zip(recipes, is_slow, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
