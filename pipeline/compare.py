@@ -25,7 +25,7 @@ from pipeline.report.runs_compared import write_comparison
 from pipeline.settings import Settings
 from pipeline.training.scores import text_table
 
-APART = "the tables above are of other images each, so runs of different tables cannot be compared"
+APART = "each table uses other images, so runs of different tables cannot be compared"
 
 
 def main(settings: Settings) -> Path:

@@ -242,7 +242,7 @@ def audit(words: list[str]) -> pd.DataFrame:
 
 @_command(compare_parser)
 def compare(words: list[str]) -> pd.DataFrame:
-    """Compare the trained runs, and show the page. Returns them, best first, with what chance alone would make."""
+    """Compare the trained runs, and show the page. Returns the runs, best first, with p-values."""
     path = _carry_out("compare", compare_settings(words), words)
     _show(path.read_text(encoding="utf-8"))
     return pd.read_csv(path.with_suffix(".csv"), keep_default_na=False)

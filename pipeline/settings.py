@@ -299,7 +299,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--drop-conflicts",
             action="store_true",
-            help="do not train on images of which there is an identical one with another label",
+            help="do not train on images that have an identical copy with another label",
         )
         self.add_argument(
             "--pseudo-labels",

@@ -313,8 +313,7 @@ def print_corrections(training_data: TrainingData, settings: Settings) -> None:
     idle = int((stand_ins != np.arange(len(stand_ins))).sum()) - new - without
     name = printable(settings.relabel, most=200) + " and --drop-conflicts" * settings.drop_conflicts
     if not new + without:
-        fault = "no training image among those that it corrects" + (", which only validate" if idle else "")
-        raise UserError(f"--relabel {name}: {fault}; give --folds 3, which trains on all images")
+        raise UserError(f"--relabel {name}: only validation images are corrected; give --folds 3 to train on all")
     told = f" {idle:,} not used (they only validate)," if idle else ""
     print(f"{counted(new, 'corrected label')} to train on, {counted(without, 'image')} left out,{told} by {name}")
 

@@ -90,7 +90,7 @@ def fit_decision(
     expected = metric(last(_unseen(family, probabilities, labels, metric)), labels)
     value = metric(last(plain(probabilities)), labels)
     rule = family.fit(probabilities, labels, metric)
-    values = f"{metric.title} {expected:.4f} on images that did not fit it, {value:.4f} {family.plain}"
+    values = f"{metric.title} {expected:.4f} on images not used to fit it, {value:.4f} {family.plain}"
     told = f"{family.describe(rule)}, fitted on {len(labels):,} validation images: {values}"
     if metric.rank(expected) > metric.rank(value):
         return Decision(Steps((rule, last)), told, expected, value, rule, last)

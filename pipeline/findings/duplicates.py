@@ -37,9 +37,9 @@ def _told_of_copies(images: Joined, table: pd.DataFrame, path: Path) -> str:
     across = int((table["split"] != table["other_split"]).sum())
     remedy = f"empty the labels in {printable(path, most=200)} and train with --relabel to leave copies out"
     if across:
-        return f"{counted(across, 'training image')} are in val, too, whose score is too good: {remedy}"
+        return f"{counted(across, 'training image')} also in val, so its score is too good: {remedy}"
     if len(table) and images.trained == images.labelled:
-        return f"{counted(len(table), 'image')} are in train twice, where one may validate the other: {remedy}"
+        return f"{counted(len(table), 'image')} twice in train, so one copy may validate the other: {remedy}"
     return ""
 
 
@@ -47,7 +47,7 @@ def conflicts(images: Joined, groups: list[np.ndarray]) -> Finding:
     """The labelled images whose pixels another one has with another label."""
     labelled = [group[group < images.labelled] for group in groups]
     table = _table(images, conflicting(labelled, images.parts[0].split.known_labels))
-    told = f"{counted(len(table), 'image')} bear another label than the same picture: --drop-conflicts leaves them out"
+    told = f"{counted(len(table), 'image')} have a copy with another label: --drop-conflicts leaves them out"
     return Finding("conflicts", told if len(table) else "", table)
 
 
@@ -56,7 +56,7 @@ def leaks(images: Joined, groups: list[np.ndarray], folder: Path) -> Finding:
     known = [group for group in groups if group[0] < images.labelled]
     table = _table(images, [(row, group[0]) for group in known for row in group[group >= images.labelled]])
     path = printable(folder / "leaks.csv", most=200)
-    told = f"{counted(len(table), 'test image')} are among the labelled ones: {path} has their labels"
+    told = f"{counted(len(table), 'test image')} also among the labelled ones: {path} has the labels"
     return Finding(LEAKS, told if len(table) else "", table)
 
 

@@ -49,7 +49,7 @@ def other_test_images(context: ReportContext) -> Iterator[Advice]:
         newest = measured[-1]
         yield Advice(
             f"The public score {newest.public} lies outside the interval of validation, {newest.low} to {newest.high}: "
-            "the test images differ from the validation images, or these share something with the training images. "
+            "the test images differ from the validation images, or validation and training images are related. "
             "Compare the splits, and give --group-column if several images show the same thing.",
             "sent",
         )
@@ -134,7 +134,7 @@ def few_classes_err(context: ReportContext) -> Iterator[Advice]:
     if evaluation.mistakes.any() and count <= max(2, FEW_CLASSES * evaluation.classes):
         names = ", ".join(context.class_names[label] for label in worst[: min(count, 4)])
         yield Advice(
-            f"{count} of {evaluation.classes:,} classes make {_percent(shares[count - 1])} of the mistakes: {names}"
+            f"{_percent(shares[count - 1])} of the mistakes are in {count} of {evaluation.classes:,} classes: {names}"
             f"{', …' if count > 4 else ''}. Look at their images and labels; more images of them help most.",
             "mistakes",
         )
@@ -153,7 +153,7 @@ def confused(context: ReportContext) -> Iterator[Advice]:
         if count > 1 and share > CONFUSED:
             yield Advice(
                 f"{context.class_names[one]} and {context.class_names[other]} are taken for each other {count} times, "
-                f"{_percent(share)} of all mistakes: look for what tells them apart, at a larger --size.",
+                f"{_percent(share)} of all mistakes: a larger --size may tell them apart.",
                 "mistakes",
             )
 
@@ -193,7 +193,7 @@ def uncertain(context: ReportContext) -> Iterator[Advice]:
     if images < FEW_VALIDATED and not context.has_folds:
         yield Advice(
             f"{images:,} validation images leave an interval of {score.low:.3f} to {score.high:.3f}: smaller "
-            "differences are chance. --folds 5 validates on every labelled image.",
+            "gains may be chance. --folds 5 validates on every labelled image.",
             "models",
         )
 

@@ -97,7 +97,7 @@ def test_without_time_only_what_takes_none_is_told(audited, tmp_path, monkeypatc
     monkeypatch.setattr("pipeline.train.AUDIT_SHARE", 0.0)
     options = ("--competition", place / "faults", "--work", tmp_path)
     printed = succeed("train", *options, "--models", "dhc-gaussian-nb", "--budget", "5m")
-    assert "bear another label than the same picture" in printed
+    assert "have a copy with another label" in printed
     assert "test images differ" not in printed
     assert not (tmp_path / "runs/faults/audit/audited.json").exists()
 

@@ -584,7 +584,7 @@ def test_a_run_without_conflicting_images_has_a_name_of_its_own_and_is_blended_w
     first, second = next((one, two) for one in cells for two in cells if cells[one] != cells[two])
     (folder / "train_images" / second).write_bytes((folder / "train_images" / first).read_bytes())
     told = succeed("train", *options)
-    assert "data: 2 images bear another label than the same picture: --drop-conflicts leaves them out" in told
+    assert "data: 2 images have a copy with another label: --drop-conflicts leaves them out" in told
     told = succeed("train", *options, "--drop-conflicts")
     assert "2 images not trained on" in told and "dhc-gaussian-nb~drop_conflicts=yes: accuracy" in told
     assert "trained before" in succeed("train", *options, "--drop-conflicts")
@@ -596,7 +596,7 @@ def test_corrections_of_images_that_only_validate_are_an_error(tmp_path, make_co
     path.write_text("id,label\n50000.png,\n")
     options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb", "--relabel", path)
     told = fail("train", *options)
-    assert "no training image among those that it corrects, which only validate; give --folds 3" in told
+    assert "only validation images are corrected; give --folds 3" in told
     path.write_text("id,label\n50000.png,\n00000.png,\n")
     told = "0 corrected labels to train on, 1 image left out, 1 not used (they only validate), by"
     assert told in succeed("train", *options)

@@ -91,7 +91,7 @@ def _alike(found: Sample, parts: np.ndarray, classes: Colouring, context: Report
         return ""
     names, labelled = np.array(classes.names), np.flatnonzero(found.splits != "test")
     own = (names[labelled][neighbours(parts[labelled])] == names[labelled][:, None]).mean(axis=1)
-    return f"{(own > 0.5).mean():.0%} of the labelled images lie mostly among images of their own class."
+    return f"{100 * (own > 0.5).mean():.0f} % of the labelled images lie mostly among images of their own class."
 
 
 def _mixed(found: Sample, parts: np.ndarray) -> str:
@@ -102,8 +102,8 @@ def _mixed(found: Sample, parts: np.ndarray) -> str:
     own, chance = is_test[neighbours(parts)[is_test]].mean(), (is_test.sum() - 1) / (len(is_test) - 1)
     verdict = "unlike" if own > APART * chance else "like"
     return (
-        f"Of the {min(NEIGHBOURS, len(parts) - 1)} nearest neighbours of a test image {own:.0%} are test images, "
-        f"{chance:.0%} by chance: they look {verdict} the labelled ones."
+        f"Of the {min(NEIGHBOURS, len(parts) - 1)} nearest neighbours of a test image, {100 * own:.0f} % are test "
+        f"images (by chance {100 * chance:.0f} %): they look {verdict} the labelled ones."
     )
 
 

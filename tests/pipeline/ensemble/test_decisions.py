@@ -135,7 +135,7 @@ def test_fitted_cut_points_beat_the_likeliest_grade_and_the_midpoints_on_images_
     assert decision.expected_score > decision.plain_score
     assert decision.expected_score == pytest.approx(found, abs=0.03)
     assert decision.description.startswith("cut points ")
-    assert f"quadratic weighted kappa {decision.expected_score:.4f} on images that did not" in decision.description
+    assert f"quadratic weighted kappa {decision.expected_score:.4f} on images not used to fit" in decision.description
     assert decision.description.endswith(f"{decision.plain_score:.4f} with midpoints")
 
 

@@ -71,9 +71,9 @@ def test_nearly_all_changed_copies_are_found_and_how_they_are_mirrored(faulty):
 
 def test_what_bears_on_the_answer_is_told_in_one_line_each(faulty):
     _, found = faulty
-    assert "10 training images are in val" in found["duplicates"].told and "--relabel" in found["duplicates"].told
+    assert "10 training images also in val" in found["duplicates"].told and "--relabel" in found["duplicates"].told
     assert (
-        found["conflicts"].told.startswith("40 images bear another label")
+        found["conflicts"].told.startswith("40 images have a copy with another label")
         and "--drop-conflicts" in found["conflicts"].told
     )
     assert "leaks.csv" in found["leaks"].told

@@ -99,4 +99,4 @@ def test_images_among_their_own_class_are_counted(tmp_path):
     classes = by_class(found, context)
     parts = 100 * np.array([context.drawn_names.index(name) for name in classes.names])[:, None] + np.zeros((1, 2))
     parts = parts + np.random.default_rng(0).normal(size=parts.shape)
-    assert map_section._alike(found, parts, classes, context).startswith("100% of the labelled images")
+    assert map_section._alike(found, parts, classes, context).startswith("100 % of the labelled images")
