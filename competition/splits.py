@@ -64,6 +64,8 @@ def stratified_folds(
     Raises UserError if there are fewer than two folds, or fewer rows or groups than folds.
     """
     most, things = (len(labels), "images") if groups is None else (len(set(groups)), "groups")
+    if groups is not None and most < 2:
+        raise UserError(f"--folds {folds} is not possible: all images are of one group; leave out --group-column")
     if not 2 <= folds <= most:
         raise UserError(f"--folds {folds} is not possible with {most} {things}; give 2 to {most}")
     if groups is not None:

@@ -60,5 +60,7 @@ def shape_of_images(competition: Competition, settings: Settings) -> tuple[Size,
 def summary(findings: list[Finding]) -> str:
     """A line for each finding: its kind, the rows of its table, and what is told of it."""
     found = [each for each in findings if len(each.table)]
+    if not found:
+        return "nothing was found"
     width = max(len(each.kind) for each in found)
     return "\n".join(f"{each.kind:<{width}} {len(each.table):>9,}  {each.told or 'for information'}" for each in found)

@@ -342,7 +342,7 @@ def existing(text: str) -> Path:
 def column_or_csv(text: str) -> str:
     """The name of a column as it is; of a CSV that is there, the absolute path, which is right in any folder."""
     path = expanded(text)
-    return str(path.resolve()) if path.suffix == ".csv" and path.is_file() else text
+    return str(path.resolve()) if path.suffix.lower() == ".csv" and path.is_file() else text
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:

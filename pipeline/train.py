@@ -305,8 +305,11 @@ def decoded(
 
 def print_corrections(training_data: TrainingData, settings: Settings) -> None:
     """Say how many corrected labels are trained on. Raises UserError if there is none."""
-    if (stand_ins := training_data.stand_ins) is None or settings.relabel is None:
+    if settings.relabel is None:
         return
+    if (stand_ins := training_data.stand_ins) is None:
+        where = printable(settings.relabel, most=200)
+        raise UserError(f"--relabel {where}: no image that it corrects is used; leave out --limit, or correct others")
     trains_on_all = len(training_data.splits) > 1 or settings.refit
     trained = stand_ins if trains_on_all else np.delete(stand_ins, training_data.validated)
     new, without = int((trained >= training_data.own).sum()), int((trained < 0).sum())

@@ -7,7 +7,7 @@ from competition.layouts.parts import Found
 from competition.spec import Competition, Split
 from competition.storage import expanded
 from competition.tables import Table, read_table
-from competition.wording import fault_in, printable
+from competition.wording import counted, fault_in, printable
 
 FEWEST = 1.5  # images of a group in the mean
 MOST = 100_000  # rows that are looked at
@@ -41,22 +41,32 @@ def _is_group(table: Table, name: str, labels: tuple[str, ...]) -> bool:
 def table_of_groups(group_column: str | None) -> Path | None:
     """The CSV that ``group_column`` names; None if it names a column."""
     path = expanded(group_column or "")
-    return path if path.suffix == ".csv" and path.is_file() else None
+    return path if path.suffix.lower() == ".csv" and path.is_file() else None
 
 
 def grouped(competition: Competition, path: Path) -> Competition:
     """The competition with the groups of a CSV, whose columns are ``id`` and ``group``.
 
-    An image that the CSV does not name is a group of its own. Raises UserError if it names none of the images.
+    An image that the CSV does not name, or whose cell is empty, is a group of its own. Raises UserError if the CSV
+    names none of the images, or if it gives one several groups.
     """
     table = read_table(path)
-    groups = dict(zip(table.stripped(ID), table.stripped(GROUP), strict=True))
+    pairs = {pair for pair in zip(table.stripped(ID), table.stripped(GROUP), strict=True) if pair[1]}
+    groups = dict(sorted(pairs))
+    if len(groups) < len(pairs):
+        twice = next(name for name, group in sorted(pairs) if groups[name] != group)
+        raise fault_in(path, f"id '{printable(twice)}' has several groups", "give each id one group")
     train, val = (_grouped(split, groups) for split in (competition.train, competition.val))
     if groups.keys().isdisjoint((*train.ids, *val.ids)):
         remedy = "give the ids of training images, as in their table"
         raise fault_in(path, f"none of the ids in the column '{ID}' is that of a labelled image", remedy)
-    told = f"images with the same '{GROUP}' in {path.name} stay on one side of every split"
-    return replace(competition, train=train, val=val, found=(*competition.found, told))
+    return replace(competition, train=train, val=val, found=(*competition.found, _told(path, train, val)))
+
+
+def _told(path: Path, train: Split, val: Split) -> str:
+    if shared := len({*(train.groups or ())} & {*(val.groups or ())}):
+        return f"{path.name}: val has images of {counted(shared, 'group')} of train; --folds 5 keeps each on one side"
+    return f"images with the same '{GROUP}' in {path.name} stay on one side of every split"
 
 
 def _grouped(split: Split, groups: dict[str, str]) -> Split:

@@ -26,18 +26,21 @@ KEPT = "audited.json"  # in the folder of the findings
 
 @dataclass(frozen=True)
 class Audited:
-    """A complete audit. fingerprint: of everything that it depends on."""
+    """A complete audit. fingerprint: of everything that it depends on. kinds: of what was found."""
 
     fingerprint: str
+    kinds: tuple[str, ...]
 
 
 def audited(competition: Competition, labelled: Pictures, test: Pictures | None, folder: Path) -> list[Finding]:
-    """What is found out about the images and labels, written to the folder; by an earlier audit, if nothing changed.
+    """What is found out about the images and labels, written to the folder; by an earlier audit, if nothing changed
+    and its tables are there.
 
     If a time limit passes meanwhile, those findings count that were made before. Arguments: see ``audit``.
     """
-    key = _fingerprint(labelled, test)
-    if read_kept(folder / KEPT, Audited, key) is None:
+    key = _fingerprint(competition, labelled, test)
+    kept = read_kept(folder / KEPT, Audited, key)
+    if kept is None or not {each.kind for each in read_findings(folder)}.issuperset(kept.kinds):
         discard(folder / KEPT)
         findings: list[Finding] = []
         try:
@@ -47,12 +50,13 @@ def audited(competition: Competition, labelled: Pictures, test: Pictures | None,
             write_findings(findings, folder, with_others=False)
         else:
             write_findings(findings, folder, with_others=False)
-            keep(folder / KEPT, Audited(key))
+            keep(folder / KEPT, Audited(key, tuple(each.kind for each in findings if len(each.table))))
     return read_findings(folder)
 
 
-def _fingerprint(labelled: Pictures, test: Pictures | None) -> str:
+def _fingerprint(competition: Competition, labelled: Pictures, test: Pictures | None) -> str:
     found = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+    found.update(repr(competition.task).encode())  # with the names of classes, which tables of labels hold
     found.update(np.ascontiguousarray(labelled.split.known_labels).data)
     parts = [labelled, test] if test else [labelled]
     names = [each.images.name if each.images else "" for each in parts]

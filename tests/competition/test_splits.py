@@ -165,6 +165,8 @@ def test_a_grouped_hold_out_is_about_as_large_as_asked_for():
 
 
 def test_more_folds_than_groups_are_refused_and_a_single_group_cannot_be_split():
+    with pytest.raises(UserError, match="--folds 2 is not possible: all images are of one group; leave out"):
+        stratified_folds(np.zeros(20, int), 2, 0, ["one"] * 20)
     with pytest.raises(UserError, match="--folds 21 is not possible with 20 groups; give 2 to 20"):
         stratified_folds(GRADES, 21, 0, GROUPS)
     with pytest.raises(UserError, match="all images are of one group"):

@@ -92,6 +92,17 @@ def test_an_audit_of_the_same_images_and_labels_is_not_repeated(audited, tmp_pat
     assert succeed("audit", *options) == first
 
 
+@pytest.mark.parametrize("lost", ["class-counts.csv", "findings.csv"])
+def test_a_table_that_is_lost_is_made_again(audited, tmp_path, lost):
+    place, _ = audited("control")
+    options = ("--competition", place / "control", "--work", tmp_path)
+    first, folder = succeed("audit", *options), tmp_path / "runs/control/audit"
+    content = (folder / lost).read_bytes()
+    (folder / lost).unlink()
+    assert succeed("audit", *options) == first
+    assert (folder / lost).read_bytes() == content
+
+
 def test_without_time_only_what_takes_none_is_told(audited, tmp_path, monkeypatch):
     place, _ = audited("faults")
     monkeypatch.setattr("pipeline.train.AUDIT_SHARE", 0.0)

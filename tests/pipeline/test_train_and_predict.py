@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from competition.layouts import load_competition
+from competition.splits import limit_train
 from pipeline.data.predictions import Predictions
 from pipeline.models.recipe import RECIPES
 from pipeline.runtime import memory
@@ -600,6 +601,16 @@ def test_corrections_of_images_that_only_validate_are_an_error(tmp_path, make_co
     path.write_text("id,label\n50000.png,\n00000.png,\n")
     told = "0 corrected labels to train on, 1 image left out, 1 not used (they only validate), by"
     assert told in succeed("train", *options)
+
+
+def test_corrections_of_images_that_limit_leaves_out_are_an_error(tmp_path, make_competition):
+    folder, path = make_competition(tmp_path / "insects", train=40), tmp_path / "by-hand.csv"
+    options = ("--competition", folder, "--work", tmp_path, "--models", "dhc-gaussian-nb")
+    kept = limit_train(load_competition(folder), 20, 0).train.ids
+    left_out = next(name for name in load_competition(folder).train.ids if name not in kept)
+    path.write_text(f"id,label\n{left_out},\n")
+    told = fail("train", *options, "--relabel", path, "--limit", 20)
+    assert "by-hand.csv: no image that it corrects is used; leave out --limit, or correct others" in told
 
 
 def test_an_unreadable_training_image_is_an_error_unless_it_may_be_skipped(tmp_path, make_competition):

@@ -42,3 +42,21 @@ def test_a_csv_without_groups_of_the_images_is_refused(contest, tmp_path):
     )
     of_others.write_text("id,patient\n0.png,p\n")
     assert "others.csv: no column 'group'" in contest.refusal(group_column=str(of_others))
+
+
+def test_an_empty_cell_of_a_csv_is_no_group_and_an_image_has_one_group_only(contest):
+    contest.train(["a", "b", "a", "b"]).sample("a")
+    rows = [("0.png", "p"), ("1.png", ""), ("2.png", "p"), ("3.png", "")]
+    contest.table("elsewhere/groups.csv", ["id", "group"], rows)
+    path = str(contest.folder / "elsewhere/groups.csv")
+    assert contest.load(group_column=path).train.groups == ("p", "1.png", "p", "3.png")
+    contest.table("elsewhere/groups.csv", ["id", "group"], [*rows, ("2.png", "q")])
+    assert "groups.csv: id '2.png' has several groups; give each id one group" in contest.refusal(group_column=path)
+
+
+def test_groups_of_a_csv_that_are_in_train_and_in_val_are_told(contest):
+    contest.train(["a", "b", "a", "b"]).sample("a")
+    contest.table("val.csv", ["id", "label"], [("0.png", "a")])
+    contest.table("elsewhere/groups.csv", ["id", "group"], [("0.png", "p"), ("2.png", "p")])
+    told = contest.load(group_column=str(contest.folder / "elsewhere/groups.csv")).found[-1]
+    assert told == "groups.csv: val has images of 1 group of train; --folds 5 keeps each on one side"
