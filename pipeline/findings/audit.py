@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,18 +40,20 @@ def audited(competition: Competition, labelled: Pictures, test: Pictures | None,
     If a time limit passes meanwhile, those findings count that were made before. Arguments: see ``audit``.
     """
     key = _fingerprint(competition, labelled, test)
-    kept = read_kept(folder / KEPT, Audited, key)
-    if kept is None or not {each.kind for each in read_findings(folder)}.issuperset(kept.kinds):
-        discard(folder / KEPT)
-        findings: list[Finding] = []
-        try:
-            for finding in audit(competition, labelled, test, folder):
-                findings.append(finding)
-        except OutOfTime:
-            write_findings(findings, folder, with_others=False)
-        else:
-            write_findings(findings, folder, with_others=False)
-            keep(folder / KEPT, Audited(key, tuple(each.kind for each in findings if len(each.table))))
+    if (kept := read_kept(folder / KEPT, Audited, key)) is not None:
+        before = read_findings(folder)
+        if {each.kind for each in before}.issuperset(kept.kinds):
+            return before
+    discard(folder / KEPT)
+    findings: list[Finding] = []
+    is_complete = False
+    with suppress(OutOfTime):
+        for finding in audit(competition, labelled, test, folder):
+            findings.append(finding)
+        is_complete = True
+    write_findings(findings, folder, with_others=False)
+    if is_complete:
+        keep(folder / KEPT, Audited(key, tuple(each.kind for each in findings if len(each.table))))
     return read_findings(folder)
 
 

@@ -83,7 +83,7 @@ def drift(labelled: Pictures, test: Pictures) -> list[Finding]:
 
 
 def described(labelled: Pictures, test: Pictures) -> pd.DataFrame:
-    """Quantiles of the facts of train, val and test: a row for each fact, and one for all together."""
+    """Quantiles of each fact in train, val and test: a row for each fact, and a last row for all facts together."""
     seen, trained = labelled.readable, np.searchsorted(labelled.readable, labelled.trained)
     parts = {"train": (labelled, seen[:trained]), "val": (labelled, seen[trained:]), "test": (test, test.readable)}
     table, shares = pd.DataFrame({"fact": list(FACTS)}), list(QUANTILES.values())

@@ -15,7 +15,7 @@ from pipeline.findings.joined import Joined
 from pipeline.findings.look_up import Candidates
 from pipeline.findings.near_duplicates import near_duplicates
 
-LEAKS = "leaks"  # the kind of the finding about copies in several splits
+LEAKS = "leaks"  # the kind of the finding about copies in the test
 MIRRORED = np.array(["", "left to right", "top to bottom", "both ways"], object)  # by the number of the flip
 LEAST_CONTRAST = 0.1  # levels; pictures with less show nothing that could be compared
 

@@ -13,13 +13,14 @@ from pipeline.models.networks.weights import LITE0, at_hand
 from pipeline.models.neural.time_budget import trainings
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.report.context import BLEND, ReportContext
+from pipeline.report.mistakes import half_of_mistakes, worst_classes
 from pipeline.training.runs import Run
 
 SHOWN, MOST_FINDINGS = 3, 2  # pieces of advice, and those of them that are about the data
 CUT_SHORT = 0.5  # of the recipe's epochs; with fewer, more time is the first thing to try
 RISING = 0.2  # last part of a training; if the score still rises there, more epochs help
 MEMORISED = 0.5  # the error on the training images, as a part of that on the validation images, below which it overfits
-HALF, FEW_CLASSES = 0.5, 0.1  # of the mistakes, made by at most this part of the classes (or two)
+FEW_CLASSES = 0.1  # of the classes, or two, in which half of the mistakes are
 CONFUSED = 0.15  # of the mistakes, made between two classes
 AGREED = 0.95  # of the validation images, to which two members give the same class
 FEW_VALIDATED = 2_000  # images
@@ -97,7 +98,7 @@ def still_rising(context: ReportContext) -> Iterator[Advice]:
     run = _best_network(context)
     if run is None:
         return
-    scores = [history["validation_accuracy"] for history in context.records[run.name].histories]
+    scores = [history["validation_accuracy"] for history in _histories(context, run)]
     last = [max(1, round(RISING * len(score))) for score in scores]
     gains = [score[-n:].max() - score[:-n].max() for score, n in zip(scores, last, strict=True) if n < len(score)]
     if gains and np.mean(gains) > (context.blend.score.high - context.blend.score.low) / 4:
@@ -128,13 +129,11 @@ def few_classes_err(context: ReportContext) -> Iterator[Advice]:
     if not context.has_classes or len(context.class_names) < 3:
         return
     evaluation = context.evaluations[BLEND]
-    worst = np.argsort(-evaluation.mistakes, kind="stable")
-    shares = np.cumsum(evaluation.mistakes[worst]) / max(1, evaluation.mistakes.sum())
-    count = int(np.searchsorted(shares, HALF)) + 1
-    if evaluation.mistakes.any() and count <= max(2, FEW_CLASSES * evaluation.classes):
-        names = ", ".join(context.class_names[label] for label in worst[: min(count, 4)])
+    names, share = half_of_mistakes(worst_classes(evaluation, context.class_names))
+    count, named = len(names), ", ".join(names[:4])
+    if 0 < count <= max(2, FEW_CLASSES * evaluation.classes):
         yield Advice(
-            f"{_percent(shares[count - 1])} of the mistakes are in {count} of {evaluation.classes:,} classes: {names}"
+            f"{_percent(share)} of the mistakes are in {count} of {evaluation.classes:,} classes: {named}"
             f"{', …' if count > 4 else ''}. Look at their images and labels; more images of them help most.",
             "mistakes",
         )

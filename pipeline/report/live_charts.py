@@ -73,5 +73,5 @@ def _points(values: np.ndarray, epochs: int, low: float, high: float) -> str:
 
 
 def _last_of_each(count: int, step: int) -> list[int]:
-    """Every ``step``-th number below ``count``, the last among them."""
+    """The last number below ``count`` and each ``step``-th one before it, ascending."""
     return [*range(count - 1, -1, -step)][::-1]

@@ -81,10 +81,8 @@ def _class_names(task: Task, answers: np.ndarray, names: list[str]) -> list[str]
 
 def _most_mistaken(context: ReportContext) -> list[str]:
     """All classes, those with the most mistakes first."""
-    evaluation = context.evaluations[BLEND]
-    wrong = evaluation.labels[evaluation.predicted_labels != evaluation.labels]
-    missed = np.bincount(wrong, minlength=evaluation.classes)
-    return [context.drawn_names[label] for label in np.argsort(-missed, kind="stable")]
+    mistakes = context.evaluations[BLEND].mistakes
+    return [context.drawn_names[label] for label in np.argsort(-mistakes, kind="stable")]
 
 
 def _by_fifth(numbers: np.ndarray, name: str) -> Colouring:

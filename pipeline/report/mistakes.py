@@ -10,6 +10,7 @@ from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Evaluation
 from pipeline.report.figures import short
 
+HALF = 0.5  # of the mistakes
 LETTERS = 11  # of an id, which may have wide ones
 
 
@@ -67,6 +68,16 @@ def _instead(said: np.ndarray, names: list[str]) -> tuple[str, int]:
         return "", 0
     counts = np.bincount(said)
     return names[int(counts.argmax())], int(counts.max())
+
+
+def half_of_mistakes(worst: list[WorstClass]) -> tuple[list[str], float]:
+    """The fewest classes whose images make half of the mistakes, and their share. worst: ``worst_classes``."""
+    missed = np.array([each.missed for each in worst])
+    if not missed.sum():
+        return [], 0.0
+    shares = missed.cumsum() / missed.sum()
+    count = int(np.searchsorted(shares, HALF)) + 1
+    return [each.name for each in worst[:count]], float(shares[count - 1])
 
 
 def surest_mistakes(context: ReportContext, most: int) -> list[Answer]:

@@ -28,7 +28,8 @@ from pipeline.runtime.time_limit import time_limit
 MOST = 1500  # images
 AT_ONCE = 64  # images in a network
 SHARE = 0.3  # of the time that the report may take, for the features of lite0
-LEAST_SIDE, SIDE = 64, 96  # pixels a side at which lite0 sees the images; the second also bounds what is read
+# Pixels a side: lite0 sees the images at LEAST_SIDE to SIDE; no image is read at a larger size than SIDE
+LEAST_SIDE, SIDE = 64, 96
 SMALL = 16  # pixels a side of the thumbnails that are compared where there is no network
 COMPONENTS = 50  # principal components that distances are measured in
 PERPLEXITY = 30.0  # of t-SNE: about the number of neighbours that count

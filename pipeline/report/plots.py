@@ -122,7 +122,7 @@ def folds(metric: Metric, scores: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def two_by_two(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    """A matrix for each label: without and with it in truth (rows) and in the answers (columns).
+    """A 2 x 2 matrix for each label. Rows: the image lacks or has the label; columns: the answer does.
 
     counts: int64 ``[L, 2, 2]``.
     """

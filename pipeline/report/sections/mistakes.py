@@ -6,14 +6,13 @@ from pipeline.report import figures, pictures
 from pipeline.report.context import BLEND, ReportContext
 from pipeline.report.evaluation import Confusion, Evaluation
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
-from pipeline.report.mistakes import Answer, WorstClass, least_sure, shown_id, surest_mistakes, worst_classes
+from pipeline.report.mistakes import Answer, half_of_mistakes, least_sure, shown_id, surest_mistakes, worst_classes
 from pipeline.report.section import Section
 
 MOST_CLASSES = 20  # in the table of the worst
 SHOWN = 12  # surest mistakes, and least sure test images
 COLUMNS = 6  # of pictures
 PAIRS, OF_EACH = 5, 2  # confused pairs; pictures of a pair's mistakes and of each of its classes
-HALF = 0.5  # of the mistakes
 
 
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section:
@@ -57,20 +56,10 @@ def _by_class(context: ReportContext, folder: FigureFolder) -> dict:
     return {
         "worst": worst[:MOST_CLASSES],
         "others": len(worst) - MOST_CLASSES,
-        "half": _half(worst),
+        "half": half_of_mistakes(worst),
         "mistakes": len(evaluation.labels) - evaluation.right,
         "pairs": _pairs(pairs, evaluation, context, folder) if pairs else None,
     }
-
-
-def _half(worst: list[WorstClass]) -> tuple[list[str], float]:
-    """The fewest classes whose images make half of the mistakes, and their share."""
-    missed = np.array([each.missed for each in worst])
-    if not missed.sum():
-        return [], 0.0
-    shares = missed.cumsum() / missed.sum()
-    count = int(np.searchsorted(shares, HALF)) + 1
-    return [each.name for each in worst[:count]], float(shares[count - 1])
 
 
 def _pairs(

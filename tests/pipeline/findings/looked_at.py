@@ -33,7 +33,7 @@ def fingerprints(images: np.ndarray) -> Fingerprints:
 def labelled(
     images: np.ndarray, labels: Sequence[int] | np.ndarray | None = None, names: Sequence[str] = (), trained: int = -1
 ) -> tuple[Competition, Pictures]:
-    """The images with these labels, and the competition that they train. trained: of train; -1: all."""
+    """Images with these labels, and their competition. trained: how many are in train; -1 for all."""
     known = np.zeros(len(images), np.int64) if labels is None else np.asarray(labels)
     split = _split("labelled", images, names, known)
     rows = np.arange(len(split))

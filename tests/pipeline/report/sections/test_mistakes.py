@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.predictions import Predictions
-from pipeline.report.mistakes import worst_classes
+from pipeline.report.mistakes import half_of_mistakes, worst_classes
 from pipeline.report.sections import mistakes
 from tests.pipeline.report.contexts import made_context
 
@@ -23,7 +23,7 @@ def test_ids_truths_and_answers_stand_in_tables(shown, tmp_path):
 def test_the_fewest_classes_that_make_half_of_the_mistakes_are_named(tmp_path):
     context = made_context(tmp_path, "multiclass")
     worst = worst_classes(context.evaluations["blend"], context.class_names)
-    names, share = mistakes._half(worst)
+    names, share = half_of_mistakes(worst)
     missed = np.array([each.missed for each in worst])
     assert names == [each.name for each in worst[: len(names)]]
     assert share == pytest.approx(missed[: len(names)].sum() / missed.sum()) and share >= 0.5
