@@ -3,14 +3,14 @@
     python benchmarks/peers.py --folder FOLDER [--competition NAME|FOLDER|ZIP] [--data ZIP] [--minutes 10]
                                [--systems NAME ...] [--output FILE.md]
 
-Writes the contest, of one class an image, with the pipeline's own split into training and validation images, as folders
-and CSVs that all read. Each peer is a script of ``benchmarks/peers/``, as one would write it with that library for small
-images. pip installs the library into an environment of its own in ``--folder``; what the running interpreter has
-installed is seen there, too, so that PyTorch is not installed again where its version is allowed.
+Writes the contest, which has one class an image, with the pipeline's own split into training and validation images, as
+folders and CSVs that all read. Each peer is a script of ``benchmarks/peers/``, as one would write it with that library
+for small images. pip installs the library into an environment of its own in ``--folder``; what the running interpreter
+has installed is seen there, too, so that PyTorch is not installed again where its version is allowed.
 
-All train for as many minutes on the same images, one after another, and answer the test images. Prints a Markdown table:
-accuracy on the validation images, seconds from the start to the submission, the lines that one writes, and what the
-library leaves to those lines. A peer that cannot be installed or started becomes a row that says why.
+All train for as many minutes on the same images, one after another, and answer the test images. Prints a Markdown
+table: accuracy on the validation images, seconds from the start to the submission, the lines that one writes, and what
+the library leaves to those lines. A peer that cannot be installed or started becomes a row that says why.
 """
 
 import os
@@ -189,9 +189,7 @@ def run_ours(commands: list[list[str]], competition: Competition, folder: Path) 
         return Answer(note.validation, seconds_to(submission, begun, competition))
 
 
-def run_peer(
-    python: Path, script: Path, contest: Path, competition: Competition, output: Path, minutes: int
-) -> Answer:
+def run_peer(python: Path, script: Path, contest: Path, competition: Competition, output: Path, minutes: int) -> Answer:
     """Run a peer's script and score what it writes. Raises UserError if it fails, or if its CSVs are not valid."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
