@@ -146,6 +146,9 @@ class Settings:
     def submissions_folder(self, competition: str) -> Path:
         return self.work / "submissions" / competition
 
+    def submission(self, competition: str) -> Path:
+        return self.submissions_folder(competition) / "submission.csv"
+
 
 def work_folder(work: Path | None) -> Path:
     """The absolute path of the folder for runs/, submissions/ and competition/data/."""
