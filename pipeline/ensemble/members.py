@@ -8,9 +8,9 @@ import torch
 
 from competition.spec import Competition
 from pipeline.data.cache import ImageCache, open_cache
+from pipeline.data.faulty_files import unreadable_files, warn_of_damaged
 from pipeline.data.fitting import Fit, Size
 from pipeline.data.predictions import Predictions, stored_blocks
-from pipeline.data.training_data import unreadable_files
 from pipeline.ensemble.blend import Blend
 from pipeline.runtime.memory import row_blocks
 from pipeline.settings import Settings
@@ -63,6 +63,7 @@ def blended(blend: Blend, stored: dict[str, Path], competition: Competition) -> 
 
 def fill_unreadable(predictions: Predictions, images: ImageCache, competition: Competition) -> Predictions:
     """Give unreadable test images the class frequencies of train as probabilities, and print a warning."""
+    warn_of_damaged(competition.test.paths, images.damaged, "test images")
     unreadable = images.unreadable
     if len(unreadable) == 0:
         return predictions
