@@ -49,8 +49,8 @@ def warn_of_damaged(paths: Sequence[Path], damaged: np.ndarray, what: str) -> No
     """
     rows = damaged[damaged < len(paths)].tolist()
     if rows:
-        names = first_few([printable(paths[row], most=200) for row in rows])
+        which = f"{len(rows):,} of {len(paths):,} {what} ({first_few(printable(paths[row], most=200) for row in rows)})"
         print(
-            f"warning: JPEGs damaged inside, parts of which are grey or shifted: {len(rows):,} of {len(paths):,} {what} "
-            f"({names}); they are used as they are, unless you replace them"
+            f"warning: JPEGs damaged inside, parts of which are grey or shifted: {which}; "
+            "they are used as they are, unless you replace them"
         )

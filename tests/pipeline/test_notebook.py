@@ -103,6 +103,7 @@ def test_every_option_of_a_command_is_a_keyword_with_its_help(name):
 @pytest.mark.parametrize(
     ("call", "told"),
     [
+        (lambda: notebook.train("a", "b"), "train() takes only the competition without a name, not 'b' as well; write"),
         (lambda: notebook.train(bugdet="5m"), "train() has no option bugdet (did you mean 'budget'?); train? lists"),
         (lambda: notebook.train(budget=5), "argument --budget: 5: seconds or minutes? write 5s or 5m"),
         (lambda: notebook.train(fresh="yes"), "fresh='yes': it is switched on with fresh=True"),

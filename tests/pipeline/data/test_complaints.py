@@ -103,7 +103,8 @@ def test_one_warning_names_the_first_of_them(images, capsys):
     warn_of_damaged(images, np.array([3, 17, 39]), "labelled images")
     line = capsys.readouterr().out
     assert (
-        line.startswith("warning: JPEGs damaged inside, parts of which are grey or shifted: 3 of 40 labelled images (") and line.count("\n") == 1
+        line.startswith("warning: JPEGs damaged inside, parts of which are grey or shifted: 3 of 40 labelled images (")
+        and line.count("\n") == 1
     )
     assert str(images[17]) in line
     warn_of_damaged(images[:3], np.array([3, 17, 39]), "labelled images")
