@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.models.fast.folding import uses_grad_checkpointing
 from pipeline.runtime import distributed
 from pipeline.runtime.devices import mixed_precision
 
-FEWEST = 32  # images of a part; batch norms take their averages
+FEWEST = 32  # images of a part whose averages batch norms take
+FEWEST_ALONE = 8  # of a part in which no image depends on the others
 
 
 def with_parallel_parts(network: nn.Module, device: torch.device, batch: int, images: Tensor) -> nn.Module:
@@ -31,11 +33,20 @@ def with_parallel_parts(network: nn.Module, device: torch.device, batch: int, im
     other than for ``nn.Dropout``, since threads would draw them in any order.
     batch: images in a step. images: some that the network takes, float32 ``[n, C, H, W]``.
     """
-    parts = min(torch.get_num_threads(), batch // FEWEST)
-    if device.type != "cpu" or parts < 2 or distributed.world_size() > 1 or uses_grad_checkpointing(network):
+    parts = parts_of(batch, FEWEST if _takes_averages(network) else FEWEST_ALONE, device)
+    if parts < 2 or distributed.world_size() > 1 or uses_grad_checkpointing(network):
         return network
     parallel = _Parallel(network, parts)
     return network if _is_random(parallel.replicas[-1], images) else parallel
+
+
+def parts_of(batch: int, fewest: int, device: torch.device) -> int:
+    """How many parts a batch is computed in, each of at least ``fewest`` images; 1 on another device than a CPU."""
+    return max(1, min(torch.get_num_threads(), batch // fewest)) if device.type == "cpu" else 1
+
+
+def _takes_averages(network: nn.Module) -> bool:
+    return any(isinstance(layer, _BatchNorm) and layer.training for layer in network.modules())
 
 
 class _Parallel(nn.Module):
@@ -45,7 +56,7 @@ class _Parallel(nn.Module):
         super().__init__()
         self.weights = [weights for weights in network.parameters() if weights.requires_grad]
         self.replicas = [_replica(network, number) for number in range(parts)]
-        self.threads = _threads(parts)
+        self.threads = threads_for(parts)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = _InParts.apply(self, images, *self.weights)
@@ -112,7 +123,7 @@ def _is_random(network: nn.Module, images: Tensor) -> bool:
 
 
 @cache
-def _threads(count: int) -> ThreadPoolExecutor:
+def threads_for(count: int) -> ThreadPoolExecutor:
     """Threads that share out the cores."""
     cores, begun = torch.get_num_threads(), Barrier(count)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.fast.data_parallel import FEWEST, with_parallel_parts
+from pipeline.models.fast.data_parallel import FEWEST, FEWEST_ALONE, with_parallel_parts
 from pipeline.models.fast.folded_prefix import with_folded_prefix
 from pipeline.models.neural.stages import freeze, train_mode
 from pipeline.runtime import distributed
@@ -91,10 +91,11 @@ def test_a_frozen_start_is_folded_in_each_part(as_if_trained):
     assert lite0.fc.weight.grad is not None and lite0.conv_head.weight.grad is None
 
 
-@pytest.mark.parametrize("batch", [BATCH - 1, 8])
-def test_a_small_batch_is_computed_as_a_whole(batch):
-    plain = network()
-    assert with_parallel_parts(plain, CPU, batch, images()) is plain
+@pytest.mark.parametrize(("norms", "fewest"), [([nn.BatchNorm2d(4)], FEWEST), ([], FEWEST_ALONE)])
+def test_a_small_batch_is_computed_as_a_whole(norms, fewest):
+    plain = network(*norms)
+    assert with_parallel_parts(plain, CPU, 2 * fewest - 1, images()) is plain
+    assert with_parallel_parts(plain, CPU, 2 * fewest, images()) is not plain
 
 
 def test_a_network_that_draws_random_numbers_in_another_way_is_computed_as_a_whole():
