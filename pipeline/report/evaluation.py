@@ -149,4 +149,5 @@ class Evaluation:
 
 def _above(ascending: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """For each of the limits, how many are above it and how many are at least that high, int64 ``[2 * limits]``."""
-    return len(ascending) - np.stack([np.searchsorted(ascending, limits, side) for side in ("right", "left")], 1).ravel()
+    below = [np.searchsorted(ascending, limits, side) for side in ("right", "left")]
+    return len(ascending) - np.stack(below, axis=1).ravel()

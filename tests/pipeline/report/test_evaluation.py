@@ -84,12 +84,11 @@ def test_a_class_that_all_images_show_has_no_auc():
 
 
 def test_a_roc_curve_has_the_corners_of_scikit_learns(drawn):
-    points, every = (
-        set(zip(*(rates.round(9) for rates in curve), strict=True))
-        for curve in (drawn.roc(2), roc_curve(drawn.labels == 2, drawn.probabilities[:, 2], drop_intermediate=False)[:2])
-    )
+    there, probabilities = drawn.labels == 2, drawn.probabilities[:, 2]
+    curves = (drawn.roc(2), roc_curve(there, probabilities, drop_intermediate=False)[:2])
+    points, every = (set(zip(*(rates.round(9) for rates in curve), strict=True)) for curve in curves)
     assert {(0, 0), (1, 1)} <= points < every
-    assert area_under(*drawn.roc(2)) == pytest.approx(roc_auc_score(drawn.labels == 2, drawn.probabilities[:, 2]))
+    assert area_under(*drawn.roc(2)) == pytest.approx(roc_auc_score(there, probabilities))
 
 
 def test_the_mean_curve_covers_the_mean_area(drawn):
