@@ -157,7 +157,7 @@ def judge_labels(
         finding = suspects(competition, runs, folder, settings.cache_folder, device)
         write_findings([finding], folder / FOLDER)
         if finding.told:
-            print(finding.told)
+            print(finding.placed(folder / FOLDER).told)
 
 
 def sent_before(competition: Competition, settings: Settings) -> tuple[Sent, ...]:

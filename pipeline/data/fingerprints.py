@@ -19,6 +19,7 @@ from pipeline.runtime.sealed import DamagedFile, read_arrays, write_arrays
 SIDE = 12  # of a thumbnail, in pixels
 SCALE = 32  # steps of a thumbnail's values in a standard deviation
 LEAST_CONTRAST = 0.05  # levels; of less, nothing but rounding is left
+FAINT = 2.0  # levels; pictures with less contrast are measured without rounding in between
 BLANK = 1.0  # level: the standard deviation of each channel of a blank picture is less
 LONGEST = 2**16 - 1  # pixels of a side that are told
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -81,7 +82,7 @@ class Fingerprints:
     def look_at(self, images: np.ndarray) -> None:
         """Fill in what the images, uint8 ``[N, H, W, 3]``, show: all but ``contents``, ``sizes`` and ``damaged``."""
         parts = _parts(images)
-        brightness = _shrunk(parts @ LUMA, (SIDE, SIDE)).reshape(len(images), -1)
+        brightness = _brightness(images, parts).reshape(len(images), -1)
         mean, deviation = brightness.mean(axis=1), brightness.std(axis=1)
         standard = (brightness - mean[:, None]) * (SCALE / np.maximum(deviation, LEAST_CONTRAST))[:, None]
         self.thumbnails[:] = np.rint(standard).clip(-127, 127).reshape(self.thumbnails.shape)
@@ -143,6 +144,15 @@ def _parts(images: np.ndarray) -> np.ndarray:
     if max(height, width) > 4 * SIDE:
         return np.stack([resize(image, 2 * SIDE, 2 * SIDE) for image in images])
     return images
+
+
+def _brightness(images: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """The brightness of the parts of the images, float32 ``[N, SIDE, SIDE]``."""
+    found = _shrunk(parts @ LUMA, (SIDE, SIDE))
+    if parts.shape[1] < images.shape[1]:  # the parts are rounded, which leaves little of a calm sea
+        faint = np.flatnonzero(found.std(axis=(1, 2)) < FAINT)
+        found[faint] = _shrunk(images[faint] @ LUMA, (SIDE, SIDE)) if len(faint) else 0
+    return found
 
 
 def _shrunk(images: np.ndarray, size: Size) -> np.ndarray:

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -137,8 +136,7 @@ def heeds_interrupts() -> Iterator[None]:
 @pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupted_cell_keeps_the_kernel_and_says_how_to_go_on(insects, tmp_path, monkeypatch):
     def interrupt(_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("pipeline.train.main", interrupt)
     with pytest.raises(notebook.Interrupted) as caught:
