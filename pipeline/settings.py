@@ -346,6 +346,8 @@ class Parser(argparse.ArgumentParser):
 def folder(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("the path is empty; give a folder")
+    if expanded(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text} is a file; give a folder")
     return Path(text)
 
 

@@ -66,10 +66,13 @@ def main(given: argparse.Namespace) -> None:
 
 
 def chosen_file(given: argparse.Namespace, folder: Path, version: Version | None) -> Path:
-    """The path of the CSV to check or send. folder: submissions/<competition>."""
+    """The path of the CSV to check or send. folder: submissions/<competition>. Raises UserError if there is none."""
     if version:
         return kernel_csv(version, folder / "kernel")
-    return given.file or folder / SUBMISSION
+    file = given.file or folder / SUBMISSION
+    if not given.file and not file.exists():
+        raise UserError(f"{printable(file, most=200)}: no such file; run pipeline/predict.py first, or name another")
+    return file
 
 
 def refuse_outdated(competition: Competition, file: Path, note: Note | None, given: argparse.Namespace) -> None:

@@ -199,6 +199,7 @@ def test_an_option_of_the_other_command_is_unknown():
         (["--plan", "/no/such/plan.json"], "--plan: /no/such/plan.json does not exist"),
         (["--models"], "--models"),
         (["cars.zip"], "cars.zip"),
+        (["--work", __file__], "--work: .*is a file; give a folder"),
         (["--competition", "my", "contest"], "unknown option contest; quote a path that has blanks in it"),
         (["--batch-size", "32"], "unknown option --batch-size; a recipe sets that: docs/RECIPES.md"),
         (["--lr=0.1"], "unknown option --lr; a recipe sets that"),

@@ -313,3 +313,9 @@ def test_a_list_of_corrections_may_name_images_that_are_gone(contest):
 @pytest.mark.parametrize("name", ["EncodedPixels", "rle", "rle_mask", "segmentation", "PredictionString"])
 def test_a_sample_that_asks_for_parts_of_images_is_refused(contest, name):
     assert f"'{name}' asks for masks or boxes" in contest.train(CATS).sample("1 1", header=["id", name]).refusal()
+
+
+def test_a_spreadsheet_in_place_of_the_table_is_to_be_saved_as_csv(contest):
+    contest.train(["a", "b", "a", "b"]).sample("a")
+    (contest.folder / "train.csv").rename(contest.folder / "train.xlsx")
+    assert contest.refusal().endswith("; save train.xlsx as CSV")
