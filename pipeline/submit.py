@@ -27,7 +27,8 @@ from competition.submission import check_submission, put_in_order
 from competition.wording import printable
 from pipeline.kaggle.ledger import SCORED, Entry, Ledger, Note, new_entry, note_of, sha256_of
 from pipeline.kaggle.submitter import Submitter, wait_for
-from pipeline.settings import READING, data_folder, work_folder
+from pipeline.parser import READING
+from pipeline.settings import data_folder, work_folder
 
 KERNEL_WAIT = 13 * 3600.0  # seconds to wait for a kernel, which queues and then runs
 SAVED, SAVED_WAIT = "NEW_SCRIPT", 300.0  # status of a version without a run; seconds in which a run may begin

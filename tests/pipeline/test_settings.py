@@ -5,15 +5,8 @@ import pytest
 from competition import storage
 from competition.errors import UserError
 from competition.storage import KAGGLE_WORKING, ROOT
-from pipeline.settings import (
-    DEFAULT_BUDGET,
-    TRIALS,
-    TUNING_BUDGET,
-    predict_settings,
-    submit_options,
-    train_settings,
-    tune_settings,
-)
+from pipeline.command_lines import predict_settings, submit_options, train_settings, tune_settings
+from pipeline.settings import DEFAULT_BUDGET, TRIALS, TUNING_BUDGET
 
 
 def test_without_any_option_no_models_are_named_and_five_minutes_are_given():
