@@ -114,7 +114,7 @@ def measure(folder: Path) -> dict[str, float]:
     with most_memory() as held:
         images = open_cache(paths, caches, first.shape[:2], THREADS, "crop")
         joined = Joined(Task((0, 1)), (Pictures(split, images.fingerprints, len(split), "val", images),))
-        found, search = timed(lambda: [*exact_duplicates(joined, folder), similar_pictures(joined, folder)])
+        found, search = timed(lambda: [*exact_duplicates(joined), similar_pictures(joined)])
     return {"seconds of the cache pass": build, "of the search": search, "MB": held(), **judged(found, paths)}
 
 

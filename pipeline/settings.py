@@ -146,6 +146,9 @@ class Settings:
     def submissions_folder(self, competition: str) -> Path:
         return self.work / "submissions" / competition
 
+    def submission(self, competition: str) -> Path:
+        return self.submissions_folder(competition) / "submission.csv"
+
 
 def work_folder(work: Path | None) -> Path:
     """The absolute path of the folder for runs/, submissions/ and competition/data/."""
@@ -340,9 +343,13 @@ def existing(text: str) -> Path:
 
 
 def column_or_csv(text: str) -> str:
-    """The name of a column as it is; of a CSV that is there, the absolute path, which is right in any folder."""
+    """The name of a column as it is; of a CSV, the absolute path, which is right in any folder."""
     path = expanded(text)
-    return str(path.resolve()) if path.suffix.lower() == ".csv" and path.is_file() else text
+    if path.suffix and path.is_file():
+        return str(path.resolve())
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise argparse.ArgumentTypeError(f"{text} is not there; give a CSV with the columns id and group, or a column")
+    return text
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:

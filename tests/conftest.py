@@ -6,7 +6,7 @@ import os
 # they are imported.
 for _library in ("OMP", "MKL", "OPENBLAS"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
-os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
+os.environ["OPENCV_FOR_THREADS_NUM"] = os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 import csv
 import subprocess

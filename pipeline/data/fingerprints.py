@@ -19,6 +19,7 @@ from pipeline.runtime.sealed import DamagedFile, read_arrays, write_arrays
 SIDE = 12  # of a thumbnail, in pixels
 SCALE = 32  # steps of a thumbnail's values in a standard deviation
 LEAST_CONTRAST = 0.05  # levels; of less, nothing but rounding is left
+FAINT = 2.0  # levels; pictures with less contrast are measured without rounding in between
 BLANK = 1.0  # level: the standard deviation of each channel of a blank picture is less
 LONGEST = 2**16 - 1  # pixels of a side that are told
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -38,6 +39,7 @@ class Fingerprints:
     brightness, contrast: mean and standard deviation of the brightness of the image's parts, in levels of 0..255,
         float16 ``[N]``.
     blank: whether each image is of a single colour, bool ``[N]``.
+    damaged: whether each is a JPEG that is damaged inside, so that parts of it are wrong, bool ``[N]``.
     """
 
     contents: np.ndarray
@@ -48,6 +50,7 @@ class Fingerprints:
     brightness: np.ndarray
     contrast: np.ndarray
     blank: np.ndarray
+    damaged: np.ndarray
 
     @classmethod
     def empty(cls, count: int) -> Self:
@@ -60,6 +63,7 @@ class Fingerprints:
             np.zeros((count, 3), np.uint8),
             np.zeros(count, np.float16),
             np.zeros(count, np.float16),
+            np.zeros(count, bool),
             np.zeros(count, bool),
         )
 
@@ -76,9 +80,9 @@ class Fingerprints:
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def look_at(self, images: np.ndarray) -> None:
-        """Fill in what the images, uint8 ``[N, H, W, 3]``, show: all but ``contents`` and ``sizes``."""
+        """Fill in what the images, uint8 ``[N, H, W, 3]``, show: all but ``contents``, ``sizes`` and ``damaged``."""
         parts = _parts(images)
-        brightness = _shrunk(parts @ LUMA, (SIDE, SIDE)).reshape(len(images), -1)
+        brightness = _brightness(images, parts).reshape(len(images), -1)
         mean, deviation = brightness.mean(axis=1), brightness.std(axis=1)
         standard = (brightness - mean[:, None]) * (SCALE / np.maximum(deviation, LEAST_CONTRAST))[:, None]
         self.thumbnails[:] = np.rint(standard).clip(-127, 127).reshape(self.thumbnails.shape)
@@ -94,7 +98,7 @@ class Fingerprints:
     @classmethod
     def read(cls, path: Path, contents: np.ndarray) -> Self:
         """What ``write`` wrote. Raises DamagedFile if it is not, and OSError if it cannot be read."""
-        arrays = read_arrays(path)
+        arrays = {"damaged": np.zeros(len(contents), bool)} | read_arrays(path)  # of a cache from before it was kept
         if set(arrays) != set(_KEPT) or len(arrays["pixels"]) != len(contents):
             raise DamagedFile(path)
         return cls(contents, **arrays)
@@ -140,6 +144,15 @@ def _parts(images: np.ndarray) -> np.ndarray:
     if max(height, width) > 4 * SIDE:
         return np.stack([resize(image, 2 * SIDE, 2 * SIDE) for image in images])
     return images
+
+
+def _brightness(images: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """The brightness of the parts of the images, float32 ``[N, SIDE, SIDE]``."""
+    found = _shrunk(parts @ LUMA, (SIDE, SIDE))
+    if parts.shape[1] < images.shape[1]:  # the parts are rounded, which leaves little of a calm sea
+        faint = np.flatnonzero(found.std(axis=(1, 2)) < FAINT)
+        found[faint] = _shrunk(images[faint] @ LUMA, (SIDE, SIDE)) if len(faint) else 0
+    return found
 
 
 def _shrunk(images: np.ndarray, size: Size) -> np.ndarray:

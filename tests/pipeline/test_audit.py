@@ -105,7 +105,7 @@ def test_a_table_that_is_lost_is_made_again(audited, tmp_path, lost):
 
 def test_without_time_only_what_takes_none_is_told(audited, tmp_path, monkeypatch):
     place, _ = audited("faults")
-    monkeypatch.setattr("pipeline.train.AUDIT_SHARE", 0.0)
+    monkeypatch.setattr("pipeline.findings.before_training.AUDIT_SHARE", 0.0)
     options = ("--competition", place / "faults", "--work", tmp_path)
     printed = succeed("train", *options, "--models", "dhc-gaussian-nb", "--budget", "5m")
     assert "have a copy with another label" in printed

@@ -103,13 +103,13 @@ def test_nothing_but_the_journal_stays_of_the_trials(tuned):
 
 def test_two_processes_share_one_study(tmp_path, insects):
     journal = tmp_path / "shared.journal"
-    options = (*insects, "--work", tmp_path, *SMALL, "--trials", 16, "--storage", journal)
+    options = (*insects, "--work", tmp_path, *SMALL, "--trials", 8, "--storage", journal)
     started = [subprocess.Popen(script("tune", *options), stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [process.communicate()[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
     ran = [set(re.findall(r"^trial (\d+):", text, re.MULTILINE)) for text in printed]
-    assert len(ran[0] | ran[1]) == 16 and not ran[0] & ran[1]
-    assert sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states(journal)) == 16
+    assert len(ran[0] | ran[1]) == 8 and not ran[0] & ran[1]
+    assert sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states(journal)) == 8
 
 
 def test_after_ctrl_c_what_is_finished_counts_and_the_study_goes_on(tmp_path, insects):

@@ -3,7 +3,7 @@
 import time
 
 from competition.progress import Progress
-from pipeline.report.context import ReportContext
+from pipeline.report.context import MOST_DETAILED, ReportContext
 from pipeline.report.figure_folder import FigureFolder
 from pipeline.report.model_details import model_details
 from pipeline.report.section import Section
@@ -17,7 +17,7 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
     details, left_out = [], []
     end = time.monotonic() + SHARE * context.drawing_seconds
     for run in Progress(context.ranked, desc="report", unit="model"):
-        if time.monotonic() < end:
+        if len(details) < MOST_DETAILED and time.monotonic() < end:
             details.append(model_details(run.name, context, figure_folder))
         else:
             left_out.append(run.name)

@@ -94,10 +94,10 @@ def test_shots_that_follow_one_another_are_told_if_they_look_alike(tmp_path):
         minute, second = 2 * (number // OF_GROUP), 9 * (number % OF_GROUP)
         exif.get_ifd(0x8769)[0x9003] = f"2024:05:06 {minute // 60:02}:{minute % 60:02}:{second:02}"
         Image.new("RGB", (8, 8)).save(path, exif=exif)
-    finding = groups(competition, replace(pictures, split=replace(pictures.split, paths=paths)), FOLDER)
+    finding = groups(competition, replace(pictures, split=replace(pictures.split, paths=paths)))
     assert "series of shots (EXIF) show 40 groups of 5 images, such as camera 2024:05:06 00:00:00" in finding.told
 
 
 def test_groups_across_a_given_validation_table_need_folds():
     competition, pictures = labelled(ALIKE, CLASSES, stems(), trained=150)
-    assert "--folds 5 --group-column" in groups(competition, pictures, FOLDER).told
+    assert "--folds 5 --group-column" in groups(competition, pictures).told

@@ -17,6 +17,13 @@ def test_models_are_drawn_the_best_first_as_long_as_there_is_time(context, tmp_p
     assert section.content["left_out"] == ["neighbours"]
 
 
+def test_of_many_models_the_best_have_figures_and_the_others_are_named(shown, context, monkeypatch):
+    monkeypatch.setattr(each_model, "MOST_DETAILED", 1)
+    html = shown(each_model.section, context)
+    assert html.count("<details>") == 1 and "<summary>network" in html
+    assert "quick to draw: neighbours." in html
+
+
 def test_the_report_may_take_half_a_minute_or_a_tenth_of_the_training(context):
     assert context.drawing_seconds == report_context.LEAST_DRAWING
     hour = replace(context.sessions[0], stages={"network": 3600.0})
