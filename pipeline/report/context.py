@@ -59,7 +59,7 @@ class ReportContext:
 
     @property
     def drawing_seconds(self) -> float:
-        """The seconds of a processor that the report may take: a tenth of what the training took, and at least ``LEAST_DRAWING``."""
+        """The seconds that the report may take: a tenth of what the training took, and at least ``LEAST_DRAWING``."""
         trained = sum(session.seconds for session in self.sessions) or sum(run.seconds for run in self.runs.values())
         return max(LEAST_DRAWING, DRAWING_SHARE * trained)
 
