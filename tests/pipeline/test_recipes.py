@@ -105,9 +105,11 @@ def seen_something(network: nn.Module) -> nn.Module:
 
 
 def shrunk(name: str) -> AnyRecipe:
-    """The recipe; that of a large network, and what is slow only because images are enlarged, at a smaller size."""
+    """The recipe; that of a large network at the smallest size, that of a grid with two points of it."""
     (recipe,) = choose_recipes([name])
-    return recipe.model_copy(update={"input_size": LARGE[recipe.network.name]}) if is_large(recipe) else recipe
+    if is_large(recipe):
+        return recipe.model_copy(update={"input_size": LARGE[recipe.network.name]})
+    return recipe.model_copy(update={"grid": recipe.grid[:2]}) if recipe.is_network else recipe
 
 
 @pytest.fixture(scope="module")
