@@ -256,8 +256,9 @@ def installed_versions(python: Path, peer: Peer) -> str:
     """The version of the peer's library and that of torch, as the environment has them."""
     code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
     ask = [python, "-c", code, peer.requirements[0], "torch"]
-    library, torch = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()
-    return f"{library} (torch {torch.partition('+')[0]})"
+    found = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()
+    library, torch = (version.partition("+")[0] for version in found)
+    return f"{library} (torch {torch})"
 
 
 def written_lines(script: str) -> int:
