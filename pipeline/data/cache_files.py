@@ -210,13 +210,13 @@ def _decode_chunk(
     Returns the rows that could not be read, filled with zeros.
     """
     size = images.shape[1:3]
-    failed = []
+    failed, printed = [], complaints.length
     for row, path in enumerate(paths):
-        before = complaints.length
         try:
             data = read_file(path)
             image = decode_bytes(data, size)
-            fingerprints.damaged[row] = complaints.length > before
+            before, printed = printed, complaints.length
+            fingerprints.damaged[row] = printed > before
             images[row] = fitted(image, size, fit)
             fingerprints.sizes[row] = np.minimum(own_size(data, image), LONGEST)
             fingerprints.contents[row] = content_hash(data)

@@ -27,12 +27,13 @@ class Complaints:
     """What was printed on standard error."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+        """file: open for appending, so that its position does not matter for what is written."""
+        self._file, self._descriptor = file, file.fileno()
 
     @property
     def length(self) -> int:
         """In bytes."""
-        return os.fstat(self._file.fileno()).st_size
+        return os.lseek(self._descriptor, 0, os.SEEK_END)  # quicker than to ask for its status
 
     def since(self, length: int) -> bytes:
         """What was printed after it had this length."""
