@@ -79,7 +79,10 @@ class Fingerprints:
     def look_at(self, images: np.ndarray) -> None:
         """Fill in what the images, uint8 ``[N, H, W, 3]``, show: all but ``contents`` and ``sizes``."""
         parts = _parts(images)
-        brightness = _brightness(images, parts).reshape(len(images), -1)
+        brightness = _shrunk(parts @ LUMA, (SIDE, SIDE)).reshape(len(images), -1)
+        if parts.shape != images.shape:  # they are rounded, which leaves little of a calm sea
+            for row in np.flatnonzero(brightness.std(axis=1) < FAINT):
+                brightness[row] = _shrunk(images[[row]] @ LUMA, (SIDE, SIDE)).ravel()
         mean, deviation = brightness.mean(axis=1), brightness.std(axis=1)
         standard = (brightness - mean[:, None]) * (SCALE / np.maximum(deviation, LEAST_CONTRAST))[:, None]
         self.thumbnails[:] = np.rint(standard).clip(-127, 127).reshape(self.thumbnails.shape)
@@ -141,15 +144,6 @@ def _parts(images: np.ndarray) -> np.ndarray:
     if max(height, width) > 4 * SIDE:
         return np.stack([resize(image, 2 * SIDE, 2 * SIDE) for image in images])
     return images
-
-
-def _brightness(images: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """The brightness of the parts of the images, float32 ``[N, SIDE, SIDE]``."""
-    found = _shrunk(parts @ LUMA, (SIDE, SIDE))
-    if parts.shape[1] < images.shape[1]:  # the parts are rounded, which leaves little of a calm sea
-        faint = np.flatnonzero(found.std(axis=(1, 2)) < FAINT)
-        found[faint] = _shrunk(images[faint] @ LUMA, (SIDE, SIDE)) if len(faint) else 0
-    return found
 
 
 def _shrunk(images: np.ndarray, size: Size) -> np.ndarray:
