@@ -12,7 +12,6 @@ from typing import Self
 import cv2
 import numpy as np
 
-from pipeline.data.decode import JPEG_START, jpeg_shape
 from pipeline.data.fitting import Size, resize
 from pipeline.runtime.sealed import DamagedFile, read_arrays, write_arrays
 
@@ -88,7 +87,8 @@ class Fingerprints:
         self.thumbnails[:] = np.rint(standard).clip(-127, 127).reshape(self.thumbnails.shape)
         self.brightness[:], self.contrast[:] = mean, deviation
         self.colours[:] = np.rint(_mean_colours(parts))
-        self.blank[:] = [low and _is_blank(image) for low, image in zip(deviation < BLANK, images, strict=True)]
+        for row in np.flatnonzero(deviation < BLANK):
+            self.blank[row] = _is_blank(images[row])
         self.pixels[:] = pixel_hashes(images)
 
     def write(self, path: Path) -> None:
@@ -105,13 +105,6 @@ class Fingerprints:
 
 
 _KEPT = [field.name for field in fields(Fingerprints) if field.name != "contents"]
-
-
-def own_size(data: bytes, image: np.ndarray) -> Size:
-    """(height, width) of the image in a file with this content, also if the JPEG was reduced while it was decoded."""
-    height, width = jpeg_shape(data) if data.startswith(JPEG_START) else image.shape[:2]
-    is_turned = (height > width) != (image.shape[0] > image.shape[1])  # as its EXIF data say
-    return (width, height) if is_turned else (height, width)
 
 
 def pixel_hashes(images: np.ndarray) -> np.ndarray:
