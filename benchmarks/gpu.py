@@ -127,9 +127,9 @@ def cases(small: bool) -> list[Case]:
     sprint = load_recipe(RECIPES / "sprint.toml").model_copy(update={"growing": (1.0,), "tiers": ()})
     changes = {"pretrained": False, "train": "all", "stages": ()}
     lite0 = load_recipe(RECIPES / "efficientnet-lite0.toml").model_copy(update=changes)
-    name = "timm/resnet50" if find_spec("timm") else "torchvision/resnet50"
-    network = lite0.network.model_copy(update={"name": name})
-    resnet = lite0.model_copy(update={"name": "resnet50", "network": network, "input_size": 224, "augment": ()})
+    name, library = "resnet18" if small else "resnet50", "timm" if find_spec("timm") else "torchvision"
+    network = lite0.network.model_copy(update={"name": f"{library}/{name}"})
+    resnet = lite0.model_copy(update={"name": name, "network": network, "input_size": 224, "augment": ()})
     if small:
         tiny = {"input_size": 32, "batch_size": 8}
         return [Case(each.model_copy(update=tiny), 32, 32, 1, 2, 1) for each in (sprint, lite0, resnet)]

@@ -70,13 +70,18 @@ class Table:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def called(self, name: str) -> str | None:
+        """See ``column_called``."""
+        return column_called(name, self.columns)
+
     def column(self, name: str) -> tuple[str, ...]:
-        """The cells of one column. Raises UserError with the nearest name if it is missing."""
-        if name not in self.columns:
+        """The cells of the column that is ``called`` so. Raises UserError with the nearest name if there is none."""
+        own = self.called(name)
+        if own is None:
             fault = f"no column '{printable(name)}'{did_you_mean(name, self.columns)}"
             remedy = "rename one, or name it with --image-column, --label-column or --group-column"
             raise fault_in(self.path, f"{fault}, only {listed(self.columns)}", remedy)
-        return tuple(self.frame.iloc[:, self.columns.index(name)].tolist())
+        return tuple(self.frame.iloc[:, self.columns.index(own)].tolist())
 
     def stripped(self, name: str) -> tuple[str, ...]:
         """The cells of one column without the blanks around them."""
@@ -89,6 +94,14 @@ class Table:
     def refuse(self, wrong: Sequence[bool] | np.ndarray, fault: str, remedy: str) -> None:
         """Raises UserError that names the rows marked as wrong, if there are any."""
         _refuse_rows(self.path, self.frame.index[np.asarray(wrong, bool)].tolist(), fault, remedy)
+
+
+def column_called(name: str, columns: Sequence[str]) -> str | None:
+    """The column of that name, else the only one that differs from it in case and outer blanks; None without one."""
+    if name in columns:
+        return name
+    alike = [each for each in columns if each.strip().casefold() == name.strip().casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _refuse_rows(path: Path, numbers: Sequence[int], fault: str, remedy: str) -> None:

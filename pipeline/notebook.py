@@ -78,8 +78,9 @@ def _command(*parsers: Callable[[], Parser]) -> Callable[[Callable[[list[str]], 
         options = {name: action for parser in parsers[::-1] for name, action in _options(parser()).items()}
 
         @wraps(function)
-        def call(competition: object = None, **given: object) -> Result:
+        def call(competition: object = None, *more: object, **given: object) -> Result:
             with _in_one_line(is_debugged=bool(given.get("debug"))):
+                _refuse_unnamed(function.__name__, more)
                 return function(_words(function.__name__, options, {"competition": competition, **given}))
 
         call.__doc__ = "\n".join([f"{function.__doc__}\n", *(f"{key}: {each.help}" for key, each in options.items())])
@@ -106,6 +107,14 @@ def _signature(function: Callable[..., Result], options: Mapping[str, Any]) -> i
         for name in sorted(options, key=lambda name: name not in kinds)
     ]
     return inspect.Signature(parameters, return_annotation=inspect.signature(function).return_annotation)
+
+
+def _refuse_unnamed(command: str, values: Sequence[object]) -> None:
+    if values:
+        raise UserError(
+            f"{command}() takes only the competition without a name, not {values[0]!r} as well; write KEYWORD="
+            f"{values[0]!r}, for example data={values[0]!r}; {command}? lists the keywords"
+        )
 
 
 def _words(command: str, options: Mapping[str, Any], given: Mapping[str, object]) -> list[str]:

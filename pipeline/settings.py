@@ -30,6 +30,7 @@ READING = {  # options that say how to read a competition's tables, and what eac
     "group_column": "column with what images share, e.g. the patient, who is then never on both sides of a split, or a "
     "CSV with the columns id and group",
 }
+OF_RECIPES = {"batch-size", "dropout", "learning-rate", "lr", "optimiser", "optimizer", "scheduler", "weight-decay"}
 LOCAL_OPTIONS = ("--data", "--work", "--plan")  # they name files of this machine, which a notebook cannot see
 MODEL_PARTS = 5  # of a model's address on Kaggle
 BEGUN = time.monotonic()  # the command's start: commands.py imports this module before the slow ones
@@ -146,6 +147,9 @@ class Settings:
     def submissions_folder(self, competition: str) -> Path:
         return self.work / "submissions" / competition
 
+    def submission(self, competition: str) -> Path:
+        return self.submissions_folder(competition) / "submission.csv"
+
 
 def work_folder(work: Path | None) -> Path:
     """The absolute path of the folder for runs/, submissions/ and competition/data/."""
@@ -199,12 +203,25 @@ class Parser(argparse.ArgumentParser):
         known, unknown = self.parse_known_args(arguments, namespace)
         if unknown:
             option = unknown[0].split("=")[0]
-            near = get_close_matches(option, self._option_string_actions, n=1)
-            hint = f"did you mean {near[0]}?" if near else "--help lists them all"
-            self.error(f"unknown option {option}; {hint}")
+            self.error(f"unknown option {option}; {self._hint(option)}")
         return known
 
+    def _hint(self, option: str) -> str:
+        """What may have been meant by an option that there is not."""
+        names = {name.lstrip("-"): name for name in self._option_string_actions}
+        if option.lstrip("-") in OF_RECIPES:
+            return "a recipe sets that: docs/RECIPES.md shows how to write one"
+        if option in train_parser()._option_string_actions:
+            return "it is an option of train.py, leave it out here"
+        if near := get_close_matches(option.lstrip("-"), names, n=1):
+            return f"did you mean {names[near[0]]}?"
+        if not option.startswith("-"):
+            return "quote a path that has blanks in it; --help lists all options"
+        return "--help lists them all"
+
     def error(self, message: str) -> NoReturn:
+        if message.endswith("expected one argument"):
+            message += "; give a value after it, which does not begin with a dash"
         raise UserError(message)
 
     def add_competition_options(self) -> None:
@@ -340,9 +357,13 @@ def existing(text: str) -> Path:
 
 
 def column_or_csv(text: str) -> str:
-    """The name of a column as it is; of a CSV that is there, the absolute path, which is right in any folder."""
+    """The name of a column as it is; of a CSV, the absolute path, which is right in any folder."""
     path = expanded(text)
-    return str(path.resolve()) if path.suffix.lower() == ".csv" and path.is_file() else text
+    if path.suffix and path.is_file():
+        return str(path.resolve())
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise argparse.ArgumentTypeError(f"{text} is not there; give a CSV with the columns id and group, or a column")
+    return text
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from competition.images_on_disk.folders import Folder, contest_folder, listed_folder
 from competition.images_on_disk.index import Index, Place
 from competition.images_on_disk.lookup import POOLS, Lookup, Words
-from competition.images_on_disk.names import IMAGE_SUFFIXES, in_natural_order, leaves_folder, names_image
+from competition.images_on_disk.names import IMAGE_SUFFIXES, best_size, in_natural_order, leaves_folder, names_image
 from competition.wording import counted, fault_in, listed, printable
 
-__all__ = ["IMAGE_SUFFIXES", "ImagesOnDisk", "leaves_folder", "names_image"]
+__all__ = ["IMAGE_SUFFIXES", "ImagesOnDisk", "best_size", "leaves_folder", "names_image"]
 
 _NO_IMAGES = (".csv", ".tsv", ".json", ".txt", ".md", ".xml", ".zip", ".7z", ".tar", ".gz", "")
 _LISTED = 10_000  # files whose kinds are counted for an error

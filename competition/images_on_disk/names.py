@@ -2,13 +2,15 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     *(".dcm", ".dicom", ".npy"),
 )
+
+LARGE = 192  # pixels that are enough to tell what is on a photograph
 
 _ENDINGS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 _CLIMBS = re.compile(r"(^|[/\\])\.\.([/\\]|$)")
@@ -55,6 +57,11 @@ def parts_of(image_id: str) -> list[str]:
 def in_natural_order(path: str) -> list[tuple[int, str]]:
     """A sorting key: ``Image-2`` before ``Image-10``."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path)]
+
+
+def best_size(sizes: Collection[int]) -> int:
+    """Of the sizes in pixels that the same images are there in: the smallest large one, else the largest."""
+    return min((size for size in sizes if size >= LARGE), default=max(sizes, default=0))
 
 
 def readings(name: str) -> Iterator[str]:

@@ -14,6 +14,8 @@ from competition.wording import listed
 
 IMAGE, NAME = "image", "file name"
 _CLASS_AND_NUMBER = re.compile(r"(?P<label>[^\d\W][^.]*?)[._\- ]+\(?\d+\)?$")
+_NUMBER_AND_NUMBER = re.compile(r"(?P<label>\d+)[_-]\d+$")
+_UNLABELLED = re.compile(r"un[_-]?labell?ed", re.IGNORECASE)
 _FEWEST = 2  # images of a class in the mean, so that what begins a name is a class
 
 Files = Sequence[tuple[Path, str]]  # paths, and names relative to the folder of their split
@@ -23,7 +25,8 @@ def from_folders(evidence: Evidence, sample: Sample | None, options: Options, pi
     """A folder for each class, else the class in the file name; None if the images of train show neither."""
     label = sample.names[0] if sample and len(sample.names) == 1 else "label"
     shown = {*sample.cells, *sample.names} if sample else set()
-    train, val = pictures.images.files("train") or _beside(evidence, pictures), pictures.images.files("val")
+    train = _labelled(pictures.images.files("train") or _beside(evidence, pictures))
+    val = _labelled(pictures.images.files("val"))
     for way, classes_of in (("a folder for each class", _folders), ("the class in the name of each file", _names)):
         if labels := classes_of(train, shown):
             val_labels = classes_of(val, set(labels)) if val != train else None
@@ -51,6 +54,11 @@ def _beside(evidence: Evidence, pictures: Pictures) -> Files:
     paths = [path for path, _ in pictures.images.files(None)]
     roots = [next(root for root in evidence.roots if path.is_relative_to(root)) for path in paths]
     return [(path, path.relative_to(root).as_posix()) for path, root in zip(paths, roots, strict=True)]
+
+
+def _labelled(files: Files) -> Files:
+    """The files that do not lie in a folder which is called unlabelled."""
+    return [file for file in files if not any(map(_UNLABELLED.fullmatch, PurePosixPath(file[1]).parts[:-1]))]
 
 
 def _part(folder: Path, files: Files, labels: Sequence[str], label: str) -> Part:
@@ -87,10 +95,14 @@ def _folders(files: Files, shown: set[str]) -> list[str] | None:
 
 
 def _names(files: Files, shown: set[str]) -> list[str] | None:
-    """The beginning of each file's name before its number, if that is a class."""
-    found = [_CLASS_AND_NUMBER.fullmatch(PurePosixPath(name).stem) for _, name in files]
-    labels = [match["label"] for match in found if match]
-    return labels if len(labels) == len(files) and _are_classes(labels) else None
+    """The beginning of each file's name before its number, if that is a class; a number only if the sample shows it."""
+    for pattern in (_CLASS_AND_NUMBER, _NUMBER_AND_NUMBER):
+        found = [pattern.fullmatch(PurePosixPath(name).stem) for _, name in files]
+        labels = [match["label"] for match in found if match]
+        is_shown = pattern is _CLASS_AND_NUMBER or not shown.isdisjoint(labels)
+        if is_shown and len(labels) == len(files) and _are_classes(labels):
+            return labels
+    return None
 
 
 def _are_classes(labels: Sequence[str]) -> bool:

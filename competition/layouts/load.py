@@ -12,7 +12,7 @@ from competition.layouts.contained import from_containers
 from competition.layouts.csvs import from_csvs
 from competition.layouts.evidence import Evidence, competition_folder, nothing_recognised
 from competition.layouts.folders import from_folders
-from competition.layouts.groups import group_hint, grouped, table_of_groups
+from competition.layouts.groups import check_column, group_hint, grouped, table_of_groups
 from competition.layouts.images import labelled_split
 from competition.layouts.known import KNOWN, KnownCompetition, read_known
 from competition.layouts.labels import Reading
@@ -66,6 +66,8 @@ def load_competition(
     found = without_missing_numbers(_recognised(evidence, sample, options, pictures))
     groups = table_of_groups(group_column)
     found = replace(found, group=None if groups else group_column or found.group or _known_group(known, found))
+    if group_column and not groups:
+        check_column(found, group_column)
     reading = answers.read_labels(found.train.table, found.labels, sample, options, found.separator)
     asked = asked_of(found, sample, reading, pictures)
     form = _form(found, sample, reading, asked, options, evidence)

@@ -38,6 +38,7 @@ class Fingerprints:
     brightness, contrast: mean and standard deviation of the brightness of the image's parts, in levels of 0..255,
         float16 ``[N]``.
     blank: whether each image is of a single colour, bool ``[N]``.
+    damaged: whether each is a JPEG that is damaged inside, so that parts of it are wrong, bool ``[N]``.
     """
 
     contents: np.ndarray
@@ -48,6 +49,7 @@ class Fingerprints:
     brightness: np.ndarray
     contrast: np.ndarray
     blank: np.ndarray
+    damaged: np.ndarray
 
     @classmethod
     def empty(cls, count: int) -> Self:
@@ -60,6 +62,7 @@ class Fingerprints:
             np.zeros((count, 3), np.uint8),
             np.zeros(count, np.float16),
             np.zeros(count, np.float16),
+            np.zeros(count, bool),
             np.zeros(count, bool),
         )
 
@@ -76,7 +79,7 @@ class Fingerprints:
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def look_at(self, images: np.ndarray) -> None:
-        """Fill in what the images, uint8 ``[N, H, W, 3]``, show: all but ``contents`` and ``sizes``."""
+        """Fill in what the images, uint8 ``[N, H, W, 3]``, show: all but ``contents``, ``sizes`` and ``damaged``."""
         parts = _parts(images)
         brightness = _shrunk(parts @ LUMA, (SIDE, SIDE)).reshape(len(images), -1)
         if parts.shape != images.shape:  # they are rounded, which leaves little of a calm sea
@@ -98,7 +101,7 @@ class Fingerprints:
     @classmethod
     def read(cls, path: Path, contents: np.ndarray) -> Self:
         """What ``write`` wrote. Raises DamagedFile if it is not, and OSError if it cannot be read."""
-        arrays = read_arrays(path)
+        arrays = {"damaged": np.zeros(len(contents), bool)} | read_arrays(path)  # of a cache from before it was kept
         if set(arrays) != set(_KEPT) or len(arrays["pixels"]) != len(contents):
             raise DamagedFile(path)
         return cls(contents, **arrays)

@@ -271,3 +271,45 @@ def test_a_submission_in_the_folder_is_not_the_training_table(contest):
     for name in ("sample_submission.csv", "submission.csv"):
         contest.table(name, ["id", "cat", "dog"], [["a.png", 0.5, 0.5]])
     assert len(contest.load().train) == len(CATS)
+
+
+def test_train_and_test_may_call_the_column_of_images_otherwise(contest):
+    contest.images(*(f"train/{number}.png" for number in range(4)))
+    contest.table("train.csv", ["file_name", "label"], [[f"train/{number}.png", number % 2] for number in range(4)])
+    contest.table("test.csv", ["id"], [["test/t1.png"], ["test/t0.png"]]).images("test/t0.png", "test/t1.png")
+    contest.table("sample_submission.csv", ["id", "label"], [["test/t1.png", 0], ["test/t0.png", 0]])
+    loaded = contest.load()
+    assert [path.name for path in (*loaded.train.paths[:2], *loaded.test.paths)] == [
+        "0.png",
+        "1.png",
+        "t1.png",
+        "t0.png",
+    ]
+    assert loaded.submission_ids == ("test/t1.png", "test/t0.png")
+
+
+def test_a_column_may_name_the_target_of_each_row(contest):
+    targets, header = ("dry", "green"), ["id", "path", "state", "target", "value"]
+    rows = [(f"{n}__{t}", f"train/{n}.png", "Vic", t, n + 0.5 * p) for n in range(30) for p, t in enumerate(targets)]
+    contest.images("test/a.png", *(f"train/{number}.png" for number in range(30))).table("train.csv", header, rows)
+    contest.table("test.csv", ["id", "path", "target"], [[f"a__{t}", "test/a.png", t] for t in targets])
+    contest.table("sample_submission.csv", ["id", "value"], [[f"a__{target}", 0] for target in reversed(targets)])
+    loaded = contest.load()
+    assert (loaded.task.kind, loaded.classes, loaded.train.labels[3].tolist()) == ("continuous", targets, [3, 3.5])
+    assert (loaded.form.kind, loaded.form.ids, loaded.form.cases) == (
+        "number",
+        ("a__green", "a__dry"),
+        ("test/a.png",) * 2,
+    )
+    assert loaded.form.row_targets.tolist() == [1, 0]
+
+
+def test_a_list_of_corrections_may_name_images_that_are_gone(contest):
+    contest.images(*(f"train/{kind}/{kind}{number}.png" for kind in "ab" for number in range(12)))
+    contest.table("fixed_labels.csv", ["filename", "old", "new"], [["a3.png", "b", "a"], ["gone.png", "a", "b"]])
+    assert len(contest.sample(0.5, 0.5, header=["image", "a", "b"]).load().train) == 24
+
+
+@pytest.mark.parametrize("name", ["EncodedPixels", "rle", "rle_mask", "segmentation", "PredictionString"])
+def test_a_sample_that_asks_for_parts_of_images_is_refused(contest, name):
+    assert f"'{name}' asks for masks or boxes" in contest.train(CATS).sample("1 1", header=["id", name]).refusal()
