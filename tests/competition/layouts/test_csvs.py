@@ -313,3 +313,20 @@ def test_a_list_of_corrections_may_name_images_that_are_gone(contest):
 @pytest.mark.parametrize("name", ["EncodedPixels", "rle", "rle_mask", "segmentation", "PredictionString"])
 def test_a_sample_that_asks_for_parts_of_images_is_refused(contest, name):
     assert f"'{name}' asks for masks or boxes" in contest.train(CATS).sample("1 1", header=["id", name]).refusal()
+
+
+def test_tables_of_the_splits_may_have_a_name_in_common(contest):
+    rows = [["0.png", "cat", 7], ["1.png", "dog", 8], ["2.png", "cat", 8], ["3.png", "dog", 9]]
+    contest.images(*(f"images/{number}.png" for number in range(6)))
+    contest.table("zoo-Train.csv", ["file", "label", "seenID"], rows[:2])
+    contest.table("zoo-Val.csv", ["file", "label", "seenID"], rows[2:])
+    contest.table("zoo-Test.csv", ["file", "seenID"], [["4.png", 10], ["5.png", 10]])
+    loaded = contest.table("sample_submission.csv", ["seenId", "label"], [["10", "cat"]]).load()
+    assert (len(loaded.train), len(loaded.val), loaded.submission_ids) == (2, 2, ("10",))
+    assert loaded.test.cases == ("10", "10")
+
+
+def test_a_contest_whose_images_are_not_in_its_files_is_refused(contest):
+    contest.text("train/a.mp4", "video").text("test/b.mp4", "video")
+    contest.table("sample_submission.csv", ["filename", "label"], [["b.mp4", 0.5]])
+    assert "no images there (nor can 2 .mp4 there be read)" in contest.refusal()
