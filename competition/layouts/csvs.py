@@ -28,7 +28,7 @@ from competition.wording import counted, did_you_mean, fault_in, listed, printab
 
 VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
-TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
+TEST = re.compile(r"(^|[_-])test(ing)?([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
 _SIDE = re.compile(
     r"^test|submission|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
 )

@@ -73,6 +73,8 @@ def load_competition(
         check_column(found, group_column)
     reading = answers.read_labels(found.train.table, found.labels, sample, options, found.separator)
     asked = asked_of(found, sample, reading, pictures)
+    if found.group is None and groups is None and asked.by in found.train.table.columns:
+        found = replace(found, group=asked.by)
     form = _form(found, sample, reading, asked, options, evidence)
     metric = (metric or find_metric(known.metric or answers.usual_metric(form, reading.task))).of(reading.task, form)
     competition = _competition(name, found, reading, asked, form, metric, known.symmetries, pictures)
