@@ -80,7 +80,7 @@ def agreement(shares: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """Heat map of a symmetric matrix of shares or correlations, float64 ``[M, M]``, with the models' numbers from 1."""
     figure, axes = new_figure(1.8 + min(5.5, 0.55 * len(names) + 1.2))
     low = float(np.floor(20 * min(shares.min(), 0.95)) / 20)
-    drawn = axes.imshow(shares, cmap=SHARES, vmin=low, vmax=1, interpolation="nearest")
+    drawn = axes.imshow(shares, cmap=SHARES, vmin=low, vmax=1, interpolation="nearest", aspect="auto")
     if len(names) <= MOST_ANNOTATED:
         for row, column in np.ndindex(*shares.shape):
             colour = "white" if shares[row, column] > (1 + low) / 2 else INK
