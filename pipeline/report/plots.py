@@ -87,8 +87,9 @@ def agreement(shares: np.ndarray, names: Sequence[str], title: str) -> Figure:
             axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=11)
     numbers = range(1, len(names) + 1)
     rows = [f"{short(name, NAME_LETTERS)}  {number}" for name, number in zip(names, numbers, strict=True)]
-    axes.set_yticks(range(len(names)), rows, fontsize=10.5)
-    axes.set_xticks(range(len(names)), map(str, numbers), fontsize=10.5)
+    size = 10.5 if len(names) <= MOST_ANNOTATED else 8.5
+    axes.set_yticks(range(len(names)), rows, fontsize=size)
+    axes.set_xticks(range(len(names)), map(str, numbers), fontsize=size)
     axes.set_title(short(title, TITLE_LETTERS))
     figure.colorbar(drawn, ax=axes, shrink=0.75, pad=0.02).outline.set_visible(False)
     return figure
