@@ -41,10 +41,11 @@ from competition.storage import build_folder
 from competition.submission import check_submission
 from competition.tables import read_table, write_table
 from competition.wording import fault_in, printable
+from pipeline.command_lines import train_settings
 from pipeline.commands import run_main
 from pipeline.data.training_data import open_training_data
 from pipeline.kaggle.ledger import note_of, sha256_of
-from pipeline.settings import Parser, existing, positive, train_settings
+from pipeline.parser import Parser, existing, positive
 from pipeline.training.portfolio import BASELINES, FROM_SCRATCH
 
 SCRIPTS = ROOT / "benchmarks" / "peers"

@@ -24,6 +24,7 @@ from pipeline.training.sessions import Session
 
 BLEND = "blend"
 LEAST_DRAWING, DRAWING_SHARE = 30.0, 0.1
+MOST_DETAILED = 8  # models with figures of their own, the best ones: the page is to stay small
 
 
 @dataclass(frozen=True, eq=False)

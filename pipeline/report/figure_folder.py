@@ -11,7 +11,7 @@ from PIL import Image
 from competition.storage import atomic_write
 from pipeline.report.figures import DOTS_AN_INCH
 
-QUALITY = 80  # of photographs, as WebP
+QUALITY = 70  # of photographs, as WebP
 MOST_PIXELS = 16_383  # a side, of a WebP
 
 
@@ -35,7 +35,7 @@ class FigureFolder:
     def add(self, name: str, figure: Figure, alt: str, photographs: bool = False) -> EmbeddedImage:
         """Write ``<name>.png`` and return the image for the page.
 
-        photographs: embed the figure as lossy WebP, which takes a fifth of the space, instead of as PNG of 256 colours.
+        photographs: embed the figure as lossy WebP instead of in 256 colours.
         """
         buffer = io.BytesIO()
         effort = 1 if photographs else 6  # photographs hardly compress
@@ -45,7 +45,7 @@ class FigureFolder:
             path.write_bytes(png)
         self._names.add(f"{name}.png")
         with Image.open(io.BytesIO(png)) as image:
-            embedded = embedded_webp(image) if photographs else _with_palette(image)
+            embedded = embedded_webp(image) if photographs else _of_few_colours(image)
             return EmbeddedImage(embedded, *image.size, alt)
 
     def close(self) -> None:
@@ -55,12 +55,13 @@ class FigureFolder:
                 path.unlink()
 
 
-def _with_palette(image: Image.Image) -> str:
-    """The image as a data URI of a PNG of at most 256 colours, which takes a third of the space."""
-    buffer = io.BytesIO()
-    shown = image.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    shown.save(buffer, format="png", compress_level=9)
-    return _data_uri("png", buffer.getvalue())
+def _of_few_colours(image: Image.Image) -> str:
+    """The image as a data URI of a lossless WebP of at most 256 colours, which takes a quarter of the space."""
+    buffer, shown = io.BytesIO(), image.convert("RGB")
+    shown.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    few = shown.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).convert("RGB")
+    few.save(buffer, format="webp", lossless=True, quality=50, method=4)
+    return _data_uri(buffer.getvalue())
 
 
 def embedded_webp(image: Image.Image, quality: int = QUALITY) -> str:
@@ -68,8 +69,8 @@ def embedded_webp(image: Image.Image, quality: int = QUALITY) -> str:
     buffer, shown = io.BytesIO(), image.convert("RGB")
     shown.thumbnail((MOST_PIXELS, MOST_PIXELS))
     shown.save(buffer, format="webp", quality=quality, method=2)
-    return _data_uri("webp", buffer.getvalue())
+    return _data_uri(buffer.getvalue())
 
 
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def _data_uri(webp: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode('ascii')}"

@@ -26,7 +26,7 @@ LINES = (BLUE, ORANGE, GREEN, RED, "#6b46c1", "#0f8a8a", "#b7791f", "#b83280", "
 SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#bcd7f0", "#5b9bd5", "#22578f", "#0b2545"])
 MOST_ANNOTATED = 12  # classes up to which the confusion matrix also shows numbers
 MOST_CELLS = 1000  # rows of a confusion matrix: about as many as the figure has pixels for
-MOST_BARS = 1000  # classes up to which each one gets a bar of its own
+MOST_BARS = 200  # classes up to which each one gets a bar of its own
 MOST_NAMED = 41  # class names along an axis; of more, as many as are legible at full size
 LARGE = 16  # of them in large letters
 TITLE_LETTERS, HEADING_LETTERS = 48, 56  # longest title of axes and of a contact sheet
@@ -83,9 +83,10 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
     axes.errorbar(values, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.4, capsize=3)
     for place, (value, high) in enumerate(zip(values, highs, strict=True)):
         axes.text(high + 0.012 * end, place, f"{value:.3f}", va="center", fontsize=11.5)
-    axes.set_yticks(places, [short(name, 24) for name in names])
+    axes.set_yticks(places, [short(name, 36) for name in names], fontsize=10.5)
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(min(0, lows.min()), end), ylim=(len(names) - 0.45, -0.55))
+    axes.xaxis.set_major_locator(MaxNLocator(6))  # of more, long numbers would touch
     axes.set_xticks([tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= min(end, most)])
     axes.set(xlabel=f"{metric.title} on validation, with its 95 % interval", title="All models compared")
     axes.grid(axis="x")

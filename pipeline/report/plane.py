@@ -142,21 +142,15 @@ def last_layer(looker: Looker, images: np.ndarray) -> np.ndarray | None:
 def in_plane(parts: np.ndarray, seed: int = 0) -> tuple[np.ndarray, str]:
     """Points of float32 ``[N, D]`` in the plane, float64 ``[N, 2]`` in 0-1, and the name of the method.
 
-    UMAP where umap-learn is installed (L. McInnes et al., arXiv:1802.03426), else t-SNE (L. van der Maaten and
-    G. Hinton, JMLR 9, 2008).
+    It is t-SNE (L. van der Maaten and G. Hinton, JMLR 9, 2008), or PCA of too few points for that.
     """
-    if len(parts) < 4 or parts.shape[1] < 2 or not parts.std():  # too little for either
+    if len(parts) < 4 or parts.shape[1] < 2 or not parts.std():
         return _in_unit_square(np.pad(parts, ((0, 0), (0, 2)))[:, :2]), "PCA"
-    try:
-        from umap import UMAP
-    except ImportError:
-        from sklearn.manifold import TSNE  # here, since the import is slow
+    from sklearn.manifold import TSNE  # here, since the import is slow
 
-        tsne = TSNE(init="pca", perplexity=min(PERPLEXITY, (len(parts) - 1) / 3), random_state=seed)
-        with threadpool_limits(1):  # its threads wait for each other more than they work
-            return _in_unit_square(tsne.fit_transform(parts)), "t-SNE"
-    neighbours = min(15, len(parts) - 1)
-    return _in_unit_square(UMAP(n_neighbors=neighbours, random_state=seed, init="pca").fit_transform(parts)), "UMAP"
+    tsne = TSNE(init="pca", perplexity=min(PERPLEXITY, (len(parts) - 1) / 3), random_state=seed)
+    with threadpool_limits(1):  # its threads wait for each other more than they work
+        return _in_unit_square(tsne.fit_transform(parts)), "t-SNE"
 
 
 def principal(features: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -19,13 +19,13 @@ from pipeline.report.figures import (
     SHARES,
     TITLE_LETTERS,
     WIDTH,
-    name_classes,
     new_figure,
     short,
 )
 from pipeline.report.reliability import Reliability
 
 NAME_LETTERS = 24
+MOST_BY_NAME = 6  # points with names beside them, which do not hide each other
 PANELS = 4  # small ones in a row
 FEWEST = 10  # answers behind a point; of fewer, its height is mostly chance
 DASHES = (0, (4, 4))
@@ -77,27 +77,31 @@ def score_along(metric: Metric, lines: Sequence[Along], title: str) -> Figure:
 
 
 def agreement(shares: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    """Heat map of a symmetric matrix of shares or correlations, float64 ``[M, M]``."""
+    """Heat map of a symmetric matrix of shares or correlations, float64 ``[M, M]``, with the models' numbers from 1."""
     figure, axes = new_figure(1.8 + min(5.5, 0.55 * len(names) + 1.2))
     low = float(np.floor(20 * min(shares.min(), 0.95)) / 20)
-    drawn = axes.imshow(shares, cmap=SHARES, vmin=low, vmax=1, interpolation="nearest")
+    drawn = axes.imshow(shares, cmap=SHARES, vmin=low, vmax=1, interpolation="nearest", aspect="auto")
     if len(names) <= MOST_ANNOTATED:
         for row, column in np.ndindex(*shares.shape):
             colour = "white" if shares[row, column] > (1 + low) / 2 else INK
             axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=11)
-    name_classes(axes, names, "x")
-    name_classes(axes, names, "y")
+    numbers = range(1, len(names) + 1)
+    rows = [f"{short(name, NAME_LETTERS)}  {number}" for name, number in zip(names, numbers, strict=True)]
+    size = 10.5 if len(names) <= MOST_ANNOTATED else 8.5
+    axes.set_yticks(range(len(names)), rows, fontsize=size)
+    axes.set_xticks(range(len(names)), map(str, numbers), fontsize=size)
     axes.set_title(short(title, TITLE_LETTERS))
     figure.colorbar(drawn, ax=axes, shrink=0.75, pad=0.02).outline.set_visible(False)
     return figure
 
 
 def cost(metric: Metric, names: Sequence[str], seconds: np.ndarray, scores: np.ndarray) -> Figure:
-    """The metric of each model over the seconds that it took, float64 ``[M]`` both."""
+    """The metric of each model over the seconds that it took, float64 ``[M]`` both. Of many, their numbers from 1."""
     figure, axes = new_figure(4.6)
     axes.scatter(seconds, scores, color=BLUE, s=46)
-    for name, x, y in zip(names, seconds, scores, strict=True):
-        axes.annotate(short(name, NAME_LETTERS), (x, y), (7, 4), textcoords="offset points", fontsize=10.5)
+    shown = [short(name, NAME_LETTERS) for name in names] if len(names) <= MOST_BY_NAME else range(1, len(names) + 1)
+    for name, x, y in zip(shown, seconds, scores, strict=True):
+        axes.annotate(str(name), (x, y), (7, 4), textcoords="offset points", fontsize=10.5)
     if seconds.max() > 10 * max(seconds.min(), 1e-3):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:,g}"))  # not as a formula

@@ -22,5 +22,5 @@ def environment() -> Environment:
 
 
 def measure(value: float | None, digits: int = 3) -> str:
-    """A number with thousands separators, or a dash if it is None, nan or infinite."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:,.{digits}f}"
+    """A number with thousands separators and a true minus sign, or a dash if it is None, nan or infinite."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:,.{digits}f}".replace("-", "−")

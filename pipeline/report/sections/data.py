@@ -10,7 +10,7 @@ from pipeline.report.evaluation import MOST_SHOWN
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.section import Section
 
-SHEETS = ((10, 8, 1), (MOST_SHOWN, 4, 2))  # (classes at most, images of each class, columns)
+SHEETS = ((10, 8, 1), (20, 4, 2), (MOST_SHOWN, 3, 3))  # (classes at most, images of each class, columns)
 MOST_SIZES = 5
 
 

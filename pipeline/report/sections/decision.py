@@ -1,5 +1,6 @@
 """How probabilities become answers: the numbers that were fitted, such as thresholds, and the score along them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +14,16 @@ from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.section import Section
 
 MOST_DRAWN = 6  # numbers with a curve; of more, those that gain most
-MOST_MEASURED = 60  # numbers of which the gain is measured, those furthest from the plain value
+MOST_MEASURED = 24  # numbers of which the gain is measured, those furthest from the plain value
+MOST_VALUES = VALUES // 4  # probabilities that are measured on, as every point of a curve measures them once
 
 
 @dataclass(frozen=True, eq=False)
-class Along:
-    """The metric along one number. title: of the number; scores: float64 ``[V]``, at its values ``tried``."""
+class Measured:
+    """One number, and the metric at its fitted and at its plain value. title: of the number."""
 
     title: str
     number: RuleNumber
-    scores: np.ndarray
     fitted_score: float
     plain_score: float
 
@@ -35,8 +36,8 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
     decision = context.decision
     if not decision.description:
         return None
-    metric = context.metric.at_half
-    measured = [_along(number, context) for number in _furthest(numbers_of(decision.fitted))]
+    metric, numbers = context.metric.at_half, numbers_of(decision.fitted)
+    measured = [_measured(number, context) for number in _furthest(numbers)]
     measured.sort(key=lambda each: -each.gain(metric))
     drawn = measured[:MOST_DRAWN]
     content = {
@@ -44,8 +45,8 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
         "is_used": metric.rank(decision.expected_score) > metric.rank(decision.plain_score),
         "measured": measured,
         "drawn": len(drawn),
-        "left_out": len(numbers_of(decision.fitted)) - len(measured),
-        "figure": _figure(drawn, metric, figure_folder) if drawn else None,
+        "left_out": len(numbers) - len(measured),
+        "figure": _figure(drawn, context, figure_folder) if drawn else None,
     }
     return Section("decision", "From probabilities to answers", "decision.html.j2", content)
 
@@ -55,25 +56,32 @@ def _furthest(numbers: list[RuleNumber]) -> list[RuleNumber]:
     return sorted(numbers, key=lambda number: -abs(number.fitted - number.plain))[:MOST_MEASURED]
 
 
-def _along(number: RuleNumber, context: ReportContext) -> Along:
+def _measured(number: RuleNumber, context: ReportContext) -> Measured:
+    fitted, plain = scores_at(number, [number.fitted, number.plain], context)
+    return Measured(_title(number, context), number, fitted, plain)
+
+
+def scores_at(number: RuleNumber, values: Iterable[float], context: ReportContext) -> list[float]:
+    """The metric with each of the values in place of the number, on some of the validation images if they are many."""
     labels = context.validation.known_labels
-    rows = np.random.default_rng(0).permutation(len(labels))[: max(1, VALUES // context.competition.task.columns)]
+    rows = np.random.default_rng(0).permutation(len(labels))[: max(1, MOST_VALUES // context.competition.task.columns)]
     outputs, labels = context.evaluations[BLEND].probabilities[rows], labels[rows]
-    metric, last = context.metric.at_half, context.decision.last or Steps(())
-
-    def score(value: float) -> float:
-        return metric(Steps((number.rule_at(value), last))(outputs), labels)
-
-    scores = np.array([score(float(value)) for value in number.tried])
-    return Along(_title(number, context), number, scores, score(number.fitted), score(number.plain))
+    last = context.decision.last or Steps(())
+    rules = (Steps((number.rule_at(float(value)), last)) for value in values)
+    return [context.metric.at_half(rule(outputs), labels) for rule in rules]
 
 
 def _title(number: RuleNumber, context: ReportContext) -> str:
     return number.name if number.label is None else f"{number.name} of {context.drawn_names[number.label]}"
 
 
-def _figure(drawn: list[Along], metric: Metric, figure_folder: FigureFolder) -> EmbeddedImage:
-    lines = [(each.title, each.number.tried, each.scores, each.number.fitted, each.number.plain) for each in drawn]
+def _figure(drawn: list[Measured], context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
+    metric, numbers = context.metric.at_half, [each.number for each in drawn]
+    curves = [np.array(scores_at(number, number.tried, context)) for number in numbers]
+    lines = [
+        (each.title, number.tried, scores, number.fitted, number.plain)
+        for each, number, scores in zip(drawn, numbers, curves, strict=True)
+    ]
     said = "; ".join(
         f"{each.title}: {each.plain_score:.4f} at {each.number.plain:.3g}, {each.fitted_score:.4f} at the fitted "
         f"{each.number.fitted:.3g}"

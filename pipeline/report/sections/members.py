@@ -22,6 +22,7 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
         "closest": closest(names, shares),
         "contributions": contributions(context),
         "cost": _cost(context, figure_folder) if len(names) > 1 else None,
+        "most_by_name": plots.MOST_BY_NAME,
         "folds": folds,
         "folds_figure": _folds(folds, context, figure_folder) if folds else None,
     }

@@ -17,7 +17,7 @@ from pipeline.report.context import ReportContext
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.section import Section
 
-DRAWN, LISTED = 24, 100  # suspects at most, as pictures and in the table
+DRAWN, LISTED = 16, 100  # suspects at most, as pictures and in the table
 COLUMNS, ACROSS = 2, 4  # suspects side by side, and pictures of each: its own and those that are like it
 
 

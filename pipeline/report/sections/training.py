@@ -1,7 +1,7 @@
 """How the networks learned, and what ended it."""
 
 from pipeline.report import figures
-from pipeline.report.context import ReportContext
+from pipeline.report.context import MOST_DETAILED, ReportContext
 from pipeline.report.endings import endings
 from pipeline.report.figure_folder import EmbeddedImage, FigureFolder
 from pipeline.report.section import Section
@@ -15,9 +15,10 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
 
 
 def training_curves(context: ReportContext, figure_folder: FigureFolder) -> list[EmbeddedImage]:
-    drawn = []
+    """The curves of the best networks."""
+    drawn: list[EmbeddedImage] = []
     for name, record in context.records.items():
-        if record.histories:
+        if record.histories and len(drawn) < MOST_DETAILED:
             figure = figures.training(record.histories, f"Training of {name}")
             best = max(history["validation_accuracy"].max() for history in record.histories)
             epochs = max(len(history["epoch"]) for history in record.histories)

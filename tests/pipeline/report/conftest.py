@@ -35,6 +35,7 @@ HISTORY = (
 CURVE = [{"metric": "cosine", "neighbours": k, "score": 0.1 * k} for k in (1, 2, 3, 4, 5)]
 
 
+FAR_AWAY = "/home/somebody/contests/plants/runs/plant-pathology-2021-fgvc8/audit"  # wider than a phone
 SESSION = Session(
     command="python pipeline/train.py --competition odd --budget 1m",
     commit="0123abc",
@@ -68,7 +69,7 @@ def _findings(competition: Competition) -> list[Finding]:
     leak = {"split": ["test"], "id": [test[0]], "other_split": ["train"], "other_id": [train[0]]}
     blank = {"split": ["train"], "id": [train[1]]}
     return [
-        Finding(LEAKS, "1 test image is among the labelled ones", pd.DataFrame(leak)),
+        Finding(LEAKS, f"1 test image is among the labelled ones: {FAR_AWAY}/leaks.csv", pd.DataFrame(leak)),
         Finding("blank", "", pd.DataFrame(blank)),
     ]
 

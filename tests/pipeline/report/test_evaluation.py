@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from sklearn.metrics import precision_score
+from sklearn.metrics import auc as area_under
+from sklearn.metrics import precision_score, roc_auc_score, roc_curve
 
 from pipeline.report.evaluation import Confusion, Evaluation
 
@@ -37,6 +38,7 @@ def test_the_worst_classes_come_first_and_those_without_images_last():
     evaluation = answered([0, 0, 0, 1, 2, 2], [0, 1, 1, 1, 2, 2], classes=4)
     assert evaluation.worst_classes(9).tolist() == [0, 1, 2, 3]
     assert evaluation.worst_classes(1).tolist() == [0]
+    assert answered([0, 0, 1], [2, 0, 1]).worst_classes(3).tolist() == [0, 1, 2]
 
 
 def test_precision_recall_and_f1_of_a_case_done_by_hand():
@@ -81,13 +83,12 @@ def test_a_class_that_all_images_show_has_no_auc():
     assert np.isnan(answered([1, 1, 1], [0, 1, 1]).auc).all()
 
 
-def test_a_roc_curve_has_a_point_for_every_threshold(drawn):
-    false_rates, true_rates = drawn.roc(2)
-    probabilities, positive = drawn.probabilities[:, 2], drawn.labels == 2
-    thresholds = np.unique(probabilities)[::-1]
-    assert true_rates[1:] == pytest.approx([(probabilities[positive] >= limit).mean() for limit in thresholds])
-    assert false_rates[1:] == pytest.approx([(probabilities[~positive] >= limit).mean() for limit in thresholds])
-    assert (false_rates[0], true_rates[0]) == (0, 0)
+def test_a_roc_curve_has_the_corners_of_scikit_learns(drawn):
+    there, probabilities = drawn.labels == 2, drawn.probabilities[:, 2]
+    curves = (drawn.roc(2), roc_curve(there, probabilities, drop_intermediate=False)[:2])
+    points, every = (set(zip(*(rates.round(9) for rates in curve), strict=True)) for curve in curves)
+    assert {(0, 0), (1, 1)} <= points < every
+    assert area_under(*drawn.roc(2)) == pytest.approx(roc_auc_score(there, probabilities))
 
 
 def test_the_mean_curve_covers_the_mean_area(drawn):
@@ -99,6 +100,12 @@ def test_the_worst_confusions_come_first_and_right_answers_are_none():
     evaluation = answered([0, 0, 0, 1, 2, 2], [0, 1, 1, 1, 0, 2])
     assert evaluation.worst_confusions(5) == [Confusion(0, 1, 2, pytest.approx(2 / 3)), Confusion(2, 0, 1, 0.5)]
     assert len(evaluation.worst_confusions(1)) == 1
+
+
+def test_classes_that_are_confused_stand_side_by_side_before_those_with_the_lowest_f1():
+    evaluation = answered([0, 1, 2, 2, 3, 3, 3], [4, 1, 0, 2, 1, 1, 3], classes=5)
+    assert evaluation.most_confused(3).tolist() == [3, 1, 0]
+    assert evaluation.most_confused(9).tolist() == [3, 1, 0, 4, 2]
 
 
 def test_the_surest_mistakes_come_first():

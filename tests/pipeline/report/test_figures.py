@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from competition.metrics import ACCURACY, LOG_LOSS
-from pipeline.report import figures
-from pipeline.report.figure_folder import FigureFolder
+from pipeline.report import figures, plots
+from pipeline.report.figure_folder import FigureFolder, embedded_webp
 
 MANY = [f"a class with the long name {number:03d}" for number in range(141)]
 
@@ -40,6 +40,19 @@ def test_of_many_classes_some_are_named_and_none_is_annotated():
     named = dict(zip(axes.get_xticks(), ticks(axes.xaxis), strict=True))
     assert 8 <= len(named) <= figures.MOST_NAMED
     assert all(len(label) <= 14 and label.endswith(MANY[place][-3:]) for place, label in named.items())
+
+
+def test_models_whose_long_names_look_alike_are_told_apart_by_numbers():
+    names = [f"efficientnet-lite0~epochs={epochs},seed=1,size=96" for epochs in (10, 20)]
+    axes = plots.agreement(np.array([[1, 0.5], [0.5, 1]]), names, "x").axes[0]
+    assert [label[-3:] for label in ticks(axes.yaxis)] == ["  1", "  2"]
+    assert ticks(axes.xaxis) == ["1", "2"]
+
+
+@pytest.mark.parametrize(("models", "last"), [(plots.MOST_BY_NAME, "model 5"), (plots.MOST_BY_NAME + 1, "7")])
+def test_many_points_have_numbers_in_place_of_names_which_would_hide_each_other(models, last):
+    names, values = [f"model {number}" for number in range(models)], np.linspace(0.1, 0.9, models)
+    assert texts(plots.cost(ACCURACY, names, values, values).axes[0])[-1] == last
 
 
 def test_bars_carry_their_value_and_interval():
@@ -115,13 +128,10 @@ def test_a_long_name_keeps_both_its_ends(most):
     assert figures.short("abc", most) == "abc"
 
 
-def test_a_sheet_that_is_higher_than_webp_allows_is_embedded_smaller(tmp_path):
-    side = figures.tile_side(6)
-    tiles = np.zeros((6 * 90, side, side, 3), np.uint8)
-    sheet = FigureFolder(tmp_path).add("x", figures.contact_sheet(tiles, ["x"] * len(tiles), "x", columns=6), "x", True)
-    assert sheet.height > 16_383
-    with Image.open(BytesIO(base64.b64decode(sheet.uri.partition(",")[2]))) as embedded:
-        assert embedded.height == 16_383
+def test_photographs_that_are_higher_than_webp_allows_are_embedded_smaller():
+    uri = embedded_webp(Image.new("RGB", (20, 20_000)))
+    with Image.open(BytesIO(base64.b64decode(uri.partition(",")[2]))) as embedded:
+        assert (embedded.format, embedded.height) == ("WEBP", 16_383)
 
 
 def test_many_classes_share_one_outline_in_place_of_bars():

@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from competition.errors import UserError
+from pipeline.models.classical.base import Classifier
 from pipeline.report import live_page
 from pipeline.report.live_charts import HEIGHT, MOST_LINES, MOST_POINTS, WIDTH, charts
 from pipeline.training.trainer import Trainer
@@ -127,6 +128,17 @@ def test_a_page_tells_how_the_command_ended(insects, tmp_path, monkeypatch, faul
     assert told in page
     assert "refresh" not in page
     assert row(page, "dhc-gaussian-nb~epochs=1")[1] == "planned"
+
+
+def test_a_model_that_was_at_work_when_the_command_failed_has_stopped(insects, tmp_path, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(Classifier, "fit", fail)
+    assert training(insects, tmp_path, "--epochs", 1).status != 0
+    page = (tmp_path / "runs" / "insects" / "index.html").read_text()
+    assert row(page, "dhc-gaussian-nb~epochs=1")[1] == "stopped"
+    assert "Ended at" in words(page) and "Last written" not in words(page)
 
 
 def test_a_budget_is_shown_with_what_is_left_of_it(insects, tmp_path, monkeypatch):

@@ -27,11 +27,11 @@ def test_each_fitted_number_is_shown_with_the_score_at_it(shown, tmp_path, kind,
 def test_the_score_at_the_fitted_numbers_is_that_of_the_rule(tmp_path):
     context = made_context(tmp_path, "multilabel", metric="f1-samples")
     (number,) = decision.numbers_of(context.decision.fitted)
-    along = decision._along(number, context)
+    fitted, *others = decision.scores_at(number, [number.fitted, *number.tried], context)
     output, labels = context.evaluations["blend"].probabilities, context.validation.known_labels
     rule = Steps((context.decision.fitted, context.decision.last))
-    assert along.fitted_score == pytest.approx(context.metric.at_half(rule(output), labels))
-    assert along.scores.max() >= along.fitted_score
+    assert fitted == pytest.approx(context.metric.at_half(rule(output), labels))
+    assert max(others) >= fitted
 
 
 def test_a_rule_without_numbers_is_told_in_words(shown, tmp_path):
