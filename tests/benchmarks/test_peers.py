@@ -92,7 +92,7 @@ def test_a_peer_is_scored_by_the_csvs_that_it_writes(contest, competition, tmp_p
     ("script", "fault"),
     [
         ("raise ImportError('no such library')", "ImportError: no such library"),
-        ("pass", "cannot be read"),
+        ("pass", "validation.csv: no such file"),
         (ALL_ANTS.replace("[1:]]", "[2:]]"), "not a row image,label for each validation image"),
         (ALL_ANTS.replace('("test", "submission.csv")', ""), "no submission was written"),
     ],
