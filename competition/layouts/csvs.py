@@ -32,7 +32,7 @@ TEST = re.compile(r"(^|[_-])test(ing)?([_-]?(metadata|images|info|ids|set|data))
 _SIDE = re.compile(
     r"^test|submission|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
 )
-
+_HIDDEN = re.compile(r"\s*(\.|(thumbs\.db|desktop\.ini)\s*$)", re.IGNORECASE)
 
 FEWEST_SEVERAL = 0.1  # of the images have several rows if a table lists the labels of each
 FEW = 0.1  # of the training images, in a side table
@@ -256,10 +256,7 @@ def without_needless(table: Table, image: str, columns: tuple[str, ...]) -> tupl
 
 
 def is_hidden(name: str) -> bool:
-    return (name.strip().startswith(".") and not names_image(name)) or name.strip().lower() in (
-        "thumbs.db",
-        "desktop.ini",
-    )
+    return _HIDDEN.match(name) is not None and not names_image(name)
 
 
 def _passed_over(table: Table, rows: np.ndarray, why: str) -> list[str]:

@@ -170,7 +170,7 @@ class Choice:
         if self.epochs(folds) >= ENOUGH_EPOCHS and self.is_ahead:
             return (FROZEN, *self._fine_tuned(folds))
         if self._suits_smaller_size and self.is_ahead:
-            return (*BASELINES, FROM_SCRATCH, FINE_TUNED_SMALLER)
+            return (FROM_SCRATCH, FINE_TUNED_SMALLER)
         return (*BASELINES, FROM_SCRATCH, FROZEN)
 
     @property

@@ -315,6 +315,12 @@ def test_a_sample_that_asks_for_parts_of_images_is_refused(contest, name):
     assert f"'{name}' asks for masks or boxes" in contest.train(CATS).sample("1 1", header=["id", name]).refusal()
 
 
+def test_a_spreadsheet_in_place_of_the_table_is_to_be_saved_as_csv(contest):
+    contest.train(["a", "b", "a", "b"]).sample("a")
+    (contest.folder / "train.csv").rename(contest.folder / "train.xlsx")
+    assert contest.refusal().endswith("; save train.xlsx as CSV")
+
+
 def test_tables_of_the_splits_may_have_a_name_in_common(contest):
     rows = [["0.png", "cat", 7], ["1.png", "dog", 8], ["2.png", "cat", 8], ["3.png", "dog", 9]]
     contest.images(*(f"images/{number}.png" for number in range(6)))

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from competition.sources import open_competition
+from pipeline.command_lines import train_settings
 from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import choose_recipes
-from pipeline.settings import train_settings
 from pipeline.training import portfolio as portfolios
 from pipeline.training.portfolio import BASELINES, Choice, Portfolio, candidates, settle_portfolio
 
@@ -119,7 +119,7 @@ def test_the_command_line_the_time_and_the_number_of_images_decide_about_folds(c
         (160, 2, "10m", FROZEN_AND_SHORT),
         (160, 0.5, "10m", (*SCRATCH, "lite0-logreg")),
         (16, 0.4, "10m", (*SCRATCH, "lite0-logreg")),
-        (16, 0.7, "10m", (*SCRATCH, "efficientnet-lite0-96")),
+        (16, 0.7, "10m", ("sprint", "efficientnet-lite0-96")),
         (16, 0.7, "60m", (*SCRATCH, "efficientnet-lite0")),
         (160, 0.7, "10m", (*SCRATCH, "lite0-logreg")),
         (16, 2, "10m", FROZEN_AND_SHORT),
