@@ -43,8 +43,8 @@ from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
+from pipeline.parser import Parser
 from pipeline.runtime.devices import choose_device, compiled, gradient_scaler, mixed_precision, product_precision
-from pipeline.settings import Parser
 
 CLASSES = 10
 LAST_START = 200.0  # seconds; no measurement begins later
@@ -127,9 +127,9 @@ def cases(small: bool) -> list[Case]:
     sprint = load_recipe(RECIPES / "sprint.toml").model_copy(update={"growing": (1.0,), "tiers": ()})
     changes = {"pretrained": False, "train": "all", "stages": ()}
     lite0 = load_recipe(RECIPES / "efficientnet-lite0.toml").model_copy(update=changes)
-    name = "timm/resnet50" if find_spec("timm") else "torchvision/resnet50"
-    network = lite0.network.model_copy(update={"name": name})
-    resnet = lite0.model_copy(update={"name": "resnet50", "network": network, "input_size": 224, "augment": ()})
+    name, library = "resnet18" if small else "resnet50", "timm" if find_spec("timm") else "torchvision"
+    network = lite0.network.model_copy(update={"name": f"{library}/{name}"})
+    resnet = lite0.model_copy(update={"name": name, "network": network, "input_size": 224, "augment": ()})
     if small:
         tiny = {"input_size": 32, "batch_size": 8}
         return [Case(each.model_copy(update=tiny), 32, 32, 1, 2, 1) for each in (sprint, lite0, resnet)]

@@ -122,6 +122,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with _draft_of(path) as draft:
             yield draft
             draft.replace(path)
+    except UserError:
+        raise
     except Exception as error:
         error.add_note(str(path))  # a full disk and PyTorch name no file
         raise
@@ -158,7 +160,7 @@ def sweep_all(folder: Path) -> None:
 @contextmanager
 def _draft_of(path: Path) -> Iterator[Path]:
     """Yield the path of a draft; remove what is there when the block ends. Its folder is made and swept before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
     sweep(path.parent)
     # the name of a file has at most 255 bytes
     draft = path.with_name(f".{path.name[:40]}.{MACHINE}.{os.getpid()}.{uuid.uuid4().hex[:8]}.draft")
@@ -168,6 +170,15 @@ def _draft_of(path: Path) -> Iterator[Path]:
     finally:
         _remove(draft)
         _own_drafts.discard(draft.name)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, unless it is there. Raises UserError if a file is in the place of one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(each for each in (folder, *folder.parents) if os.path.lexists(each) and not each.is_dir())
+        raise fault_in(file, "a file is in the place of this folder", "move it away") from None
 
 
 def _remove(path: Path) -> None:

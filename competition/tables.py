@@ -58,6 +58,11 @@ class Table:
     def columns(self) -> tuple[str, ...]:
         return tuple(self.frame.columns)
 
+    @cached_property
+    def _cells(self) -> dict[str, tuple[str, ...]]:
+        """The columns that have been asked for: a million cells take long to be made text."""
+        return {}
+
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:
         return tuple(self.frame.itertuples(index=False, name=None))
@@ -70,17 +75,24 @@ class Table:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def called(self, name: str) -> str | None:
+        """See ``column_called``."""
+        return column_called(name, self.columns)
+
     def column(self, name: str) -> tuple[str, ...]:
-        """The cells of one column. Raises UserError with the nearest name if it is missing."""
-        if name not in self.columns:
+        """The cells of the column that is ``called`` so. Raises UserError with the nearest name if there is none."""
+        own = self.called(name)
+        if own is None:
             fault = f"no column '{printable(name)}'{did_you_mean(name, self.columns)}"
             remedy = "rename one, or name it with --image-column, --label-column or --group-column"
             raise fault_in(self.path, f"{fault}, only {listed(self.columns)}", remedy)
-        return tuple(self.frame.iloc[:, self.columns.index(name)].tolist())
+        if own not in self._cells:
+            self._cells[own] = tuple(self.frame.iloc[:, self.columns.index(own)].tolist())
+        return self._cells[own]
 
     def stripped(self, name: str) -> tuple[str, ...]:
         """The cells of one column without the blanks around them."""
-        return tuple(cell.strip() for cell in self.column(name))
+        return tuple(map(str.strip, self.column(name)))
 
     def take(self, kept: np.ndarray) -> "Table":
         """The table with only the rows that ``kept``, bool ``[N]``, marks."""
@@ -89,6 +101,14 @@ class Table:
     def refuse(self, wrong: Sequence[bool] | np.ndarray, fault: str, remedy: str) -> None:
         """Raises UserError that names the rows marked as wrong, if there are any."""
         _refuse_rows(self.path, self.frame.index[np.asarray(wrong, bool)].tolist(), fault, remedy)
+
+
+def column_called(name: str, columns: Sequence[str]) -> str | None:
+    """The column of that name, else the only one that differs from it in case and outer blanks; None without one."""
+    if name in columns:
+        return name
+    alike = [each for each in columns if each.strip().casefold() == name.strip().casefold()]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _refuse_rows(path: Path, numbers: Sequence[int], fault: str, remedy: str) -> None:
@@ -219,6 +239,10 @@ def _frame(text: str, columns: int, rows: int, dialect: _Dialect) -> pd.DataFram
 def _text(path: Path, is_plain: bool) -> str:
     try:
         content = path.read_bytes()
+    except FileNotFoundError:
+        raise fault_in(path, "no such file", "check its name and folder") from None
+    except IsADirectoryError:
+        raise fault_in(path, "a folder, not a CSV", "name a file in it") from None
     except OSError as error:
         raise fault_in(path, f"cannot be read ({error.strerror})", "check the file") from error
     text = _decoded(path, content, is_plain)

@@ -24,7 +24,8 @@ from pipeline.findings.pictures import Pictures
 from pipeline.models.networks.pretrained import imagenet_networks
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import Settings
-from pipeline.train import asked_recipes, read_competition
+from pipeline.training.asked import asked_recipes
+from pipeline.training.opening import read_competition
 from pipeline.training.runs import newest_run, run_folders, stored_runs
 
 

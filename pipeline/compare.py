@@ -20,7 +20,7 @@ from competition.storage import write_file
 from competition.wording import counted
 from pipeline.ensemble.comparable import comparable_groups
 from pipeline.ensemble.compared import Comparison, compare, table_of
-from pipeline.predict import find_runs, metric_to_use, usable_runs
+from pipeline.ensemble.usable import find_runs, metric_to_use, usable_runs
 from pipeline.report.runs_compared import write_comparison
 from pipeline.settings import Settings
 from pipeline.training.scores import text_table

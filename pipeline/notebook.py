@@ -30,17 +30,9 @@ from competition.errors import UserError
 from competition.remembered import forget
 from competition.sources import name_of
 from competition.wording import did_you_mean
-from pipeline.commands import is_called
-from pipeline.findings.finding import INDEX
-from pipeline.report.files import PAGE
-from pipeline.runtime.faults import explained
-from pipeline.settings import (
-    Parser,
-    Settings,
+from pipeline.command_lines import (
     audit_parser,
     audit_settings,
-    bundle_options,
-    bundle_parser,
     compare_parser,
     compare_settings,
     predict_parser,
@@ -52,6 +44,13 @@ from pipeline.settings import (
     tune_parser,
     tune_settings,
 )
+from pipeline.commands import is_called
+from pipeline.findings.finding import INDEX
+from pipeline.kernel_lines import bundle_options, bundle_parser
+from pipeline.parser import Parser
+from pipeline.report.files import PAGE
+from pipeline.runtime.faults import explained
+from pipeline.settings import Settings
 
 Result = TypeVar("Result")
 HEIGHT = 720  # of the report in its cell, in pixels
@@ -78,8 +77,9 @@ def _command(*parsers: Callable[[], Parser]) -> Callable[[Callable[[list[str]], 
         options = {name: action for parser in parsers[::-1] for name, action in _options(parser()).items()}
 
         @wraps(function)
-        def call(competition: object = None, **given: object) -> Result:
+        def call(competition: object = None, *more: object, **given: object) -> Result:
             with _in_one_line(is_debugged=bool(given.get("debug"))):
+                _refuse_unnamed(function.__name__, more)
                 return function(_words(function.__name__, options, {"competition": competition, **given}))
 
         call.__doc__ = "\n".join([f"{function.__doc__}\n", *(f"{key}: {each.help}" for key, each in options.items())])
@@ -106,6 +106,14 @@ def _signature(function: Callable[..., Result], options: Mapping[str, Any]) -> i
         for name in sorted(options, key=lambda name: name not in kinds)
     ]
     return inspect.Signature(parameters, return_annotation=inspect.signature(function).return_annotation)
+
+
+def _refuse_unnamed(command: str, values: Sequence[object]) -> None:
+    if values:
+        raise UserError(
+            f"{command}() takes only the competition without a name, not {values[0]!r} as well; write KEYWORD="
+            f"{values[0]!r}, for example data={values[0]!r}; {command}? lists the keywords"
+        )
 
 
 def _words(command: str, options: Mapping[str, Any], given: Mapping[str, object]) -> list[str]:

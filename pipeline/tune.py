@@ -32,7 +32,8 @@ from pipeline.models.networks.pretrained import imagenet_networks
 from pipeline.models.recipe import AnyRecipe, choose_recipes, fingerprint
 from pipeline.runtime.devices import choose_device
 from pipeline.settings import Settings
-from pipeline.train import find_imagenet_weights, find_sources, print_idle_options, read_competition
+from pipeline.training.asked import find_imagenet_weights, find_sources, print_idle_options
+from pipeline.training.opening import read_competition
 from pipeline.training.planning import clock, workload_of
 from pipeline.training.scores import text_table
 from pipeline.training.symmetries import settle_symmetries

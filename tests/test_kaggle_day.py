@@ -10,7 +10,7 @@ from competition.stand_in.server import StandIn
 from tests.commands import run
 from tests.stand_in import client_environment, hosted, kaggle
 
-QUICK = ("--models", "dhc-gaussian-nb", "sprint", "--epochs", "1")
+QUICK = ("--models", "dhc-gaussian-nb", "dhc-cnn32", "--epochs", "1")
 
 
 class Day:
@@ -77,7 +77,7 @@ def test_the_whole_way(day):
     assert "COMPLETE" in day.kaggle("kernels", "status", kernel)
     day.kaggle("kernels", "output", kernel, "-p", "output")
     assert (day.folder / "output" / "submission.csv").read_bytes() == submission.read_bytes()
-    for model in ("dhc-gaussian-nb~epochs=1", "sprint~epochs=1"):
+    for model in ("dhc-gaussian-nb~epochs=1", "dhc-cnn32~epochs=1"):
         predictions = Path("runs", "insects", model, "validation.npz")
         assert (day.folder / "output" / predictions).read_bytes() == (work / predictions).read_bytes()
 

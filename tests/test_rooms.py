@@ -4,8 +4,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (  # of pipeline/, top down; within models, its modules come before its own rooms
     "pipeline.settings",
@@ -47,18 +45,27 @@ def imported(path: Path, at_once: bool = False) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "competition").rglob("*.py")), ids=module_name)
-def test_competition_never_imports_pipeline(path):
-    assert not [name for name in imported(path) if name.split(".")[0] == "pipeline"]
+def from_pipeline(path: Path, at_once: bool = False) -> list[str]:
+    """What a file imports of the pipeline."""
+    return [name for name in imported(path, at_once) if name.split(".")[0] == "pipeline"]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "pipeline").rglob("*.py")), ids=module_name)
-def test_a_room_imports_only_itself_and_the_rooms_above_it(path):
-    own = ROOMS.index(room_of(module_name(path)))
+def test_competition_never_imports_pipeline():
+    files = sorted((ROOT / "competition").rglob("*.py"))
+    assert {module_name(path): names for path in files if (names := from_pipeline(path))} == {}
+
+
+def below(path: Path) -> list[str]:
+    """What a file imports of rooms below its own."""
+    own = room_of(module_name(path))
     # a recipe builds its own model, and models import recipes: it imports them when it is asked to
-    at_once = room_of(module_name(path)) == "pipeline.models"
-    rooms = {name: room_of(name) for name in imported(path, at_once) if name.split(".")[0] == "pipeline"}
-    assert {name for name, room in rooms.items() if ROOMS.index(room) > own} == set()
+    names = from_pipeline(path, at_once=own == "pipeline.models")
+    return [name for name in names if ROOMS.index(room_of(name)) > ROOMS.index(own)]
+
+
+def test_a_room_imports_only_itself_and_the_rooms_above_it():
+    files = sorted((ROOT / "pipeline").rglob("*.py"))
+    assert {module_name(path): names for path in files if (names := below(path))} == {}
 
 
 def test_every_room_is_in_the_list():

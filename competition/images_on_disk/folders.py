@@ -13,7 +13,7 @@ Word = Literal["train", "val", "test"] | None  # the split that a folder's name 
 
 _WORDS: tuple[tuple[Word, re.Pattern[str]], ...] = (
     ("train", re.compile(r"train", re.IGNORECASE)),
-    ("test", re.compile(r"(?<![a-z])test|Test")),
+    ("test", re.compile(r"(?<![a-z])(test|hold-?out)|Test|Hold-?[Oo]ut")),
     ("val", re.compile(r"(?<![a-z])val(id(ation)?)?(?![a-z])|Val(id)?", re.ASCII)),
 )
 _ASIDE = re.compile(  # folders of what is no photo, of the same names as the photos; but with_mask may be a class

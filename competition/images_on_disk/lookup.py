@@ -10,7 +10,7 @@ import numpy as np
 
 from competition.images_on_disk.folders import Word
 from competition.images_on_disk.index import Index, Place
-from competition.images_on_disk.names import climbs, key_of, leaves_folder, parts_of, stem_of
+from competition.images_on_disk.names import MAY_LEAVE, best_size, climbs, key_of, leaves_folder, parts_of, stem_of
 
 Words = frozenset[Word]
 
@@ -25,6 +25,7 @@ _USUAL = {  # of several folders the likelier one
     **dict.fromkeys(("train", "val", "validation", "test"), 1),
     "images": 2,
 }
+_SIZE = re.compile(r"(?<![a-z\d])(\d{2,4})(x\1|px?)(?![a-z\d])", re.IGNORECASE)  # train_64x64, 300p
 _PROBED = 100  # ids that are tried to find out what stands before them
 _NONE, _SEVERAL = -1, -2  # in the place of a number
 
@@ -61,6 +62,8 @@ class Lookup:
         """The ids that point outside the competition's folder."""
         if climbs(self._prefix):
             return list(self._ids)
+        if not MAY_LEAVE.search("\n".join(self._names)):  # quicker than one at a time
+            return []
         return [image_id for image_id, name in zip(self._ids, self._names, strict=True) if leaves_folder(name)]
 
     @property
@@ -127,6 +130,7 @@ class Lookup:
         places = [place for place in places if self._ranks[place.folder.home] == best]
         if len(_homes(places)) > 1:  # train-jpg and train-tif
             places = list(filter(_is_photo, places)) or places
+        places = _of_one_size(places)
         name = parts_of(image_id)[-1]
         same = [[place for place in places if is_same(place.own_name, name)] for is_same in _SAMENESS]
         return next(filter(None, same), places)
@@ -143,6 +147,16 @@ def _found(index: Index, names: Sequence[str]) -> tuple[np.ndarray, dict[int, li
         if len(found) > 1:
             several[row] = list(map(index.place, found))
     return np.array(numbers, np.int64), several
+
+
+def _of_one_size(places: list[Place]) -> list[Place]:
+    """Of copies in folders that are called by their sizes, those of the best one."""
+    found = [_SIZE.findall("/".join(place.folder.names)) for place in places]
+    if len(places) < 2 or not all(found):
+        return places
+    sizes = [int(each[-1][0]) for each in found]
+    best = best_size(sizes)
+    return [place for place, size in zip(places, sizes, strict=True) if size == best]
 
 
 def _homes(places: Sequence[Place]) -> set[str]:

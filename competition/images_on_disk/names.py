@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 IMAGE_SUFFIXES = (
@@ -10,7 +10,10 @@ IMAGE_SUFFIXES = (
     *(".dcm", ".dicom", ".npy"),
 )
 
+LARGE = 192  # pixels that are enough to tell what is on a photograph
+
 _ENDINGS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
+MAY_LEAVE = re.compile(r"\.\.|^[/\\]|^[A-Za-z]:", re.MULTILINE)  # in names that may lead out of a folder, one a line
 _CLIMBS = re.compile(r"(^|[/\\])\.\.([/\\]|$)")
 _WRITTEN_IN = ("utf-8", "cp437", "cp1252")  # how an unpacking tool may have read the bytes of a name ...
 _READ_AS = ("utf-8", "gb18030", "cp932", "cp437", "cp1252", "cp866", "cp1251")  # ... that were meant so
@@ -55,6 +58,11 @@ def parts_of(image_id: str) -> list[str]:
 def in_natural_order(path: str) -> list[tuple[int, str]]:
     """A sorting key: ``Image-2`` before ``Image-10``."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path)]
+
+
+def best_size(sizes: Collection[int]) -> int:
+    """Of the sizes in pixels that the same images are there in: the smallest large one, else the largest."""
+    return min((size for size in sizes if size >= LARGE), default=max(sizes, default=0))
 
 
 def readings(name: str) -> Iterator[str]:

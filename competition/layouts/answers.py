@@ -124,7 +124,7 @@ def kind_of(
         return options.form
     if sample is None or not sample.names:
         return _usual_kind(task, len(columns))
-    if task.kind == "multioutput":
+    if task.kind == "multioutput" and not (is_long and sample.is_wide):
         return "class"
     if sample.is_wide:
         return _wide_kind(sample)
@@ -234,7 +234,7 @@ def separator_of(cells: Collection[str], task: Task, usual: str) -> str:
 def spelled_as(sample: Sample, task: Task, evidence: Evidence) -> dict[str, str]:
     """How the sample spells labels that train spells otherwise.
 
-    With decimals, as a side table says, by their number in the alphabet, or in another case.
+    With decimals, as a side table says, without leading zeros, by their number in the alphabet, or in another case.
     """
     labels = list(map(str, task.classes))
     strange = [cell for cell in sample.cells if cell and cell not in set(labels)]
@@ -243,6 +243,9 @@ def spelled_as(sample: Sample, task: Task, evidence: Evidence) -> dict[str, str]
         return {label: f"{label}{ending[1]}{ending[2]}" for label in labels} if ending[1] else {}
     if strange and (names := label_map(evidence, labels, strange)):
         return dict(names)
+    if strange and all(map(str.isdecimal, (*strange, *labels))):
+        numbers = {label: str(int(label)) for label in labels}
+        return numbers if len({*numbers.values()}) == len(labels) and {*strange} <= {*numbers.values()} else {}
     if strange and all(cell.isdecimal() and int(cell) < len(labels) for cell in strange) and not labels[0].isdecimal():
         return {label: str(place) for place, label in enumerate(labels)}
     folded = {label.casefold(): label for label in labels}

@@ -20,13 +20,13 @@ _SIMILAR = 0.6  # how alike two names of a column are, such as landmarks and lan
 
 
 def image_column(train: Table, test: Table | None, sample: Sample | None, pictures: Pictures, has: Lookup) -> str:
-    """The column of train, and of test if there is one, that names the images.
+    """The column of train, and of test if it is called so there, that names the images.
 
     has: whether the images of ids are there.
 
     Raises UserError if it cannot be told.
     """
-    if test is None:
+    if test is None or _is_called_otherwise(train, test, sample, pictures, has):
         return _image_column_of(train, sample, pictures, has)
     common = [name for name in test.columns if name and name in train.columns]
     holding = _holding("test", test, common, pictures, has) if len(common) > 1 else []
@@ -37,6 +37,18 @@ def image_column(train: Table, test: Table | None, sample: Sample | None, pictur
     if len(holding or common) == 1:
         return (holding or common)[0]
     raise _unclear("image", "--image-column", holding or common or test.columns, test)
+
+
+def _is_called_otherwise(train: Table, test: Table, sample: Sample | None, pictures: Pictures, has: Lookup) -> bool:
+    """Whether the images are named by a column that train lacks: that of the sample's ids, or the only one."""
+    name = test.columns[0] if len(test.columns) == 1 else sample.id_name if sample else ""
+    return name in test.columns and name not in train.columns and bool(_holding("test", test, [name], pictures, has))
+
+
+def test_image_column(test: Table, image: str, sample: Sample | None) -> str:
+    """The column of test that names the images. image: that of train."""
+    names = (image, sample.id_name if sample else "", *(test.columns if len(test.columns) == 1 else ()))
+    return next((name for name in names if name in test.columns), image)
 
 
 def _image_column_of(train: Table, sample: Sample | None, pictures: Pictures, has: Lookup) -> str:
@@ -66,7 +78,7 @@ def label_columns(train: Table, test: Table | None, sample: Sample | None, image
     names = [name for name in train.columns if name and name != image]
     if sample and sample.names and set(sample.names) <= set(train.columns):
         return sample.names
-    if sample and (found := _asked_by_classes(train, names, sample) or _asked_by_rows(names, sample)):
+    if sample and (found := _asked_by_rows(names, sample) or _asked_by_classes(train, names, sample)):
         return found
     if sample and sample.is_wide:
         raise _unclear_sample(sample)

@@ -1,7 +1,7 @@
 """Corrected labels: a CSV with a row for each image, its id and the label to train on, or none to leave it out."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from competition.layouts.labels import SEPARATORS
 from competition.spec import Competition
 from competition.tables import Table, read_table
 from competition.task import Task
-from competition.wording import did_you_mean, fault_in, listed
+from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
 ID = "id"
+FAR = 0.5  # of the range of a target's numbers, by which a corrected one lies outside it
 NO_LABELS = "(none)"  # of an image that has none of several labels; an empty cell leaves the image out
 
 
@@ -50,7 +51,23 @@ def read_corrections(path: Path, competition: Competition) -> dict[str, np.ndarr
         column = listed(map(repr, _several(competition.task) or (LABEL,)))
         remedy = f"correct its column {column}, or empty it to leave an image out"
         raise fault_in(path, "no label in it differs from that of the tables", remedy)
+    if competition.task.kind == "continuous":
+        _warn_of_far(path, changed, competition)
     return changed
+
+
+def _warn_of_far(path: Path, changed: Mapping[str, np.ndarray | None], competition: Competition) -> None:
+    """Print a warning of numbers that lie so far outside those of the tables that a slip of the pen is likely."""
+    before = np.concatenate([split.known_labels for split in (competition.train, competition.val) if len(split)])
+    low, high = before.min(axis=0), before.max(axis=0)
+    least, most = low - FAR * (high - low), high + FAR * (high - low)
+    for place, target in enumerate(competition.task.classes):
+        given = {name: label[place] for name, label in changed.items() if label is not None}
+        far = [f"{number:g} of {name}" for name, number in given.items() if not least[place] <= number <= most[place]]
+        if far:
+            where = f"{printable(path, most=200)}: column '{printable(target)}' has {counted(len(far), 'number')}"
+            usual = f"those of the tables, {low[place]:g} to {high[place]:g}"
+            print(f"warning: {where} far outside {usual} ({listed(far)}), which are trained on unless you correct them")
 
 
 def corrections_in(path: Path, competition: Competition) -> dict[str, np.ndarray | None]:
@@ -84,16 +101,16 @@ def _labels_by_id(competition: Competition) -> dict[str, list[np.ndarray]]:
 
 def _columns(table: Table, competition: Competition) -> tuple[str, tuple[str, ...]]:
     """The column of the ids and those of the labels."""
-    image = next((name for name in (ID, competition.image_column) if name in table.columns), None)
+    image = next(filter(None, map(table.called, (ID, competition.image_column))), None)
     several = _several(competition.task)
-    labels = several or tuple(name for name in (LABEL, competition.label_column) if name in table.columns)[:1]
-    missing = [name for name in several if name not in table.columns] if several else [] if labels else [LABEL]
+    labels = tuple(filter(None, map(table.called, several or (LABEL, competition.label_column))))
+    missing = [name for name in several if not table.called(name)] if several else [] if labels else [LABEL]
     missing = ([ID] if image is None else []) + missing
     if image is None or missing:
         hint = did_you_mean(missing[0], table.columns)
         fault = f"no column {listed(repr(name) for name in missing)}{hint}, only {listed(table.columns)}"
         raise fault_in(table.path, fault, f"it needs the columns {', '.join((ID, *(several or (LABEL,))))}")
-    return image, labels
+    return image, labels if several else labels[:1]
 
 
 def _several(task: Task) -> tuple[str, ...]:

@@ -1,30 +1,38 @@
 """The layout of most contests: CSVs whose ids name images. They are told by what they hold, not by their names."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from competition.images_on_disk import names_image
-from competition.layouts.columns import Lookup, holds_images, image_column, label_columns, named_as_asked
+from competition.layouts.columns import (
+    Lookup,
+    holds_images,
+    image_column,
+    label_columns,
+    named_as_asked,
+    test_image_column,
+)
 from competition.layouts.evidence import SAMPLE, Evidence
 from competition.layouts.label_map import with_names
 from competition.layouts.labels import NUMBER, WHOLE
 from competition.layouts.options import Options
 from competition.layouts.parts import Found, Part
 from competition.layouts.pictures import PROBED, Pictures
-from competition.layouts.rows import BAR, gathered, pivoted
+from competition.layouts.rows import BAR, gathered, pivoted, unstacked
 from competition.layouts.samples import Sample, refuse_blank_ids
 from competition.tables import Table, read_table
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
 VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
-TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
+TEST = re.compile(r"(^|[_-])test(ing)?([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
 _SIDE = re.compile(
     r"^test|submission|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
 )
-
+_HIDDEN = re.compile(r"\s*(\.|(thumbs\.db|desktop\.ini)\s*$)", re.IGNORECASE)
 
 FEWEST_SEVERAL = 0.1  # of the images have several rows if a table lists the labels of each
 FEW = 0.1  # of the training images, in a side table
@@ -41,7 +49,8 @@ def from_csvs(
     if path is None:
         return None
     train = read_table(path)
-    if has is not None and options.train_table is None and _lists_few(train, pictures):
+    is_aside = has is not None and (_lists_few(train, pictures) or names_folders(train, pictures))
+    if is_aside and options.train_table is None:
         return None
     return found_in(train, evidence, sample, options, pictures, has)
 
@@ -72,7 +81,7 @@ def found_in(
         Part(train, image),
         columns,
         None if val is None else Part(val, image),
-        None if test is None else Part(test, image),
+        None if test is None else Part(test, test_image_column(test, image, sample)),
         (*_named_otherwise(path, sample), *reshaped, *dropped),
         separator=BAR if is_gathered else None,
     )
@@ -92,7 +101,7 @@ def _labels(
     """The training table with a row for each image, its columns of labels, and what was found."""
     if options.label_column is not None:
         return train, (options.label_column,), []
-    if (long := _long(train, image, has)) is None:
+    if (long := _long(train, image, has) or _long_by_column(train, test, sample, image)) is None:
         train = named_as_asked(train, sample)
         return train, label_columns(train, test, sample, image), []
     columns = tuple(name for name in long.columns if name != image)
@@ -125,8 +134,14 @@ def _lists_few(table: Table, pictures: Pictures) -> bool:
     """Whether a table that is not called that of training has few of the images, as a list of corrections has."""
     if "train" in table.path.stem.lower() or len(table) >= FEW * len(pictures.images.files("train")):
         return False
-    columns = [table.column(name)[:PROBED] for name in table.columns]
-    return any(pictures.images.has_all("train", cells) for cells in columns)
+    return any(pictures.has_files("train", table.column(name)[:PROBED]) for name in table.columns)
+
+
+def names_folders(table: Table, pictures: Pictures) -> bool:
+    """Whether a table has only names of the folders of classes: a row for each, with texts that differ."""
+    folders, *others = (table.column(name)[:PROBED] for name in table.columns)
+    are_texts = all(len(set(cells)) == len(cells) and not any(map(NUMBER.fullmatch, cells)) for cells in others)
+    return are_texts and 2 * sum(pictures.images.has_folders("train", [name]) for name in folders) >= len(folders)
 
 
 def may_train(path: Path) -> bool:
@@ -171,13 +186,24 @@ def _test_table(evidence: Evidence, train: Path, sample: Sample | None) -> Table
     for path in plain or there:
         shown = evidence.glances.get(path)
         known = {*evidence.glances[train].columns} if train in evidence.glances else set()
-        if plain or (shown and {*shown.columns} & ({sample.id_name} if sample else known)):
+        if plain or (shown and _folded(shown.columns) & _folded([sample.id_name] if sample else known)):
             return read_table(path)
     return None
 
 
+def _folded(names: Iterable[str]) -> set[str]:
+    return set(map(str.casefold, names))
+
+
 def _validation(evidence: Evidence, train: Path) -> Table | None:
-    there = [path for path in evidence.tables if VALIDATION.search(path.stem.lower()) and path.parent == train.parent]
+    alike = re.sub("train", "val", train.stem.lower())  # zoo-Train.csv, zoo-Val.csv
+    there = [
+        path
+        for path in evidence.tables
+        if path.parent == train.parent
+        and path != train
+        and (VALIDATION.search(path.stem.lower()) or path.stem.lower() == alike)
+    ]
     if len(there) > 1:
         names = " and ".join(path.name for path in there)
         raise fault_in(train.parent, f"both {names} are there", "keep one of them")
@@ -191,6 +217,15 @@ def _long(train: Table, image: str, has: Lookup) -> Table | None:
     if len(values) != 1 or has("train", ids[:PROBED]) or not _are_long(ids[:PROBED], has):
         return None
     return pivoted(train, image, values[0])
+
+
+def _long_by_column(train: Table, test: Table | None, sample: Sample | None, image: str) -> Table | None:
+    """Train with a row for each image, if it has one for each image and target, which a column names, as in test."""
+    if test is None or sample is None or sample.is_wide or sample.names[0] not in train.columns:
+        return None
+    shared = [name for name in train.columns if name in test.columns and name not in (image, sample.id_name)]
+    wide = (unstacked(train, image, name, sample.names[0]) for name in shared)
+    return next((table for table in wide if table is not None), None)
 
 
 def _refuse_same(train: Table, image: str, columns: tuple[str, ...]) -> None:
@@ -221,10 +256,7 @@ def without_needless(table: Table, image: str, columns: tuple[str, ...]) -> tupl
 
 
 def is_hidden(name: str) -> bool:
-    return (name.strip().startswith(".") and not names_image(name)) or name.strip().lower() in (
-        "thumbs.db",
-        "desktop.ini",
-    )
+    return _HIDDEN.match(name) is not None and not names_image(name)
 
 
 def _passed_over(table: Table, rows: np.ndarray, why: str) -> list[str]:

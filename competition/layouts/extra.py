@@ -1,6 +1,7 @@
 """Labelled pictures from elsewhere, to train on besides the competition's: a folder for each class, or a CSV."""
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,8 @@ def _of_folder(folder: Path) -> Table:
 
 def _image_column(table: Table, competition: Competition) -> str:
     """The column that is called as in the competition, else the first whose cells name images beside the table."""
-    if competition.image_column in table.columns:
-        return competition.image_column
+    if (own := table.called(competition.image_column)) is not None:
+        return own
     images = ImagesOnDisk((table.path.parent,))
     there = (name for name in table.columns if images.has_all("train", table.stripped(name)[:PROBED]))
     return next(there, table.columns[0])
@@ -60,13 +61,13 @@ def _label_columns(table: Table, image: str, competition: Competition) -> tuple[
     """The columns of a task that has several, else the one that is called as in the competition or has its classes."""
     task = competition.task
     several = task.targets or tuple(map(str, task.classes))
-    if set(several) <= set(table.columns):
+    if all(table.called(name) for name in several):
         return several
     others = [name for name in table.columns if name != image]
     if task.kind in ("multioutput", "continuous") or not others:
-        table.column(next(name for name in several if name not in table.columns))  # raises the error that names it
-    if competition.label_column in others:
-        return (competition.label_column,)
+        table.column(next(name for name in several if not table.called(name)))  # raises the error that names it
+    if (own := table.called(competition.label_column)) in others:
+        return (own,)
     known = {str(label) for label in task.classes}
     return (max(others, key=lambda name: _share_known(table.stripped(name)[:PROBED], known)),)
 
@@ -120,9 +121,9 @@ def _numbers(table: Table, column: str) -> np.ndarray:
 
 
 def _checked(table: Table, column: str, is_right: Callable[[str], bool]) -> np.ndarray:
-    """The numbers in a column, float64 ``[N]``. Raises UserError for cells that are not right."""
+    """The numbers in a column, float64 ``[N]``. Raises UserError for cells that are not right, nor finite."""
     cells = table.stripped(column)
-    wrong = [not is_right(cell) for cell in cells]
+    wrong = [not is_right(cell) or not isfinite(float(cell)) for cell in cells]
     table.refuse(wrong, f"no such number (column '{printable(column)}')", "correct them or take the rows out")
     return np.array(cells, np.float64)
 

@@ -41,7 +41,21 @@ def _is_group(table: Table, name: str, labels: tuple[str, ...]) -> bool:
 def table_of_groups(group_column: str | None) -> Path | None:
     """The CSV that ``group_column`` names; None if it names a column."""
     path = expanded(group_column or "")
-    return path if path.suffix.lower() == ".csv" and path.is_file() else None
+    return path if path.suffix and path.is_file() else None
+
+
+def check_column(found: Found, group_column: str) -> None:
+    """Raises UserError if a column says nothing of what images share: it is one of labels, or differs in each row."""
+    table = found.train.table
+    column = table.called(group_column)
+    if column in found.labels:
+        fault = "is that of the labels, whose images would all be on one side of a split"
+    elif column == found.train.image and not table.frame[column].duplicated().any():
+        fault = "has the ids, which no two images share"
+    else:
+        return
+    remedy = "give a column of what images share, such as the patient, or leave --group-column out"
+    raise fault_in(table.path, f"column '{printable(column)}' {fault}", remedy)
 
 
 def grouped(competition: Competition, path: Path) -> Competition:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from competition.layouts.columns import holds_images
-from competition.layouts.csvs import TEST, VALIDATION, found_in, may_train
+from competition.layouts.csvs import TEST, VALIDATION, found_in, may_train, names_folders
 from competition.layouts.evidence import Evidence
 from competition.layouts.lists import LABEL, read_list
 from competition.layouts.options import Options
@@ -28,7 +28,9 @@ def from_lists(evidence: Evidence, sample: Sample | None, options: Options, pict
 def _has_images(table: Table, pictures: Pictures) -> bool:
     """Whether the first of several columns names images that are there."""
     probe = table.column(table.columns[0])[:PROBED]
-    return len(table.columns) > 1 and holds_images("train", probe, pictures.has_files)
+    if len(table.columns) < 2 or names_folders(table, pictures):
+        return False
+    return holds_images("train", probe, pictures.has_files)
 
 
 def _with_other_lists(found: Found, evidence: Evidence, label: str) -> Found:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from competition.form import FormKind
 from competition.metrics import find_metric
+from competition.tables import column_called
 
 
 @dataclass(frozen=True)
@@ -43,5 +44,8 @@ class Options:
 
     def fitting(self, columns: Sequence[str]) -> "Options":
         """The options for a training table with these columns."""
-        image, label = (name if name in columns else None for name in self.known_columns)
-        return replace(self, image_column=self.image_column or image, label_column=self.label_column or label)
+        known_image, known_label = (name if name in columns else None for name in self.known_columns)
+        image, label = (
+            name and (column_called(name, columns) or name) for name in (self.image_column, self.label_column)
+        )
+        return replace(self, image_column=image or known_image, label_column=label or known_label)

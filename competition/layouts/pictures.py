@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from competition.containers import Container, extract, names_container, read_container
-from competition.images_on_disk import ImagesOnDisk
+from competition.images_on_disk import ImagesOnDisk, best_size
 from competition.layouts.evidence import Evidence
 
 PROBED = 100  # ids to look up when finding out whether a column names images
 ENOUGH = 0.5  # the share of ids with an image that shows that a column names images
 MOST_STACKS = 20  # of images, in a root
-SMALLEST = 192  # pixels of the images that are taken of several sizes
 _SIZE = re.compile(r"(\d{2,4})x\1")
 _EXAMPLE = re.compile(r"example|sample")  # in the names of files that hold some of the images of others
 _NUMBERED = re.compile(r"(?P<id>.+)[-_]\d+")
@@ -47,6 +46,11 @@ class Pictures:
     @property
     def images(self) -> ImagesOnDisk:
         return self.evidence.images
+
+    @property
+    def are_there(self) -> bool:
+        """Whether there are any images, as files or in containers."""
+        return any(map(self.images.files, (*_SPLITS, None))) or any(self.containers.values())
 
     def has_files(self, split: str, ids: Sequence[str]) -> bool:
         """Whether most of some ids, at most a hundred or so, have a file, or a folder of files."""
@@ -135,8 +139,7 @@ class Pictures:
         paths = [path for path in paths if not _EXAMPLE.search(path.stem.lower())]
         paths += (*self._stacks(), *self._folders_of_channels())
         sizes = {path: int(found[1]) for path in paths if (found := _SIZE.search(self._place(path)))}
-        large = [size for size in sizes.values() if size >= SMALLEST]
-        kept = min(large) if large else max(sizes.values(), default=0)
+        kept = best_size(sizes.values())
         return [path for path in paths if sizes.get(path, kept) == kept]
 
     def _stacks(self) -> Iterator[Path]:

@@ -65,7 +65,19 @@ def pivoted(table: Table, image: str, value: str) -> Table | None:
     pairs = parted(table.stripped(image))
     if pairs is None:
         return None
-    rows = pairs.assign(value=table.column(value), number=table.frame.index)
+    return _wide(table, image, pairs.assign(value=table.column(value), number=table.frame.index))
+
+
+def unstacked(table: Table, image: str, target: str, value: str) -> Table | None:
+    """The same of a table whose columns name the image and the target of each row; each image has each target once."""
+    pairs = table.frame[[image, target]].set_axis(["case", "target"], axis="columns")
+    counts = pairs.nunique()
+    if min(counts) < 2 or pairs.duplicated().any() or len(pairs) != counts["case"] * counts["target"]:
+        return None
+    return _wide(table, image, pairs.assign(value=table.column(value), number=table.frame.index))
+
+
+def _wide(table: Table, image: str, rows: pd.DataFrame) -> Table:
     rows = rows.drop_duplicates(["case", "target", "value"])
     twice = rows.duplicated(["case", "target"], keep=False)
     wrong = np.isin(table.frame.index, rows.loc[twice, "number"])

@@ -11,8 +11,9 @@ from competition.images_on_disk import names_image
 from competition.layouts.evidence import SAMPLE, Evidence
 from competition.layouts.labels import NUMBER
 from competition.tables import Table, glance, read_table
-from competition.wording import listed, printable
+from competition.wording import fault_in, listed, printable
 
+_REGIONS = re.compile(r"encoded_?pixels|rle(_?masks?)?|segmentation|prediction_?string", re.IGNORECASE)
 _ID_NAME = re.compile(r"(^|_| )(id|image|file|filename|name|img|uid)$|id$|^image|file", re.IGNORECASE)
 _PAIR = 2  # columns of a sample: the id and the label
 _RANKS = (r"^sample_?submission$", r"sample.*submi", r"example|dummy|format", r"zero", "")  # of the file's stem
@@ -70,6 +71,8 @@ def unique_ids(table: Table, column: str) -> tuple[str, ...]:
 
 
 def refuse_blank_ids(table: Table, column: str, ids: Sequence[str]) -> None:
+    if all(map(str.strip, ids)):
+        return
     empty = [not image_id.strip() for image_id in ids]
     table.refuse(empty, f"empty id (column '{printable(column)}')", "fill them in or take the rows out")
 
@@ -79,10 +82,19 @@ def find_sample(evidence: Evidence) -> Sample | None:
 
     Of several, the plainest name and newest version.
 
-    Raises UserError if it is no table.
+    Raises UserError if it is no table, or if it asks for parts of the images.
     """
     there = [path for path in evidence.tables if SAMPLE.search(path.stem.lower())] or _tests_with_labels(evidence)
-    return read_sample(min(there, key=_rank)) if there else None
+    sample = read_sample(min(there, key=_rank)) if there else None
+    return sample and _of_whole_images(sample)
+
+
+def _of_whole_images(sample: Sample) -> Sample:
+    """The sample itself. Raises UserError if it asks for parts of the images."""
+    if regions := [name for name in sample.table.columns if _REGIONS.fullmatch(name)]:
+        fault = f"column '{printable(regions[0])}' asks for masks or boxes, and only whole images are classified here"
+        raise fault_in(sample.table.path, fault, "choose a contest of classes, or remove the file and predict classes")
+    return sample
 
 
 def _tests_with_labels(evidence: Evidence) -> list[Path]:

@@ -100,6 +100,11 @@ class ImageCache:
         return np.flatnonzero(np.isin(self.rows, self._unreadable))
 
     @property
+    def damaged(self) -> np.ndarray:
+        """The rows of JPEGs that are damaged inside, int64 ``[K]``; parts of their pixels are wrong."""
+        return np.flatnonzero(self.fingerprints.damaged)
+
+    @property
     def contents(self) -> np.ndarray:
         """The ``content_hash`` of each image's file, uint64 ``[N]``; 0 if it is not known."""
         if self._fingerprints is None:

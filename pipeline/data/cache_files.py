@@ -23,8 +23,9 @@ import numpy as np
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from competition.progress import Progress
-from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode_bytes, read_file
-from pipeline.data.fingerprints import LONGEST, Fingerprints, own_size
+from pipeline.data.complaints import Complaints, heard
+from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode_sized, read_file
+from pipeline.data.fingerprints import LONGEST, Fingerprints
 from pipeline.data.fitting import Fit, Size, fitted
 from pipeline.data.jpegs import Jpegs, encoded
 from pipeline.runtime.memory import raise_shortage
@@ -34,6 +35,8 @@ from pipeline.runtime.time_limit import check_time
 PIXELS, JPEGS, STARTS = "images.npy", "images.jpegs", "starts.npz"
 CONTENTS, FINGERPRINTS, ABOUT = "contents.npz", "fingerprints.npz", "cache.json"
 CHUNK_BYTES, CHUNK_IMAGES = 1 << 20, 8  # of pixels, and of images at least, that a thread decodes before it writes them
+
+MOST_SUSPECTS = 1_000  # images that are decoded again to find those that are damaged inside
 
 
 class Store(Protocol):
@@ -140,15 +143,20 @@ def write_cache(
     """
     shape = (len(paths), *size, 3)
     writer = ArrayFile(folder / PIXELS, shape) if most is None else _JpegFile(folder, len(paths), most)
-    with writer:
-        fingerprints, unreadable, chunks = _decode_all(paths, shape, fit, threads, writer)
+    with writer, heard(folder) as complaints:
+        fingerprints, unreadable, chunks = _decode_all(paths, shape, fit, threads, writer, complaints)
     write_arrays(folder / CONTENTS, {"contents": fingerprints.contents})
     fingerprints.write(folder / FINGERPRINTS)
     write_json(folder / ABOUT, {"shape": shape, "unreadable": unreadable, "chunks": chunks})
 
 
 def _decode_all(
-    paths: Sequence[ImagePath], shape: tuple[int, ...], fit: Fit, threads: int, writer: "ArrayFile | _JpegFile"
+    paths: Sequence[ImagePath],
+    shape: tuple[int, ...],
+    fit: Fit,
+    threads: int,
+    writer: "ArrayFile | _JpegFile",
+    complaints: Complaints,
 ) -> tuple[Fingerprints, list[int], list[tuple[int, int]]]:
     """Decode chunks of images in parallel and hand each to the writer.
 
@@ -166,7 +174,7 @@ def _decode_all(
         rows, buffer = slice(start, start + chunk), buffers.get()
         try:
             images = buffer[: len(paths[rows])]
-            failed = _decode_chunk(paths[rows], images, fingerprints.take(rows), fit)
+            failed = _decode_chunk(paths[rows], images, fingerprints.take(rows), fit, complaints)
             return len(images), [start + row for row in failed], writer.write(start, images)
         finally:
             buffers.put(buffer)
@@ -178,27 +186,46 @@ def _decode_all(
             chunks.append(conclude())
             bar.update(done)
             check_time(len(chunks) * chunk / len(paths))
+        fingerprints.damaged[:] = _damaged(
+            paths, np.flatnonzero(fingerprints.damaged), (shape[1], shape[2]), complaints
+        )
     return fingerprints, unreadable, chunks
 
 
-def _decode_chunk(paths: Sequence[ImagePath], images: np.ndarray, fingerprints: Fingerprints, fit: Fit) -> list[int]:
-    """Decode files into ``images``, and take their fingerprints.
+def _damaged(paths: Sequence[ImagePath], suspects: np.ndarray, size: Size, complaints: Complaints) -> np.ndarray:
+    """Which images are JPEGs that are damaged inside, bool ``[N]``; of the suspects, the first MOST_SUSPECTS.
+
+    suspects: the rows that were decoded when something was printed on standard error, int64 ``[n]``.
+    """
+    damaged = np.zeros(len(paths), bool)
+    for row in suspects[:MOST_SUSPECTS].tolist():
+        check_time()
+        damaged[row] = complaints.are_about(paths[row], size)
+    return damaged
+
+
+def _decode_chunk(
+    paths: Sequence[ImagePath], images: np.ndarray, fingerprints: Fingerprints, fit: Fit, complaints: Complaints
+) -> list[int]:
+    """Decode files into ``images``, and take their fingerprints, where all suspects count as damaged.
 
     Returns the rows that could not be read, filled with zeros.
     """
-    size = images.shape[1:3]
-    failed = []
+    size, heard_of = images.shape[1:3], complaints.length
+    failed, sizes, contents = [], [(0, 0)] * len(paths), [0] * len(paths)  # lists, as setting an array's cell is slow
     for row, path in enumerate(paths):
         try:
             data = read_file(path)
-            image = decode_bytes(data, size)
+            image, sizes[row] = decode_sized(data, size)
             images[row] = fitted(image, size, fit)
-            fingerprints.sizes[row] = np.minimum(own_size(data, image), LONGEST)
-            fingerprints.contents[row] = content_hash(data)
+            contents[row] = content_hash(data)
+            if (length := complaints.length) > heard_of:
+                fingerprints.damaged[row], heard_of = True, length
         except (OSError, UnreadableImage) as error:
             raise_shortage(error)
             images[row] = 0
             failed.append(row)
+    fingerprints.sizes[:], fingerprints.contents[:] = np.minimum(sizes, LONGEST), contents
     fingerprints.look_at(images)
     return failed
 

@@ -129,6 +129,11 @@ def computed_once(images: Images, name: str, compute: Callable[[Images], np.ndar
     return np.load(place, mmap_mode="r", allow_pickle=False)[images.rows]
 
 
+def is_computed(images: ImageCache, name: str) -> bool:
+    """Whether ``computed_once`` has saved the result of that name for the cache of the images."""
+    return images.folder is not None and _is_intact(images.folder / f"{name}.npy")
+
+
 def _is_intact(place: Path) -> bool:
     """Whether the result is there as it was saved. A damaged one is removed."""
     if not place.exists() or is_sealed(place, _owner(place)):

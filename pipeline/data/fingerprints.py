@@ -12,13 +12,13 @@ from typing import Self
 import cv2
 import numpy as np
 
-from pipeline.data.decode import JPEG_START, jpeg_shape
 from pipeline.data.fitting import Size, resize
 from pipeline.runtime.sealed import DamagedFile, read_arrays, write_arrays
 
 SIDE = 12  # of a thumbnail, in pixels
 SCALE = 32  # steps of a thumbnail's values in a standard deviation
 LEAST_CONTRAST = 0.05  # levels; of less, nothing but rounding is left
+FAINT = 2.0  # levels; pictures with less contrast are measured without rounding in between
 BLANK = 1.0  # level: the standard deviation of each channel of a blank picture is less
 LONGEST = 2**16 - 1  # pixels of a side that are told
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -38,6 +38,7 @@ class Fingerprints:
     brightness, contrast: mean and standard deviation of the brightness of the image's parts, in levels of 0..255,
         float16 ``[N]``.
     blank: whether each image is of a single colour, bool ``[N]``.
+    damaged: whether each is a JPEG that is damaged inside, so that parts of it are wrong, bool ``[N]``.
     """
 
     contents: np.ndarray
@@ -48,6 +49,7 @@ class Fingerprints:
     brightness: np.ndarray
     contrast: np.ndarray
     blank: np.ndarray
+    damaged: np.ndarray
 
     @classmethod
     def empty(cls, count: int) -> Self:
@@ -60,6 +62,7 @@ class Fingerprints:
             np.zeros((count, 3), np.uint8),
             np.zeros(count, np.float16),
             np.zeros(count, np.float16),
+            np.zeros(count, bool),
             np.zeros(count, bool),
         )
 
@@ -76,15 +79,19 @@ class Fingerprints:
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def look_at(self, images: np.ndarray) -> None:
-        """Fill in what the images, uint8 ``[N, H, W, 3]``, show: all but ``contents`` and ``sizes``."""
+        """Fill in what the images, uint8 ``[N, H, W, 3]``, show: all but ``contents``, ``sizes`` and ``damaged``."""
         parts = _parts(images)
         brightness = _shrunk(parts @ LUMA, (SIDE, SIDE)).reshape(len(images), -1)
+        if parts.shape != images.shape:  # they are rounded, which leaves little of a calm sea
+            for row in np.flatnonzero(brightness.std(axis=1) < FAINT):
+                brightness[row] = _shrunk(images[[row]] @ LUMA, (SIDE, SIDE)).ravel()
         mean, deviation = brightness.mean(axis=1), brightness.std(axis=1)
         standard = (brightness - mean[:, None]) * (SCALE / np.maximum(deviation, LEAST_CONTRAST))[:, None]
         self.thumbnails[:] = np.rint(standard).clip(-127, 127).reshape(self.thumbnails.shape)
         self.brightness[:], self.contrast[:] = mean, deviation
         self.colours[:] = np.rint(_mean_colours(parts))
-        self.blank[:] = [low and _is_blank(image) for low, image in zip(deviation < BLANK, images, strict=True)]
+        for row in np.flatnonzero(deviation < BLANK):
+            self.blank[row] = _is_blank(images[row])
         self.pixels[:] = pixel_hashes(images)
 
     def write(self, path: Path) -> None:
@@ -94,20 +101,13 @@ class Fingerprints:
     @classmethod
     def read(cls, path: Path, contents: np.ndarray) -> Self:
         """What ``write`` wrote. Raises DamagedFile if it is not, and OSError if it cannot be read."""
-        arrays = read_arrays(path)
+        arrays = {"damaged": np.zeros(len(contents), bool)} | read_arrays(path)  # of a cache from before it was kept
         if set(arrays) != set(_KEPT) or len(arrays["pixels"]) != len(contents):
             raise DamagedFile(path)
         return cls(contents, **arrays)
 
 
 _KEPT = [field.name for field in fields(Fingerprints) if field.name != "contents"]
-
-
-def own_size(data: bytes, image: np.ndarray) -> Size:
-    """(height, width) of the image in a file with this content, also if the JPEG was reduced while it was decoded."""
-    height, width = jpeg_shape(data) if data.startswith(JPEG_START) else image.shape[:2]
-    is_turned = (height > width) != (image.shape[0] > image.shape[1])  # as its EXIF data say
-    return (width, height) if is_turned else (height, width)
 
 
 def pixel_hashes(images: np.ndarray) -> np.ndarray:

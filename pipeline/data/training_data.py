@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import chain, pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -14,16 +13,15 @@ from competition.errors import UserError
 from competition.spec import Competition, Split
 from competition.splits import stratified_folds, stratified_holdout
 from competition.task import Task, strata
-from competition.wording import counted, printable
+from competition.wording import counted
 from pipeline.data.cache import ImageCache, contents_of, decoder_version, open_cache
 from pipeline.data.corrected import Corrected
 from pipeline.data.data_record import DataRecord
-from pipeline.data.decode import UnreadableImage, decode
 from pipeline.data.equal_pixels import conflicting, equal_pixels
+from pipeline.data.faulty_files import readable_rows, warn_of_damaged
 from pipeline.data.image_size import ImageSizes, Means, choose_sizes
 from pipeline.settings import Settings
 
-NAMED = 3  # unreadable files that are named
 HELD_OUT = 0.1  # share of train used for validation if the competition has no validation table
 SPLIT_SEED = 0  # independent of --seed, so that runs with different seeds are validated on the same images
 
@@ -195,7 +193,8 @@ def open_training_data(
     labelled = len(split) - len(competition.test) * settings.pseudo_labels
     sizes = sizes or image_sizes(competition, settings, device, pretrained)
     images = open_cache(split.paths, settings.cache_folder, sizes.cached, fit=sizes.fit, most=settings.cache_size)
-    rows = _readable_rows(split, images.unreadable, settings.skip_unreadable, labelled)
+    rows = readable_rows(split, images.unreadable, settings.skip_unreadable, labelled)
+    warn_of_damaged(split.paths[:labelled], images.damaged, "labelled images")
     own, extra, test = _distinct_rows(rows, images.contents, competition)
     splits = _splits(split.take(own), int((own < len(competition.train)).sum()), competition.task, settings)
     corrected = Corrected.of(split.take(own), competition.corrections)
@@ -246,35 +245,6 @@ def image_sizes(competition: Competition, settings: Settings, device: str, pretr
         return ImageSizes.all_as((settings.size, settings.size), "squash")
     paths = (*labelled_images(competition).paths, *competition.test.paths)
     return choose_sizes(paths, Means(len(paths), settings.budget, device, pretrained))
-
-
-def unreadable_files(paths: Sequence[Path]) -> str:
-    """The first few of these files and why they cannot be decoded, and the number of the others."""
-    shown = [f"{printable(path, most=200)} ({printable(fault_of(path))})" for path in paths[:NAMED]]
-    return ", ".join(shown) + (f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else "")
-
-
-def fault_of(path: Path) -> str:
-    """Why the file cannot be decoded, without its path."""
-    try:
-        decode(path)
-    except UnreadableImage as error:
-        return str(error).removeprefix(f"{path}: ")
-    return "it changed meanwhile"
-
-
-def _readable_rows(split: Split, unreadable: np.ndarray, skip: bool, labelled: int) -> np.ndarray:
-    """The rows without those of unreadable files. labelled: number of the first rows, of which each has to be read."""
-    missed = [split.paths[row] for row in unreadable if row < labelled]
-    names = unreadable_files(missed)
-    if missed and not skip:
-        raise UserError(
-            f"{len(missed)} of {labelled:,} labelled images cannot be read: {names}; "
-            "replace them, or leave them out with --skip-unreadable"
-        )
-    if missed:
-        print(f"warning: {len(missed)} images cannot be read and are left out: {names}")
-    return np.delete(np.arange(len(split)), unreadable)
 
 
 def _distinct_rows(

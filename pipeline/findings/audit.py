@@ -48,7 +48,7 @@ def audited(competition: Competition, labelled: Pictures, test: Pictures | None,
     findings: list[Finding] = []
     is_complete = False
     with suppress(OutOfTime):
-        for finding in audit(competition, labelled, test, folder):
+        for finding in audit(competition, labelled, test):
             findings.append(finding)
         is_complete = True
     write_findings(findings, folder, with_others=False)
@@ -67,17 +67,17 @@ def _fingerprint(competition: Competition, labelled: Pictures, test: Pictures | 
     return found.hexdigest()
 
 
-def audit(competition: Competition, labelled: Pictures, test: Pictures | None, folder: Path) -> Iterator[Finding]:
+def audit(competition: Competition, labelled: Pictures, test: Pictures | None) -> Iterator[Finding]:
     """What is found out about the images and labels, one kind after the other.
 
-    test: None if these images are not looked at. folder: where the tables of the findings will be.
+    test: None if these images are not looked at.
     Raises OutOfTime if a time limit passes meanwhile.
     """
     images = Joined(competition.task, (labelled, test) if test else (labelled,))
-    yield from exact_duplicates(images, folder)
+    yield from exact_duplicates(images)
     check_time()
     if labelled.split.groups is None:  # they may come from the table of an earlier audit, which has to stay
-        yield groups(competition, labelled, folder)
+        yield groups(competition, labelled)
     if test:
         yield from drift(labelled, test)
     check_time()
@@ -85,4 +85,4 @@ def audit(competition: Competition, labelled: Pictures, test: Pictures | None, f
     yield from odd_images(competition.task, [labelled, test] if test else [labelled])
     check_time()
     if images.have_pixels:  # last, as it takes the longest
-        yield similar_pictures(images, folder)
+        yield similar_pictures(images)

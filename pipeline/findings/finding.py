@@ -1,14 +1,16 @@
 """A finding: something about a competition's images or labels that its user should know, with the images concerned."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
 from competition.storage import discard, write_file
+from competition.wording import printable
 from pipeline.runtime.sealed import DamagedFile, read_json, write_json
 
 FOLDER = "audit"  # the folder of findings, in that of a competition's runs
@@ -21,7 +23,8 @@ class Finding:
     """Something that was found out about a competition's images or labels.
 
     kind: in lower-case words joined by hyphens; the name of its table in ``runs/NAME/audit/``.
-    told: one line for the user: what was found, and what to do; empty if it has no bearing on the answer.
+    told: one line for the user: what was found, and what to do; empty if it has no bearing on the answer. It names the
+        file of the table without its folder, which may be moved; see ``placed``.
     table: the columns ``split`` (train, val or test) and ``id`` name the image that a row is about, ``other_split`` and
         ``other_id`` one that it is compared with. These columns come first; they are missing if rows are not about
         images. An empty table says that nothing of the kind was found.
@@ -33,6 +36,11 @@ class Finding:
     table: pd.DataFrame
     holds_corrections: bool = False
 
+    def placed(self, folder: Path) -> Self:
+        """The same with the path of the table in what is told. folder: ``runs/NAME/audit``."""
+        name = f"{self.kind}.csv"
+        return replace(self, told=self.told.replace(name, printable(folder / name, most=200)))
+
 
 def write_findings(findings: Sequence[Finding], folder: Path, with_others: bool = True) -> None:
     """Write a CSV for each finding into ``runs/NAME/audit``, and the list of all findings there.
@@ -41,7 +49,7 @@ def write_findings(findings: Sequence[Finding], folder: Path, with_others: bool 
     train.py. with_others: whether earlier ones of other kinds stay in the list.
     """
     kinds = {each.kind for each in findings}
-    kept = [each for each in read_findings(folder) if with_others and each.kind not in kinds]
+    kept = [each for each in _read(folder) if with_others and each.kind not in kinds]
     written = _written(folder)
     for each in findings:
         path = folder / f"{each.kind}.csv"
@@ -74,12 +82,14 @@ def _hash(content: bytes) -> str:
 
 
 def read_findings(folder: Path) -> list[Finding]:
-    """What earlier audits found, all cells as text. Findings whose table cannot be read are left out."""
-    findings = []
+    """What earlier audits found, ``placed``, all cells as text. Findings whose table cannot be read are left out."""
+    return [each.placed(folder) for each in _read(folder)]
+
+
+def _read(folder: Path) -> Iterator[Finding]:
     for kind, told in _listed(folder / INDEX):
         with suppress(OSError, ValueError):
-            findings.append(Finding(kind, told, _as_text(folder / f"{kind}.csv")))
-    return findings
+            yield Finding(kind, told, _as_text(folder / f"{kind}.csv"))
 
 
 def _listed(index: Path) -> Iterable[tuple[str, str]]:

@@ -72,13 +72,13 @@ class Grouping:
         return bool(np.isin(self.test, self.labelled).mean() < APART)
 
 
-def groups(competition: Competition, labelled: Pictures, folder: Path) -> Finding:
-    """The group of each labelled image, if there are groups. folder: where the table of the finding will be."""
+def groups(competition: Competition, labelled: Pictures) -> Finding:
+    """The group of each labelled image, if there are groups."""
     classes = _classes(labelled.split.known_labels, competition.task)
     for grouping in in_time(_groupings(labelled.split.paths, competition.test.paths)):
         if _count(grouping, labelled, classes):
             found = _in_runs(grouping, labelled) if grouping.closer == MUCH_CLOSER else grouping
-            return Finding(KIND, _told(found, labelled, folder / f"{KIND}.csv"), _table(found, labelled))
+            return Finding(KIND, _told(found, labelled), _table(found, labelled))
     return Finding(KIND, "", pd.DataFrame())
 
 
@@ -158,7 +158,7 @@ def _in_runs(grouping: Grouping, labelled: Pictures) -> Grouping:
     return replace(grouping, names=names, labelled=found)
 
 
-def _told(grouping: Grouping, labelled: Pictures, path: Path) -> str:
+def _told(grouping: Grouping, labelled: Pictures) -> str:
     counts = np.bincount(grouping.labelled)
     several = np.flatnonzero(counts > 1)
     example = printable(grouping.names[several[0]])
@@ -167,7 +167,7 @@ def _told(grouping: Grouping, labelled: Pictures, path: Path) -> str:
         "the test has other ones" if grouping.is_kept_apart else "their images are alike, and the test may have others"
     )
     folds = "" if labelled.trained == len(labelled) else "--folds 5 "
-    remedy = f"{folds}--group-column {printable(path, most=200)} keeps each on one side of a split"
+    remedy = f"{folds}--group-column {KIND}.csv keeps each on one side of a split"
     return f"{grouping.what} show {size}; {why}: {remedy}"
 
 

@@ -17,8 +17,8 @@ from pipeline.findings.alignment import FLIPS, flip_signs, frequencies, unit, wh
 COUNT = 7  # coefficients a side
 BITS, GROUPS = 16, 6  # of a band; the bits are in groups, and each band leaves out two of these
 DOUBTFUL = 2  # bits of a band, those of the smallest coefficients, that are also looked up the other way
-MOST_DIFFERENT = 10  # bits of two hashes
-LEAST_ALIKE = 0.88  # cosine between the coefficients
+MOST_DIFFERENT = 12  # bits of two hashes
+LEAST_ALIKE = 0.85  # cosine between the coefficients
 BLOCK = 1 << 15  # thumbnails in a table, so that its size does not grow with the number of images
 PIECE = 1 << 13  # thumbnails, or agreements, that are in work at once
 SCALE = 127  # of coefficients that are kept as whole numbers

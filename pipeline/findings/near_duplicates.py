@@ -20,13 +20,15 @@ from pipeline.findings.joined import Joined
 from pipeline.findings.look_up import TOGETHER, Block, Candidates, candidates
 from pipeline.runtime.time_limit import check_time
 
-LEAST_ALIKE = 0.93  # cosine between the coefficients of aligned thumbnails
+LEAST_ALIKE = 0.88  # cosine between the coefficients of aligned thumbnails
 MOST_COMPARED = 4  # pairs for each image, the most alike ones, whose pixels are compared
 SIDE, COUNT, STEPS = 32, 16, 3  # of the pictures that are compared: pixels, coefficients a side, steps to align them
 FINER, FINEST = 3, 12  # frequencies of the parts that have to agree
 ALIKE = 0.93  # cosine between their coefficients, from which on two pictures are the same
 MOST_CROPPED = 0.18  # of a side: 0.15, and what alignment is wrong by
 BRIGHTER = 0.7, 1.5  # contrast of the second picture to that of the first
+FAINT = 0.7  # levels; compression and rounding change the finer parts by up to as much
+FAINTLY_ALIKE, SAME_COLOUR = 0.6, 3  # cosine, and levels between mean colours, of the same picture if not more differs
 MOST_TINTED, TINTED_SHARE = 12, 0.3  # levels, and share of the tint itself, by which the mean tints may differ
 
 _SIGNS = {count: flip_signs(count) for count in (look_up.COUNT, COUNT)}
@@ -102,13 +104,22 @@ def _same(pairs: Candidates, images: Joined) -> Candidates:
     first, second = pictures[places.reshape(2, -1)]
     wanted = whole(second, COUNT) * _SIGNS[COUNT][pairs.flips]
     windows = aligned(first, pairs.windows, wanted, _WEIGHTS, COUNT, STEPS)
-    present = coefficients(first, windows, COUNT)[:, _FINE]
-    wanted = wanted[:, _FINE]
-    contrast = np.linalg.norm(wanted, axis=1) / np.maximum(np.linalg.norm(present, axis=1), 1e-6)
-    cropped = (windows[:, ::2] + windows[:, 1::2]).max(axis=1)
-    is_same = (likeness(present, wanted) >= ALIKE) & (cropped <= MOST_CROPPED)
-    is_same &= (contrast >= BRIGHTER[0]) & (contrast <= BRIGHTER[1])
+    colours = (images.fingerprints("colours", each).astype(np.float32) for each in (pairs.first, pairs.second))
+    is_same = _agree(coefficients(first, windows, COUNT)[:, _FINE], wanted[:, _FINE], np.abs(np.subtract(*colours)))
+    is_same &= (windows[:, ::2] + windows[:, 1::2]).max(axis=1) <= MOST_CROPPED
     return Candidates(pairs.first, pairs.second, windows, pairs.flips).take(np.flatnonzero(is_same))
+
+
+def _agree(present: np.ndarray, wanted: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """Whether the finer coefficients of two pictures are those of one, bool ``[M]``.
+
+    apart: levels between their mean colours, ``[M, 3]``.
+    """
+    alike = likeness(present, wanted)
+    contrast = np.linalg.norm(wanted, axis=1) / np.maximum(np.linalg.norm(present, axis=1), 1e-6)
+    is_close = (np.linalg.norm(present - wanted, axis=1) <= FAINT) & (apart.max(axis=1) <= SAME_COLOUR)
+    is_alike = (alike >= ALIKE) | (is_close & (alike >= FAINTLY_ALIKE))
+    return is_alike & (contrast >= BRIGHTER[0]) & (contrast <= BRIGHTER[1])
 
 
 def _each_once(found: list[Candidates]) -> Candidates:

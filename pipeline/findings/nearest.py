@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 
-from pipeline.data.cache import ImageCache, Images, known_contents, open_cache
+from pipeline.data.cache import ImageCache, Images, known_images
 from pipeline.data.descriptors import descriptors
 from pipeline.models.base import FEATURES_FILE
-from pipeline.models.classical.features import OnFeatures
+from pipeline.models.classical.features import Features, OnFeatures
 from pipeline.training.runs import StoredRun
 
 COMPARED = 10_000  # pictures, at most, that others are compared with
@@ -28,22 +29,20 @@ class Neighbours:
 
     @classmethod
     def of(cls, runs: Collection[StoredRun], paths: Sequence[Path], cache_folder: Path, device: torch.device) -> Self:
-        """Neighbours among the images of a cache that a run was trained on, by the features of a run if one has some.
+        """Neighbours among the images of a cache that a run was trained on, by the features of the best run for which
+        they were computed; a network would take minutes to compute them anew.
 
         paths: of the labelled images. cache_folder: see ``open_cache``.
         """
-        asked = {stored.run.shape for stored in runs}
-        shapes = [shape for shape in asked if known_contents(paths, cache_folder, [shape]) is not None]
-        cached = [stored for stored in runs if stored.run.shape in shapes]
-        if not cached:
-            return cls(None, descriptors)
-        chosen = max(cached, key=lambda stored: (_features_file(stored).exists(), stored.run.score.rank))
-        size, fit = chosen.run.shape
-        images = open_cache(paths, cache_folder, size, fit=fit, most=chosen.run.cache_size)
-        if not _features_file(chosen).exists():
-            return cls(images, descriptors)
-        features = OnFeatures.load(_features_file(chosen).parent, device).features
-        return cls(images, lambda some: features.transform(some, device).reshape(len(some), -1))
+        shapes = dict.fromkeys(stored.run.shape for stored in runs)
+        caches = {shape: known_images(paths, cache_folder, [shape]) for shape in shapes}
+        for stored in sorted(runs, key=lambda stored: -stored.run.score.rank):
+            images = caches[stored.run.shape]
+            if images is not None and _features_file(stored).exists():
+                features = OnFeatures.load(_features_file(stored).parent, device).features
+                if features.are_computed(images, device):
+                    return cls(images, partial(_of_images, features, device))
+        return cls(next((each for each in caches.values() if each is not None), None), descriptors)
 
     def nearest(self, rows: np.ndarray, among: np.ndarray) -> list[np.ndarray]:
         """The rows most like each of the given ones, the most similar first, without itself; none of the last of many.
@@ -63,6 +62,10 @@ class Neighbours:
         alike[asked[:, None] == among] = -np.inf
         best = np.argsort(-alike, axis=1, kind="stable")[:, : min(SHOWN, len(among) - 1)]
         return [*among[best], *nothing[len(asked) :]]
+
+
+def _of_images(features: Features, device: torch.device, images: Images) -> np.ndarray:
+    return features.transform(images, device).reshape(len(images), -1)
 
 
 def _features_file(stored: StoredRun) -> Path:

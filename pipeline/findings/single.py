@@ -7,8 +7,8 @@ import pandas as pd
 
 from competition.task import Task
 from competition.wording import counted
+from pipeline.data.faulty_files import fault_of
 from pipeline.data.fingerprints import Fingerprints
-from pipeline.data.training_data import fault_of
 from pipeline.findings.finding import Finding
 from pipeline.findings.pictures import FACTS, Pictures
 

@@ -14,7 +14,6 @@ from competition.layouts import corrections_in, label_cells
 from competition.metrics import LOG_LOSS
 from competition.spec import Competition, Split
 from competition.tables import read_table
-from competition.wording import printable
 from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.blend import select_blend
 from pipeline.findings.confident_learning import Suspects, find_suspects
@@ -48,9 +47,9 @@ def suspects(
     table = table_of(competition, split.take(found.rows), found, [[split.ids[row] for row in some] for some in nearest])
     table.insert(0, "split", np.where(found.rows < len(competition.train), "train", "val"))
     if (corrected := corrected_before(path, competition, table)) is None:
-        return Finding(KIND, told(len(table), len(judged), len(split), path), table)
+        return Finding(KIND, told(len(table), len(judged), len(split)), table)
     table = table[~table["id"].isin(corrected["id"])]
-    return Finding(KIND, told(len(table), len(judged), len(split), path), pd.concat([table, corrected]), True)
+    return Finding(KIND, told(len(table), len(judged), len(split)), pd.concat([table, corrected]), True)
 
 
 def judge(judges: Mapping[str, StoredRun], split: Split, judged: np.ndarray, competition: Competition) -> Suspects:
@@ -103,11 +102,11 @@ def corrected_before(path: Path, competition: Competition, table: pd.DataFrame) 
     return before[before["id"].isin(names)] if names else None
 
 
-def told(suspected: int, judged: int, labelled: int, path: Path) -> str:
+def told(suspected: int, judged: int, labelled: int) -> str:
     """A line for the user; empty if no label is suspected."""
     if not suspected:
         return ""
-    said, place = f"the models contradict {suspected:,} of {judged:,}", printable(path, most=200)
+    said = f"the models contradict {suspected:,} of {judged:,}"
     if judged < labelled:
-        return f"{said} validation labels, listed in {place}; to judge all labels, train with --folds 3"
-    return f"{said} labels: correct {place} and train with --relabel"
+        return f"{said} validation labels, listed in {KIND}.csv; to judge all labels, train with --folds 3"
+    return f"{said} labels: correct {KIND}.csv and train with --relabel"

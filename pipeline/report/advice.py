@@ -10,15 +10,14 @@ from pipeline.findings.duplicates import LEAKS
 from pipeline.findings.suspects import KIND as SUSPECTS
 from pipeline.models.networks.pretrained import imagenet_networks
 from pipeline.models.networks.weights import LITE0, at_hand
-from pipeline.models.neural.time_budget import trainings
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.report.context import BLEND, ReportContext
+from pipeline.report.endings import endings
 from pipeline.report.mistakes import half_of_mistakes, worst_classes
 from pipeline.training.runs import Run
 
 SHOWN, MOST_FINDINGS = 3, 2  # pieces of advice, and those of them that are about the data
 CUT_SHORT = 0.5  # of the recipe's epochs; with fewer, more time is the first thing to try
-RISING = 0.2  # last part of a training; if the score still rises there, more epochs help
 MEMORISED = 0.5  # the error on the training images, as a part of that on the validation images, below which it overfits
 FEW_CLASSES = 0.1  # of the classes, or two, in which half of the mistakes are
 CONFUSED = 0.15  # of the mistakes, made between two classes
@@ -81,12 +80,10 @@ def no_imagenet_weights(context: ReportContext) -> Iterator[Advice]:
 def cut_short(context: ReportContext) -> Iterator[Advice]:
     """The best network was trained for a small part of its recipe's epochs, because the budget ended."""
     run = _best_network(context)
-    if run is None or run.plan.seconds is None or not run.plan.fits or not isinstance(run.recipe, NeuralRecipe):
+    if run is None or run.plan.seconds is None or not isinstance(run.recipe, NeuralRecipe):
         return
-    images = run.plan.images or len(context.train) or len(context.validation)  # in folds it is a few less
-    segments = trainings(run.plan.fits[0].segments)[0]
-    trained = sum(segment.batches for segment in segments) * run.recipe.batch_size / images
-    if trained < CUT_SHORT * run.recipe.epochs:
+    trained = endings(run.name, context)[0].epochs
+    if trained is not None and trained < CUT_SHORT * run.recipe.epochs:
         yield Advice(
             f"{run.name} was trained for {trained:.0f} of its recipe's {run.recipe.epochs} epochs when the time "
             "ended: give a longer --budget.",
@@ -95,15 +92,14 @@ def cut_short(context: ReportContext) -> Iterator[Advice]:
 
 
 def still_rising(context: ReportContext) -> Iterator[Advice]:
+    """The best network still improved at the end, by its own metric, and by more than chance."""
     run = _best_network(context)
     if run is None:
         return
-    scores = [history["validation_accuracy"] for history in _histories(context, run)]
-    last = [max(1, round(RISING * len(score))) for score in scores]
-    gains = [score[-n:].max() - score[:-n].max() for score, n in zip(scores, last, strict=True) if n < len(score)]
-    if gains and np.mean(gains) > (context.blend.score.high - context.blend.score.low) / 4:
+    gain = float(np.mean([ending.late_gain for ending in endings(run.name, context)]))
+    if gain > (run.score.high - run.score.low) / 4:
         yield Advice(
-            f"The validation accuracy of {run.name} still rose by {np.mean(gains):.3f} in the last fifth of its "
+            f"The validation {run.score.title} of {run.name} still improved by {gain:.3g} in the last fifth of its "
             "training: give a longer --budget, or more --epochs.",
             "training",
         )
@@ -111,7 +107,7 @@ def still_rising(context: ReportContext) -> Iterator[Advice]:
 
 def overfitted(context: ReportContext) -> Iterator[Advice]:
     run = _best_network(context)
-    if run is None:
+    if run is None or context.competition.task.kind == "continuous":  # no number is quite right
         return
     ends = [(history["accuracy"][-1], history["validation_accuracy"][-1]) for history in _histories(context, run)]
     train, validation = np.mean(ends, axis=0)

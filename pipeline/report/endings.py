@@ -24,12 +24,14 @@ class Ending:
     """How one training went.
 
     name: of the run, with the number of its fold if it has several. ended: what ended it.
+    epochs: for how many it trained; None if that is not known.
     validations: how many there were; best: the number of the best one, from 1, by the metric of the training.
-    late_gain: by how much the best score was raised in the last fifth of the validations, 0 or above.
+    late_gain: by how much the best score improved in the last fifth of the validations, 0 or above.
     """
 
     name: str
     ended: str
+    epochs: float | None
     validations: int
     best: int
     best_score: float
@@ -44,7 +46,7 @@ def endings(name: str, context: ReportContext) -> list[Ending]:
     metric = find_metric(run.score.metric)
     steps = steps_per_epoch(name, context)
     return [
-        _ending(title, what_ended(run, segments, steps), history, metric)
+        _ending(title, what_ended(run, segments, steps), epochs_of(segments, steps), history, metric)
         for title, segments, history in zip(names, fits, histories, strict=True)
     ]
 
@@ -59,12 +61,20 @@ def steps_per_epoch(name: str, context: ReportContext) -> int | None:
     return Steps.of(images, run.recipe.batch_size).steps_per_epoch if images > 0 else None
 
 
-def _ending(name: str, ended: str, history: dict[str, np.ndarray], metric: Metric) -> Ending:
+def epochs_of(segments: tuple[Segment, ...], steps: int | None) -> float | None:
+    """For how many epochs a network trained; None if that is not known. Arguments: see ``what_ended``."""
+    if steps is None or not segments:
+        return None
+    return sum(segment.batches for segment in trainings(segments)[0]) / steps
+
+
+def _ending(name: str, ended: str, epochs: float | None, history: dict[str, np.ndarray], metric: Metric) -> Ending:
     scores = history["validation_score"]
     ranks = np.array([metric.rank(score) for score in scores])
     best = len(ranks) - 1 - int(ranks[::-1].argmax())  # of equal ones the last is kept
     early = ranks[: max(1, round((1 - LATE) * len(ranks)))]
-    return Ending(name, ended, len(ranks), best + 1, float(scores[best]), max(0.0, float(ranks.max() - early.max())))
+    late_gain = max(0.0, float(ranks.max() - early.max()))
+    return Ending(name, ended, epochs, len(ranks), best + 1, float(scores[best]), late_gain)
 
 
 def what_ended(run: Run, segments: tuple[Segment, ...], steps: int | None) -> str:
@@ -75,18 +85,17 @@ def what_ended(run: Run, segments: tuple[Segment, ...], steps: int | None) -> st
     if not isinstance(run.recipe, NeuralRecipe) or not segments:
         return "not known"
     own = trainings(segments)[0]
-    return "; ".join((_reason(run, run.recipe, own, steps), *_incidents(own)))
+    return "; ".join((_reason(run, run.recipe, own, epochs_of(segments, steps)), *_incidents(own)))
 
 
-def _reason(run: Run, recipe: NeuralRecipe, own: tuple[Segment, ...], steps: int | None) -> str:
+def _reason(run: Run, recipe: NeuralRecipe, own: tuple[Segment, ...], epochs: float | None) -> str:
     if own[-1].reached < 1 - SLIVER:
         return f"its loss or weights, which were not finite after {own[-1].reached:.0%} of the training"
     if run.plan.seconds is None:
         return f"all {counted(recipe.epochs, 'epoch')}"
     budget = f"its share of the time budget, {run.plan.seconds:,.0f} s"
-    if steps is None:
+    if epochs is None:
         return budget
-    epochs = sum(segment.batches for segment in own) / steps
     if epochs > (1 - NEARLY) * recipe.epochs:
         return f"all {counted(recipe.epochs, 'epoch')} of its recipe, before the time budget did"
     return f"{budget}, after {epochs:.1f} of at most {recipe.epochs} epochs"

@@ -52,7 +52,7 @@ def make_output_robust() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - as long as the process
         elif stream is getattr(sys, f"__{name}__") and isinstance(stream, io.TextIOWrapper):
-            setattr(sys, name, _robust(stream))
+            setattr(sys, name, robust(stream))
 
 
 def _occupy_closed() -> None:
@@ -62,7 +62,8 @@ def _occupy_closed() -> None:
     os.close(descriptor)
 
 
-def _robust(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+def robust(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """A stream to the same place that drops what it cannot pass on."""
     stream.reconfigure(errors="backslashreplace")
     if type(getattr(stream.buffer, "raw", stream.buffer)) is not io.FileIO:  # a Windows console
         return stream

@@ -40,6 +40,7 @@ FROZEN = "lite0-logreg"
 FINE_TUNED = "efficientnet-lite0"
 FINE_TUNED_ON_PHOTOGRAPHS = "efficientnet-lite0-photographs"
 FINE_TUNED_SHORTLY = "efficientnet-lite0-short"
+FINE_TUNED_SMALLER, SMALLER_SIZE = "efficientnet-lite0-96", 96  # pixels a side
 BACKBONES = (  # of different kinds; on a GPU those whose weights are at hand are fine-tuned in place of lite0
     "timm/convnext_tiny.fb_in22k_ft_in1k",
     "timm/tf_efficientnetv2_s.in21k_ft_in1k",
@@ -52,7 +53,7 @@ SMALL_SET = 2_000  # training images below which folds are the default
 FOLDS = (5, 4, 3)
 FOLD_EPOCHS = 8.0  # of fine-tuning in each fold; with fewer, there are fewer folds
 FEWEST_EPOCHS = 2.0  # of fine-tuning in each of the fewest folds; with fewer, there is none
-ENOUGH_EPOCHS = 1.0  # of fine-tuning instead of sprint
+ENOUGH_EPOCHS = 1.0  # of fine-tuning at lite0's size instead of sprint, or at the smaller size beside it
 FOLDED_SECONDS = 60.0  # of budget; with less, a set is not split into folds
 FINE_TUNING_SHARE = 0.85  # of the time after the features; the rest is for predicting and validating
 FEATURES_SHARE = 0.15  # of the time, at most, for frozen features
@@ -99,7 +100,7 @@ def candidates(settings: Settings, device: torch.device) -> tuple[str, ...]:
     larger = BACKBONES if device.type == "cuda" else ()
     folder = settings.weights if settings.weights is not None and settings.weights.is_dir() else None
     at_hand_too = [network for network in larger if at_hand(network, folder)]
-    fine_tuned = (FINE_TUNED, FINE_TUNED_ON_PHOTOGRAPHS, FINE_TUNED_SHORTLY)
+    fine_tuned = (FINE_TUNED, FINE_TUNED_ON_PHOTOGRAPHS, FINE_TUNED_SHORTLY, FINE_TUNED_SMALLER)
     return (*BASELINES, FROM_SCRATCH, FROZEN, *fine_tuned, *at_hand_too)
 
 
@@ -168,7 +169,15 @@ class Choice:
         folds = len(self.training_data.splits)
         if self.epochs(folds) >= ENOUGH_EPOCHS and self.is_ahead:
             return (FROZEN, *self._fine_tuned(folds))
+        if self._suits_smaller_size and self.is_ahead:
+            return (FROM_SCRATCH, FINE_TUNED_SMALLER)
         return (*BASELINES, FROM_SCRATCH, FROZEN)
+
+    @property
+    def _suits_smaller_size(self) -> bool:
+        """Whether there is time to fine-tune small pictures at the smaller size; a step's time follows the pixels."""
+        epochs = self.epochs(len(self.training_data.splits)) * (LITE0_SIZE / SMALLER_SIZE) ** 2
+        return epochs >= ENOUGH_EPOCHS and not self.are_photographs
 
     def _fine_tuned(self, folds: int) -> tuple[str, ...]:
         """The names of the recipes that fine-tune: of larger networks if there are any, else of lite0.
@@ -233,7 +242,7 @@ class Choice:
             assert isinstance(network, NeuralNetwork)
             return network.images_a_second(self.training_data.images, round(self._images(1)))
 
-    @property
+    @cached_property
     def is_ahead(self) -> bool:
         """Whether frozen features tell the validation images apart at least as well as the trial of flips and turns.
 

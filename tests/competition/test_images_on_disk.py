@@ -203,3 +203,20 @@ def test_the_images_of_a_split_are_listed_by_folder_and_number(draw):
 def test_a_folder_that_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="zoo: cannot be read"):
         ImagesOnDisk([tmp_path / "zoo"]).paths(TABLE, "train", ["a"])
+
+
+def test_of_folders_of_copies_in_several_sizes_one_is_read(draw):
+    root = draw(*(f"{split}_{size}x{size}/{split}.png" for split in ("train", "test") for size in (32, 64)))
+    assert found(root, "train", "train") == ["train_64x64/train.png"]
+    assert found(root, "test", "test") == ["test_64x64/test.png"]
+    photos = draw(*(f"train/{size}p/a.jpg" for size in (100, 300, 720)), root="photos")
+    assert found(photos, "train", "a") == ["train/300p/a.jpg"]
+
+
+def test_folders_of_years_are_no_sizes(draw):
+    assert "several images" in refusal(draw("train_2019/a.png", "train_2020/a.png"), "train", "a")
+
+
+def test_a_holdout_belongs_to_the_test_images(draw):
+    root = draw("train_images/1.jpg", "test_data/2.jpg", "holdout_data/3.jpg")
+    assert found(root, "test", "2", "3") == ["test_data/2.jpg", "holdout_data/3.jpg"]

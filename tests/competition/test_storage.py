@@ -16,6 +16,7 @@ from competition.storage import (
     discard,
     sweep,
     sweep_all,
+    write_file,
 )
 from tests.commands import ROOT
 
@@ -61,6 +62,14 @@ def test_a_folder_in_the_place_of_a_file_is_refused_in_one_line(tmp_path):
     words = r"plan\.json: a folder is in the place of this file; move it away"
     with pytest.raises(UserError, match=words), atomic_write(tmp_path / "plan.json"):
         pass
+
+
+@pytest.mark.parametrize("name", ["audit/findings.csv", "audit/tables/findings.csv"])
+def test_a_file_in_the_place_of_a_folder_is_refused_in_one_line(tmp_path, name):
+    (tmp_path / "audit").write_text("mine")
+    with pytest.raises(UserError, match=r"audit: a file is in the place of this folder; move it away$"):
+        write_file(tmp_path / name, "kind\n")
+    assert (tmp_path / "audit").read_text() == "mine"
 
 
 def killed_while(writing: str, folder: Path) -> None:

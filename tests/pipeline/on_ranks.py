@@ -8,13 +8,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import atexit
 import json
 import multiprocessing
 import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.util import Finalize
 
 import numpy as np
 import pytest
@@ -33,11 +33,12 @@ from pipeline.models.neural.time_budget import Planner
 from pipeline.models.neural.training import Training
 from pipeline.models.recipe import NeuralRecipe
 from pipeline.runtime import devices, distributed
+from pipeline.training import symmetries
 from tests.commands import Done, start_clock
 from tests.stand_in import wait_until
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.pipeline.on_ranks", "pipeline.train"])
+FORKS.set_forkserver_preload(["tests.pipeline.on_ranks", "pipeline.train", "pipeline.tune"])
 
 IMAGES, BATCH, CLASSES, SIDE = 40, 10, 4, 12
 TO_UNIT = Normalisation((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
@@ -46,7 +47,12 @@ NORMS = ("none", "before")
 
 
 def forked(ranks: int, logs: Path, task: str, *arguments: object) -> list[Done]:
-    """Run a task on several ranks. Returns status and output of each rank.
+    """Run a task on several ranks. Returns status and output of each rank. For the arguments see ``begun``."""
+    return ended(begun(ranks, logs, task, *arguments), logs)
+
+
+def begun(ranks: int, logs: Path, task: str, *arguments: object) -> list[multiprocessing.Process]:
+    """Start a task on several ranks. Returns their processes.
 
     logs: new folder for what the ranks print; task: a command, or one of TASKS.
     """
@@ -59,6 +65,11 @@ def forked(ranks: int, logs: Path, task: str, *arguments: object) -> list[Done]:
         place, words = logs / str(rank), [str(argument) for argument in arguments]
         started.append(FORKS.Process(target=be_a_rank, args=(environment, place, task, words)))
         started[-1].start()
+    return started
+
+
+def ended(started: list[multiprocessing.Process], logs: Path) -> list[Done]:
+    """Wait for the ranks. Returns status and output of each."""
     for process in started:
         process.join()
     return [
@@ -73,6 +84,7 @@ def be_a_rank(environment: dict[str, str], place: Path, task: str, arguments: li
     for stream, kind in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{place}.{kind}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     start_clock(pytest.MonkeyPatch(), seconds_ago=0)
+    symmetries.STEPS = 16  # as in all tests that do not look at the outcome of the check
     if task in TASKS:
         run_main(main, [task, *arguments])
     getattr(commands, task)(arguments)
@@ -127,7 +139,7 @@ def train_both(folder: Path) -> None:
     When a rank exits, it records that the threads of the process group have ended.
     """
     assert "gloo" in thread_names()
-    atexit.register(note_that_gloo_has_ended, folder / f"ended-{distributed.rank()}")
+    Finalize(None, note_that_gloo_has_ended, [folder / f"ended-{distributed.rank()}"], exitpriority=0)
     devices._native_bfloat16 = lambda: False  # rounding to bfloat16 would hide small errors
     for norm in NORMS:
         training = train(folder / norm, norm)

@@ -50,9 +50,9 @@ def test_the_tables_lie_beside_the_runs_and_name_images_by_their_ids(audited):
     assert set(drift[drift["split"] == "test"]["id"]) <= set(test)
 
 
-def test_training_tells_the_findings_and_the_report_shows_them(audited, tmp_path):
-    place, _ = audited("faults")
-    options = ("--competition", place / "faults", "--work", tmp_path)
+def test_training_tells_the_findings_and_the_report_shows_them(tmp_path):
+    draw_faults(tmp_path / "faults", train=250, val=60, test=80, side=24)
+    options = ("--competition", tmp_path / "faults", "--work", tmp_path)
     printed = succeed("train", *options, "--models", "dhc-gaussian-nb", "--budget", "5m")
     told = [line for line in printed.splitlines() if line.startswith("data: ")]
     assert any("test images differ from labelled ones" in line for line in told)
@@ -105,7 +105,7 @@ def test_a_table_that_is_lost_is_made_again(audited, tmp_path, lost):
 
 def test_without_time_only_what_takes_none_is_told(audited, tmp_path, monkeypatch):
     place, _ = audited("faults")
-    monkeypatch.setattr("pipeline.train.AUDIT_SHARE", 0.0)
+    monkeypatch.setattr("pipeline.findings.before_training.AUDIT_SHARE", 0.0)
     options = ("--competition", place / "faults", "--work", tmp_path)
     printed = succeed("train", *options, "--models", "dhc-gaussian-nb", "--budget", "5m")
     assert "have a copy with another label" in printed

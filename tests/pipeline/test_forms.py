@@ -13,7 +13,7 @@ from competition.rehearsal_forms import FORMS
 from competition.scoring import score_submission
 from competition.sources import open_competition
 from competition.submission import check_submission
-from tests.commands import succeed
+from tests.commands import run, succeed
 
 IMAGES, MODEL = 240, "dhc-gaussian-nb"
 
@@ -63,9 +63,11 @@ def test_a_network_and_a_report_take_several_labels_too(drawn, tmp_path):
 
 
 def kernel(notebook: Path, form: str, *options: str) -> Path:
-    """Run the kernel on the notebook's inputs. Returns the submission it leaves."""
+    """Run the kernel on the notebook's inputs, and its scripts in this process. Returns the submission it leaves."""
     places = ("--input", notebook / "input", "--work", notebook / "working")
-    succeed("kernel", "--competition", form, *places, *options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.kernel.run", lambda script, words, seconds=None: run(script, *words).status)
+        succeed("kernel", "--competition", form, *places, *options)
     return notebook / "working" / "submission.csv"
 
 

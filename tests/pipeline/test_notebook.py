@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,6 +102,7 @@ def test_every_option_of_a_command_is_a_keyword_with_its_help(name):
 @pytest.mark.parametrize(
     ("call", "told"),
     [
+        (lambda: notebook.train("a", "b"), "train() takes only the competition without a name, not 'b' as well; write"),
         (lambda: notebook.train(bugdet="5m"), "train() has no option bugdet (did you mean 'budget'?); train? lists"),
         (lambda: notebook.train(budget=5), "argument --budget: 5: seconds or minutes? write 5s or 5m"),
         (lambda: notebook.train(fresh="yes"), "fresh='yes': it is switched on with fresh=True"),
@@ -136,8 +136,7 @@ def heeds_interrupts() -> Iterator[None]:
 @pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupted_cell_keeps_the_kernel_and_says_how_to_go_on(insects, tmp_path, monkeypatch):
     def interrupt(_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("pipeline.train.main", interrupt)
     with pytest.raises(notebook.Interrupted) as caught:

@@ -13,8 +13,16 @@ import torch
 from competition.errors import UserError
 from competition.task import strata
 from pipeline.data.augment import views
-from pipeline.data.cache import Images
-from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, computed_once, descriptors, descriptors_name
+from pipeline.data.cache import ImageCache, Images
+from pipeline.data.descriptors import (
+    COLOURS,
+    HISTOGRAMS,
+    PIXELS,
+    computed_once,
+    descriptors,
+    descriptors_name,
+    is_computed,
+)
 from pipeline.models.base import CPU, FEATURES_FILE, WEIGHTS_FILE, Model, NotTrained
 from pipeline.models.classical.linear import LogisticRegression
 from pipeline.models.classical.per_target import PerTarget, load_classifier
@@ -58,6 +66,14 @@ class Features(ABC):
             raise NotTrained("its features of the images are not finite; give other weights with --weights")
         return rows[:, None, :, None]
 
+    def are_computed(self, images: ImageCache, device: torch.device) -> bool:
+        """Whether what depends on a single image is cached for all of these."""
+        return all(is_computed(images, name) for name in self._names(device))
+
+    @abstractmethod
+    def _names(self, device: torch.device) -> list[str]:
+        """The names under which it is cached, see ``computed_once``."""
+
     @abstractmethod
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:
         """float32 ``[N, D]``."""
@@ -92,6 +108,9 @@ class SelectedDescriptors(Features):
 
     def cost(self, images: int, values: int) -> float:
         return images * (24e6 + 150 * values)
+
+    def _names(self, device: torch.device) -> list[str]:
+        return [descriptors_name()]
 
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:
         return self._project(self._descriptors(images))
@@ -166,11 +185,16 @@ class Lite0Features(Features):
     def _rows(self, images: Images, device: torch.device) -> np.ndarray:
         return np.concatenate([self._at(size, images, device) for size in self.sizes], axis=1)
 
-    def _at(self, size: int, images: Images, device: torch.device) -> np.ndarray:
-        """float32 ``[N, 2024]``, computed once for each cache, size and kind of views."""
+    def _names(self, device: torch.device) -> list[str]:
+        return [self._name(size, device) for size in self.sizes]
+
+    def _name(self, size: int, device: torch.device) -> str:
         precision = str(product_precision(device)).removeprefix("torch.")
         seen = f"{size}-mirror" if self.views == "mirror" else f"{size}"
-        name = f"lite0-{hashlib.sha256(self.values.tobytes()).hexdigest()[:16]}-pooled-{seen}-{precision}"
+        return f"lite0-{hashlib.sha256(self.values.tobytes()).hexdigest()[:16]}-pooled-{seen}-{precision}"
+
+    def _at(self, size: int, images: Images, device: torch.device) -> np.ndarray:
+        """float32 ``[N, 2024]``, computed once for each cache, size and kind of views."""
         is_small = max(images.shape[1:3]) <= LITE0_SIZE
         shape = (size, size) if is_small else scaled((images.shape[1], images.shape[2]), size)
         kinds = views("mirror" if self.views == "mirror" else "none", square=True)
@@ -178,7 +202,7 @@ class Lite0Features(Features):
         def compute(whole: Images) -> np.ndarray:
             return lite0_features(self._network(), whole, device, f"features of lite0 at {size} pixels", shape, kinds)
 
-        return computed_once(images, name, compute)
+        return computed_once(images, self._name(size, device), compute)
 
     def _network(self) -> Lite0:
         network, taken = Lite0(1000), 0

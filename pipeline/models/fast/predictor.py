@@ -14,6 +14,7 @@ from competition.remembered import remembered
 from competition.wording import printable
 from pipeline.data.augment import View, resized
 from pipeline.data.cache import Images, Size, rows_of
+from pipeline.models.fast.data_parallel import FEWEST_ALONE, parts_of, threads_for
 from pipeline.models.fast.folding import FUSES, activations_fused, folded, for_evaluation
 from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.prefetch import computed_ahead
@@ -113,6 +114,14 @@ class _WithinMemory:
             print(f"warning: memory ran out while predicting; going on with {self.most} images at once")
 
     def _outputs(self, views: list[np.ndarray | Tensor]) -> Tensor:
+        """On a CPU in parts, a thread each; see ``data_parallel``."""
+        parts = parts_of(len(views[0]), FEWEST_ALONE, self.predictor.device)
+        if parts == 1:
+            return self._outputs_of(views)
+        split = zip(*(np.array_split(view, parts) for view in views), strict=True)
+        return torch.cat(list(threads_for(parts).map(self._outputs_of, split)), 1)
+
+    def _outputs_of(self, views: Sequence[np.ndarray | Tensor]) -> Tensor:
         normalise, device = self.predictor.normalise, self.predictor.device
         with torch.inference_mode(), mixed_precision(device):
             return torch.stack([self.predictor.network(normalise(view, device)).float() for view in views])

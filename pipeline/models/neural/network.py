@@ -17,7 +17,7 @@ from torch.optim.swa_utils import update_bn
 from competition.errors import UserError
 from competition.metrics import ACCURACY, Metric
 from competition.spec import Symmetries
-from competition.splits import stratified_holdout
+from competition.splits import stratified_holdout, stratified_rows
 from competition.storage import atomic_write, discard
 from competition.task import strata
 from competition.wording import printable
@@ -50,6 +50,7 @@ IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])  # mean and stan
 KIND = "network"  # in the file of a saved one
 PATCH = 32  # pixels a side that most networks reduce to one
 SAMPLE = 2000  # images from which the normalisation and the whitening are computed
+JUDGING = 2_000  # validation images that compare the epochs of a training within a time budget
 SMALL = 128**2  # pixels of an image of which so many fit in memory
 
 
@@ -148,6 +149,8 @@ class NeuralNetwork:
     def fit(self, images: Images, labels: np.ndarray, validation_images: Images, validation_labels: np.ndarray) -> Self:
         """Train on uint8 ``[N, H, W, 3]``; keep the weights with the best validation score.
 
+        Within a time budget, and in the repetition of a training that had one, ``JUDGING`` images are enough for that.
+
         labels: int64 ``[N]``, or ``[N, targets]`` if there are several targets.
 
         A recipe with a holdout chooses the weights on a part of the training images instead. Raises UserError if a
@@ -174,9 +177,10 @@ class NeuralNetwork:
         if training.segments:
             print(f"{self._title()}: resumed after epoch {len(training.segments)}")
         limit = SegmentLimit() if self.plan.deadline is not None else None
-        segments = self._segments(training, planner, validation, limit)
+        judging = validation if self.plan.epochs is not None else judging_images(validation)
+        segments = self._segments(training, planner, validation, len(judging), limit)
         try:
-            training.run(train, validation, segments, self._title(), limit, self.plan.deadline)
+            training.run(train, judging, segments, self._title(), limit, self.plan.deadline)
         finally:
             self.trained, self.best_score = tuple(training.segments), training.best_score
         return self
@@ -423,10 +427,16 @@ class NeuralNetwork:
         return StepTimer(lambda network: self._training(network, planner))
 
     def _segments(
-        self, training: Training, planner: Planner, validation: LabelledImages, limit: SegmentLimit | None = None
+        self,
+        training: Training,
+        planner: Planner,
+        validation: LabelledImages,
+        judging: int,
+        limit: SegmentLimit | None = None,
     ) -> Iterator[Segment]:
         """The segments that are still to be trained.
 
+        judging: validation images that are predicted after each of them.
         limit: when the current one has to end, if there is a deadline.
         """
         done = list(training.segments)
@@ -436,7 +446,7 @@ class NeuralNetwork:
             epochs = self.recipe.epochs if self.plan.epochs is None else self.plan.epochs
             return islice(cut(planner.fixed(epochs), training.stage_spans), len(done), None)
         deadline = self._deadline(self.plan.deadline, validation)
-        overhead = deadline.prediction.seconds() / planner.steps_per_epoch
+        overhead = deadline.prediction.seconds() * judging / len(validation) / planner.steps_per_epoch
         seconds = self._step_timer(planner).seconds_by_stage(training, planner.sizes, overhead)
         self._check_time(self.plan.deadline, seconds, done)
         return budgeted(planner, training.stage_spans, seconds, deadline.end, done, limit)
@@ -467,6 +477,13 @@ def held_out(train: LabelledImages, share: float) -> tuple[LabelledImages, Label
     """Hold out a stratified ``share``, in (0, 1), with the seed 42 of the reports. Returns (rest, held-out images)."""
     rest, held = stratified_holdout(strata(train.labels), share, seed=42)
     return train.take(rest), train.take(held)
+
+
+def judging_images(validation: LabelledImages) -> LabelledImages:
+    """At most ``JUDGING`` of the validation images, drawn class by class, always the same ones."""
+    if len(validation) <= JUDGING:
+        return validation
+    return validation.take(stratified_rows(strata(validation.labels), JUDGING, seed=0))
 
 
 def in_patches(size: Size) -> Size:

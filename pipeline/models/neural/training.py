@@ -18,6 +18,7 @@ from competition.progress import Progress
 from pipeline.data.augment import Augmentation, Crop
 from pipeline.data.resized_images import ResizedImages
 from pipeline.models.base import CHECKPOINT_FILE, HISTORY_FILE, NotTrained
+from pipeline.models.fast.data_parallel import with_parallel_parts
 from pipeline.models.fast.depthwise import learn_in_float32
 from pipeline.models.fast.folded_prefix import with_folded_prefix
 from pipeline.models.fast.predictor import Predictor
@@ -133,8 +134,12 @@ class Training:
 
         Called in each segment, so that a resumed training sums gradients in the same order as an uninterrupted one.
         """
-        learner = self.compiled or with_folded_prefix(self.network, self.device, self.predictor.noise)
-        self.learner = distributed.wrap_ddp(learner)
+        self.learner = distributed.wrap_ddp(self.compiled or self._fast_learner())
+
+    def _fast_learner(self) -> nn.Module:
+        """The network, computed in the fastest way that there is for this stage and this device."""
+        batch, few = self.recipe.batch_size // self.parts, self.predictor.noise
+        return with_parallel_parts(with_folded_prefix(self.network, self.device, few), self.device, batch, few)
 
     def resume(self) -> None:
         """Resume from the checkpoint in the folder, if any; see ``Checkpoint.resume``."""

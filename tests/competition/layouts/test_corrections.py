@@ -88,3 +88,30 @@ def test_mistakes_are_one_line_that_names_the_rows(contest):
 def test_every_missing_column_of_several_targets_is_named(contest):
     told = fault(contest, classes_each(contest), ("picture", "animal"), ("0.png", "dog"))
     assert "no column 'id', 'colour', only picture, animal; it needs the columns id, animal, colour" in told
+
+
+def test_columns_are_found_in_upper_and_lower_case(contest):
+    assert corrected(contest, of_classes(contest), ("ID", "Label "), ("0.png", "bee")) == {"0.png": 1}
+    assert corrected(contest, classes_each(contest), ("Id", "ANIMAL", "Colour"), ("0.png", "cat", "red")).keys() == {
+        "0.png"
+    }
+
+
+def test_of_two_columns_that_differ_in_case_alone_the_right_one_counts(contest):
+    header = ("ID", "id", "label")
+    assert corrected(contest, of_classes(contest), header, ("7", "0.png", "bee")) == {"0.png": 1}
+    told = fault(contest, of_classes(contest), ("ID", "Id", "label"), ("7", "0.png", "bee"))
+    assert "no column 'id'" in told
+
+
+def test_numbers_far_outside_those_of_the_tables_are_told(contest, capsys):
+    competition, header = numbers(contest), ("id", "x", "y")
+    assert len(corrected(contest, competition, header, ("0.png", 40, 1), ("1.png", 350, 2), ("2.png", -90, 2))) == 3
+    told = capsys.readouterr().out
+    assert "column 'x' has 2 numbers far outside those of the tables, 0.5 to 29.5 (350 of 1.png, -90 of 2.png)" in told
+    assert "column 'y'" not in told and told.count("\n") == 1
+
+
+def test_a_number_too_large_for_a_number_is_refused(contest):
+    told = fault(contest, numbers(contest), ("id", "x", "y"), ("0.png", "1e999", 1))
+    assert "no such number (column 'x') in 1 row (row 2)" in told

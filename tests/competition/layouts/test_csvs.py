@@ -271,3 +271,84 @@ def test_a_submission_in_the_folder_is_not_the_training_table(contest):
     for name in ("sample_submission.csv", "submission.csv"):
         contest.table(name, ["id", "cat", "dog"], [["a.png", 0.5, 0.5]])
     assert len(contest.load().train) == len(CATS)
+
+
+def test_train_and_test_may_call_the_column_of_images_otherwise(contest):
+    contest.images(*(f"train/{number}.png" for number in range(4)))
+    contest.table("train.csv", ["file_name", "label"], [[f"train/{number}.png", number % 2] for number in range(4)])
+    contest.table("test.csv", ["id"], [["test/t1.png"], ["test/t0.png"]]).images("test/t0.png", "test/t1.png")
+    contest.table("sample_submission.csv", ["id", "label"], [["test/t1.png", 0], ["test/t0.png", 0]])
+    loaded = contest.load()
+    assert [path.name for path in (*loaded.train.paths[:2], *loaded.test.paths)] == [
+        "0.png",
+        "1.png",
+        "t1.png",
+        "t0.png",
+    ]
+    assert loaded.submission_ids == ("test/t1.png", "test/t0.png")
+
+
+def test_a_column_may_name_the_target_of_each_row(contest):
+    targets, header = ("dry", "green"), ["id", "path", "state", "target", "value"]
+    rows = [(f"{n}__{t}", f"train/{n}.png", "Vic", t, n + 0.5 * p) for n in range(30) for p, t in enumerate(targets)]
+    contest.images("test/a.png", *(f"train/{number}.png" for number in range(30))).table("train.csv", header, rows)
+    contest.table("test.csv", ["id", "path", "target"], [[f"a__{t}", "test/a.png", t] for t in targets])
+    contest.table("sample_submission.csv", ["id", "value"], [[f"a__{target}", 0] for target in reversed(targets)])
+    loaded = contest.load()
+    assert (loaded.task.kind, loaded.classes, loaded.train.labels[3].tolist()) == ("continuous", targets, [3, 3.5])
+    assert (loaded.form.kind, loaded.form.ids, loaded.form.cases) == (
+        "number",
+        ("a__green", "a__dry"),
+        ("test/a.png",) * 2,
+    )
+    assert loaded.form.row_targets.tolist() == [1, 0]
+
+
+def test_a_list_of_corrections_may_name_images_that_are_gone(contest):
+    contest.images(*(f"train/{kind}/{kind}{number}.png" for kind in "ab" for number in range(12)))
+    contest.table("fixed_labels.csv", ["filename", "old", "new"], [["a3.png", "b", "a"], ["gone.png", "a", "b"]])
+    assert len(contest.sample(0.5, 0.5, header=["image", "a", "b"]).load().train) == 24
+
+
+@pytest.mark.parametrize("name", ["EncodedPixels", "rle", "rle_mask", "segmentation", "PredictionString"])
+def test_a_sample_that_asks_for_parts_of_images_is_refused(contest, name):
+    assert f"'{name}' asks for masks or boxes" in contest.train(CATS).sample("1 1", header=["id", name]).refusal()
+
+
+def test_a_spreadsheet_in_place_of_the_table_is_to_be_saved_as_csv(contest):
+    contest.train(["a", "b", "a", "b"]).sample("a")
+    (contest.folder / "train.csv").rename(contest.folder / "train.xlsx")
+    assert contest.refusal().endswith("; save train.xlsx as CSV")
+
+
+def test_tables_of_the_splits_may_have_a_name_in_common(contest):
+    rows = [["0.png", "cat", 7], ["1.png", "dog", 8], ["2.png", "cat", 8], ["3.png", "dog", 9]]
+    contest.images(*(f"images/{number}.png" for number in range(6)))
+    contest.table("zoo-Train.csv", ["file", "label", "seenID"], rows[:2])
+    contest.table("zoo-Val.csv", ["file", "label", "seenID"], rows[2:])
+    contest.table("zoo-Test.csv", ["file", "seenID"], [["4.png", 10], ["5.png", 10]])
+    loaded = contest.table("sample_submission.csv", ["seenId", "label"], [["10", "cat"]]).load()
+    assert (len(loaded.train), len(loaded.val), loaded.submission_ids) == (2, 2, ("10",))
+    assert loaded.test.cases == ("10", "10")
+
+
+def test_a_contest_whose_images_are_not_in_its_files_is_refused(contest):
+    contest.text("train/a.mp4", "video").text("test/b.mp4", "video")
+    contest.table("sample_submission.csv", ["filename", "label"], [["b.mp4", 0.5]])
+    assert "no images there (nor can 2 .mp4 there be read)" in contest.refusal()
+
+
+def test_images_of_what_is_asked_about_stay_on_one_side_of_a_split(contest):
+    contest.images(*(f"images/{number}.png" for number in range(8)))
+    rows = [[f"p{number // 2}", f"{number}.png", "ab"[number // 2 % 2]] for number in range(8)]
+    contest.table("train.csv", ["product", "file", "label"], rows[:4])
+    contest.table("test.csv", ["product", "file"], [row[:2] for row in rows[4:]])
+    loaded = contest.table("sample_submission.csv", ["product", "label"], [["p2", "a"], ["p3", "a"]]).load()
+    assert (loaded.train.groups, loaded.test.cases) == (("p0", "p0", "p1", "p1"), ("p2", "p2", "p3", "p3"))
+    assert "images with the same 'product' stay on one side of every split" in loaded.found
+
+
+def test_a_testing_set_lists_the_test_images(contest):
+    contest.images("test/a.png", "test/b.png").train(CATS, name="Training_set.csv")
+    loaded = contest.table("Testing_set.csv", ["id"], [["b.png"], ["a.png"]]).load()
+    assert loaded.submission_ids == ("b.png", "a.png")

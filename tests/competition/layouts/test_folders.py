@@ -91,3 +91,38 @@ def test_images_without_any_label_are_refused_with_what_is_missing(contest):
         "no train.csv there, only sample_submission.csv, test, train; a competition's folder holds a table" in message
     )
     assert "a folder of images for each class, or annotations" in message
+
+
+def test_a_folder_of_unlabelled_images_is_no_class(contest):
+    contest.images(*(f"train/labeled/{kind}/{kind}{number}.png" for kind in ("00", "01") for number in range(3)))
+    loaded = contest.images("train/unlabeled/00/u1.png", "train/unlabeled/00/u2.png").sample("cat").load()
+    assert (loaded.classes, len(loaded.train)) == (("00", "01"), 6)
+
+
+def test_a_sample_may_spell_the_numbers_of_folders_without_their_zeros(contest):
+    contest.images(*(f"train/{kind}/{kind}{number}.png" for kind in ("00", "07") for number in range(3)))
+    assert contest.sample(0).load().form.spelled == {"00": "0", "07": "7"}
+
+
+def test_a_number_may_be_the_class_in_the_name_of_the_file_if_the_sample_shows_it(contest):
+    contest.images(*(f"train/{kind}_{number}.png" for kind in (0, 10) for number in range(3)))
+    assert contest.sample(0).load().classes == (0, 10)
+    assert "no train.csv there" in contest.sample("cat").refusal()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("names.json", '{"1": "rose", "2": "lily"}'), ("words.txt", "1\tfish, carp\n2\tfrog\n9\tnewt\n")],
+)
+def test_a_list_of_what_class_folders_are_called_is_no_training_table(contest, name, content):
+    contest.images(*(f"train/{kind}/{kind}{number}.png" for kind in (1, 2) for number in range(3)))
+    loaded = contest.text(name, content).sample(1).load()
+    assert (loaded.classes, loaded.train.groups, len(loaded.train)) == ((1, 2), None, 6)
+
+
+def test_masks_beside_their_photos_are_no_images(contest):
+    contest.images(
+        *(f"train/{kind}/{number}{mask}.png" for kind in "ab" for number in range(3) for mask in ("", "_mask"))
+    )
+    contest.images("train/a/2_mask_1.png", "train/b/lone_mask.png")
+    assert len(contest.sample("a").load().train) == 7

@@ -60,3 +60,18 @@ def test_groups_of_a_csv_that_are_in_train_and_in_val_are_told(contest):
     contest.table("elsewhere/groups.csv", ["id", "group"], [("0.png", "p"), ("2.png", "p")])
     told = contest.load(group_column=str(contest.folder / "elsewhere/groups.csv")).found[-1]
     assert told == "groups.csv: val has images of 1 group of train; --folds 5 keeps each on one side"
+
+
+def test_columns_of_groups_are_found_in_upper_and_lower_case(contest, tmp_path):
+    loaded = contest.train(PATIENTS, ["id", "Patient", "label"]).sample("a").load(group_column="patient")
+    assert loaded.train.groups == ("p", "p", "q", "q", "r", "r")
+    groups = tmp_path / "groups.csv"
+    groups.write_text("ID,Group\n0.png,p\n1.png,p\n")
+    assert contest.load(group_column=str(groups)).train.groups[:3] == ("p", "p", "2.png")
+
+
+def test_a_column_that_says_nothing_of_what_images_share_is_refused(contest):
+    contest.train(PATIENTS, ["id", "patient", "label"]).sample("a")
+    told = contest.refusal(group_column="Label")
+    assert "train.csv: column 'label' is that of the labels, whose images would all be on one side" in told
+    assert "column 'id' has the ids, which no two images share; give a column" in contest.refusal(group_column="id")

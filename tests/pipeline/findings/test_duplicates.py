@@ -23,15 +23,15 @@ def joined(folder: Path, caches: Path) -> Joined:
     return Joined(competition.task, (Pictures.labelled(competition, labelled), Pictures.test(competition, test)))
 
 
-def found_in(images: Joined, folder: Path) -> dict[str, Finding]:
-    return {each.kind: each for each in (*exact_duplicates(images, folder), similar_pictures(images, folder))}
+def found_in(images: Joined) -> dict[str, Finding]:
+    return {each.kind: each for each in (*exact_duplicates(images), similar_pictures(images))}
 
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory) -> tuple[Planted, dict[str, Finding]]:
     folder = tmp_path_factory.mktemp("duplicates")
     planted = draw_faults(folder / "faulty", side=SIDE)
-    return planted, found_in(joined(folder / "faulty", folder), folder)
+    return planted, found_in(joined(folder / "faulty", folder))
 
 
 def pairs(finding: Finding) -> set[frozenset[str]]:
@@ -83,6 +83,6 @@ def test_what_bears_on_the_answer_is_told_in_one_line_each(faulty):
 
 def test_in_a_contest_without_copies_none_is_found(tmp_path):
     draw_control(tmp_path / "control", side=SIDE)
-    found = found_in(joined(tmp_path / "control", tmp_path), tmp_path)
+    found = found_in(joined(tmp_path / "control", tmp_path))
     assert {kind: len(each.table) for kind, each in found.items()} == dict.fromkeys(found, 0)
     assert not any(each.told for each in found.values())

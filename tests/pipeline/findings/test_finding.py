@@ -18,6 +18,15 @@ def test_findings_are_read_back_with_their_ids_as_they_were_written(tmp_path):
     assert back.table["id"].tolist() == ["007", "nan", 'a "b", c']
 
 
+def test_the_line_of_a_finding_names_its_table_where_it_is_now(tmp_path):
+    write_findings([finding("blank", "a", told="1 image is blank; look at blank.csv")], tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    write_findings([finding("tiny", "b")], tmp_path / "after")
+    told = {each.kind: each.told for each in read_findings(tmp_path / "after")}
+    assert told == {"tiny": "", "blank": f"1 image is blank; look at {tmp_path / 'after' / 'blank.csv'}"}
+    assert str(tmp_path) not in (tmp_path / "after" / "findings.csv").read_text()
+
+
 def test_a_later_audit_replaces_what_it_looked_for_and_keeps_the_rest(tmp_path):
     write_findings([finding("blank", "a"), finding("tiny", "b"), finding("drift", "c")], tmp_path)
     write_findings([finding("blank"), finding("tiny", "d")], tmp_path)

@@ -14,7 +14,6 @@ from pipeline.findings.groups import groups
 from tests.contest import IDS
 from tests.pipeline.findings.looked_at import drawn, labelled
 
-FOLDER = Path("runs/contest/audit")
 COUNT, OF_GROUP = 200, 5
 ALIKE = drawn(COUNT // OF_GROUP, seed=3).repeat(OF_GROUP, axis=0)  # the same picture in each image of a group
 NUMBERS = np.arange(COUNT)
@@ -27,7 +26,7 @@ def found(
     """The finding about images with these names. tested: the names of the test images."""
     competition, pictures = labelled(drawn(len(names), seed=0) if images is None else images, labels, names)
     test = Split("test", tuple(tested), tuple(Path("test", name) for name in tested))
-    return groups(replace(competition, test=test), pictures, FOLDER)
+    return groups(replace(competition, test=test), pictures)
 
 
 def stems(first: int = 0, count: int = COUNT) -> list[str]:
@@ -37,7 +36,7 @@ def stems(first: int = 0, count: int = COUNT) -> list[str]:
 def test_stems_that_the_contest_kept_apart_are_told_with_the_group_of_each_image():
     finding = found(stems(), tested=stems(first=500, count=50))
     assert "40 groups of 5 images, such as p000; the test has other ones" in finding.told
-    assert "--group-column runs/contest/audit/groups.csv" in finding.told
+    assert "--group-column groups.csv" in finding.told
     assert finding.table["group"].tolist() == [name[:4] for name in stems()]
 
 
@@ -94,10 +93,10 @@ def test_shots_that_follow_one_another_are_told_if_they_look_alike(tmp_path):
         minute, second = 2 * (number // OF_GROUP), 9 * (number % OF_GROUP)
         exif.get_ifd(0x8769)[0x9003] = f"2024:05:06 {minute // 60:02}:{minute % 60:02}:{second:02}"
         Image.new("RGB", (8, 8)).save(path, exif=exif)
-    finding = groups(competition, replace(pictures, split=replace(pictures.split, paths=paths)), FOLDER)
+    finding = groups(competition, replace(pictures, split=replace(pictures.split, paths=paths)))
     assert "series of shots (EXIF) show 40 groups of 5 images, such as camera 2024:05:06 00:00:00" in finding.told
 
 
 def test_groups_across_a_given_validation_table_need_folds():
     competition, pictures = labelled(ALIKE, CLASSES, stems(), trained=150)
-    assert "--folds 5 --group-column" in groups(competition, pictures, FOLDER).told
+    assert "--folds 5 --group-column" in groups(competition, pictures).told

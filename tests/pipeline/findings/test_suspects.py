@@ -59,10 +59,10 @@ def test_a_line_says_how_many_and_what_to_do(place):
 
 
 def test_where_only_validation_images_are_judged_the_line_says_how_to_judge_all():
-    line = told(2, judged=10, labelled=90, path=Path("suspects.csv"))
+    line = told(2, judged=10, labelled=90)
     assert line.startswith("the models contradict 2 of 10 validation labels, listed in suspects.csv")
     assert "--folds 3" in line and "--relabel" not in line
-    assert told(0, judged=10, labelled=90, path=Path("suspects.csv")) == ""
+    assert told(0, judged=10, labelled=90) == ""
 
 
 def test_the_report_shows_them(place):

@@ -11,6 +11,7 @@ from pipeline.models.neural.time_budget import Segment
 from pipeline.report import advice
 from pipeline.report.advice import next_steps
 from pipeline.report.context import ReportContext
+from pipeline.report.endings import steps_per_epoch
 from pipeline.training.planning import Fit
 from tests.pipeline.report.conftest import sent
 
@@ -41,7 +42,7 @@ def with_history(context: ReportContext, **columns: list[float]) -> ReportContex
 
 
 def with_plan(context: ReportContext, batches: int) -> ReportContext:
-    """The context in which the network was given a minute, and used so many batches of 256 images."""
+    """The context in which the network was given a minute, and took so many steps."""
     run = context.runs["network"]
     fit = Fit(None, (Segment(16, batches, 0.0, 1.0),))
     return replace(
@@ -73,17 +74,30 @@ def test_findings_about_the_data_are_told_leaks_first_and_at_most_two(context):
 
 
 def test_a_training_that_the_budget_cut_short_is_told_with_its_epochs(context):
-    assert told(advice.cut_short, with_plan(context, batches=4)).startswith(
-        "network was trained for 23 of its recipe's"
+    steps = steps_per_epoch("network", context)
+    assert told(advice.cut_short, with_plan(context, batches=3 * steps)).startswith(
+        "network was trained for 3 of its recipe's"
     )
-    assert told(advice.cut_short, with_plan(context, batches=40)) == ""
+    epochs = context.runs["network"].recipe.epochs
+    assert told(advice.cut_short, with_plan(context, batches=epochs * steps)) == ""
     assert told(advice.cut_short, context) == ""  # it had no budget
 
 
 def test_a_validation_that_still_rises_at_the_end_is_told(context):
-    rising = with_history(context, validation_accuracy=[0.1, 0.2, 0.3, 0.4, 0.6])
-    assert "still rose by 0.200" in told(advice.still_rising, rising)
-    assert told(advice.still_rising, with_history(context, validation_accuracy=[0.1, 0.2, 0.6, 0.6, 0.6])) == ""
+    rising = with_history(context, validation_score=[0.1, 0.2, 0.3, 0.4, 0.6])
+    assert "validation accuracy of network still improved by 0.2 in" in told(advice.still_rising, rising)
+    assert told(advice.still_rising, with_history(context, validation_score=[0.1, 0.2, 0.6, 0.6, 0.6])) == ""
+
+
+@pytest.mark.parametrize(("last", "improves"), [(0.3, True), (1.0, False), (0.6, False)])
+def test_a_validation_that_still_falls_is_told_where_less_is_better(context, last, improves):
+    run = context.runs["network"]
+    by_loss = replace(run.score, metric="log-loss", title="log loss", greater_is_better=False, low=0.5, high=0.7)
+    by_loss = replace(by_loss, values=run.score.values | {"log-loss": 0.6})
+    context = replace(context, runs=context.runs | {"network": replace(run, score=by_loss)})
+    losses = with_history(context, validation_score=[2.0, 1.0, 0.8, 0.6, last], validation_accuracy=[0.1, 0, 0, 0, 0.9])
+    said = told(advice.still_rising, losses)
+    assert ("log loss of network still improved by 0.3" in said) == improves
 
 
 def test_a_network_that_knows_its_training_images_much_better_overfits(context):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.models.neural.time_budget import Segment
+from pipeline.report.context import ReportContext
 from pipeline.report.endings import endings, steps_per_epoch, what_ended
 from pipeline.report.run_record import RunRecord
 from pipeline.training.planning import Fit, ModelPlan
@@ -71,17 +72,34 @@ def test_an_epoch_has_as_many_steps_as_use_each_image_once(context, network):
     assert steps_per_epoch("network", limited) is None
 
 
-def test_the_best_validation_and_what_the_last_fifth_gained(context, network):
-    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.4, 0.5, 0.5, 0.4, 0.6, 0.55])
-    history = {"epoch": np.arange(1, 11), "validation_score": scores}
-    fits = (Fit(None, segments(10, 6)),)
-    network = replace(network, plan=replace(network.plan, fits=fits))
+def trained_with(context, network: Run, scores: list[float], count: int) -> ReportContext:
+    """The context with the network, its training of so many segments, and its scores after each of them."""
+    history = {"epoch": np.arange(1, count + 1), "validation_score": np.array(scores)}
+    network = replace(network, plan=replace(network.plan, fits=(Fit(None, segments(count, 6)),)))
     trained = replace(
         context,
         runs=context.runs | {"network": network},
         validated=context.validated | {"network": context.validated["one"]},
     )
     trained.__dict__["records"] = {"network": RunRecord("", None, [history], [])}
+    return trained
+
+
+def test_the_best_validation_and_what_the_last_fifth_gained(context, network):
+    scores = [0.1, 0.2, 0.3, 0.4, 0.4, 0.5, 0.5, 0.4, 0.6, 0.55]
+    trained = trained_with(context, network, scores, 10)
     (found,) = endings("network", trained)
     assert (found.name, found.best, found.validations, found.best_score) == ("network", 9, 10, 0.6)
     assert found.late_gain == pytest.approx(0.1)
+    assert found.epochs == 10 * 6 / steps_per_epoch("network", trained)
+
+
+def test_where_less_is_better_the_least_is_the_best(context, network):
+    network = replace(network, score=replace(network.score, metric="log-loss"))
+    (found,) = endings("network", trained_with(context, network, [2.0, 1.0, 0.9, 1.5, 0.7], 5))
+    assert (found.best, found.best_score) == (5, 0.7) and found.late_gain == pytest.approx(0.2)
+
+
+def test_of_a_single_validation_nothing_is_gained_late(context, network):
+    (found,) = endings("network", trained_with(context, network, [0.5], 1))
+    assert (found.best, found.late_gain) == (1, 0.0)

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from competition.sources import open_competition
+from pipeline.command_lines import train_settings
 from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import choose_recipes
-from pipeline.settings import train_settings
 from pipeline.training import portfolio as portfolios
 from pipeline.training.portfolio import BASELINES, Choice, Portfolio, candidates, settle_portfolio
 
 CPU = torch.device("cpu")
 SCRATCH = (*BASELINES, "sprint")
-FINE_TUNED = ("efficientnet-lite0", "efficientnet-lite0-photographs", "efficientnet-lite0-short")
+FINE_TUNED = tuple(f"efficientnet-lite0{kind}" for kind in ("", "-photographs", "-short", "-96"))
 WITH_WEIGHTS = (*SCRATCH, "lite0-logreg", *FINE_TUNED)
 FROZEN_AND_SHORT = ("lite0-logreg", "efficientnet-lite0-short")
 
@@ -118,11 +118,23 @@ def test_the_command_line_the_time_and_the_number_of_images_decide_about_folds(c
     [
         (160, 2, "10m", FROZEN_AND_SHORT),
         (160, 0.5, "10m", (*SCRATCH, "lite0-logreg")),
-        (16, 0.5, "10m", (*SCRATCH, "lite0-logreg")),
+        (16, 0.4, "10m", (*SCRATCH, "lite0-logreg")),
+        (16, 0.7, "10m", ("sprint", "efficientnet-lite0-96")),
+        (16, 0.7, "60m", (*SCRATCH, "efficientnet-lite0")),
+        (160, 0.7, "10m", (*SCRATCH, "lite0-logreg")),
         (16, 2, "10m", FROZEN_AND_SHORT),
         (16, 4, "60m", (*SCRATCH, "efficientnet-lite0")),
     ],
-    ids=["photographs", "too many photographs", "small pictures", "few small pictures", "an hour"],
+    ids=[
+        "photographs",
+        "too many photographs",
+        "far too many small pictures",
+        "many small pictures",
+        "many small pictures and an hour",
+        "many photographs",
+        "small pictures",
+        "an hour",
+    ],
 )
 def test_a_larger_set_is_fine_tuned_where_there_is_time_for_enough_epochs(chosen, side, epochs, budget, names):
     assert names_of(chosen("--budget", budget, "--size", str(side), side=side, epochs=epochs, small=10)) == names
@@ -136,7 +148,7 @@ def test_a_long_training_lets_batch_norms_learn_and_crops_photographs(chosen, si
 
 @pytest.mark.parametrize(("folds", "names"), [("2", FROZEN_AND_SHORT), ("5", (*SCRATCH, "lite0-logreg"))])
 def test_a_larger_set_is_fine_tuned_where_there_is_time_for_enough_epochs_in_each_fold(chosen, folds, names):
-    assert names_of(chosen("--budget", "10m", "--folds", folds, epochs=3, small=10)) == names
+    assert names_of(chosen("--budget", "10m", "--folds", folds, epochs=1.6, small=10)) == names
 
 
 def test_sprint_stays_where_the_trial_network_is_ahead_of_frozen_features(chosen, monkeypatch):
