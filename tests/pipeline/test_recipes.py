@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from competition.sources import open_competition
+from pipeline.command_lines import train_settings
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import open_training_data
 from pipeline.models.networks.registry import build_network
 from pipeline.models.networks.weights import weights_file
 from pipeline.models.neural.checkpoint import Checkpoint
 from pipeline.models.recipe import AnyRecipe, choose_recipes, recipe_names
-from pipeline.settings import train_settings
 from pipeline.training.planning import ModelPlan, Plan
 from pipeline.training.runs import RunFolder, options_of, run_name
 from pipeline.training.trainer import Trainer
