@@ -14,7 +14,15 @@ from competition.errors import UserError
 from competition.task import strata
 from pipeline.data.augment import views
 from pipeline.data.cache import ImageCache, Images
-from pipeline.data.descriptors import COLOURS, HISTOGRAMS, PIXELS, computed_once, descriptors, descriptors_name, is_computed
+from pipeline.data.descriptors import (
+    COLOURS,
+    HISTOGRAMS,
+    PIXELS,
+    computed_once,
+    descriptors,
+    descriptors_name,
+    is_computed,
+)
 from pipeline.models.base import CPU, FEATURES_FILE, WEIGHTS_FILE, Model, NotTrained
 from pipeline.models.classical.linear import LogisticRegression
 from pipeline.models.classical.per_target import PerTarget, load_classifier
