@@ -40,10 +40,11 @@ from competition.storage import build_folder
 from competition.submission import check_submission
 from competition.tables import read_table, write_table
 from competition.wording import fault_in, printable
+from pipeline.command_lines import train_settings
 from pipeline.commands import run_main
 from pipeline.data.training_data import open_training_data
 from pipeline.kaggle.ledger import note_of, sha256_of
-from pipeline.settings import Parser, existing, positive, train_settings
+from pipeline.parser import Parser, existing, positive
 from pipeline.training.portfolio import BASELINES, FROM_SCRATCH
 
 SCRIPTS = ROOT / "benchmarks" / "peers"
@@ -255,8 +256,9 @@ def installed_versions(python: Path, peer: Peer) -> str:
     """The version of the peer's library and that of torch, as the environment has them."""
     code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
     ask = [python, "-c", code, peer.requirements[0], "torch"]
-    library, torch = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()
-    return f"{library} (torch {torch.partition('+')[0]})"
+    found = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()
+    library, torch = (version.partition("+")[0] for version in found)
+    return f"{library} (torch {torch})"
 
 
 def written_lines(script: str) -> int:

@@ -15,7 +15,7 @@ from competition import measures
 from competition.errors import UserError
 from competition.form import Form
 from competition.task import Kind, Task
-from competition.wording import did_you_mean
+from competition.wording import did_you_mean, printable
 
 Function = Callable[..., float]  # the truth and what is predicted, as ``measures.py`` describes them; maybe weights
 Interval = tuple[float, float]
@@ -342,7 +342,11 @@ def find_metric(name: str) -> Metric:
         from competition.own_metric import own_metric
 
         return own_metric(name)
-    fault = f"no metric is called '{name}'{did_you_mean(name, METRICS)}"
+    alike = [each for each in METRICS if each.startswith(name.lower())]
+    hint = f" (did you mean {' or '.join(alike)}?)" if alike and name else did_you_mean(name, METRICS)
+    fault = f"no metric is called '{printable(name)}'{hint}"
+    if name.endswith(".py"):
+        raise UserError(f"{fault}; name the function in it, too: {printable(name)}:FUNCTION")
     raise UserError(f"{fault}; use {', '.join(METRICS)}, or an own one as FILE.py:function")
 
 

@@ -21,6 +21,8 @@ from competition.wording import did_you_mean, fault_in, listed, printable
 REHEARSAL = "rehearsal"
 _NAME = re.compile(r"(?!answers$)[A-Za-z0-9][\w .()-]*")
 _ADDRESS = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)  # what can be the last part of an address on Kaggle
+_PAGE = re.compile(r"kaggle\.com/(?:competitions|c)/([\w-]+)")  # the address of a competition
+_WEB_PAGES = (b"<!doctype", b"<html")
 # where Kaggle mounts a notebook's inputs, besides <slug>/ as in older images: a folder for each kind, and what it holds
 _MOUNTS = {"competitions": "*", "datasets": "*/*", "notebooks": "*/*"}
 
@@ -100,14 +102,32 @@ def _from_path(path: Path, data_folder: Path, name: str | None = None) -> tuple[
     if path.is_dir():
         return _checked(name) if name else path.resolve().name, path
     if not path.exists():
-        hint = did_you_mean(path.name, _entries(path.parent))
-        raise fault_in(path, f"no such file or folder{hint}", "give a competition's folder or ZIP")
+        raise _not_there(path)
     if not is_archive(path):
-        raise fault_in(
-            path, "neither a folder nor a ZIP", "give the ZIP from the competition's page, or its unpacked folder"
-        )
+        raise fault_in(path, *_no_archive(path))
     name = _checked(name or path.stem)
     return name, unpacked(path, data_folder / name, lambda draft: competition_folder(draft, path))
+
+
+def _not_there(path: Path) -> UserError:
+    """The error to raise about a path that leads nowhere, which may be an address on Kaggle."""
+    if address := _PAGE.search(path.as_posix()):
+        return UserError(f"{printable(path, most=200)}: an address; give its name alone: --competition {address[1]}")
+    hint = did_you_mean(path.name, _entries(path.parent))
+    return fault_in(path, f"no such file or folder{hint}", "give a competition's folder or ZIP")
+
+
+def _no_archive(path: Path) -> tuple[str, str]:
+    """What is wrong with a file that is given in place of a competition's folder or ZIP, and what to do."""
+    with path.open("rb") as file:
+        begin = file.read(len(_WEB_PAGES[0])).lower()
+    if not begin:
+        return "the file is empty", "download it again"
+    if begin.startswith(_WEB_PAGES):
+        return "a web page, not a ZIP", "log in to Kaggle, accept the competition's rules and download it again"
+    if holds_competition(path.parent):
+        return "neither a folder nor a ZIP", f"give the folder in which it lies: {printable(path.parent, most=200)}"
+    return "neither a folder nor a ZIP", "give the ZIP from the competition's page, or its unpacked folder"
 
 
 def _by_name(name: str, data_folder: Path, kaggle_input: Path) -> tuple[str, Path]:
@@ -158,6 +178,8 @@ def _checked(name: str) -> str:
     """The name itself. Raises UserError if a competition's folder cannot have that name."""
     if not _NAME.fullmatch(name):
         fault = f"'{printable(name)}' cannot name a competition"
+        if "\\" in name:
+            raise UserError(f"{fault}, and is no path here; write a path with / in place of \\")
         raise UserError(f"{fault}; begin with a letter or digit, then '-', '_' and '.' may follow; 'answers' is taken")
     return name
 

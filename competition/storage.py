@@ -122,6 +122,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with _draft_of(path) as draft:
             yield draft
             draft.replace(path)
+    except UserError:
+        raise
     except Exception as error:
         error.add_note(str(path))  # a full disk and PyTorch name no file
         raise

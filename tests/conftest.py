@@ -9,6 +9,7 @@ for _library in ("OMP", "MKL", "OPENBLAS"):
 os.environ["OPENCV_FOR_THREADS_NUM"] = os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 import csv
+import gc
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,11 @@ LONG = ("test_recipes.py", "test_distributed.py", "test_kaggle_day.py", "test_tr
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the long tests first, so that no test process waits for the other one at the end."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected stays: garbage collection need not go through it again and again."""
+    gc.freeze()
 
 
 IMAGE_FOLDERS = {

@@ -9,6 +9,7 @@ import timm
 import torch
 from autogluon.multimodal import MultiModalPredictor
 from PIL import Image
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 contest, output, minutes = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 EPOCHS_A_MINUTE = 0.6  # for a schedule that ends within the time, on two cores
@@ -21,7 +22,8 @@ checkpoint = output / "checkpoint"  # without one on the disk it asks the hub fo
 checkpoint.mkdir()
 network = timm.create_model("resnet18", num_classes=0)
 torch.save(network.state_dict(), checkpoint / "pytorch_model.bin")
-config = {"architecture": "resnet18", "num_features": network.num_features, "input_size": [3, side, side]}
+pretrained = {"input_size": [3, side, side], "mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
+config = {"architecture": "resnet18", "num_features": network.num_features, "pretrained_cfg": pretrained}
 (checkpoint / "config.json").write_text(json.dumps(config))
 
 predictor = MultiModalPredictor(label="label", problem_type="multiclass", path=output / "model")

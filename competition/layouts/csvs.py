@@ -1,6 +1,7 @@
 """The layout of most contests: CSVs whose ids name images. They are told by what they hold, not by their names."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,11 @@ from competition.wording import counted, did_you_mean, fault_in, listed, printab
 
 VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
-TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
+TEST = re.compile(r"(^|[_-])test(ing)?([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
 _SIDE = re.compile(
     r"^test|submission|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
 )
-
+_HIDDEN = re.compile(r"\s*(\.|(thumbs\.db|desktop\.ini)\s*$)", re.IGNORECASE)
 
 FEWEST_SEVERAL = 0.1  # of the images have several rows if a table lists the labels of each
 FEW = 0.1  # of the training images, in a side table
@@ -140,7 +141,7 @@ def names_folders(table: Table, pictures: Pictures) -> bool:
     """Whether a table has only names of the folders of classes: a row for each, with texts that differ."""
     folders, *others = (table.column(name)[:PROBED] for name in table.columns)
     are_texts = all(len(set(cells)) == len(cells) and not any(map(NUMBER.fullmatch, cells)) for cells in others)
-    return are_texts and pictures.has_files("train", folders) and not pictures.images.has_all("train", folders[:1])
+    return are_texts and 2 * sum(pictures.images.has_folders("train", [name]) for name in folders) >= len(folders)
 
 
 def may_train(path: Path) -> bool:
@@ -185,13 +186,24 @@ def _test_table(evidence: Evidence, train: Path, sample: Sample | None) -> Table
     for path in plain or there:
         shown = evidence.glances.get(path)
         known = {*evidence.glances[train].columns} if train in evidence.glances else set()
-        if plain or (shown and {*shown.columns} & ({sample.id_name} if sample else known)):
+        if plain or (shown and _folded(shown.columns) & _folded([sample.id_name] if sample else known)):
             return read_table(path)
     return None
 
 
+def _folded(names: Iterable[str]) -> set[str]:
+    return set(map(str.casefold, names))
+
+
 def _validation(evidence: Evidence, train: Path) -> Table | None:
-    there = [path for path in evidence.tables if VALIDATION.search(path.stem.lower()) and path.parent == train.parent]
+    alike = re.sub("train", "val", train.stem.lower())  # zoo-Train.csv, zoo-Val.csv
+    there = [
+        path
+        for path in evidence.tables
+        if path.parent == train.parent
+        and path != train
+        and (VALIDATION.search(path.stem.lower()) or path.stem.lower() == alike)
+    ]
     if len(there) > 1:
         names = " and ".join(path.name for path in there)
         raise fault_in(train.parent, f"both {names} are there", "keep one of them")
@@ -244,10 +256,7 @@ def without_needless(table: Table, image: str, columns: tuple[str, ...]) -> tupl
 
 
 def is_hidden(name: str) -> bool:
-    return (name.strip().startswith(".") and not names_image(name)) or name.strip().lower() in (
-        "thumbs.db",
-        "desktop.ini",
-    )
+    return _HIDDEN.match(name) is not None and not names_image(name)
 
 
 def _passed_over(table: Table, rows: np.ndarray, why: str) -> list[str]:

@@ -27,6 +27,7 @@ _REMEDIES = {
     "train.csv": "a competition's folder holds a table of labels, a folder of images for each class, or annotations",
     "test.csv": "the images to predict are listed in test.csv or a sample submission, or lie in a folder test",
 }
+_SHEETS = (".xlsx", ".xls", ".ods")
 _PASSED_OVER = (".", "__MACOSX", "Thumbs.db")
 _NO_DATA = (".py", ".ipynb", ".md", ".txt", ".toml", ".html", ".log")
 
@@ -143,4 +144,10 @@ def nothing_recognised(folder: Path, names: Sequence[str], lacking: str = "train
     """The error to raise about a folder with entries of these names: what is missing to be a competition's."""
     near = did_you_mean(lacking, [name for name in names if "." in name])
     others = f"only {listed(names)}" if names else "and nothing else"
-    return fault_in(folder, f"no {lacking} there{near}, {others}", _REMEDIES[lacking])
+    remedy = _REMEDIES[lacking]
+    sheets = [name for name in names if name.lower().endswith(_SHEETS) and lacking.partition(".")[0] in name.lower()]
+    if sheets:
+        remedy = f"save {listed(sheets)} as CSV"
+    elif holds_competition(folder.resolve().parent):
+        remedy = f"give the folder above it, which looks like a competition's: {folder.resolve().parent}"
+    return fault_in(folder, f"no {lacking} there{near}, {others}", remedy)

@@ -24,8 +24,8 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from competition.progress import Progress
 from pipeline.data.complaints import Complaints, heard
-from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode_bytes, read_file
-from pipeline.data.fingerprints import LONGEST, Fingerprints, own_size
+from pipeline.data.decode import ImagePath, UnreadableImage, content_hash, decode_sized, read_file
+from pipeline.data.fingerprints import LONGEST, Fingerprints
 from pipeline.data.fitting import Fit, Size, fitted
 from pipeline.data.jpegs import Jpegs, encoded
 from pipeline.runtime.memory import raise_shortage
@@ -186,7 +186,9 @@ def _decode_all(
             chunks.append(conclude())
             bar.update(done)
             check_time(len(chunks) * chunk / len(paths))
-        fingerprints.damaged[:] = _damaged(paths, np.flatnonzero(fingerprints.damaged), shape[1:3], complaints)
+        fingerprints.damaged[:] = _damaged(
+            paths, np.flatnonzero(fingerprints.damaged), (shape[1], shape[2]), complaints
+        )
     return fingerprints, unreadable, chunks
 
 
@@ -209,21 +211,21 @@ def _decode_chunk(
 
     Returns the rows that could not be read, filled with zeros.
     """
-    size = images.shape[1:3]
-    failed = []
+    size, heard_of = images.shape[1:3], complaints.length
+    failed, sizes, contents = [], [(0, 0)] * len(paths), [0] * len(paths)  # lists, as setting an array's cell is slow
     for row, path in enumerate(paths):
-        before = complaints.length
         try:
             data = read_file(path)
-            image = decode_bytes(data, size)
-            fingerprints.damaged[row] = complaints.length > before
+            image, sizes[row] = decode_sized(data, size)
             images[row] = fitted(image, size, fit)
-            fingerprints.sizes[row] = np.minimum(own_size(data, image), LONGEST)
-            fingerprints.contents[row] = content_hash(data)
+            contents[row] = content_hash(data)
+            if (length := complaints.length) > heard_of:
+                fingerprints.damaged[row], heard_of = True, length
         except (OSError, UnreadableImage) as error:
             raise_shortage(error)
             images[row] = 0
             failed.append(row)
+    fingerprints.sizes[:], fingerprints.contents[:] = np.minimum(sizes, LONGEST), contents
     fingerprints.look_at(images)
     return failed
 

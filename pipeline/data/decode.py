@@ -27,6 +27,7 @@ APPLICATION = frozenset(bytes([marker]) for marker in range(0xE0, 0xF0))  # mark
 MOST_JPEG = (1 << 30) - 1  # pixels; a JPEG is reduced while it is decoded
 SMALL_JPEG = 200_000  # bytes; fewer never hold a large picture
 PIECE = 1 << 16  # bytes read at once; enough for most small images
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # Windows would change line ends
 SOURCES = tuple(
     Path(source) for source in (__file__, decoders.__file__, fitting.__file__, png.__file__, scientific.__file__)
 )
@@ -71,9 +72,11 @@ def content_hash(data: bytes) -> int:
 
 def read_file(path: ImagePath) -> bytes:
     """The file's bytes, read with fewer system calls than open() makes, because threads switch at each call."""
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would change line ends
+    file = os.open(path, READING)
     try:
         pieces = [os.read(file, PIECE)]
+        if len(pieces[0]) < PIECE:
+            return pieces[0]
         while len(pieces[-1]) >= PIECE:
             pieces.append(os.read(file, max(PIECE, os.fstat(file).st_size)))
         return b"".join(pieces)
@@ -88,9 +91,22 @@ def decode_bytes(data: bytes, least: Size | None = None) -> np.ndarray:
     least: height and width that are enough; a JPEG is then decoded at a half, a quarter or an eighth of its size if
         that is no smaller, which is several times as fast.
     """
+    return decode_sized(data, least)[0]
+
+
+def decode_sized(data: bytes, least: Size | None = None) -> tuple[np.ndarray, Size]:
+    """``decode_bytes``, and (height, width) of the picture in the file, also of a JPEG that was reduced meanwhile."""
     if data.startswith(JPEG_START):
         _check_jpeg(data)
-        return _decode_jpeg(data, least)
+        height, width = shape = jpeg_shape(data)
+        image = _decode_jpeg(data, shape, least)
+        is_turned = (height > width) != (image.shape[0] > image.shape[1])  # as its EXIF data say
+        return image, (width, height) if is_turned else shape
+    image = _decode_other(data)
+    return image, (image.shape[0], image.shape[1])
+
+
+def _decode_other(data: bytes) -> np.ndarray:
     if data.startswith(PNG_START):
         return decode_png(data)
     if data.startswith(TIFF_STARTS):
@@ -125,10 +141,7 @@ def jpeg_shape(data: bytes) -> Size:
     return struct.unpack(">HH", frame[1]) if frame else (0, 0)
 
 
-def _decode_jpeg(data: bytes, least: Size | None) -> np.ndarray:
-    if least is None and len(data) < SMALL_JPEG:
-        return decode_with_cv2(data)
-    shape = jpeg_shape(data)
+def _decode_jpeg(data: bytes, shape: Size, least: Size | None) -> np.ndarray:
     needed = reduction(*shape, MOST_JPEG) if len(data) >= SMALL_JPEG else 1
     factor = max(needed, _spare_reduction(shape, least) if least else 1)
     if factor == 1:
@@ -136,7 +149,7 @@ def _decode_jpeg(data: bytes, least: Size | None) -> np.ndarray:
     with one_large if needed > 1 else nullcontext():
         image = decode_with_cv2(data, REDUCED[factor])
     if least and factor > needed and (image.shape[0] < least[0] or image.shape[1] < least[1]):
-        return _decode_jpeg(data, None)  # its EXIF data turn it, so that its sides are swapped
+        return _decode_jpeg(data, shape, None)  # its EXIF data turn it, so that its sides are swapped
     return image
 
 

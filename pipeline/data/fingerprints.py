@@ -12,7 +12,6 @@ from typing import Self
 import cv2
 import numpy as np
 
-from pipeline.data.decode import JPEG_START, jpeg_shape
 from pipeline.data.fitting import Size, resize
 from pipeline.runtime.sealed import DamagedFile, read_arrays, write_arrays
 
@@ -82,13 +81,17 @@ class Fingerprints:
     def look_at(self, images: np.ndarray) -> None:
         """Fill in what the images, uint8 ``[N, H, W, 3]``, show: all but ``contents``, ``sizes`` and ``damaged``."""
         parts = _parts(images)
-        brightness = _brightness(images, parts).reshape(len(images), -1)
+        brightness = _shrunk(parts @ LUMA, (SIDE, SIDE)).reshape(len(images), -1)
+        if parts.shape != images.shape:  # they are rounded, which leaves little of a calm sea
+            for row in np.flatnonzero(brightness.std(axis=1) < FAINT):
+                brightness[row] = _shrunk(images[[row]] @ LUMA, (SIDE, SIDE)).ravel()
         mean, deviation = brightness.mean(axis=1), brightness.std(axis=1)
         standard = (brightness - mean[:, None]) * (SCALE / np.maximum(deviation, LEAST_CONTRAST))[:, None]
         self.thumbnails[:] = np.rint(standard).clip(-127, 127).reshape(self.thumbnails.shape)
         self.brightness[:], self.contrast[:] = mean, deviation
         self.colours[:] = np.rint(_mean_colours(parts))
-        self.blank[:] = [low and _is_blank(image) for low, image in zip(deviation < BLANK, images, strict=True)]
+        for row in np.flatnonzero(deviation < BLANK):
+            self.blank[row] = _is_blank(images[row])
         self.pixels[:] = pixel_hashes(images)
 
     def write(self, path: Path) -> None:
@@ -105,13 +108,6 @@ class Fingerprints:
 
 
 _KEPT = [field.name for field in fields(Fingerprints) if field.name != "contents"]
-
-
-def own_size(data: bytes, image: np.ndarray) -> Size:
-    """(height, width) of the image in a file with this content, also if the JPEG was reduced while it was decoded."""
-    height, width = jpeg_shape(data) if data.startswith(JPEG_START) else image.shape[:2]
-    is_turned = (height > width) != (image.shape[0] > image.shape[1])  # as its EXIF data say
-    return (width, height) if is_turned else (height, width)
 
 
 def pixel_hashes(images: np.ndarray) -> np.ndarray:
@@ -144,15 +140,6 @@ def _parts(images: np.ndarray) -> np.ndarray:
     if max(height, width) > 4 * SIDE:
         return np.stack([resize(image, 2 * SIDE, 2 * SIDE) for image in images])
     return images
-
-
-def _brightness(images: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """The brightness of the parts of the images, float32 ``[N, SIDE, SIDE]``."""
-    found = _shrunk(parts @ LUMA, (SIDE, SIDE))
-    if parts.shape[1] < images.shape[1]:  # the parts are rounded, which leaves little of a calm sea
-        faint = np.flatnonzero(found.std(axis=(1, 2)) < FAINT)
-        found[faint] = _shrunk(images[faint] @ LUMA, (SIDE, SIDE)) if len(faint) else 0
-    return found
 
 
 def _shrunk(images: np.ndarray, size: Size) -> np.ndarray:

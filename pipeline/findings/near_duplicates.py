@@ -28,7 +28,7 @@ ALIKE = 0.93  # cosine between their coefficients, from which on two pictures ar
 MOST_CROPPED = 0.18  # of a side: 0.15, and what alignment is wrong by
 BRIGHTER = 0.7, 1.5  # contrast of the second picture to that of the first
 FAINT = 0.7  # levels; compression and rounding change the finer parts by up to as much
-FAINTLY_ALIKE, SAME_COLOUR = 0.7, 3  # cosine, and levels between mean colours, of the same picture if not more differs
+FAINTLY_ALIKE, SAME_COLOUR = 0.6, 3  # cosine, and levels between mean colours, of the same picture if not more differs
 MOST_TINTED, TINTED_SHARE = 12, 0.3  # levels, and share of the tint itself, by which the mean tints may differ
 
 _SIGNS = {count: flip_signs(count) for count in (look_up.COUNT, COUNT)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +12,7 @@ import torch
 from pipeline.data.cache import ImageCache, Images, known_images
 from pipeline.data.descriptors import descriptors
 from pipeline.models.base import FEATURES_FILE
-from pipeline.models.classical.features import OnFeatures
+from pipeline.models.classical.features import Features, OnFeatures
 from pipeline.training.runs import StoredRun
 
 COMPARED = 10_000  # pictures, at most, that others are compared with
@@ -40,7 +41,7 @@ class Neighbours:
             if images is not None and _features_file(stored).exists():
                 features = OnFeatures.load(_features_file(stored).parent, device).features
                 if features.are_computed(images, device):
-                    return cls(images, lambda some: features.transform(some, device).reshape(len(some), -1))
+                    return cls(images, partial(_of_images, features, device))
         return cls(next((each for each in caches.values() if each is not None), None), descriptors)
 
     def nearest(self, rows: np.ndarray, among: np.ndarray) -> list[np.ndarray]:
@@ -61,6 +62,10 @@ class Neighbours:
         alike[asked[:, None] == among] = -np.inf
         best = np.argsort(-alike, axis=1, kind="stable")[:, : min(SHOWN, len(among) - 1)]
         return [*among[best], *nothing[len(asked) :]]
+
+
+def _of_images(features: Features, device: torch.device, images: Images) -> np.ndarray:
+    return features.transform(images, device).reshape(len(images), -1)
 
 
 def _features_file(stored: StoredRun) -> Path:

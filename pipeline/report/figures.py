@@ -83,9 +83,10 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
     axes.errorbar(values, places, xerr=reach, fmt="none", ecolor=INK, elinewidth=1.4, capsize=3)
     for place, (value, high) in enumerate(zip(values, highs, strict=True)):
         axes.text(high + 0.012 * end, place, f"{value:.3f}", va="center", fontsize=11.5)
-    axes.set_yticks(places, [short(name, 24) for name in names])
+    axes.set_yticks(places, [short(name, 36) for name in names], fontsize=10.5)
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(min(0, lows.min()), end), ylim=(len(names) - 0.45, -0.55))
+    axes.xaxis.set_major_locator(MaxNLocator(6))  # of more, long numbers would touch
     axes.set_xticks([tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= min(end, most)])
     axes.set(xlabel=f"{metric.title} on validation, with its 95 % interval", title="All models compared")
     axes.grid(axis="x")

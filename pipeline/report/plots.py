@@ -80,15 +80,16 @@ def agreement(shares: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """Heat map of a symmetric matrix of shares or correlations, float64 ``[M, M]``, with the models' numbers from 1."""
     figure, axes = new_figure(1.8 + min(5.5, 0.55 * len(names) + 1.2))
     low = float(np.floor(20 * min(shares.min(), 0.95)) / 20)
-    drawn = axes.imshow(shares, cmap=SHARES, vmin=low, vmax=1, interpolation="nearest")
+    drawn = axes.imshow(shares, cmap=SHARES, vmin=low, vmax=1, interpolation="nearest", aspect="auto")
     if len(names) <= MOST_ANNOTATED:
         for row, column in np.ndindex(*shares.shape):
             colour = "white" if shares[row, column] > (1 + low) / 2 else INK
             axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=11)
     numbers = range(1, len(names) + 1)
     rows = [f"{short(name, NAME_LETTERS)}  {number}" for name, number in zip(names, numbers, strict=True)]
-    axes.set_yticks(range(len(names)), rows, fontsize=10.5)
-    axes.set_xticks(range(len(names)), map(str, numbers), fontsize=10.5)
+    size = 10.5 if len(names) <= MOST_ANNOTATED else 8.5
+    axes.set_yticks(range(len(names)), rows, fontsize=size)
+    axes.set_xticks(range(len(names)), map(str, numbers), fontsize=size)
     axes.set_title(short(title, TITLE_LETTERS))
     figure.colorbar(drawn, ax=axes, shrink=0.75, pad=0.02).outline.set_visible(False)
     return figure

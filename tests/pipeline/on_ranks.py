@@ -38,7 +38,7 @@ from tests.commands import Done, start_clock
 from tests.stand_in import wait_until
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.pipeline.on_ranks", "pipeline.train"])
+FORKS.set_forkserver_preload(["tests.pipeline.on_ranks", "pipeline.train", "pipeline.tune"])
 
 IMAGES, BATCH, CLASSES, SIDE = 40, 10, 4, 12
 TO_UNIT = Normalisation((0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
@@ -48,13 +48,7 @@ NORMS = ("none", "before")
 
 def forked(ranks: int, logs: Path, task: str, *arguments: object) -> list[Done]:
     """Run a task on several ranks. Returns status and output of each rank. For the arguments see ``begun``."""
-    started = begun(ranks, logs, task, *arguments)
-    for process in started:
-        process.join()
-    return [
-        Done(process.exitcode, *((logs / f"{rank}.{stream}").read_text() for stream in ("out", "err")))
-        for rank, process in enumerate(started)
-    ]
+    return ended(begun(ranks, logs, task, *arguments), logs)
 
 
 def begun(ranks: int, logs: Path, task: str, *arguments: object) -> list[multiprocessing.Process]:
@@ -72,6 +66,16 @@ def begun(ranks: int, logs: Path, task: str, *arguments: object) -> list[multipr
         started.append(FORKS.Process(target=be_a_rank, args=(environment, place, task, words)))
         started[-1].start()
     return started
+
+
+def ended(started: list[multiprocessing.Process], logs: Path) -> list[Done]:
+    """Wait for the ranks. Returns status and output of each."""
+    for process in started:
+        process.join()
+    return [
+        Done(process.exitcode, *((logs / f"{rank}.{stream}").read_text() for stream in ("out", "err")))
+        for rank, process in enumerate(started)
+    ]
 
 
 def be_a_rank(environment: dict[str, str], place: Path, task: str, arguments: list[str]) -> None:

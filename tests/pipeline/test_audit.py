@@ -50,9 +50,9 @@ def test_the_tables_lie_beside_the_runs_and_name_images_by_their_ids(audited):
     assert set(drift[drift["split"] == "test"]["id"]) <= set(test)
 
 
-def test_training_tells_the_findings_and_the_report_shows_them(audited, tmp_path):
-    place, _ = audited("faults")
-    options = ("--competition", place / "faults", "--work", tmp_path)
+def test_training_tells_the_findings_and_the_report_shows_them(tmp_path):
+    draw_faults(tmp_path / "faults", train=250, val=60, test=80, side=24)
+    options = ("--competition", tmp_path / "faults", "--work", tmp_path)
     printed = succeed("train", *options, "--models", "dhc-gaussian-nb", "--budget", "5m")
     told = [line for line in printed.splitlines() if line.startswith("data: ")]
     assert any("test images differ from labelled ones" in line for line in told)

@@ -1,11 +1,13 @@
 """The pipeline in one script: the same bytes each time, small, readable, and with right metadata."""
 
 import json
+import lzma
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from threading import Event
 
@@ -14,10 +16,19 @@ import pytest
 from competition.layouts import holds_competition
 from competition.storage import ROOT
 from pipeline import bundle, kernel
-from pipeline.settings import bundle_options, predict_settings
+from pipeline.command_lines import predict_settings
+from pipeline.kernel_lines import bundle_options
 from tests.commands import run, succeed
 
 KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compressed_once() -> Iterator[None]:
+    """The same files are compressed once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lzma, "compress", cache(lzma.compress))
+        yield
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from competition.sources import open_competition
+from pipeline.command_lines import train_settings
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import open_training_data
 from pipeline.models.networks.registry import build_network
 from pipeline.models.networks.weights import weights_file
 from pipeline.models.neural.checkpoint import Checkpoint
 from pipeline.models.recipe import AnyRecipe, choose_recipes, recipe_names
-from pipeline.settings import train_settings
 from pipeline.training.planning import ModelPlan, Plan
 from pipeline.training.runs import RunFolder, options_of, run_name
 from pipeline.training.trainer import Trainer
@@ -39,6 +39,8 @@ COMPETITIONS = {
 SOURCE = "animals-cnn-regularised"
 # fine-tuning learns slowly what is far from the head: it keeps what weights know, and noise knows nothing
 NETWORKS = [each for each in choose_recipes(recipe_names()) if each.is_network and each.name != "fine-tuning"]
+# Networks that are tried on the second competition alone, unless -m slow is given; one stands for them on the first.
+SECOND_ALONE = {each.name for each in choose_recipes(recipe_names()) if each.is_network and each.name != "sprint"}
 EPOCHS = (5, 12, 40)  # of eight steps; a longer training only if the shorter one is not enough
 EPOCHS_OF = {  # of those for which five epochs are not enough
     "efficientnet-lite0": (6, 12, 40),
@@ -60,9 +62,9 @@ def is_large(recipe: AnyRecipe) -> bool:
 
 
 def on_both(recipes: list[AnyRecipe]) -> list[Any]:
-    """The names of the recipes and competitions; a large network on the first competition is slow."""
+    """The names of the recipes and competitions; networks on the first competition, but for one, are slow."""
     return [
-        pytest.param(recipe.name, name, marks=[pytest.mark.slow] if is_large(recipe) and number == 0 else [])
+        pytest.param(recipe.name, name, marks=[pytest.mark.slow] if recipe.name in SECOND_ALONE and not number else [])
         for recipe in recipes
         for number, name in enumerate(COMPETITIONS)
     ]
@@ -103,9 +105,11 @@ def seen_something(network: nn.Module) -> nn.Module:
 
 
 def shrunk(name: str) -> AnyRecipe:
-    """The recipe; that of a large network, and what is slow only because images are enlarged, at a smaller size."""
+    """The recipe; that of a large network at the smallest size, that of a grid with two points of it."""
     (recipe,) = choose_recipes([name])
-    return recipe.model_copy(update={"input_size": LARGE[recipe.network.name]}) if is_large(recipe) else recipe
+    if is_large(recipe):
+        return recipe.model_copy(update={"input_size": LARGE[recipe.network.name]})
+    return recipe.model_copy(update={"grid": recipe.grid[:2]}) if recipe.is_network else recipe
 
 
 @pytest.fixture(scope="module")

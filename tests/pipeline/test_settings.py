@@ -5,14 +5,8 @@ import pytest
 from competition import storage
 from competition.errors import UserError
 from competition.storage import KAGGLE_WORKING, ROOT
-from pipeline.settings import (
-    DEFAULT_BUDGET,
-    TRIALS,
-    TUNING_BUDGET,
-    predict_settings,
-    train_settings,
-    tune_settings,
-)
+from pipeline.command_lines import predict_settings, submit_options, train_settings, tune_settings
+from pipeline.settings import DEFAULT_BUDGET, TRIALS, TUNING_BUDGET
 
 
 def test_without_any_option_no_models_are_named_and_five_minutes_are_given():
@@ -170,6 +164,8 @@ def test_an_option_like_no_other_is_answered_with_help():
 def test_an_option_of_the_other_command_is_unknown():
     with pytest.raises(UserError, match="unknown option --budget"):
         predict_settings(["--budget", "5m"])
+    with pytest.raises(UserError, match="unknown option --seed; it is an option of train"):
+        submit_options(["--seed", "5"])
 
 
 @pytest.mark.parametrize(
@@ -196,6 +192,12 @@ def test_an_option_of_the_other_command_is_unknown():
         (["--plan", "/no/such/plan.json"], "--plan: /no/such/plan.json does not exist"),
         (["--models"], "--models"),
         (["cars.zip"], "cars.zip"),
+        (["--work", __file__], "--work: .*is a file; give a folder"),
+        (["--competition", "my", "contest"], "unknown option contest; quote a path that has blanks in it"),
+        (["--batch-size", "32"], "unknown option --batch-size; a recipe sets that: docs/RECIPES.md"),
+        (["--lr=0.1"], "unknown option --lr; a recipe sets that"),
+        (["--budget", "-5m"], "--budget: expected one argument; give a value after it, which does not begin with a"),
+        (["--group-column", "groups.csv"], "--group-column: groups.csv is not there; give a CSV with the columns"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line_naming_the_option(arguments, words):

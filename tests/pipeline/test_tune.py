@@ -17,6 +17,7 @@ from pipeline.models.recipe import RECIPES, Tier, load_recipe
 from pipeline.tuning import search_space
 from pipeline.tuning.study import open_storage
 from tests.commands import fail, run, script, succeed
+from tests.pipeline.on_ranks import begun, ended
 
 SMALL = ("--model", "cifar-cnn-base", "--epochs", "2")
 TUNED = "cifar-cnn-base-tuned-insects"
@@ -104,10 +105,10 @@ def test_nothing_but_the_journal_stays_of_the_trials(tuned):
 def test_two_processes_share_one_study(tmp_path, insects):
     journal = tmp_path / "shared.journal"
     options = (*insects, "--work", tmp_path, *SMALL, "--trials", 8, "--storage", journal)
-    started = [subprocess.Popen(script("tune", *options), stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    printed = [process.communicate()[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0]
-    ran = [set(re.findall(r"^trial (\d+):", text, re.MULTILINE)) for text in printed]
+    started = {number: begun(1, tmp_path / number, "tune", *options) for number in "12"}
+    ends = [ended(processes, tmp_path / number)[0] for number, processes in started.items()]
+    assert [done.status for done in ends] == [0, 0], [done.err for done in ends]
+    ran = [set(re.findall(r"^trial (\d+):", done.out, re.MULTILINE)) for done in ends]
     assert len(ran[0] | ran[1]) == 8 and not ran[0] & ran[1]
     assert sum(state in (TrialState.COMPLETE, TrialState.PRUNED) for state in states(journal)) == 8
 

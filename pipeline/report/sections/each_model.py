@@ -8,16 +8,16 @@ from pipeline.report.figure_folder import FigureFolder
 from pipeline.report.model_details import model_details
 from pipeline.report.section import Section
 
-SHARE = 0.5  # of the time that the report may take; then the remaining models, which are not as good, are left out
+SHARE = 0.5  # of the processor's time that the report may take; the remaining models, not as good, are left out
 
 
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section | None:
     if not context.has_classes:
         return None
     details, left_out = [], []
-    end = time.monotonic() + SHARE * context.drawing_seconds
+    end = time.process_time() + SHARE * context.drawing_seconds
     for run in Progress(context.ranked, desc="report", unit="model"):
-        if len(details) < MOST_DETAILED and time.monotonic() < end:
+        if len(details) < MOST_DETAILED and time.process_time() < end:
             details.append(model_details(run.name, context, figure_folder))
         else:
             left_out.append(run.name)

@@ -14,7 +14,6 @@ from pipeline.findings.groups import groups
 from tests.contest import IDS
 from tests.pipeline.findings.looked_at import drawn, labelled
 
-FOLDER = Path("runs/contest/audit")
 COUNT, OF_GROUP = 200, 5
 ALIKE = drawn(COUNT // OF_GROUP, seed=3).repeat(OF_GROUP, axis=0)  # the same picture in each image of a group
 NUMBERS = np.arange(COUNT)
@@ -27,7 +26,7 @@ def found(
     """The finding about images with these names. tested: the names of the test images."""
     competition, pictures = labelled(drawn(len(names), seed=0) if images is None else images, labels, names)
     test = Split("test", tuple(tested), tuple(Path("test", name) for name in tested))
-    return groups(replace(competition, test=test), pictures, FOLDER)
+    return groups(replace(competition, test=test), pictures)
 
 
 def stems(first: int = 0, count: int = COUNT) -> list[str]:
@@ -37,7 +36,7 @@ def stems(first: int = 0, count: int = COUNT) -> list[str]:
 def test_stems_that_the_contest_kept_apart_are_told_with_the_group_of_each_image():
     finding = found(stems(), tested=stems(first=500, count=50))
     assert "40 groups of 5 images, such as p000; the test has other ones" in finding.told
-    assert "--group-column runs/contest/audit/groups.csv" in finding.told
+    assert "--group-column groups.csv" in finding.told
     assert finding.table["group"].tolist() == [name[:4] for name in stems()]
 
 

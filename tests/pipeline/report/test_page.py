@@ -173,7 +173,8 @@ def test_a_contest_of_many_classes_in_which_no_model_errs_gets_a_report_too(cont
     assert "No validation image was misclassified." in Page(page).text
     said = [attributes["alt"] for attributes in Page(page).all("img")]
     worst = "the 2 classes with the lowest F1"
-    assert f"Confusion matrix of blend, {worst}: 40 of 40 images are classified correctly" in said
+    confused = "the 2 most confused classes"
+    assert f"Confusion matrix of blend, {confused}: 40 of 40 images are classified correctly" in said
     names = context.drawn_names
     assert f"Random images of {worst}: {names[0]}, {names[1]}" in said
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from competition.sources import open_competition
+from pipeline.command_lines import train_settings
 from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import choose_recipes
-from pipeline.settings import train_settings
 from pipeline.training import portfolio as portfolios
 from pipeline.training.portfolio import BASELINES, Choice, Portfolio, candidates, settle_portfolio
 

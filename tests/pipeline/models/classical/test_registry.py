@@ -107,7 +107,7 @@ def test_naive_bayes_predicts_what_scikit_learns_gaussian_nb_predicts(sample: Sa
     np.testing.assert_array_equal(predicted, GaussianNB().fit(x, labels).predict(z))
 
 
-@pytest.mark.parametrize("k", range(1, 20))
+@pytest.mark.parametrize("k", [1, 2, 3, 8, 19])
 def test_k_neighbours_predict_what_scikit_learns_classifier_predicts_for_every_k(sample: Sample, k: int):
     images, labels, validation, _ = sample
     x, z = standardised(images, validation)
@@ -380,10 +380,10 @@ def test_images_in_several_pieces_and_in_a_cache_give_the_answers_of_an_array(
 @pytest.mark.parametrize("name", ["gaussian-nb", "knn", "logreg"])
 def test_large_images_are_seen_as_64_by_64(name: str, sample: Sample):
     images, labels, validation, known = sample
-    large = [np.stack([resize(image, 160, 160) for image in each[:100]]) for each in (images, validation)]
+    large = [np.stack([resize(image, 160, 160) for image in each[:40]]) for each in (images, validation)]
     shrunk = [np.stack([resize(image, 64, 64) for image in each]) for each in large]
-    model = build(name).fit(large[0], labels[:100], large[1], known[:100])
-    expected = build(name).fit(shrunk[0], labels[:100], shrunk[1], known[:100])
+    model = build(name).fit(large[0], labels[:40], large[1], known[:40])
+    expected = build(name).fit(shrunk[0], labels[:40], shrunk[1], known[:40])
     np.testing.assert_array_equal(model.predict_proba(large[1]), expected.predict_proba(shrunk[1]))
 
 

@@ -55,8 +55,9 @@ def gradients(network: nn.Module, learner: nn.Module) -> tuple[Tensor, Tensor]:
     return answers.detach(), torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("train", ["head", 10])
+@pytest.mark.parametrize(
+    ("name", "train"), [*((name, "head") for name in NETWORKS), ("lite0", 10), ("resnet18", 10), ("fusion", 10)]
+)
 def test_every_network_answers_and_learns_the_same(name, train, as_if_trained, native_bfloat16):
     native_bfloat16(False)  # its rounding would hide a small mistake
     network = as_if_trained(small_network(name), tinted_noise())

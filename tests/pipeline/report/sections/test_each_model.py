@@ -10,7 +10,7 @@ from pipeline.report.sections import each_model
 
 def test_models_are_drawn_the_best_first_as_long_as_there_is_time(context, tmp_path, monkeypatch):
     clock = count(step=10.0)
-    monkeypatch.setattr(each_model, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(each_model, "time", SimpleNamespace(process_time=lambda: next(clock)))
     with figures.style():
         section = each_model.section(context, FigureFolder(tmp_path))
     assert [model["name"] for model in section.content["models"]] == ["network"]
