@@ -127,10 +127,11 @@ def few_classes_err(context: ReportContext) -> Iterator[Advice]:
     evaluation = context.evaluations[BLEND]
     names, share = half_of_mistakes(worst_classes(evaluation, context.class_names))
     count, named = len(names), ", ".join(names[:4])
+    others = f" and {count - 4:,} more" if count > 4 else ""
     if 0 < count <= max(2, FEW_CLASSES * evaluation.classes):
         yield Advice(
-            f"{_percent(share)} of the mistakes are in {count} of {evaluation.classes:,} classes: {named}"
-            f"{', …' if count > 4 else ''}. Look at their images and labels; more images of them help most.",
+            f"{_percent(share)} of the mistakes are in {count} of {evaluation.classes:,} classes: {named}{others}. "
+            "Look at their images and labels; more images of them help most.",
             "mistakes",
         )
 
