@@ -102,7 +102,7 @@ def test_answers_that_cannot_score_are_refused_in_words(score, answers, words):
 
 def test_a_submission_that_is_not_there_is_an_error_naming_it(tmp_path):
     (tmp_path / "answers.csv").write_text(ANSWERS)
-    with pytest.raises(UserError, match=r"gone\.csv: cannot be read"):
+    with pytest.raises(UserError, match=r"gone\.csv: no such file"):
         score_submission(tmp_path / "gone.csv", tmp_path / "answers.csv")
 
 
