@@ -84,7 +84,7 @@ def link_images(folder: Path, images: Path, count: int) -> None:
     folder.mkdir()
     paths = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
     for number, path in enumerate(paths[:count]):
-        (folder / f"{number:06}{path.suffix}").symlink_to(path)
+        (folder / f"{number:06}{path.suffix}").symlink_to(path.resolve())
 
 
 def plant(folder: Path, count: int) -> None:

@@ -4,8 +4,8 @@
 
 Without --images it draws its own. They are cached at the size that train.py would choose. Everything is measured in one
 run, over the same files, with two threads for each side, in turns. First the medians of building the cache and of a
-bare cv2.imread loop. Then E epochs of augmented batches from the cache, whose building counts, and from the files,
-which cv2.imread reads in every epoch.
+bare cv2.imread loop, by the clock and, for a machine that others use, of the processor. Then E epochs of augmented
+batches from the cache, whose building counts, and from the files, which cv2.imread reads in every epoch.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -86,16 +87,25 @@ def compare_speed(paths: list[Path], scratch: Path, opened_in: Callable[..., Ima
     for number in range(ROUNDS):
         caches = scratch / f"caches{number}"
         opened = partial(opened_in, folder=caches)
-        builds.append(timed(opened)[1])
-        loops.append(timed(partial(imread_all, paths))[1])
+        builds.append(spent(opened))
+        loops.append(spent(partial(imread_all, paths)))
         openings.append(timed(opened)[1])
         shutil.rmtree(caches)  # its memory serves the next round: a machine's first touch of memory is slow
-    build, loop = len(paths) / median(builds), len(paths) / median(loops)
+    build, build_work = np.median(builds, axis=0)
+    loop, loop_work = np.median(loops, axis=0)
     print(f"{len(paths):,} files, {THREADS} threads, medians of {ROUNDS} rounds")
-    print(f"building the cache   {build:10,.0f} images/s")
-    print(f"bare cv2.imread loop {loop:10,.0f} images/s")
-    print(f"ratio                {build / loop:10.2f}")
+    print(f"building the cache   {len(paths) / build:10,.0f} images/s")
+    print(f"bare cv2.imread loop {len(paths) / loop:10,.0f} images/s")
+    print(f"ratio                {loop / build:10.2f}")
+    print(f"in processor seconds {loop_work / build_work:10.2f}")
     print(f"opening it again     {median(openings):10.2f} s")
+
+
+def spent(work: Callable[[], object]) -> tuple[float, float]:
+    """The seconds that the work takes by the clock, and those of the processor."""
+    begun = time.process_time()
+    seconds = timed(work)[1]
+    return seconds, time.process_time() - begun
 
 
 def imread_all(paths: list[Path]) -> None:

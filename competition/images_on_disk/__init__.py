@@ -16,7 +16,7 @@ from competition.wording import counted, fault_in, listed, printable
 
 __all__ = ["IMAGE_SUFFIXES", "ImagesOnDisk", "best_size", "leaves_folder", "names_image", "others_in"]
 
-_NO_IMAGES = (".csv", ".tsv", ".json", ".txt", ".md", ".xml", ".zip", ".7z", ".tar", ".gz", "")
+_NO_IMAGES = (".csv", ".tsv", ".json", ".txt", ".md", ".py", ".xml", ".zip", ".7z", ".tar", ".gz", "")
 _LISTED = 10_000  # files whose kinds are counted for an error
 
 

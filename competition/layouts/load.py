@@ -54,15 +54,7 @@ def load_competition(
     folders = (folder,) if isinstance(folder, Path) else tuple(folder)
     name = name or folders[0].resolve().name
     known = read_known(name, KNOWN)
-    options = Options(
-        train_table or known.train_table,
-        image_column,
-        label_column,
-        (known.image_column, known.label_column),
-        known.form,
-        metric.name if metric else known.metric,
-        known.negative,
-    )
+    options = _options(known, train_table, image_column, label_column, metric)
     evidence = Evidence((competition_folder(folders[0]), *folders[1:]))
     pictures = Pictures(evidence, derived or evidence.folder / ".images")
     sample = find_sample(evidence)
@@ -79,6 +71,24 @@ def load_competition(
     metric = (metric or find_metric(known.metric or answers.usual_metric(form, reading.task))).of(reading.task, form)
     competition = _competition(name, found, reading, asked, form, metric, known.symmetries, pictures)
     return grouped(competition, groups) if groups else competition
+
+
+def _options(
+    known: KnownCompetition,
+    train_table: str | None,
+    image_column: str | None,
+    label_column: str | None,
+    metric: Metric | None,
+) -> Options:
+    return Options(
+        train_table or known.train_table,
+        image_column,
+        label_column,
+        (known.image_column, known.label_column),
+        known.form,
+        metric.name if metric else known.metric,
+        known.negative,
+    )
 
 
 def _competition(

@@ -63,7 +63,8 @@ def windowed(pictures: np.ndarray, lines: np.ndarray, count: int) -> np.ndarray:
     """
     bases = cosines(lines[:, 0], lines[:, 1], count, pictures.shape[1]).reshape(-1, pictures.shape[1])
     found = (bases @ pictures @ bases.T).reshape(len(pictures), len(lines), count, len(lines), count)
-    return _flat(found.transpose(0, 1, 3, 2, 4).reshape(-1, count, count)).reshape(len(pictures), len(lines) ** 2, -1)
+    found = _flat(found.transpose(0, 1, 3, 2, 4).reshape(-1, count, count))
+    return found.reshape(len(pictures), len(lines) ** 2, count**2 - 1)
 
 
 def whole(pictures: np.ndarray, count: int) -> np.ndarray:

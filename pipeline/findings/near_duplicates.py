@@ -16,11 +16,13 @@ from competition.progress import Progress
 from pipeline.data.fingerprints import LUMA
 from pipeline.findings import look_up
 from pipeline.findings.alignment import aligned, coefficients, flip_signs, frequencies, likeness, whole
+from pipeline.findings.featureless import featureless_pairs
 from pipeline.findings.joined import Joined
 from pipeline.findings.look_up import TOGETHER, Block, Candidates, candidates
 from pipeline.runtime.time_limit import check_time
 
 LEAST_ALIKE = 0.88  # cosine between the coefficients of aligned thumbnails
+AT_ONCE = 256  # pairs of nearly featureless pictures
 MOST_COMPARED = 4  # pairs for each image, the most alike ones, whose pixels are compared
 SIDE, COUNT, STEPS = 32, 16, 3  # of the pictures that are compared: pixels, coefficients a side, steps to align them
 FINER, FINEST = 3, 12  # frequencies of the parts that have to agree
@@ -28,7 +30,7 @@ ALIKE = 0.93  # cosine between their coefficients, from which on two pictures ar
 MOST_CROPPED = 0.18  # of a side: 0.15, and what alignment is wrong by
 BRIGHTER = 0.7, 1.5  # contrast of the second picture to that of the first
 FAINT = 0.7  # levels; compression and rounding change the finer parts by up to as much
-FAINTLY_ALIKE, SAME_COLOUR = 0.6, 3  # cosine, and levels between mean colours, of the same picture if not more differs
+FAINTLY_ALIKE, SAME_COLOUR = 0.5, 3  # cosine, and levels between mean colours, of the same picture if not more differs
 MOST_TINTED, TINTED_SHARE = 12, 0.3  # levels, and share of the tint itself, by which the mean tints may differ
 
 _SIGNS = {count: flip_signs(count) for count in (look_up.COUNT, COUNT)}
@@ -43,7 +45,7 @@ def near_duplicates(images: Joined, rows: np.ndarray) -> Candidates:
     rows: of the images that are compared, ascending; of images with equal pixels one is enough.
     """
     blocks = [rows[start : start + look_up.BLOCK] for start in range(0, len(rows), look_up.BLOCK)]
-    found = [Candidates.none()]
+    found = [Candidates.none(), *_featureless(images, rows)]
     with Progress(total=len(blocks) * len(rows), desc="comparing images", unit="image") as bar:
         for among in blocks:
             block = Block(among, partial(_thumbnails, images))
@@ -51,6 +53,14 @@ def near_duplicates(images: Joined, rows: np.ndarray) -> Candidates:
                 found.append(pairs)
                 bar.update(number)
     return _each_once(found)
+
+
+def _featureless(images: Joined, rows: np.ndarray) -> Iterator[Candidates]:
+    pairs = featureless_pairs(images, rows)
+    pairs = pairs.take(np.flatnonzero(pairs.first < images.labelled))
+    for start in range(0, len(pairs), AT_ONCE):
+        check_time()
+        yield _same(pairs.take(np.arange(start, min(start + AT_ONCE, len(pairs)))), images)
 
 
 def _thumbnails(images: Joined, rows: np.ndarray) -> np.ndarray:

@@ -155,7 +155,7 @@ def residuals(truths: np.ndarray, predicted: np.ndarray, name: str) -> Figure:
     """One number: predictions over the truth, and how far they are off; float64 ``[N]`` both."""
     figure, (both, off) = new_figure(6.6, rows=2, height_ratios=(3, 2))
     ends = [min(truths.min(), predicted.min()), max(truths.max(), predicted.max())]
-    both.plot(ends, ends, color=FAINT, linewidth=1, linestyle=DASHES)
+    both.plot(ends, ends, color=INK, linewidth=1, linestyle=DASHES, zorder=3)  # above the cloud
     both.plot(truths, predicted, "o", color=BLUE, alpha=max(0.08, min(0.6, 60 / len(truths) ** 0.7)), markersize=4)
     both.set(xlabel="true number", ylabel="predicted number", title=short(name, TITLE_LETTERS))
     off.hist(predicted - truths, bins=40, color=BLUE)

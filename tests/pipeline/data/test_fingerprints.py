@@ -42,6 +42,14 @@ def test_thumbnails_and_figures_are_those_of_the_image_at_any_size(shape):
     assert standard.mean() == pytest.approx(0, abs=0.03) and standard.std() == pytest.approx(1, abs=0.03)
 
 
+def test_thumbnails_of_pictures_with_hardly_any_contrast_are_not_rounded_on_the_way():
+    rng = np.random.default_rng(0)
+    coarse = cv2.resize(rng.normal(0, 0.5, (4, 4)), (96, 96), interpolation=cv2.INTER_CUBIC)
+    image = np.rint(60 + coarse + rng.normal(0, 0.5, (96, 96)))[..., None].repeat(3, axis=2).astype(np.uint8)
+    small = cv2.resize(image[..., 0].astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    assert np.corrcoef(looked_at(image[None]).thumbnails.ravel(), small.ravel())[0, 1] > 0.999
+
+
 def test_brightening_an_image_changes_its_figures_and_not_its_thumbnail():
     image = noise(48, 48) // 3
     found = looked_at(np.stack([image, 2 * image + 20]))

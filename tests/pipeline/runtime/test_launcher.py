@@ -17,7 +17,7 @@ from tests.commands import ROOT, script, succeed
 from tests.stand_in import PATIENCE, wait_until
 
 FOLDS = ("--folds", 2, "--models", "cifar-cnn-base")
-EPOCHS = 60  # enough that a signal comes before the last
+EPOCHS = 40  # enough that a signal comes before the last
 RUN = Path("runs", "insects", f"cifar-cnn-base~epochs={EPOCHS},folds=2")
 
 
