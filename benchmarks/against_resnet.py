@@ -46,9 +46,10 @@ from benchmarks.measuring import competition_arguments
 from competition.errors import UserError
 from competition.sources import open_competition
 from competition.spec import Split
+from pipeline.command_lines import train_settings
 from pipeline.commands import run_main
 from pipeline.data.training_data import TrainingData, open_training_data
-from pipeline.settings import Parser, existing, positive, train_settings
+from pipeline.parser import Parser, existing, positive
 from pipeline.training.runs import RunFolder, options_of, run_name
 
 BATCH = 64

@@ -25,13 +25,14 @@ from torch import Tensor, nn
 from benchmarks.measuring import competition_arguments
 from competition.sources import open_competition
 from competition.spec import Competition
+from pipeline.command_lines import train_settings
 from pipeline.commands import run_main
 from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.models.networks.sprint import Group, Sprint
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, NeuralRecipe, Tier, load_recipe
+from pipeline.parser import Parser, existing, positive
 from pipeline.runtime.devices import choose_device
-from pipeline.settings import Parser, existing, positive, train_settings
 from pipeline.training.scores import text_table
 from pipeline.training.symmetries import settle_symmetries
 

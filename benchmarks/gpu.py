@@ -43,8 +43,8 @@ from pipeline.models.networks.registry import build_network
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.neural.optimisers import build_optimisers
 from pipeline.models.recipe import RECIPES, NeuralRecipe, load_recipe
+from pipeline.parser import Parser
 from pipeline.runtime.devices import choose_device, compiled, gradient_scaler, mixed_precision, product_precision
-from pipeline.settings import Parser
 
 CLASSES = 10
 LAST_START = 200.0  # seconds; no measurement begins later

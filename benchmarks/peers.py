@@ -9,8 +9,9 @@ for small images. pip installs the library into an environment of its own in ``-
 has installed is seen there, too, so that PyTorch is not installed again where its version is allowed.
 
 All train for as many minutes on the same images, one after another, and answer the test images. Prints a Markdown
-table: accuracy on the validation images, seconds from the start to the submission, the lines that one writes, and what
-the library leaves to those lines. A peer that cannot be installed or started becomes a row that says why.
+table: accuracy on the validation images, seconds from the start to the submission, how many cores were at work, the
+lines that one writes, and what the library leaves to those lines. A peer that cannot be installed or started becomes a
+row that says why.
 """
 
 import os
@@ -40,17 +41,25 @@ from competition.storage import build_folder
 from competition.submission import check_submission
 from competition.tables import read_table, write_table
 from competition.wording import fault_in, printable
+from pipeline.command_lines import train_settings
 from pipeline.commands import run_main
 from pipeline.data.training_data import open_training_data
 from pipeline.kaggle.ledger import note_of, sha256_of
-from pipeline.settings import Parser, existing, positive, train_settings
+from pipeline.parser import Parser, existing, positive
 from pipeline.training.portfolio import BASELINES, FROM_SCRATCH
 
 SCRIPTS = ROOT / "benchmarks" / "peers"
 OURS = "pipeline"
 WITHOUT_WEIGHTS = (*BASELINES, FROM_SCRATCH)  # what train.py chooses where no ImageNet weights are installed
 PATIENCE = 900  # seconds that a peer may take beyond its minutes
-HEADER = ("system", "validation accuracy", "seconds to the submission", "lines to write", "left to these lines")
+HEADER = (
+    "system",
+    "validation accuracy",
+    "seconds to the submission",
+    "cores at work",
+    "lines to write",
+    "left to these lines",
+)
 
 
 @dataclass(frozen=True)
@@ -72,10 +81,33 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What a system achieved. seconds: from the start of its process to its submission."""
+    """What a system achieved.
+
+    seconds: from the start of its process to its submission.
+    cores: how many were at work on average, until its process ended; fewer than there are if the machine is busy.
+    """
 
     accuracy: float
     seconds: float
+    cores: float
+
+
+class Work:
+    """The processes that are started after it is made, and waited for."""
+
+    def __init__(self) -> None:
+        self.begun, self._processor = time.time(), processor_seconds()
+
+    @property
+    def cores(self) -> float:
+        """How many they kept at work on average so far; 0 on a system that does not tell."""
+        return (processor_seconds() - self._processor) / (time.time() - self.begun)
+
+
+def processor_seconds() -> float:
+    """Of all processes that were started from this one and have ended."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
 
 
 @dataclass(frozen=True)
@@ -90,9 +122,11 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """In the order of ``HEADER``."""
-        if isinstance(self.answer, str):
-            return self.system, self.answer, "", str(self.lines), self.leaves
-        return self.system, f"{self.answer.accuracy:.3f}", f"{self.answer.seconds:.0f}", str(self.lines), self.leaves
+        found = self.answer
+        if isinstance(found, str):
+            return self.system, found, "", "", str(self.lines), self.leaves
+        measured = f"{found.accuracy:.3f}", f"{found.seconds:.0f}", f"{found.cores:.1f}"
+        return self.system, *measured, str(self.lines), self.leaves
 
 
 def main(arguments: list[str]) -> None:
@@ -180,23 +214,24 @@ def run_ours(commands: list[list[str]], competition: Competition, folder: Path) 
 
     Raises UserError if a command fails.
     """
-    with TemporaryDirectory(dir=folder) as work:
-        begun = time.time()
+    with TemporaryDirectory(dir=folder) as files:
+        work = Work()
         for script, *options in commands:
-            run_logged([sys.executable, ROOT / "pipeline" / script, *options, "--work", work], folder / f"{script}.log")
-        submission = Path(work, "submissions", competition.name, "submission.csv")
+            command = [sys.executable, ROOT / "pipeline" / script, *options, "--work", files]
+            run_logged(command, folder / f"{script}.log")
+        cores, submission = work.cores, Path(files, "submissions", competition.name, "submission.csv")
         note = note_of(submission, sha256_of(submission))
-        return Answer(note.validation, seconds_to(submission, begun, competition))
+        return Answer(note.validation, seconds_to(submission, work.begun, competition), cores)
 
 
 def run_peer(python: Path, script: Path, contest: Path, competition: Competition, output: Path, minutes: int) -> Answer:
     """Run a peer's script and score what it writes. Raises UserError if it fails, or if its CSVs are not valid."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    begun = time.time()
+    work = Work()
     run_logged([python, script, contest, output, str(minutes)], output / "log.txt", 60 * minutes + PATIENCE)
-    accuracy = validation_accuracy(output / "validation.csv", competition)
-    return Answer(accuracy, seconds_to(output / "submission.csv", begun, competition))
+    cores, accuracy = work.cores, validation_accuracy(output / "validation.csv", competition)
+    return Answer(accuracy, seconds_to(output / "submission.csv", work.begun, competition), cores)
 
 
 def run_logged(command: list[Path | str], log: Path, limit: float | None = None) -> None:

@@ -82,7 +82,9 @@ def curves(run: Path) -> Iterator[Curve]:
     if not (run / "recipe.toml").exists():
         raise UserError(f"{run}: no recipe.toml; give the folder of a run, such as runs/NAME/sprint~budget=none")
     recipe = load_recipe(run / "recipe.toml")
-    for path in sorted(run.rglob(HISTORY_FILE)) if isinstance(recipe, NeuralRecipe) else ():
+    if not isinstance(recipe, NeuralRecipe):
+        return
+    for path in sorted(run.rglob(HISTORY_FILE)):
         part = "" if path.parent == run else f", {path.parent.relative_to(run)}"
         history = pd.read_csv(path)
         accuracies = history["validation_accuracy"].to_numpy(np.float64)
@@ -108,8 +110,11 @@ def drawn(found: Sequence[Curve], title: str) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """As SVG whose bytes depend on the curves alone, with its letters as text."""
-    settings = {"svg.fonttype": "none", "svg.hashsalt": path.name}
-    with style(), matplotlib.rc_context(settings), atomic_write(path) as temporary:
+    with (
+        style(),
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.name}),
+        atomic_write(path) as temporary,
+    ):
         figure.savefig(temporary, format="svg", metadata={"Date": None})
 
 

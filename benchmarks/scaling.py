@@ -42,8 +42,8 @@ from pipeline.models.classical.features import OnFeatures, build_features
 from pipeline.models.classical.registry import CLASSIFIERS
 from pipeline.models.neural.network import NetworkPlan, NeuralNetwork
 from pipeline.models.recipe import RECIPES, Tier, load_recipe
+from pipeline.parser import Parser, positive
 from pipeline.runtime.devices import choose_device
-from pipeline.settings import Parser, positive
 from pipeline.training.scores import text_table
 
 WIDTH = 16

@@ -14,6 +14,7 @@ for _library in ("OMP", "MKL", "OPENBLAS"):  # read when they are imported; a fo
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
 import argparse
+import gc
 import multiprocessing
 import sys
 import tempfile
@@ -88,6 +89,7 @@ def import_all() -> None:
         for name in names.read_text(encoding="utf-8").splitlines():
             with suppress(ImportError):
                 import_module(name)
+    gc.freeze()  # a collection in a fork would copy every page of what it shares with this process
 
 
 def all_kinds(finished: Finished, place: Path, options: argparse.Namespace) -> Iterator[Kind]:

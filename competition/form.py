@@ -14,7 +14,8 @@ class Form:
 
     kind: what stands in a row besides its id.
         class: the label. probability: that of the second class, or of the row's target. columns: a probability for
-        each class in the order of the header (of a continuous task with several numbers: the numbers). labels: all
+        each class in the order of the header (of a continuous task with several numbers: the numbers; of a row's
+        target: its classes). labels: all
         labels of the image, joined. ranking: the ``most`` likeliest labels, joined. confidence: the likeliest label and
         its probability. number: the number, or that of the row's target.
     header: all columns of the header; empty if a submission has none.

@@ -174,7 +174,7 @@ def _by_case(cells: Cells, table: Table) -> np.ndarray:
     if form.row_targets is None:
         return found
     cases, names = pd.factorize(np.array(form.cases))
-    by_case = np.zeros((len(names), cells.task.target_count), found.dtype)
+    by_case = np.zeros((len(names), cells.task.target_count, *found.shape[1:]), found.dtype)
     by_case[cases, form.row_targets] = found
     return by_case
 

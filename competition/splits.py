@@ -113,6 +113,7 @@ def _shares(counts: np.ndarray, total: int, least: np.ndarray, most: np.ndarray)
 
 def _draw(labels: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
     """Row numbers, ascending: ``shares[c]`` rows of each class c, drawn at random."""
-    generator = np.random.default_rng(seed)
-    drawn = [generator.permutation(np.flatnonzero(labels == label))[:share] for label, share in enumerate(shares)]
+    generator, ends = np.random.default_rng(seed), np.cumsum(np.bincount(labels, minlength=len(shares)))
+    rows_of_classes = np.split(np.argsort(labels, kind="stable"), ends[:-1])
+    drawn = [generator.permutation(rows)[:share] for rows, share in zip(rows_of_classes, shares, strict=True)]
     return np.sort(np.concatenate(drawn))

@@ -58,6 +58,11 @@ class Table:
     def columns(self) -> tuple[str, ...]:
         return tuple(self.frame.columns)
 
+    @cached_property
+    def _cells(self) -> dict[str, tuple[str, ...]]:
+        """The columns that have been asked for: a million cells take long to be made text."""
+        return {}
+
     @property
     def rows(self) -> tuple[tuple[str, ...], ...]:
         return tuple(self.frame.itertuples(index=False, name=None))
@@ -81,11 +86,13 @@ class Table:
             fault = f"no column '{printable(name)}'{did_you_mean(name, self.columns)}"
             remedy = "rename one, or name it with --image-column, --label-column or --group-column"
             raise fault_in(self.path, f"{fault}, only {listed(self.columns)}", remedy)
-        return tuple(self.frame.iloc[:, self.columns.index(own)].tolist())
+        if own not in self._cells:
+            self._cells[own] = tuple(self.frame.iloc[:, self.columns.index(own)].tolist())
+        return self._cells[own]
 
     def stripped(self, name: str) -> tuple[str, ...]:
         """The cells of one column without the blanks around them."""
-        return tuple(cell.strip() for cell in self.column(name))
+        return tuple(map(str.strip, self.column(name)))
 
     def take(self, kept: np.ndarray) -> "Table":
         """The table with only the rows that ``kept``, bool ``[N]``, marks."""
@@ -232,6 +239,10 @@ def _frame(text: str, columns: int, rows: int, dialect: _Dialect) -> pd.DataFram
 def _text(path: Path, is_plain: bool) -> str:
     try:
         content = path.read_bytes()
+    except FileNotFoundError:
+        raise fault_in(path, "no such file", "check its name and folder") from None
+    except IsADirectoryError:
+        raise fault_in(path, "a folder, not a CSV", "name a file in it") from None
     except OSError as error:
         raise fault_in(path, f"cannot be read ({error.strerror})", "check the file") from error
     text = _decoded(path, content, is_plain)

@@ -20,22 +20,20 @@ from competition.console import quiet
 from competition.errors import UserError
 from competition.storage import ROOT
 from competition.wording import printable
-from pipeline.runtime.faults import explained
-from pipeline.runtime.output import fault_of_output, make_output_robust
-from pipeline.runtime.signals import stoppable
-from pipeline.settings import (
-    READING,
-    Settings,
+from pipeline.command_lines import (
     audit_settings,
-    bundle_options,
     compare_settings,
-    kernel_options,
     predict_settings,
     submit_options,
     train_settings,
     tune_settings,
-    work_folder,
 )
+from pipeline.kernel_lines import bundle_options, kernel_options
+from pipeline.parser import READING
+from pipeline.runtime.faults import explained
+from pipeline.runtime.output import fault_of_output, make_output_robust
+from pipeline.runtime.signals import stoppable
+from pipeline.settings import Settings, work_folder
 
 # OpenMP threads spin while they wait for one another. Beside other processes, each wait then takes until the scheduler
 # runs all of them at once, and a training step takes ten times as long. Libraries read this when they are imported.

@@ -25,8 +25,10 @@ from competition.errors import UserError, first_few
 from competition.layouts import holds_competition
 from competition.sources import subfolders
 from competition.storage import ROOT, atomic_write
+from pipeline.command_lines import train_settings
 from pipeline.commands import repeated
-from pipeline.settings import BEGUN, SESSION, train_settings
+from pipeline.kernel_lines import SESSION
+from pipeline.settings import BEGUN
 
 OUTPUTS = ("submission.csv", "submission.json", "report.html")
 DEEPEST = 6  # levels of folders to search below the inputs: notebooks/USER/SLUG/runs/NAME, and one to spare

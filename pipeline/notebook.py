@@ -30,17 +30,9 @@ from competition.errors import UserError
 from competition.remembered import forget
 from competition.sources import name_of
 from competition.wording import did_you_mean
-from pipeline.commands import is_called
-from pipeline.findings.finding import INDEX
-from pipeline.report.files import PAGE
-from pipeline.runtime.faults import explained
-from pipeline.settings import (
-    Parser,
-    Settings,
+from pipeline.command_lines import (
     audit_parser,
     audit_settings,
-    bundle_options,
-    bundle_parser,
     compare_parser,
     compare_settings,
     predict_parser,
@@ -52,6 +44,13 @@ from pipeline.settings import (
     tune_parser,
     tune_settings,
 )
+from pipeline.commands import is_called
+from pipeline.findings.finding import INDEX
+from pipeline.kernel_lines import bundle_options, bundle_parser
+from pipeline.parser import Parser
+from pipeline.report.files import PAGE
+from pipeline.runtime.faults import explained
+from pipeline.settings import Settings
 
 Result = TypeVar("Result")
 HEIGHT = 720  # of the report in its cell, in pixels

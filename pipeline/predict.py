@@ -27,6 +27,7 @@ from competition.submission import write_submission
 from competition.wording import printable
 from pipeline.commands import typed, typed_rehearsal
 from pipeline.data.cache import ImageCache, known_images
+from pipeline.data.complaints import unheard
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import labelled_images
 from pipeline.ensemble.best import best_blend, train_and_validation
@@ -174,7 +175,7 @@ def report(context: ReportContext, settings: Settings) -> None:
     """Write the report beside the submission."""
     if not settings.report:
         return
-    with dispensable("report", settings):
+    with dispensable("report", settings), unheard():
         from pipeline.report.page import write_report  # here, because matplotlib is slow to import
 
         print(f"report: {write_report(context)}")

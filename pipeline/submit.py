@@ -27,7 +27,8 @@ from competition.submission import check_submission, put_in_order
 from competition.wording import printable
 from pipeline.kaggle.ledger import SCORED, Entry, Ledger, Note, new_entry, note_of, sha256_of
 from pipeline.kaggle.submitter import Submitter, wait_for
-from pipeline.settings import READING, data_folder, work_folder
+from pipeline.parser import READING
+from pipeline.settings import data_folder, work_folder
 
 KERNEL_WAIT = 13 * 3600.0  # seconds to wait for a kernel, which queues and then runs
 SAVED, SAVED_WAIT = "NEW_SCRIPT", 300.0  # status of a version without a run; seconds in which a run may begin
@@ -66,10 +67,13 @@ def main(given: argparse.Namespace) -> None:
 
 
 def chosen_file(given: argparse.Namespace, folder: Path, version: Version | None) -> Path:
-    """The path of the CSV to check or send. folder: submissions/<competition>."""
+    """The path of the CSV to check or send. folder: submissions/<competition>. Raises UserError if there is none."""
     if version:
         return kernel_csv(version, folder / "kernel")
-    return given.file or folder / SUBMISSION
+    file = given.file or folder / SUBMISSION
+    if not given.file and not file.exists():
+        raise UserError(f"{printable(file, most=200)}: no such file; run pipeline/predict.py first, or name another")
+    return file
 
 
 def refuse_outdated(competition: Competition, file: Path, note: Note | None, given: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from competition.stand_in.board import Hosted
 from competition.stand_in.server import StandIn
 
 KAGGLE = Path(sys.executable).with_name("kaggle")
+PATIENCE = 120.0  # seconds, for what takes a moment: other work may keep the machine busy
 CREDENTIALS = ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN")
 
 
@@ -31,10 +32,10 @@ def client_environment(server: StandIn, home: Path) -> dict[str, str]:
 
 
 def kaggle(environment: dict[str, str], *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command-line client, for at most 30 seconds."""
+    """Run the command-line client, for at most ``PATIENCE``."""
     command = [str(KAGGLE), *map(str, arguments)]
     return subprocess.run(
-        command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
+        command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
     )
 
 
@@ -59,7 +60,7 @@ def ask(
     server: StandIn, method: str, path: str, body: bytes = b"", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     """Send one request without the client. Returns status, headers (names in lower case) and body."""
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=30)
+    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=PATIENCE)
     try:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
@@ -103,7 +104,7 @@ def submissions(server: StandIn) -> list[dict[str, Any]]:
     return listed()
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until ``is_so()`` is true. Raises TimeoutError after ``seconds``."""
     latest = time.monotonic() + seconds
     while not is_so():

@@ -4,7 +4,7 @@
 
     class        int64 ``[N]``, or ``[N, T]`` with several targets: the choice
     probability  float ``[N, L]``, with the columns of ``Task.scores``
-    columns      float ``[N, C]``: a probability a class or label, or the numbers
+    columns      float ``[N, C]``: a probability a class or label, or the numbers; ``[N, T, K]`` with several targets
     number       float ``[N, T]``
     labels       bool ``[N, L]``
     ranking      int64 ``[N, k]``: the likeliest labels, best first

@@ -38,7 +38,7 @@ class Cells(ABC):
 
     @abstractmethod
     def read(self, columns: Sequence[Sequence[str]]) -> np.ndarray:
-        """What ``decide`` would have to return for these cells, which ``check`` has passed; in long form ``[R]``."""
+        """What ``decide`` would have to return for these cells, which ``check`` has passed; in long form of rows."""
 
     @abstractmethod
     def output(self, decided: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ class Cells(ABC):
         return named
 
     def _of_row(self, decided: np.ndarray) -> np.ndarray:
-        """The answer for each row's target: ``[R, T]`` to ``[R]`` in long form, else as it is."""
+        """The answer for each row's target: ``[R, T, ...]`` to ``[R, ...]`` in long form, else as it is."""
         targets = self.form.row_targets
         return decided if targets is None or decided.ndim == 1 else decided[np.arange(len(decided)), targets]
 

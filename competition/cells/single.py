@@ -48,14 +48,17 @@ class NumberCells(Cells):
             return self.task.numbers(probabilities)
         if self.form.kind == "number":
             return grades_of(self.task, probabilities)[:, None]
-        if self.form.kind == "columns" and self.task.kind != "multilabel":
+        if self.form.kind == "columns" and self.task.kind == "multioutput":
+            return self.task.by_target(probabilities)
+        if self.form.kind == "columns" and self.task.kind == "multiclass":
             return probabilities
         return self.task.scores(probabilities)
 
     def columns(self, decided: np.ndarray) -> list[Column]:
+        of_rows = self._of_row(decided)
         if self.form.kind == "columns":
-            return [decided[:, at] for at in self.form.order or range(decided.shape[1])]
-        return [self._of_row(decided) if self.form.row_targets is not None else decided[:, 0]]
+            return [of_rows[:, at] for at in self.form.order or range(of_rows.shape[1])]
+        return [of_rows if self.form.row_targets is not None else of_rows[:, 0]]
 
     def check(self, table: Table, places: Sequence[int]) -> str:
         numbers = np.stack([self._checked(table, at) for at in places], axis=1)
@@ -71,8 +74,8 @@ class NumberCells(Cells):
         return found[0] if self.form.row_targets is not None else found[0][:, None]
 
     def output(self, decided: np.ndarray) -> np.ndarray:
-        if decided.shape[1] == self.task.columns:
-            return decided
+        if decided[0].size == self.task.columns:
+            return decided.reshape(len(decided), -1)
         return np.stack([1 - decided, decided], axis=2).reshape(len(decided), -1)
 
     @property

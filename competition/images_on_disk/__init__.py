@@ -14,9 +14,9 @@ from competition.images_on_disk.lookup import POOLS, Lookup, Words
 from competition.images_on_disk.names import IMAGE_SUFFIXES, best_size, in_natural_order, leaves_folder, names_image
 from competition.wording import counted, fault_in, listed, printable
 
-__all__ = ["IMAGE_SUFFIXES", "ImagesOnDisk", "best_size", "leaves_folder", "names_image"]
+__all__ = ["IMAGE_SUFFIXES", "ImagesOnDisk", "best_size", "leaves_folder", "names_image", "others_in"]
 
-_NO_IMAGES = (".csv", ".tsv", ".json", ".txt", ".md", ".xml", ".zip", ".7z", ".tar", ".gz", "")
+_NO_IMAGES = (".csv", ".tsv", ".json", ".txt", ".md", ".py", ".xml", ".zip", ".7z", ".tar", ".gz", "")
 _LISTED = 10_000  # files whose kinds are counted for an error
 
 
@@ -89,7 +89,7 @@ class ImagesOnDisk:
         _refuse(table, lookup.outside, "a way out of the competition's folder", "write ids relative to it")
         where = printable(lookup.home or self.roots[0], most=200)
         missing = lookup.missing
-        others = _others_in(self.roots[0]) if len(missing) == len(lookup) else ""
+        others = others_in(self.roots[0]) if len(missing) == len(lookup) else ""
         _refuse(table, missing, f"no {thing} in {where}{others}", "put the files there or take the rows out")
         several = [f"{name} ({_shown(places)})" for name, places in lookup.several.items()]
         _refuse(table, several, f"several images in {where}", "write the ids with their folders and extensions")
@@ -108,7 +108,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _others_in(folder: Path) -> str:
+def others_in(folder: Path) -> str:
     """`` (nor can 300 .heic there be read)`` if files of another kind could be the images, else an empty string."""
     files = islice((path for path in folder.rglob("*") if path.is_file()), _LISTED)
     suffixes = Counter(path.suffix.lower() for path in files if not names_image(path.name))

@@ -13,6 +13,7 @@ IMAGE_SUFFIXES = (
 LARGE = 192  # pixels that are enough to tell what is on a photograph
 
 _ENDINGS = frozenset(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
+MAY_LEAVE = re.compile(r"\.\.|^[/\\]|^[A-Za-z]:", re.MULTILINE)  # in names that may lead out of a folder, one a line
 _CLIMBS = re.compile(r"(^|[/\\])\.\.([/\\]|$)")
 _WRITTEN_IN = ("utf-8", "cp437", "cp1252")  # how an unpacking tool may have read the bytes of a name ...
 _READ_AS = ("utf-8", "gb18030", "cp932", "cp437", "cp1252", "cp866", "cp1251")  # ... that were meant so

@@ -20,7 +20,7 @@ _TRAIN, _VAL, _TEST = "train", "val", "test"
 def from_annotations(evidence: Evidence, sample: Sample | None, options: Options) -> Found | None:
     """What JSON files with images and annotations say; None if there are none for training."""
     read = {path: content for path in evidence.files if (content := _read(path)) is not None}
-    labelled = {path: content for path, content in read.items() if "annotations" in content}
+    labelled = {path: content for path, content in read.items() if content.get("annotations")}
     if not labelled:
         return None
     by_split = {_split_of(path, evidence): path for path in reversed(labelled)}

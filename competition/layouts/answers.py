@@ -124,7 +124,7 @@ def kind_of(
         return options.form
     if sample is None or not sample.names:
         return _usual_kind(task, len(columns))
-    if task.kind == "multioutput":
+    if task.kind == "multioutput" and not (is_long and sample.is_wide):
         return "class"
     if sample.is_wide:
         return _wide_kind(sample)

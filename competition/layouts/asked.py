@@ -25,6 +25,7 @@ class Asked:
     """What a submission is asked about.
 
     test: the images. ids, cases, targets: of each row of the submission, as in ``Form``. source: what lists the ids.
+    by: the column of the test images that tells their case, if they have one.
     """
 
     test: Split
@@ -33,6 +34,7 @@ class Asked:
     targets: np.ndarray | None = None
     source: str = "test.csv"
     found: tuple[str, ...] = ()
+    by: str | None = None
 
 
 def asked_of(found: Found, sample: Sample | None, reading: Reading, pictures: Pictures) -> Asked:
@@ -102,6 +104,7 @@ def _with_table(
         None if joined.targets is None else target_numbers(joined.targets, task),
         part.table.path.name,
         told,
+        joined.by,
     )
 
 

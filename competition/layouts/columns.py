@@ -78,7 +78,7 @@ def label_columns(train: Table, test: Table | None, sample: Sample | None, image
     names = [name for name in train.columns if name and name != image]
     if sample and sample.names and set(sample.names) <= set(train.columns):
         return sample.names
-    if sample and (found := _asked_by_classes(train, names, sample) or _asked_by_rows(names, sample)):
+    if sample and (found := _asked_by_rows(names, sample) or _asked_by_classes(train, names, sample)):
         return found
     if sample and sample.is_wide:
         raise _unclear_sample(sample)

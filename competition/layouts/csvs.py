@@ -14,10 +14,11 @@ from competition.layouts.columns import (
     named_as_asked,
     test_image_column,
 )
-from competition.layouts.evidence import SAMPLE, Evidence
+from competition.layouts.evidence import Evidence
 from competition.layouts.label_map import with_names
 from competition.layouts.labels import NUMBER, WHOLE
 from competition.layouts.options import Options
+from competition.layouts.other_tables import TEST, lists_few, may_train, names_folders, test_table, validation_table
 from competition.layouts.parts import Found, Part
 from competition.layouts.pictures import PROBED, Pictures
 from competition.layouts.rows import BAR, gathered, pivoted, unstacked
@@ -25,16 +26,10 @@ from competition.layouts.samples import Sample, refuse_blank_ids
 from competition.tables import Table, read_table
 from competition.wording import counted, did_you_mean, fault_in, listed, printable
 
-VALIDATION = re.compile(r"^val(id(ation)?)?([_-]?(labels?|set|data|info|metadata))?$")
 _TRAIN = (re.compile(r"^train$"), re.compile(r"train"), re.compile(r"label|solution|truth"))
-TEST = re.compile(r"(^|[_-])test([_-]?(metadata|images|info|ids|set|data))?([_-]?v?\d+)?$")
-_SIDE = re.compile(
-    r"^test|submission|annotation|box|leak|(^|[_-])old($|[_-])|extra|pseudo|external|duplicate|relationship|mask|segment"
-)
-
+_HIDDEN = re.compile(r"\s*(\.|(thumbs\.db|desktop\.ini)\s*$)", re.IGNORECASE)
 
 FEWEST_SEVERAL = 0.1  # of the images have several rows if a table lists the labels of each
-FEW = 0.1  # of the training images, in a side table
 
 
 def from_csvs(
@@ -48,7 +43,7 @@ def from_csvs(
     if path is None:
         return None
     train = read_table(path)
-    is_aside = has is not None and (_lists_few(train, pictures) or names_folders(train, pictures))
+    is_aside = has is not None and (lists_few(train, pictures) or names_folders(train, pictures))
     if is_aside and options.train_table is None:
         return None
     return found_in(train, evidence, sample, options, pictures, has)
@@ -64,7 +59,7 @@ def found_in(
 ) -> Found:
     """What a table of training images says, with those of the other splits. Raises UserError if it cannot be told."""
     path, has = train.path, has or pictures.has
-    test, val = _test_table(evidence, path, sample), _validation(evidence, path)
+    test, val = test_table(evidence, path, sample), validation_table(evidence, path)
     options = options.fitting(train.columns)
     image = options.image_column or image_column(train, test, sample, pictures, has)
     train, val = with_names(train, image, sample, evidence), val and with_names(val, image, sample, evidence)
@@ -129,25 +124,6 @@ def _train_path(evidence: Evidence, sample: Sample | None, has: Lookup | None) -
     return max(fitting, key=ranks.__getitem__, default=usual if has is None and usual.exists() else None)
 
 
-def _lists_few(table: Table, pictures: Pictures) -> bool:
-    """Whether a table that is not called that of training has few of the images, as a list of corrections has."""
-    if "train" in table.path.stem.lower() or len(table) >= FEW * len(pictures.images.files("train")):
-        return False
-    return any(pictures.has_files("train", table.column(name)[:PROBED]) for name in table.columns)
-
-
-def names_folders(table: Table, pictures: Pictures) -> bool:
-    """Whether a table has only names of the folders of classes: a row for each, with texts that differ."""
-    folders, *others = (table.column(name)[:PROBED] for name in table.columns)
-    are_texts = all(len(set(cells)) == len(cells) and not any(map(NUMBER.fullmatch, cells)) for cells in others)
-    return are_texts and pictures.has_files("train", folders) and not pictures.images.has_all("train", folders[:1])
-
-
-def may_train(path: Path) -> bool:
-    stem = path.stem.lower()
-    return not (SAMPLE.search(stem) or TEST.search(stem) or _SIDE.search(stem) or VALIDATION.search(stem))
-
-
 def _rank(path: Path, evidence: Evidence, sample: Sample | None, has: Lookup | None) -> tuple[int, ...]:
     """How likely it is the training table: what the sample asks for, ids that name images, its name, its place."""
     stem = path.stem.lower()
@@ -176,26 +152,6 @@ def _names_images(table: Table, has: Lookup) -> bool:
 def _are_long(cells: tuple[str, ...], has: Lookup) -> bool:
     cases = [cell.rpartition("_")[0] for cell in cells]
     return all(cases) and has("train", list(dict.fromkeys(cases)))
-
-
-def _test_table(evidence: Evidence, train: Path, sample: Sample | None) -> Table | None:
-    """The table of the test images: test.csv, or one named like it with a column that train or the sample has too."""
-    there = [path for path in evidence.tables if TEST.search(path.stem.lower()) and path != train]
-    plain = [path for path in there if path.stem.lower() == "test"]
-    for path in plain or there:
-        shown = evidence.glances.get(path)
-        known = {*evidence.glances[train].columns} if train in evidence.glances else set()
-        if plain or (shown and {*shown.columns} & ({sample.id_name} if sample else known)):
-            return read_table(path)
-    return None
-
-
-def _validation(evidence: Evidence, train: Path) -> Table | None:
-    there = [path for path in evidence.tables if VALIDATION.search(path.stem.lower()) and path.parent == train.parent]
-    if len(there) > 1:
-        names = " and ".join(path.name for path in there)
-        raise fault_in(train.parent, f"both {names} are there", "keep one of them")
-    return read_table(there[0]) if there else None
 
 
 def _long(train: Table, image: str, has: Lookup) -> Table | None:
@@ -244,10 +200,7 @@ def without_needless(table: Table, image: str, columns: tuple[str, ...]) -> tupl
 
 
 def is_hidden(name: str) -> bool:
-    return (name.strip().startswith(".") and not names_image(name)) or name.strip().lower() in (
-        "thumbs.db",
-        "desktop.ini",
-    )
+    return _HIDDEN.match(name) is not None and not names_image(name)
 
 
 def _passed_over(table: Table, rows: np.ndarray, why: str) -> list[str]:

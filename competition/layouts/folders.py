@@ -16,6 +16,7 @@ IMAGE, NAME = "image", "file name"
 _CLASS_AND_NUMBER = re.compile(r"(?P<label>[^\d\W][^.]*?)[._\- ]+\(?\d+\)?$")
 _NUMBER_AND_NUMBER = re.compile(r"(?P<label>\d+)[_-]\d+$")
 _UNLABELLED = re.compile(r"un[_-]?labell?ed", re.IGNORECASE)
+_MASK = re.compile(r"(?P<photo>.+)_mask(_\d+)?")
 _FEWEST = 2  # images of a class in the mean, so that what begins a name is a class
 
 Files = Sequence[tuple[Path, str]]  # paths, and names relative to the folder of their split
@@ -25,8 +26,8 @@ def from_folders(evidence: Evidence, sample: Sample | None, options: Options, pi
     """A folder for each class, else the class in the file name; None if the images of train show neither."""
     label = sample.names[0] if sample and len(sample.names) == 1 else "label"
     shown = {*sample.cells, *sample.names} if sample else set()
-    train = _labelled(pictures.images.files("train") or _beside(evidence, pictures))
-    val = _labelled(pictures.images.files("val"))
+    train = _photos(pictures.images.files("train") or _beside(evidence, pictures))
+    val = _photos(pictures.images.files("val"))
     for way, classes_of in (("a folder for each class", _folders), ("the class in the name of each file", _names)):
         if labels := classes_of(train, shown):
             val_labels = classes_of(val, set(labels)) if val != train else None
@@ -56,9 +57,16 @@ def _beside(evidence: Evidence, pictures: Pictures) -> Files:
     return [(path, path.relative_to(root).as_posix()) for path, root in zip(paths, roots, strict=True)]
 
 
-def _labelled(files: Files) -> Files:
-    """The files that do not lie in a folder which is called unlabelled."""
-    return [file for file in files if not any(map(_UNLABELLED.fullmatch, PurePosixPath(file[1]).parts[:-1]))]
+def _photos(files: Files) -> Files:
+    """The files without those in folders called unlabelled, and without masks beside their photo: ``1_mask.png``."""
+    kept = [file for file in files if not any(map(_UNLABELLED.fullmatch, PurePosixPath(file[1]).parts[:-1]))]
+    names = {PurePosixPath(name).with_suffix("") for _, name in kept}
+    return [(path, name) for path, name in kept if not _is_mask(PurePosixPath(name).with_suffix(""), names)]
+
+
+def _is_mask(name: PurePosixPath, names: set[PurePosixPath]) -> bool:
+    match = _MASK.fullmatch(name.name)
+    return match is not None and name.with_name(match["photo"]) in names
 
 
 def _part(folder: Path, files: Files, labels: Sequence[str], label: str) -> Part:

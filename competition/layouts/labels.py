@@ -44,6 +44,8 @@ class Reading:
 def cells_of(table: Table, column: str) -> tuple[str, ...]:
     """The label of each row, without the blanks around it. Raises UserError if one is missing."""
     labels = table.stripped(column)
+    if all(labels):
+        return labels
     fault = f"missing label (column '{printable(column)}')"
     table.refuse([not label for label in labels], fault, "fill them in or take the rows out")
     return labels

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from competition.layouts.columns import holds_images
-from competition.layouts.csvs import TEST, VALIDATION, found_in, may_train, names_folders
+from competition.layouts.csvs import found_in
 from competition.layouts.evidence import Evidence
 from competition.layouts.lists import LABEL, read_list
 from competition.layouts.options import Options
+from competition.layouts.other_tables import TEST, VALIDATION, may_train, names_folders
 from competition.layouts.parts import Found, Part
 from competition.layouts.pictures import PROBED, Pictures
 from competition.layouts.rows import BAR

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from competition.errors import UserError
 from competition.form import Form
+from competition.images_on_disk import others_in
 from competition.layouts import answers
 from competition.layouts.annotations import from_annotations
 from competition.layouts.asked import Asked, asked_of
@@ -18,13 +20,14 @@ from competition.layouts.known import KNOWN, KnownCompetition, read_known
 from competition.layouts.labels import Reading
 from competition.layouts.linked import from_linked
 from competition.layouts.listed import from_lists
-from competition.layouts.missing import without_missing_numbers
+from competition.layouts.missing import without_missing
 from competition.layouts.options import Options
 from competition.layouts.parts import Found
 from competition.layouts.pictures import Pictures
 from competition.layouts.samples import Sample, find_sample
 from competition.metrics import Metric, find_metric
 from competition.spec import Competition, Split, Symmetries
+from competition.wording import fault_in, listed
 
 
 def load_competition(
@@ -51,7 +54,33 @@ def load_competition(
     folders = (folder,) if isinstance(folder, Path) else tuple(folder)
     name = name or folders[0].resolve().name
     known = read_known(name, KNOWN)
-    options = Options(
+    options = _options(known, train_table, image_column, label_column, metric)
+    evidence = Evidence((competition_folder(folders[0]), *folders[1:]))
+    pictures = Pictures(evidence, derived or evidence.folder / ".images")
+    sample = find_sample(evidence)
+    found = without_missing(_recognised(evidence, sample, options, pictures))
+    groups = table_of_groups(group_column)
+    found = replace(found, group=None if groups else group_column or found.group or _known_group(known, found))
+    if group_column and not groups:
+        check_column(found, group_column)
+    reading = answers.read_labels(found.train.table, found.labels, sample, options, found.separator)
+    asked = asked_of(found, sample, reading, pictures)
+    if found.group is None and groups is None and asked.by in found.train.table.columns:
+        found = replace(found, group=asked.by)
+    form = _form(found, sample, reading, asked, options, evidence)
+    metric = (metric or find_metric(known.metric or answers.usual_metric(form, reading.task))).of(reading.task, form)
+    competition = _competition(name, found, reading, asked, form, metric, known.symmetries, pictures)
+    return grouped(competition, groups) if groups else competition
+
+
+def _options(
+    known: KnownCompetition,
+    train_table: str | None,
+    image_column: str | None,
+    label_column: str | None,
+    metric: Metric | None,
+) -> Options:
+    return Options(
         train_table or known.train_table,
         image_column,
         label_column,
@@ -60,20 +89,6 @@ def load_competition(
         metric.name if metric else known.metric,
         known.negative,
     )
-    evidence = Evidence((competition_folder(folders[0]), *folders[1:]))
-    pictures = Pictures(evidence, derived or evidence.folder / ".images")
-    sample = find_sample(evidence)
-    found = without_missing_numbers(_recognised(evidence, sample, options, pictures))
-    groups = table_of_groups(group_column)
-    found = replace(found, group=None if groups else group_column or found.group or _known_group(known, found))
-    if group_column and not groups:
-        check_column(found, group_column)
-    reading = answers.read_labels(found.train.table, found.labels, sample, options, found.separator)
-    asked = asked_of(found, sample, reading, pictures)
-    form = _form(found, sample, reading, asked, options, evidence)
-    metric = (metric or find_metric(known.metric or answers.usual_metric(form, reading.task))).of(reading.task, form)
-    competition = _competition(name, found, reading, asked, form, metric, known.symmetries, pictures)
-    return grouped(competition, groups) if groups else competition
 
 
 def _competition(
@@ -117,8 +132,13 @@ def _recognised(evidence: Evidence, sample: Sample | None, options: Options, pic
         or from_csvs(evidence, sample, options, pictures, None)
     )
     if found is None:
-        raise nothing_recognised(evidence.folder, evidence.names)
+        raise nothing_recognised(evidence.folder, evidence.names) if pictures.are_there else _no_images(evidence)
     return found
+
+
+def _no_images(evidence: Evidence) -> UserError:
+    fault = f"no images there{others_in(evidence.folder)}, only {listed(evidence.names)}"
+    return fault_in(evidence.folder, fault, "put them there, into a folder train and a folder test")
 
 
 def _form(

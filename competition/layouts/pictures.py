@@ -47,6 +47,11 @@ class Pictures:
     def images(self) -> ImagesOnDisk:
         return self.evidence.images
 
+    @property
+    def are_there(self) -> bool:
+        """Whether there are any images, as files or in containers."""
+        return any(map(self.images.files, (*_SPLITS, None))) or any(self.containers.values())
+
     def has_files(self, split: str, ids: Sequence[str]) -> bool:
         """Whether most of some ids, at most a hundred or so, have a file, or a folder of files."""
         if not ids:

@@ -71,6 +71,8 @@ def unique_ids(table: Table, column: str) -> tuple[str, ...]:
 
 
 def refuse_blank_ids(table: Table, column: str, ids: Sequence[str]) -> None:
+    if all(map(str.strip, ids)):
+        return
     empty = [not image_id.strip() for image_id in ids]
     table.refuse(empty, f"empty id (column '{printable(column)}')", "fill them in or take the rows out")
 

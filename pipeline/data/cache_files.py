@@ -186,7 +186,9 @@ def _decode_all(
             chunks.append(conclude())
             bar.update(done)
             check_time(len(chunks) * chunk / len(paths))
-        fingerprints.damaged[:] = _damaged(paths, np.flatnonzero(fingerprints.damaged), shape[1:3], complaints)
+        fingerprints.damaged[:] = _damaged(
+            paths, np.flatnonzero(fingerprints.damaged), (shape[1], shape[2]), complaints
+        )
     return fingerprints, unreadable, chunks
 
 

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from pipeline.data.complaints import unheard
 from pipeline.data.decode import ImagePath
 from pipeline.data.fitting import Fit, Size
 from pipeline.data.native_sizes import NativeSizes, native_sizes
@@ -84,6 +85,7 @@ class Means:
         return next((step for step in reversed(steps) if step[0] <= side), steps[0])
 
 
+@unheard()
 def choose_sizes(paths: Sequence[ImagePath], means: Means) -> ImageSizes:
     """The sizes for these files, by their own sizes and what there is. It is printed unless the images are small."""
     native = native_sizes(paths)

@@ -196,10 +196,9 @@ def open_training_data(
     rows = readable_rows(split, images.unreadable, settings.skip_unreadable, labelled)
     warn_of_damaged(split.paths[:labelled], images.damaged, "labelled images")
     own, extra, test = _distinct_rows(rows, images.contents, competition)
-    splits = _splits(split.take(own), int((own < len(competition.train)).sum()), competition.task, settings)
-    corrected = Corrected.of(split.take(own), competition.corrections)
-    if settings.drop_conflicts:
-        corrected = corrected.without(_conflicts(corrected, split.take(own), images.subset(own)))
+    labels = split.take(own)
+    splits = _splits(labels, int((own < len(competition.train)).sum()), competition.task, settings)
+    corrected = _corrected(labels, images.subset(own), competition, settings)
     rows = np.concatenate([own, own[corrected.rows], extra, test])
     split = split.take(rows)
     split.known_labels[len(own) : len(own) + len(corrected.rows)] = corrected.labels
@@ -214,6 +213,14 @@ def open_training_data(
         stand_ins=corrected.stand_ins(len(own)) if len(corrected.rows) or len(corrected.left_out) else None,
     )
     return _not_empty(data._split_as(splits), settings)
+
+
+def _corrected(split: Split, images: ImageCache, competition: Competition, settings: Settings) -> Corrected:
+    """The corrected labels, without images that contradict others if ``settings.drop_conflicts``."""
+    corrected = Corrected.of(split, competition.corrections)
+    if not settings.drop_conflicts:
+        return corrected
+    return corrected.without(_conflicts(corrected, split, images))
 
 
 def _not_empty(data: TrainingData, settings: Settings) -> TrainingData:

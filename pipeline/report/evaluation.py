@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from sklearn.metrics import auc as area_under
 from sklearn.metrics import precision_recall_fscore_support, precision_score
 
 MOST_SHOWN = 40  # classes that a figure can name; of more, the worst are drawn
@@ -62,6 +61,12 @@ class Evaluation:
         """At most so many of the classes, int64, the lowest F1 first; those without images come last."""
         return np.argsort(np.where(self.support > 0, self.f1, np.nan), kind="stable")[:most]
 
+    def most_confused(self, most: int) -> np.ndarray:
+        """At most so many of the classes, int64: those of the worst confusions, side by side, then the worst others."""
+        pairs = ((each.true, each.predicted) for each in self.worst_confusions(most))
+        first = dict.fromkeys([label for pair in pairs for label in pair] + self.worst_classes(most).tolist())
+        return np.array(list(first)[:most])
+
     @cached_property
     def support(self) -> np.ndarray:
         """Number of images of each class, int64 ``[C]``."""
@@ -95,16 +100,26 @@ class Evaluation:
     @cached_property
     def auc(self) -> np.ndarray:
         """Area under the one-versus-rest ROC curve of each class; nan for one that no image or every image has."""
-        measured = np.flatnonzero((self.support > 0) & (self.support < len(self.labels)))
         areas = np.full(self.classes, np.nan)
-        areas[measured] = [area_under(*self.roc(label)) for label in measured.tolist()]
+        areas[list(self._curves)] = [
+            np.diff(false) @ (true[1:] + true[:-1]) / 2 for false, true in self._curves.values()
+        ]
         return areas
 
     def roc(self, label: int) -> tuple[np.ndarray, np.ndarray]:
-        """False and true positive rates of one class against all others. Its ``auc`` must not be nan.
+        """False and true positive rates of one class against all others. Its ``auc`` must not be nan."""
+        return self._curves[label]
 
-        Between the probabilities of its own images the curve is level, so that these are all the points it needs:
-        scikit-learn's roc_curve, which takes every probability, would need a minute for a thousand classes.
+    @cached_property
+    def _curves(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """The ROC curve of each class that some images have and some have not."""
+        measured = np.flatnonzero((self.support > 0) & (self.support < len(self.labels)))
+        return {label: self._curve(label) for label in measured.tolist()}
+
+    def _curve(self, label: int) -> tuple[np.ndarray, np.ndarray]:
+        """Its corners, which lie at the probabilities of the images of the class: between them it is level.
+
+        scikit-learn's roc_curve takes every probability, and several seconds for a thousand classes.
         """
         scores = np.sort(self.probabilities[:, label])
         own = np.sort(self.probabilities[self.labels == label, label])
@@ -115,8 +130,7 @@ class Evaluation:
     def macro_roc(self) -> tuple[np.ndarray, np.ndarray]:
         """The ROC curve averaged over all classes whose ``auc`` is not nan: false and mean true positive rates."""
         false_rates = np.linspace(0, 1, 201)
-        measured = np.flatnonzero(np.isfinite(self.auc))
-        true_rates = [np.interp(false_rates, *self.roc(label)) for label in measured.tolist()]
+        true_rates = [np.interp(false_rates, *curve) for curve in self._curves.values()]
         return false_rates, np.mean(true_rates, axis=0)
 
     def worst_confusions(self, most: int) -> list[Confusion]:

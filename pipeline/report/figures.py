@@ -86,6 +86,7 @@ def comparison(metric: Metric, names: Sequence[str], values: np.ndarray, lows: n
     axes.set_yticks(places, [short(name, 36) for name in names], fontsize=10.5)
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(min(0, lows.min()), end), ylim=(len(names) - 0.45, -0.55))
+    axes.xaxis.set_major_locator(MaxNLocator(6))  # of more, long numbers would touch
     axes.set_xticks([tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= min(end, most)])
     axes.set(xlabel=f"{metric.title} on validation, with its 95 % interval", title="All models compared")
     axes.grid(axis="x")

@@ -30,11 +30,11 @@ def model_details(name: str, context: ReportContext, figure_folder: FigureFolder
 
 
 def _confusion(name: str, evaluation: Evaluation, context: ReportContext, figure_folder: FigureFolder) -> EmbeddedImage:
-    shown = np.sort(evaluation.worst_classes(MOST_SHOWN))
+    shown, title, which = np.arange(evaluation.classes), f"Confusion matrix: {name}", ""
+    if evaluation.classes > MOST_SHOWN:
+        shown = evaluation.most_confused(MOST_SHOWN)
+        title, which = f"{name}: the {MOST_SHOWN} most confused classes", f", the {MOST_SHOWN} most confused classes"
     names = [context.drawn_names[label] for label in shown]
-    title, which = f"Confusion matrix: {name}", ""
-    if len(shown) < evaluation.classes:
-        title, which = f"{name}: the {len(shown)} worst classes", f", the {len(shown)} classes with the lowest F1"
     figure = figures.confusion(evaluation.confusion(shown), names, title)
     right, images = evaluation.right, len(evaluation.labels)
     alt = f"Confusion matrix of {name}{which}: {right:,} of {images:,} images are classified correctly"

@@ -80,15 +80,16 @@ def agreement(shares: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """Heat map of a symmetric matrix of shares or correlations, float64 ``[M, M]``, with the models' numbers from 1."""
     figure, axes = new_figure(1.8 + min(5.5, 0.55 * len(names) + 1.2))
     low = float(np.floor(20 * min(shares.min(), 0.95)) / 20)
-    drawn = axes.imshow(shares, cmap=SHARES, vmin=low, vmax=1, interpolation="nearest")
+    drawn = axes.imshow(shares, cmap=SHARES, vmin=low, vmax=1, interpolation="nearest", aspect="auto")
     if len(names) <= MOST_ANNOTATED:
         for row, column in np.ndindex(*shares.shape):
             colour = "white" if shares[row, column] > (1 + low) / 2 else INK
             axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=11)
     numbers = range(1, len(names) + 1)
     rows = [f"{short(name, NAME_LETTERS)}  {number}" for name, number in zip(names, numbers, strict=True)]
-    axes.set_yticks(range(len(names)), rows, fontsize=10.5)
-    axes.set_xticks(range(len(names)), map(str, numbers), fontsize=10.5)
+    size = 10.5 if len(names) <= MOST_ANNOTATED else 8.5
+    axes.set_yticks(range(len(names)), rows, fontsize=size)
+    axes.set_xticks(range(len(names)), map(str, numbers), fontsize=size)
     axes.set_title(short(title, TITLE_LETTERS))
     figure.colorbar(drawn, ax=axes, shrink=0.75, pad=0.02).outline.set_visible(False)
     return figure
@@ -154,7 +155,7 @@ def residuals(truths: np.ndarray, predicted: np.ndarray, name: str) -> Figure:
     """One number: predictions over the truth, and how far they are off; float64 ``[N]`` both."""
     figure, (both, off) = new_figure(6.6, rows=2, height_ratios=(3, 2))
     ends = [min(truths.min(), predicted.min()), max(truths.max(), predicted.max())]
-    both.plot(ends, ends, color=FAINT, linewidth=1, linestyle=DASHES)
+    both.plot(ends, ends, color=INK, linewidth=1, linestyle=DASHES, zorder=3)  # above the cloud
     both.plot(truths, predicted, "o", color=BLUE, alpha=max(0.08, min(0.6, 60 / len(truths) ** 0.7)), markersize=4)
     both.set(xlabel="true number", ylabel="predicted number", title=short(name, TITLE_LETTERS))
     off.hist(predicted - truths, bins=40, color=BLUE)

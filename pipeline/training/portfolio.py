@@ -53,7 +53,8 @@ SMALL_SET = 2_000  # training images below which folds are the default
 FOLDS = (5, 4, 3)
 FOLD_EPOCHS = 8.0  # of fine-tuning in each fold; with fewer, there are fewer folds
 FEWEST_EPOCHS = 2.0  # of fine-tuning in each of the fewest folds; with fewer, there is none
-ENOUGH_EPOCHS = 1.0  # of fine-tuning at lite0's size instead of sprint, or at the smaller size beside it
+ENOUGH_EPOCHS = 1.0  # of fine-tuning at lite0's size instead of sprint
+ENOUGH_BESIDE = 0.6  # epochs of fine-tuning at the smaller size beside sprint
 FOLDED_SECONDS = 60.0  # of budget; with less, a set is not split into folds
 FINE_TUNING_SHARE = 0.85  # of the time after the features; the rest is for predicting and validating
 FEATURES_SHARE = 0.15  # of the time, at most, for frozen features
@@ -177,7 +178,7 @@ class Choice:
     def _suits_smaller_size(self) -> bool:
         """Whether there is time to fine-tune small pictures at the smaller size; a step's time follows the pixels."""
         epochs = self.epochs(len(self.training_data.splits)) * (LITE0_SIZE / SMALLER_SIZE) ** 2
-        return epochs >= ENOUGH_EPOCHS and not self.are_photographs
+        return epochs >= ENOUGH_BESIDE and not self.are_photographs
 
     def _fine_tuned(self, folds: int) -> tuple[str, ...]:
         """The names of the recipes that fine-tune: of larger networks if there are any, else of lite0.

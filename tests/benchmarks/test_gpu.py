@@ -23,6 +23,7 @@ def one_test(folder: Path, body: str) -> Path:
 
 
 def test_the_whole_script_writes_the_table_that_it_prints(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "LAST_START", math.inf)
     monkeypatch.setattr(gpu, "run_tests", lambda folder: "1 passed")
     monkeypatch.setattr(gpu, "run_command", lambda device, folder: "2 ranks train together")
     monkeypatch.setattr(gpu, "compiled", lambda network, device: network)

@@ -85,14 +85,14 @@ def test_a_contest_without_one_class_an_image_is_refused(tmp_path, make_competit
 def test_a_peer_is_scored_by_the_csvs_that_it_writes(contest, competition, tmp_path):
     answer = answer_of(ALL_ANTS, contest, competition, tmp_path)
     assert answer.accuracy == pytest.approx(1 / 3)
-    assert answer.seconds > 0
+    assert answer.seconds > 0 and answer.cores > 0
 
 
 @pytest.mark.parametrize(
     ("script", "fault"),
     [
         ("raise ImportError('no such library')", "ImportError: no such library"),
-        ("pass", "cannot be read"),
+        ("pass", "validation.csv: no such file"),
         (ALL_ANTS.replace("[1:]]", "[2:]]"), "not a row image,label for each validation image"),
         (ALL_ANTS.replace('("test", "submission.csv")', ""), "no submission was written"),
     ],
@@ -120,7 +120,7 @@ def test_a_peer_that_cannot_be_installed_becomes_a_row(contest, competition, tmp
     assert row.system == "fastai" and row.lines > 10
     assert row.answer == "none: ERROR: No matching distribution found | for fastai"
     *_, line = markdown([row.cells]).splitlines()
-    assert line.startswith("| fastai | none: ERROR: No matching distribution found / for fastai |  |")
+    assert line.startswith("| fastai | none: ERROR: No matching distribution found / for fastai |  |  |")
 
 
 def test_our_side_is_two_commands_without_weights(contest):
@@ -131,12 +131,15 @@ def test_our_side_is_two_commands_without_weights(contest):
 
 
 def test_the_table_has_a_row_for_each_system():
-    rows = [Row("this pipeline", Answer(0.9012, 640.4), 2, ""), Row("fastai 2", Answer(0.5, 700), 40, "CSV out")]
+    rows = [
+        Row("this pipeline", Answer(0.9012, 640.4, 1.96), 2, ""),
+        Row("fastai 2", Answer(0.5, 700, 0.6), 40, "CSV out"),
+    ]
     assert markdown([row.cells for row in rows]).splitlines() == [
         f"| {' | '.join(peers.HEADER)} |",
-        "| --- | --- | --- | --- | --- |",
-        "| this pipeline | 0.901 | 640 | 2 |  |",
-        "| fastai 2 | 0.500 | 700 | 40 | CSV out |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| this pipeline | 0.901 | 640 | 2.0 | 2 |  |",
+        "| fastai 2 | 0.500 | 700 | 0.6 | 40 | CSV out |",
     ]
 
 

@@ -77,6 +77,17 @@ def test_in_long_form_a_row_has_its_own_target():
     assert written(yes_or_no, LABELS, OF_LABELS[[0, 0]]) == [("0",), ("1",)]
 
 
+def test_a_row_may_have_the_probabilities_of_its_target():
+    wide = form("columns", order=(2, 0, 1), row_targets=np.array([1, 0]))
+    rows = np.array([[0.9, 0.1, 0, 0.2, 0.3, 0.5]]).repeat(2, axis=0)
+    assert written(wide, PAIRS, rows) == [("0.5", "0.2", "0.3"), ("0", "0.9", "0.1")]
+    assert cells_of(wide, PAIRS).read([["0.5", "0"], ["0.2", "0.9"], ["0.3", "0.1"]]).tolist() == [
+        [0.2, 0.3, 0.5],
+        [0.9, 0.1, 0],
+    ]
+    assert cells_of(wide, PAIRS).output(cells_of(wide, PAIRS).decide(rows)).tolist() == rows.tolist()
+
+
 def test_several_targets_may_have_a_column_each():
     assert written(form("class"), PAIRS, np.array([[0.9, 0.1, 0, 0.2, 0.3, 0.5]])) == [("0", "2")]
 

@@ -120,6 +120,10 @@ def test_a_metric_that_another_process_was_sent_measures_the_same(metric):
 
 def test_metrics_are_found_by_name():
     assert all(find_metric(name).name == name for name in METRICS)
+    with pytest.raises(UserError, match=r"'F1' \(did you mean f1-macro or f1-micro or "):
+        find_metric("F1")
+    with pytest.raises(UserError, match=r"'own\.py'; name the function in it, too: own\.py:FUNCTION"):
+        find_metric("own.py")
     with pytest.raises(UserError, match=r"no metric is called 'acuracy' \(did you mean 'accuracy'\?\); use accuracy, "):
         find_metric("acuracy")
 

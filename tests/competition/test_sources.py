@@ -1,5 +1,6 @@
 """Where a competition may come from, and that nothing is unpacked twice or left half-done."""
 
+import os
 import shutil
 import stat
 import zipfile
@@ -221,8 +222,44 @@ def test_a_zip_that_is_no_competition_is_refused_and_not_kept(data_folder, tmp_p
     assert list(data_folder.iterdir()) == []
 
 
-def test_a_file_that_is_no_zip_is_refused(zoo, data_folder):
-    assert "train.csv: neither a folder nor a ZIP" in refusal(None, zoo / "train.csv", data_folder)
+def test_a_file_that_is_no_zip_is_refused(zoo, data_folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "zoo.rar").write_bytes(b"Rar!")
+    message = refusal(str(tmp_path / "elsewhere" / "zoo.rar"), None, data_folder)
+    assert "zoo.rar: neither a folder nor a ZIP; give the ZIP from the competition's page" in message
+
+
+def test_a_part_of_a_competition_is_answered_with_its_folder(zoo, data_folder):
+    told = refusal(None, zoo / "train.csv", data_folder)
+    assert told.endswith(f"train.csv: neither a folder nor a ZIP; give the folder in which it lies: {zoo}")
+    told = refusal(None, zoo / "train_images", data_folder)
+    assert told.endswith(f"give the folder above it, which looks like a competition's: {zoo}")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "the file is empty; download it again"),
+        (
+            b"<!DOCTYPE html><title>Log in",
+            "a web page, not a ZIP; log in to Kaggle, accept the competition's rules and",
+        ),
+    ],
+)
+def test_a_download_that_failed_is_told_as_such(data_folder, tmp_path, content, told):
+    (tmp_path / "zoo.zip").write_bytes(content)
+    assert f"zoo.zip: {told}" in refusal(str(tmp_path / "zoo.zip"), None, data_folder)
+
+
+@pytest.mark.parametrize("address", ["https://www.kaggle.com/competitions/zoo-2026/data", "kaggle.com/c/zoo-2026"])
+def test_an_address_is_answered_with_the_name_in_it(data_folder, address):
+    assert refusal(address, None, data_folder).endswith("an address; give its name alone: --competition zoo-2026")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a path there")
+def test_a_path_of_windows_is_answered_with_how_to_write_one(data_folder):
+    told = refusal(r"C:\Users\me\zoo", None, data_folder)
+    assert "cannot name a competition, and is no path here; write a path with /" in told
 
 
 @pytest.mark.parametrize("name", ["../zoo", "answers", ".zoo", "a/b", "a\nb"])

@@ -132,7 +132,7 @@ def test_a_misspelt_class_gets_the_nearest_name(check):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"none\.csv: cannot be read \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"none\.csv: no such file; check its name and folder"):
         check_submission(contest(), tmp_path / "none.csv")
 
 

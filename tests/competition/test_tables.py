@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from competition.errors import UserError
 from competition.layouts import KNOWN, KnownCompetition, load_competition, read_known
 from competition.spec import Competition
-from competition.tables import read_table, write_table
+from competition.tables import column_called, read_table, write_table
 
 
 @pytest.fixture
@@ -393,7 +393,7 @@ def test_a_folder_with_nothing_to_predict_is_refused_with_what_is_missing(folder
 def test_a_folder_in_place_of_a_table_is_refused(folder):
     (folder / "train.csv").unlink()
     (folder / "train.csv").mkdir()
-    assert "train.csv: cannot be read" in refusal(folder)
+    assert "train.csv: a folder, not a CSV; name a file in it" in refusal(folder)
 
 
 def test_a_missing_folder_is_refused(tmp_path):
@@ -416,10 +416,7 @@ def test_an_id_without_extension_that_means_two_files_is_refused(make_competitio
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (
-            {"label_column": "class"},
-            "train.csv: no column 'class' (did you mean 'Class'?), only Image, Class",
-        ),
+        ({"label_column": "clas"}, "train.csv: no column 'clas' (did you mean 'Class'?), only Image, Class"),
         ({"image_column": "Imagge"}, "no column 'Imagge' (did you mean 'Image'?), only Image"),
         ({"label_column": "Image"}, "column 'Image' cannot be both the image and the label column"),
         ({"image_column": "Class"}, "column 'Class' cannot be both the image and the label column"),
@@ -427,6 +424,12 @@ def test_an_id_without_extension_that_means_two_files_is_refused(make_competitio
 )
 def test_a_column_that_is_not_there_is_refused_with_the_nearest_name(folder, options, words):
     assert words in refusal(folder, **options)
+
+
+def test_a_column_is_found_in_upper_and_lower_case_where_only_one_is_meant():
+    assert column_called("class", ("Image", "Class")) == "Class"
+    assert column_called("id", ("ID", "id")) == "id"
+    assert column_called("Id", ("ID", "id")) is None
 
 
 def test_a_train_table_of_one_class_is_refused(make_competition, tmp_path):

@@ -41,6 +41,15 @@ def in_float16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Two threads for each operation, or for the parts of a batch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def cuda() -> torch.device:
     """The GPU that works; a test that asks for it is skipped where there is none, and is marked ``gpu``."""
     if not torch.cuda.is_available():

@@ -16,7 +16,8 @@ import pytest
 from competition.layouts import holds_competition
 from competition.storage import ROOT
 from pipeline import bundle, kernel
-from pipeline.settings import bundle_options, predict_settings
+from pipeline.command_lines import predict_settings
+from pipeline.kernel_lines import bundle_options
 from tests.commands import run, succeed
 
 KEY = "0123456789abcdef0123456789abcdef"

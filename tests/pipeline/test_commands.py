@@ -21,8 +21,8 @@ from safetensors.numpy import save_file
 from competition.errors import UserError
 from competition.storage import ROOT, atomic_write
 from pipeline import commands
+from pipeline.command_lines import train_settings
 from pipeline.commands import run_main
-from pipeline.settings import train_settings
 from tests.commands import start
 
 COMMANDS = ("train", "predict", "compare", "tune", "submit", "bundle")

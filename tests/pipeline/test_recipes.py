@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from competition.sources import open_competition
+from pipeline.command_lines import train_settings
 from pipeline.data.predictions import Predictions
 from pipeline.data.training_data import open_training_data
 from pipeline.models.networks.registry import build_network
 from pipeline.models.networks.weights import weights_file
 from pipeline.models.neural.checkpoint import Checkpoint
 from pipeline.models.recipe import AnyRecipe, choose_recipes, recipe_names
-from pipeline.settings import train_settings
 from pipeline.training.planning import ModelPlan, Plan
 from pipeline.training.runs import RunFolder, options_of, run_name
 from pipeline.training.trainer import Trainer
@@ -39,8 +39,6 @@ COMPETITIONS = {
 SOURCE = "animals-cnn-regularised"
 # fine-tuning learns slowly what is far from the head: it keeps what weights know, and noise knows nothing
 NETWORKS = [each for each in choose_recipes(recipe_names()) if each.is_network and each.name != "fine-tuning"]
-# Networks that are tried on the second competition alone, unless -m slow is given; one stands for them on the first.
-SECOND_ALONE = {each.name for each in choose_recipes(recipe_names()) if each.is_network and each.name != "sprint"}
 EPOCHS = (5, 12, 40)  # of eight steps; a longer training only if the shorter one is not enough
 EPOCHS_OF = {  # of those for which five epochs are not enough
     "efficientnet-lite0": (6, 12, 40),
@@ -61,10 +59,23 @@ def is_large(recipe: AnyRecipe) -> bool:
     return recipe.is_network and recipe.network.name in LARGE
 
 
+ONE_OF_EACH = {each.network.name: each.name for each in reversed(NETWORKS) if is_large(each)}  # of the large networks
+
+
+def is_slow(recipe: AnyRecipe, number: int) -> bool:
+    """Whether a recipe is tried on that competition with ``-m slow`` alone.
+
+    Without it, the first has the classifiers and sprint, and the second all recipes, but one alone of a large network.
+    """
+    if is_large(recipe):
+        return number == 0 or recipe.name not in ONE_OF_EACH.values()
+    return number == 0 and recipe.is_network and recipe.name != "sprint"
+
+
 def on_both(recipes: list[AnyRecipe]) -> list[Any]:
-    """The names of the recipes and competitions; networks on the first competition, but for one, are slow."""
+    """The names of the recipes and competitions."""
     return [
-        pytest.param(recipe.name, name, marks=[pytest.mark.slow] if recipe.name in SECOND_ALONE and not number else [])
+        pytest.param(recipe.name, name, marks=[pytest.mark.slow] if is_slow(recipe, number) else [])
         for recipe in recipes
         for number, name in enumerate(COMPETITIONS)
     ]

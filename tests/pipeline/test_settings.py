@@ -5,15 +5,8 @@ import pytest
 from competition import storage
 from competition.errors import UserError
 from competition.storage import KAGGLE_WORKING, ROOT
-from pipeline.settings import (
-    DEFAULT_BUDGET,
-    TRIALS,
-    TUNING_BUDGET,
-    predict_settings,
-    submit_options,
-    train_settings,
-    tune_settings,
-)
+from pipeline.command_lines import predict_settings, submit_options, train_settings, tune_settings
+from pipeline.settings import DEFAULT_BUDGET, TRIALS, TUNING_BUDGET
 
 
 def test_without_any_option_no_models_are_named_and_five_minutes_are_given():
@@ -199,6 +192,7 @@ def test_an_option_of_the_other_command_is_unknown():
         (["--plan", "/no/such/plan.json"], "--plan: /no/such/plan.json does not exist"),
         (["--models"], "--models"),
         (["cars.zip"], "cars.zip"),
+        (["--work", __file__], "--work: .*is a file; give a folder"),
         (["--competition", "my", "contest"], "unknown option contest; quote a path that has blanks in it"),
         (["--batch-size", "32"], "unknown option --batch-size; a recipe sets that: docs/RECIPES.md"),
         (["--lr=0.1"], "unknown option --lr; a recipe sets that"),

@@ -16,7 +16,7 @@ from pipeline import submit
 from pipeline.kaggle import submitter
 from pipeline.kaggle.ledger import HEADER, Ledger, Note, fingerprint_of, sha256_of
 from tests.commands import fail, run, script, start, succeed
-from tests.stand_in import CREDENTIALS, client_environment, hosted, kaggle, write_submission
+from tests.stand_in import CREDENTIALS, PATIENCE, client_environment, hosted, kaggle, write_submission
 
 RUN_DRIVER = kaggle_client.run_driver
 
@@ -320,10 +320,10 @@ def test_a_hang_ends_and_nothing_is_sent_twice(rehearsal, monkeypatch):
     run_here = kaggle_client.run_driver
     choose = {"submit": RUN_DRIVER}  # what can be killed
     monkeypatch.setattr(kaggle_client, "run_driver", lambda name, *rest: choose.get(name, run_here)(name, *rest))
-    monkeypatch.setattr(kaggle_client, "SENDING", 3.0)
+    monkeypatch.setattr(kaggle_client, "SENDING", 6.0)
     rehearsal.server.faults["CreateSubmission"] = Fault(kind="hang")
     file = rehearsal.csv()
-    assert "no answer from Kaggle for 3 s" in rehearsal.fail(file)
+    assert "no answer from Kaggle for 6 s" in rehearsal.fail(file)
     assert rehearsal.states() == ["sent"]
     choose.clear()
     rehearsal.succeed(file)
@@ -447,7 +447,7 @@ def test_a_kernels_bad_submission_is_not_sent(rehearsal, push):
     ("script", "options", "words"),
     [
         ("print('training'); raise SystemExit('error: no space left')", (), ("ERROR", "error: no space left")),
-        ("import time; print('slow', flush=True); time.sleep(60)", ("-t", "1"), ("ERROR", "its log ends with: slow")),
+        ("import time; print('slow', flush=True); time.sleep(60)", ("-t", "3"), ("ERROR", "its log ends with: slow")),
         ("print('done')", (), ("wrote no submission.csv", "its log ends with: done")),
     ],
 )
@@ -567,6 +567,6 @@ def test_two_commands_that_send_the_same_file_send_it_once(slow_rehearsal):
     file = slow_rehearsal.csv()
     command = script("submit", file, "--competition", slow_rehearsal.folder, "--work", slow_rehearsal.work)
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in "ab"]
-    printed = [process.communicate(timeout=100)[0] for process in processes]
+    printed = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     assert (slow_rehearsal.received(), slow_rehearsal.states()) == (1, ["scored"]), printed
     assert 0 in [process.returncode for process in processes]

@@ -178,7 +178,7 @@ class NeuralNetwork:
             print(f"{self._title()}: resumed after epoch {len(training.segments)}")
         limit = SegmentLimit() if self.plan.deadline is not None else None
         judging = validation if self.plan.epochs is not None else judging_images(validation)
-        segments = self._segments(training, planner, validation, len(judging), limit)
+        segments = self._segments(training, planner, validation, limit)
         try:
             training.run(train, judging, segments, self._title(), limit, self.plan.deadline)
         finally:
@@ -427,16 +427,10 @@ class NeuralNetwork:
         return StepTimer(lambda network: self._training(network, planner))
 
     def _segments(
-        self,
-        training: Training,
-        planner: Planner,
-        validation: LabelledImages,
-        judging: int,
-        limit: SegmentLimit | None = None,
+        self, training: Training, planner: Planner, validation: LabelledImages, limit: SegmentLimit | None = None
     ) -> Iterator[Segment]:
         """The segments that are still to be trained.
 
-        judging: validation images that are predicted after each of them.
         limit: when the current one has to end, if there is a deadline.
         """
         done = list(training.segments)
@@ -446,7 +440,8 @@ class NeuralNetwork:
             epochs = self.recipe.epochs if self.plan.epochs is None else self.plan.epochs
             return islice(cut(planner.fixed(epochs), training.stage_spans), len(done), None)
         deadline = self._deadline(self.plan.deadline, validation)
-        overhead = deadline.prediction.seconds() * judging / len(validation) / planner.steps_per_epoch
+        judged = len(judging_images(validation)) / len(validation)
+        overhead = deadline.prediction.seconds() * judged / planner.steps_per_epoch
         seconds = self._step_timer(planner).seconds_by_stage(training, planner.sizes, overhead)
         self._check_time(self.plan.deadline, seconds, done)
         return budgeted(planner, training.stage_spans, seconds, deadline.end, done, limit)

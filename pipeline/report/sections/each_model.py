@@ -14,7 +14,8 @@ SHARE = 0.5  # of the processor's time that the report may take; the remaining m
 def section(context: ReportContext, figure_folder: FigureFolder) -> Section | None:
     if not context.has_classes:
         return None
-    details, left_out = [], []
+    details: list[dict] = []
+    left_out: list[str] = []
     end = time.process_time() + SHARE * context.drawing_seconds
     for run in Progress(context.ranked, desc="report", unit="model"):
         if len(details) < MOST_DETAILED and time.process_time() < end:

@@ -26,7 +26,8 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section | No
         return None
     told = [finding for finding in findings if finding.told]
     paths = _paths(context, (name for finding in told for image in _images(finding) for name, _ in image))
-    shown = [(_name(finding), finding, _figure(finding, paths, figure_folder)) for finding in told]
+    names = dict(zip(map(str, context.competition.classes), context.drawn_names, strict=True))
+    shown = [(_name(finding), finding, _figure(finding, paths, names, figure_folder)) for finding in told]
     others = [(_name(finding), finding) for finding in findings if not finding.told]
     content = {"told": shown, "others": others, "folder": Path("runs", context.competition.name, FOLDER).as_posix()}
     return Section("findings", "Findings about the data", "findings.html.j2", content)
@@ -37,15 +38,20 @@ def _name(finding: Finding) -> str:
     return f"{name[0].upper()}{name[1:]}"
 
 
-def _figure(finding: Finding, paths: dict[Named, Path], figure_folder: FigureFolder) -> EmbeddedImage | None:
-    """Some of the images; those of a pair side by side. None if the finding is not about images."""
+def _figure(
+    finding: Finding, paths: dict[Named, Path], names: dict[str, str], figure_folder: FigureFolder
+) -> EmbeddedImage | None:
+    """Some of the images; those of a pair side by side. None if the finding is not about images.
+
+    names: what the figures' font can draw of each label.
+    """
     shown = [image for image in _images(finding) if all(name in paths for name, _ in image)]
     if not shown:
         return None
     across = len(shown[0])
     side = figures.tile_side(COLUMNS[across]) // across
     strips = np.stack([pictures.strip([paths[name] for name, _ in image], across, side) for image in shown])
-    captions = ["\n".join(_caption(*each) for each in image) for image in shown]
+    captions = ["\n".join(_caption(name, names.get(label, label)) for name, label in image) for image in shown]
     title = f"{_name(finding)}: {len(shown)} of {len(finding.table):,}"
     figure = figures.contact_sheet(strips, captions, title, COLUMNS[across])
     said = "; ".join(caption.replace("\n", " and ") for caption in captions)

@@ -86,10 +86,10 @@ def _sheet(images: np.ndarray) -> str:
 
 
 def _alike(found: Sample, parts: np.ndarray, classes: Colouring, context: ReportContext) -> str:
-    """How many labelled images lie among their own class; empty if there are no classes."""
-    if not context.has_classes:
-        return ""
+    """How many labelled images lie among their own class; empty if there are no classes, or few images of each."""
     names, labelled = np.array(classes.names), np.flatnonzero(found.splits != "test")
+    if not context.has_classes or len(labelled) < NEIGHBOURS * len(set(names[labelled])):
+        return ""
     own = (names[labelled][neighbours(parts[labelled])] == names[labelled][:, None]).mean(axis=1)
     return f"{100 * (own > 0.5).mean():.0f} % of the labelled images lie mostly among images of their own class."
 

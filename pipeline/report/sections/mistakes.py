@@ -94,7 +94,7 @@ def _surest(true: int, said: int, evaluation: Evaluation) -> list[int | None]:
 
 def _pair_caption(row: int | None, evaluation: Evaluation, names: list[str], ids: tuple[str, ...]) -> str:
     if row is None:
-        return "\n\n"
+        return "none\n\n"
     true, said = evaluation.labels[row], evaluation.predicted_labels[row]
     answered = f"→ {names[said]}" if said != true else ""
     return f"{shown_id(ids[row])}\n{names[true]}\n{answered}"

@@ -35,7 +35,7 @@ def section(context: ReportContext, figure_folder: FigureFolder) -> Section:
     content = {
         "steps": next_steps(context),
         "public": next((sent for sent in reversed(context.sent) if np.isfinite(sent.public)), None),
-        "worst": worst_classes(context) if context.has_classes else [],
+        "worst": worst_classes(context) if context.has_classes else None,
         "leaks": sum(len(each.table) for each in context.findings if each.kind == LEAKS) if context.findings else None,
         "stages": stages(seconds),
         "whole": clock(sum(seconds.values())),
@@ -64,6 +64,7 @@ def stages(seconds: Mapping[str, float]) -> list[Stage]:
 
 
 def worst_classes(context: ReportContext) -> list[tuple[str, float]]:
-    """The names of the classes with the lowest F1, and their F1."""
+    """The names of the classes with the lowest F1, and their F1; none of a class without a mistake."""
     evaluation = context.evaluations[BLEND]
-    return [(context.class_names[label], float(evaluation.f1[label])) for label in evaluation.worst_classes(WORST)]
+    worst = ((context.class_names[label], float(evaluation.f1[label])) for label in evaluation.worst_classes(WORST))
+    return [(name, f1) for name, f1 in worst if f1 < 1]

@@ -54,3 +54,15 @@ def test_channels_that_are_not_there_of_every_image_are_no_container(tmp_path):
     write(tmp_path / "train", ["red", "green", "blue"])
     (tmp_path / "train" / "b_2_red.png").unlink()
     assert read_container(tmp_path / "train") is None
+
+
+def test_ids_have_the_folders_where_files_are_called_the_same_and_several_sites_are_images_of_one_id(
+    tmp_path, extracted
+):
+    for folder, site in (("A-01/Plate1", 1), ("A-01/Plate1", 2), ("A-01/Plate2", 1), ("B-01/Plate1", 1)):
+        write(tmp_path / "train", ["w1", "w2", "w3"], f"{folder}/{{id}}_s{site}_{{channel}}")
+    ids = known(tmp_path / "train").columns["id"].tolist()
+    assert sorted(set(ids)) == [
+        f"{place}_{well}" for place in ("A-01_1", "A-01_2", "B-01_1") for well in ("a-1", "b_2")
+    ]
+    assert (ids.count("A-01_1_a-1"), ids.count("A-01_2_a-1")) == (2, 1)

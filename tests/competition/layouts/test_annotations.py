@@ -41,7 +41,7 @@ def test_train_validation_and_test_may_be_told_by_the_names_of_the_files(contest
     for split, numbers in (("train", range(4)), ("val", (4, 5))):
         labels = {number: (2, 31)[number % 2] for number in numbers}
         contest.json(f"{split}2019.json", coco({number: files[number] for number in numbers}, labels))
-    contest.json("test2019.json", {"images": [{"file_name": "test2019/9.png", "id": 9}]})
+    contest.json("test2019.json", {"images": [{"file_name": "test2019/9.png", "id": 9}], "annotations": []})
     loaded = contest.table("kaggle_sample_submission.csv", ["id", "predicted"], [[9, "2 31 204"]]).load()
     assert (len(loaded.train), len(loaded.val), len(loaded.test)) == (4, 2, 1)
     assert (loaded.form.kind, loaded.form.most) == ("ranking", 3)

@@ -159,3 +159,15 @@ def test_columns_of_train_may_have_an_ending_that_the_sample_lacks(contest):
     loaded = contest.train(rows, header).sample(1, 2, header=["id", "X1", "X3"]).load()
     assert (loaded.classes, loaded.form.kind, loaded.form.order) == (("X1", "X3"), "columns", (0, 1))
     assert loaded.train.labels[:, 1].tolist() == [0, 2.5, 5, 7.5]
+
+
+def test_rows_of_several_targets_may_have_a_column_a_class(contest):
+    grades = [("Normal/Mild", "Severe"), ("Moderate", "Normal/Mild"), ("Severe", ""), ("Severe", "Moderate")]
+    contest.train(grades, ["id", "left_l1", "right_l1"]).images("test/t0.png")
+    header, ids = ["row_id", "normal_mild", "moderate", "severe"], ["t0_right_l1", "t0_left_l1"]
+    contest.table("sample_submission.csv", header, [[name, 0.3, 0.3, 0.4] for name in ids])
+    loaded = contest.load()
+    assert (loaded.task.kind, loaded.task.targets, len(loaded.train)) == ("multioutput", ("left_l1", "right_l1"), 3)
+    assert (loaded.form.kind, loaded.form.order, loaded.metric.name) == ("columns", (1, 0, 2), "log-loss")
+    assert (loaded.form.row_targets.tolist(), loaded.form.cases) == ([1, 0], ("t0", "t0"))
+    assert "train.csv: 1 row passed over, some of the 2 classes are missing" in loaded.found

@@ -313,3 +313,42 @@ def test_a_list_of_corrections_may_name_images_that_are_gone(contest):
 @pytest.mark.parametrize("name", ["EncodedPixels", "rle", "rle_mask", "segmentation", "PredictionString"])
 def test_a_sample_that_asks_for_parts_of_images_is_refused(contest, name):
     assert f"'{name}' asks for masks or boxes" in contest.train(CATS).sample("1 1", header=["id", name]).refusal()
+
+
+def test_a_spreadsheet_in_place_of_the_table_is_to_be_saved_as_csv(contest):
+    contest.train(["a", "b", "a", "b"]).sample("a")
+    (contest.folder / "train.csv").rename(contest.folder / "train.xlsx")
+    assert contest.refusal().endswith("; save train.xlsx as CSV")
+
+
+def test_tables_of_the_splits_may_have_a_name_in_common(contest):
+    rows = [["0.png", "cat", 7], ["1.png", "dog", 8], ["2.png", "cat", 8], ["3.png", "dog", 9]]
+    contest.images(*(f"images/{number}.png" for number in range(6)))
+    contest.table("zoo-Train.csv", ["file", "label", "seenID"], rows[:2])
+    contest.table("zoo-Val.csv", ["file", "label", "seenID"], rows[2:])
+    contest.table("zoo-Test.csv", ["file", "seenID"], [["4.png", 10], ["5.png", 10]])
+    loaded = contest.table("sample_submission.csv", ["seenId", "label"], [["10", "cat"]]).load()
+    assert (len(loaded.train), len(loaded.val), loaded.submission_ids) == (2, 2, ("10",))
+    assert loaded.test.cases == ("10", "10")
+
+
+def test_a_contest_whose_images_are_not_in_its_files_is_refused(contest):
+    contest.text("train/a.mp4", "video").text("test/b.mp4", "video")
+    contest.table("sample_submission.csv", ["filename", "label"], [["b.mp4", 0.5]])
+    assert "no images there (nor can 2 .mp4 there be read)" in contest.refusal()
+
+
+def test_images_of_what_is_asked_about_stay_on_one_side_of_a_split(contest):
+    contest.images(*(f"images/{number}.png" for number in range(8)))
+    rows = [[f"p{number // 2}", f"{number}.png", "ab"[number // 2 % 2]] for number in range(8)]
+    contest.table("train.csv", ["product", "file", "label"], rows[:4])
+    contest.table("test.csv", ["product", "file"], [row[:2] for row in rows[4:]])
+    loaded = contest.table("sample_submission.csv", ["product", "label"], [["p2", "a"], ["p3", "a"]]).load()
+    assert (loaded.train.groups, loaded.test.cases) == (("p0", "p0", "p1", "p1"), ("p2", "p2", "p3", "p3"))
+    assert "images with the same 'product' stay on one side of every split" in loaded.found
+
+
+def test_a_testing_set_lists_the_test_images(contest):
+    contest.images("test/a.png", "test/b.png").train(CATS, name="Training_set.csv")
+    loaded = contest.table("Testing_set.csv", ["id"], [["b.png"], ["a.png"]]).load()
+    assert loaded.submission_ids == ("b.png", "a.png")

@@ -118,3 +118,11 @@ def test_a_list_of_what_class_folders_are_called_is_no_training_table(contest, n
     contest.images(*(f"train/{kind}/{kind}{number}.png" for kind in (1, 2) for number in range(3)))
     loaded = contest.text(name, content).sample(1).load()
     assert (loaded.classes, loaded.train.groups, len(loaded.train)) == ((1, 2), None, 6)
+
+
+def test_masks_beside_their_photos_are_no_images(contest):
+    contest.images(
+        *(f"train/{kind}/{number}{mask}.png" for kind in "ab" for number in range(3) for mask in ("", "_mask"))
+    )
+    contest.images("train/a/2_mask_1.png", "train/b/lone_mask.png")
+    assert len(contest.sample("a").load().train) == 7

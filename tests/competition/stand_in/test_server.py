@@ -22,6 +22,7 @@ from competition.stand_in.server import StandIn, main
 from tests.stand_in import (
     COMPETITIONS,
     KERNELS,
+    PATIENCE,
     ask,
     call,
     client_environment,
@@ -276,10 +277,12 @@ def test_the_command_prints_what_a_shell_needs_for_the_client(make_competition, 
         assert all(line.startswith(("# ", "export ")) for line in lines)
         client = f"{Path(sys.executable).with_name('kaggle')} competitions files insects"
         home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")}
-        done = subprocess.run("".join(lines) + client, shell=True, env=home, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            "".join(lines) + client, shell=True, env=home, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert "train.csv" in done.stdout
         process.send_signal(signal.SIGTERM)
-        _, reported = process.communicate(timeout=30)
+        _, reported = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
     assert "ListDataFiles" in reported and "Traceback" not in reported
     key = re.search("KAGGLE_KEY=(.*)", "".join(lines))[1]

@@ -15,6 +15,7 @@ from pipeline.data.cache import open_cache
 from pipeline.data.cache_files import FINGERPRINTS
 from pipeline.data.complaints import heard
 from pipeline.data.faulty_files import warn_of_damaged
+from pipeline.data.image_size import Means, choose_sizes
 from pipeline.runtime.sealed import read_arrays, write_arrays
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -80,6 +81,11 @@ def test_other_messages_are_printed_afterwards(tmp_path, capfd):
         assert capfd.readouterr().err == ""
     os.write(2, b"later\n")
     assert capfd.readouterr().err == "a driver speaks\nlater\n"
+
+
+def test_choosing_a_size_says_nothing_of_damaged_jpegs(images, capfd):
+    choose_sizes([images[3], images[17]], Means(2, None, "cpu", False))
+    assert "Corrupt JPEG data" not in capfd.readouterr().err
 
 
 def test_progress_is_seen_meanwhile():

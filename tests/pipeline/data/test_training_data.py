@@ -12,8 +12,8 @@ from competition.errors import UserError
 from competition.layouts import read_extra
 from competition.sources import open_competition
 from competition.spec import Competition, Split
+from pipeline.command_lines import train_settings
 from pipeline.data.training_data import labelled_images, open_training_data
-from pipeline.settings import train_settings
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 from competition.errors import UserError
 from competition.sources import open_competition
 from competition.task import Task
+from pipeline.command_lines import train_settings
 from pipeline.data.training_data import TrainingData, open_training_data
 from pipeline.ensemble import teacher as teaching
 from pipeline.ensemble.teacher import Teacher, find_teacher, lessons
 from pipeline.models.base import CPU
 from pipeline.runtime.time_limit import OutOfTime, time_limit
-from pipeline.settings import train_settings
 from pipeline.training.runs import run_folders, stored_runs
 from tests.commands import fail, succeed
 

@@ -102,6 +102,12 @@ def test_the_worst_confusions_come_first_and_right_answers_are_none():
     assert len(evaluation.worst_confusions(1)) == 1
 
 
+def test_classes_that_are_confused_stand_side_by_side_before_those_with_the_lowest_f1():
+    evaluation = answered([0, 1, 2, 2, 3, 3, 3], [4, 1, 0, 2, 1, 1, 3], classes=5)
+    assert evaluation.most_confused(3).tolist() == [3, 1, 0]
+    assert evaluation.most_confused(9).tolist() == [3, 1, 0, 4, 2]
+
+
 def test_the_surest_mistakes_come_first():
     probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.9, 0.1]])
     evaluation = Evaluation(probabilities, np.array([1, 0, 0, 0]))

@@ -41,6 +41,12 @@ def test_what_is_told_comes_with_its_pictures_and_their_ids(shown, context, tmp_
     assert (tmp_path / "finding-leaks.png").exists()
 
 
+def test_a_label_that_the_figures_cannot_spell_is_drawn_by_its_number(shown, context):
+    table = pd.DataFrame({"split": ["train"], "id": [context.competition.train.ids[0]], "label": ["猫"]})
+    number = context.competition.classes.index("猫")
+    assert f"(no. {number})" in shown(Finding("blank", "1 labelled image of a single colour", table))
+
+
 def test_images_that_are_not_in_the_competition_any_more_are_not_shown(shown, context):
     table = pd.DataFrame({"split": "train", "id": ["gone.png", context.competition.train.ids[0]]})
     page = shown(Finding("blank", "2 labelled images of a single colour", table))

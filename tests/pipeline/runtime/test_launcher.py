@@ -14,10 +14,10 @@ import pytest
 
 from pipeline.runtime import devices
 from tests.commands import ROOT, script, succeed
-from tests.stand_in import wait_until
+from tests.stand_in import PATIENCE, wait_until
 
 FOLDS = ("--folds", 2, "--models", "cifar-cnn-base")
-EPOCHS = 60  # enough that a signal comes before the last
+EPOCHS = 40  # enough that a signal comes before the last
 RUN = Path("runs", "insects", f"cifar-cnn-base~epochs={EPOCHS},folds=2")
 
 
@@ -43,7 +43,7 @@ def arguments(insects: Path, tmp_path: Path) -> tuple[object, ...]:
 def started(arguments: tuple[object, ...], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """The command, while both of its processes train."""
     process = subprocess.Popen(script("train", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: all(len(rows(tmp_path / RUN / fold / "history.csv")) > 1 for fold in ("fold-1", "fold-2")), 120)
+    wait_until(lambda: all(len(rows(tmp_path / RUN / fold / "history.csv")) > 1 for fold in ("fold-1", "fold-2")))
     yield process
     with suppress(ProcessLookupError):
         process.kill()
@@ -93,11 +93,11 @@ def test_an_interruption_ends_both_processes_and_one_goes_on_with_the_same_comma
 ):
     other = other_of(started)
     started.send_signal(signal.SIGTERM)  # as SIGINT, which a job in a shell's background ignores
-    _, errors = started.communicate(timeout=60)
+    _, errors = started.communicate(timeout=PATIENCE)
     assert started.returncode == 143
     assert errors.strip().splitlines()[-1].startswith("interrupted (SIGTERM): finished work is kept")
     assert errors.count("interrupted") == 1 and "Traceback" not in errors
-    wait_until(lambda: not is_running(other), 30)
+    wait_until(lambda: not is_running(other))
     monkeypatch.setenv("STAND_IN_DEVICES", "1")
     said = succeed("train", *arguments)
     assert said.count("resumed after epoch") == 2
@@ -108,7 +108,7 @@ def test_an_interruption_ends_both_processes_and_one_goes_on_with_the_same_comma
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not tell a process's children")
 def test_if_one_process_is_killed_the_other_finishes_its_own_and_one_line_says_what_to_do(started, tmp_path):
     os.kill(other_of(started), signal.SIGKILL)
-    _, errors = started.communicate(timeout=120)
+    _, errors = started.communicate(timeout=PATIENCE)
     assert started.returncode == 2
     (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert line == "error: the process of GPU 2 was ended by SIGKILL; run the same command again to continue"
@@ -130,7 +130,7 @@ with other_ranks(Path(__file__), sys.argv[1:], "cpu"):
 def test_if_the_command_is_killed_its_other_process_ends_too(tmp_path):
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     process = subprocess.Popen([sys.executable, tmp_path / "sleeper.py", ROOT])
-    wait_until(lambda: all((tmp_path / rank).is_file() for rank in "01"), 120)
+    wait_until(lambda: all((tmp_path / rank).is_file() for rank in "01"))
     process.kill()
     process.wait()
-    wait_until(lambda: not is_running(int((tmp_path / "1").read_text())), 30)
+    wait_until(lambda: not is_running(int((tmp_path / "1").read_text())))

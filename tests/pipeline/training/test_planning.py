@@ -9,11 +9,11 @@ import pytest
 from competition.errors import UserError
 from competition.spec import Competition, Split
 from competition.task import Task
+from pipeline.command_lines import train_settings
 from pipeline.data.image_size import ImageSizes
 from pipeline.models.base import Workload
 from pipeline.models.neural.time_budget import Segment
 from pipeline.models.recipe import Tier, choose_recipes, fingerprint, recipe_names
-from pipeline.settings import train_settings
 from pipeline.training import planning
 from pipeline.training.planning import (
     Fit,

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from competition.sources import open_competition
+from pipeline.command_lines import train_settings
 from pipeline.data.training_data import open_training_data
 from pipeline.models.recipe import choose_recipes
-from pipeline.settings import train_settings
 from pipeline.training import portfolio as portfolios
 from pipeline.training.portfolio import BASELINES, Choice, Portfolio, candidates, settle_portfolio
 
@@ -118,7 +118,7 @@ def test_the_command_line_the_time_and_the_number_of_images_decide_about_folds(c
     [
         (160, 2, "10m", FROZEN_AND_SHORT),
         (160, 0.5, "10m", (*SCRATCH, "lite0-logreg")),
-        (16, 0.4, "10m", (*SCRATCH, "lite0-logreg")),
+        (16, 0.2, "10m", (*SCRATCH, "lite0-logreg")),
         (16, 0.7, "10m", ("sprint", "efficientnet-lite0-96")),
         (16, 0.7, "60m", (*SCRATCH, "efficientnet-lite0")),
         (160, 0.7, "10m", (*SCRATCH, "lite0-logreg")),
@@ -148,7 +148,7 @@ def test_a_long_training_lets_batch_norms_learn_and_crops_photographs(chosen, si
 
 @pytest.mark.parametrize(("folds", "names"), [("2", FROZEN_AND_SHORT), ("5", (*SCRATCH, "lite0-logreg"))])
 def test_a_larger_set_is_fine_tuned_where_there_is_time_for_enough_epochs_in_each_fold(chosen, folds, names):
-    assert names_of(chosen("--budget", "10m", "--folds", folds, epochs=1.6, small=10)) == names
+    assert names_of(chosen("--budget", "10m", "--folds", folds, epochs=1.2, small=10)) == names
 
 
 def test_sprint_stays_where_the_trial_network_is_ahead_of_frozen_features(chosen, monkeypatch):

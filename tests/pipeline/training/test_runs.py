@@ -11,11 +11,11 @@ import pytest
 from competition.errors import UserError
 from competition.metrics import ACCURACY, LOG_LOSS
 from competition.task import Task
+from pipeline.command_lines import train_settings
 from pipeline.data.data_record import DataRecord
 from pipeline.data.predictions import Predictions
 from pipeline.models.persistence import Saved
 from pipeline.models.recipe import RECIPES, choose_recipes, load_recipe
-from pipeline.settings import train_settings
 from pipeline.training.planning import ModelPlan
 from pipeline.training.runs import (
     Options,

@@ -11,11 +11,12 @@ import torch
 from competition.sources import open_competition
 from competition.spec import Competition
 from competition.task import Task
+from pipeline.command_lines import train_settings
 from pipeline.data.training_data import open_training_data
 from pipeline.models.base import NotTrained
 from pipeline.models.recipe import choose_recipes
 from pipeline.runtime.sealed import read_json, write_json
-from pipeline.settings import Settings, train_settings
+from pipeline.settings import Settings
 from pipeline.training.symmetries import SymmetryCheck, check_symmetries, settle_symmetries
 from tests.drawing import spots
 

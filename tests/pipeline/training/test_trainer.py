@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from competition.sources import open_competition
+from pipeline.command_lines import train_settings
 from pipeline.data.training_data import open_training_data
 from pipeline.models.networks.lite0 import Lite0
 from pipeline.models.networks.weights import weights_file
 from pipeline.models.recipe import choose_recipes
-from pipeline.settings import train_settings
 from pipeline.training.planning import ModelPlan, Plan
 from pipeline.training.runs import RunFolder, StoredRun
 from pipeline.training.trainer import Trainer

@@ -12,11 +12,11 @@ from competition.sources import open_competition
 from competition.spec import Competition
 from competition.splits import stratified_folds
 from competition.task import Task
+from pipeline.command_lines import train_settings
 from pipeline.data.training_data import open_training_data
 from pipeline.models.classical import features
 from pipeline.models.networks.lite0 import Lite0
 from pipeline.runtime.sealed import read_json, write_json
-from pipeline.settings import train_settings
 from pipeline.training.turned_examples import (
     ExamplesCheck,
     check_examples,

@@ -14,14 +14,7 @@ from tests.pipeline.models.small import small_network, tinted_noise
 
 CPU = torch.device("cpu")
 BATCH = 2 * FEWEST
-
-
-@pytest.fixture(autouse=True)
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 def images() -> Tensor:

@@ -18,7 +18,7 @@ def test_results_come_in_the_order_of_the_jobs(threads):
 
 
 def test_as_many_jobs_as_threads_run_at_once():
-    meeting = Barrier(3, timeout=30)
+    meeting = Barrier(3, timeout=120)
     assert sorted(computed_ahead([meeting.wait] * 3, threads=3)) == [0, 1, 2]
 
 

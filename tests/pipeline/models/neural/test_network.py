@@ -246,7 +246,17 @@ def test_a_training_that_stopped_goes_on_to_the_same_bits_and_says_so(tmp_path, 
     np.testing.assert_array_equal(resumed.predict_proba(SAMPLE[2]), whole.predict_proba(SAMPLE[2]))
 
 
-def test_a_budgeted_training_is_replayed_to_the_bit(tmp_path):
+@pytest.mark.parametrize(("plan", "count"), [(NetworkPlan(epochs=1), 24), (NetworkPlan(deadline=0.0), 12)])
+def test_within_a_budget_some_of_the_validation_images_of_each_class_judge_an_epoch(tmp_path, monkeypatch, plan, count):
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(neural, "JUDGING", 12)
+    monkeypatch.setattr(Training, "run", lambda self, train, validation, *rest: seen.append(validation.labels))
+    network(tmp_path, plan=plan).fit(*SAMPLE)
+    assert np.bincount(seen[0]).tolist() == [count // CLASSES] * CLASSES
+
+
+def test_a_budgeted_training_is_replayed_to_the_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr(neural, "JUDGING", 12)
     recipe = sprint(tiers=LADDER, epochs=2)
     images, labels = draw(32, seed=1, shape=(64, 64))
     deadline = NetworkPlan(deadline=time.monotonic() + 3600)

@@ -15,6 +15,7 @@ from competition.errors import UserError
 from competition.metrics import ACCURACY, LOG_LOSS, Metric
 from pipeline.data.augment import chain, shift, symmetric
 from pipeline.models.base import NotTrained
+from pipeline.models.fast import data_parallel
 from pipeline.models.fast.normalisation import Normalisation
 from pipeline.models.fast.predictor import Predictor
 from pipeline.models.networks.registry import build_network
@@ -134,6 +135,18 @@ def test_a_resumed_training_equals_an_uninterrupted_one_to_the_bit(tmp_path, nam
     resumed = begin(tmp_path / "parts", recipe)
     assert resumed.segments == segments[:stop]
     run(resumed, segments[stop:])
+    assert history(resumed) == history(whole)
+    assert_same_weights(resumed.network, whole.network)
+
+
+def test_a_training_in_parts_of_batches_learns_and_is_resumed_to_the_bit(tmp_path, two_threads, monkeypatch):
+    monkeypatch.setattr(data_parallel, "FEWEST", BATCH // 2)
+    recipe = protocol()
+    segments = segments_of(recipe, 8)
+    whole = run(begin(tmp_path / "whole", recipe), segments)
+    assert whole.learner is not whole.network and whole.best_score > 0.9
+    run(begin(tmp_path / "parts", recipe), segments[:3])
+    resumed = run(begin(tmp_path / "parts", recipe), segments[3:])
     assert history(resumed) == history(whole)
     assert_same_weights(resumed.network, whole.network)
 

@@ -18,7 +18,7 @@ def test_the_error_is_told_before_and_after_the_temperature(shown, context):
     assert calibration.temperature(context) == 2
     before, after = measured[calibration.UNTEMPERED].error, measured["blend"].error
     assert before != after
-    assert "temperature of 2.00, fitted on these images" in shown(calibration.section, context)
+    assert "temperature of 2, fitted on these images" in shown(calibration.section, context)
     assert f"goes from {before:.3f} to {after:.3f}" in shown(calibration.section, context)
 
 

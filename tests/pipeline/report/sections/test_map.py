@@ -100,3 +100,10 @@ def test_images_among_their_own_class_are_counted(tmp_path):
     parts = 100 * np.array([context.drawn_names.index(name) for name in classes.names])[:, None] + np.zeros((1, 2))
     parts = parts + np.random.default_rng(0).normal(size=parts.shape)
     assert map_section._alike(found, parts, classes, context).startswith("100 % of the labelled images")
+
+
+def test_with_few_images_of_each_class_nothing_is_said_of_their_neighbours(tmp_path):
+    context = made_context(tmp_path, "multiclass", classes=30, images=60)
+    found = sample(context)
+    parts = np.random.default_rng(0).normal(size=(len(found.rows), 2))
+    assert map_section._alike(found, parts, by_class(found, context), context) == ""

@@ -1,8 +1,10 @@
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.data.predictions import Predictions
 from pipeline.findings.duplicates import LEAKS
 from pipeline.findings.finding import Finding
 from pipeline.report.figure_folder import FigureFolder
@@ -39,6 +41,13 @@ def test_the_worst_classes_are_named_with_their_f1(context, tmp_path):
     worst = content(context, tmp_path)["worst"]
     assert [value for _, value in worst] == sorted(f1)[:2]
     assert worst[0][0] == context.class_names[f1.argmin()]
+
+
+def test_a_class_without_a_mistake_is_not_among_the_worst(context, tmp_path):
+    val = context.validation
+    perfect = Predictions(val.ids, np.eye(len(context.class_names))[val.known_labels], val.labels)
+    flawless = replace(context, validated=dict.fromkeys(context.runs, perfect))
+    assert content(flawless, tmp_path)["worst"] == []
 
 
 def test_the_last_public_score_is_shown(context, tmp_path):
