@@ -24,7 +24,7 @@ network = timm.create_model("resnet18", num_classes=0)
 torch.save(network.state_dict(), checkpoint / "pytorch_model.bin")
 pretrained = {"input_size": [3, side, side], "mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
 config = {"architecture": "resnet18", "num_features": network.num_features, "pretrained_cfg": pretrained}
-(checkpoint / "config.json").write_text(json.dumps(config))
+(checkpoint / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 predictor = MultiModalPredictor(label="label", problem_type="multiclass", path=output / "model")
 predictor.fit(

@@ -216,7 +216,7 @@ def test_too_few_and_too_many_images_are_refused(tmp_path, images):
 
 def test_a_place_that_cannot_be_written_is_an_error_naming_it(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r"file: a file is in the place of this folder; move it away"):
+    with pytest.raises(UserError, match="file: a file is in the place of this folder; move it away"):
         draw_rehearsal(tmp_path / "file" / "rehearsal", tmp_path / "answers.csv", images=60)
 
 

@@ -58,7 +58,7 @@ def test_training_tells_the_findings_and_the_report_shows_them(tmp_path):
     assert any("test images differ from labelled ones" in line for line in told)
     succeed("predict", *options)
     page = (tmp_path / "submissions/faults/report.html").read_text()
-    assert "Findings about the data" in page and "test images differ from labelled ones" in page
+    assert "Findings about the data" in page and "Test images differ from labelled ones" in page
     assert (tmp_path / "submissions/faults/report/finding-drift.png").exists()
 
 

@@ -304,7 +304,7 @@ def test_two_processes_that_ask_at_once_get_the_same_images(tmp_path, caches):
 
 def test_a_folder_that_cannot_be_written_is_the_users_to_mend(images, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r"file: a file is in the place of this folder; move it away"):
+    with pytest.raises(UserError, match="file: a file is in the place of this folder; move it away"):
         open_cache(images, tmp_path / "file")
 
 
