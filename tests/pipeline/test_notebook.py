@@ -13,7 +13,7 @@ import torch
 
 from competition.errors import UserError
 from competition.progress import Progress
-from pipeline import commands, notebook, settings
+from pipeline import commands, notebook
 from pipeline.training.sessions import read_sessions
 from tests.commands import start_clock
 
@@ -91,7 +91,7 @@ def test_a_comparison_is_a_table_of_the_runs(insects, tmp_path):
 
 @pytest.mark.parametrize("name", ["train", "predict", "audit", "compare", "tune", "submit"])
 def test_every_option_of_a_command_is_a_keyword_with_its_help(name):
-    function, parser = getattr(notebook, name), getattr(settings, f"{name}_parser")()
+    function, parser = getattr(notebook, name), getattr(notebook, f"{name}_parser")()
     signature = inspect.signature(function)
     options = {option[2:].replace("-", "_") for option in parser._option_string_actions if option.startswith("--")}
     assert options - {"help"} == set(signature.parameters) - {"file"}
