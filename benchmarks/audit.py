@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.cache import SUFFIXES, draw_images
-from benchmarks.measuring import own_memory, timed
+from benchmarks.measuring import own_memory, spent, timed
 from competition.spec import Split
 from competition.task import Task
 from pipeline.data.cache import open_cache
@@ -124,13 +123,8 @@ def measure(folder: Path) -> dict[str, float]:
     with most_memory() as held:
         images = open_cache(paths, caches, first.shape[:2], THREADS, "crop")
         joined = Joined(Task((0, 1)), (Pictures(split, images.fingerprints, len(split), "val", images),))
-        begun = time.process_time()
-        found, search = timed(lambda: [*exact_duplicates(joined), similar_pictures(joined)])
-    seconds = {
-        "seconds of the cache pass": build,
-        "of the search": search,
-        "of the processor": time.process_time() - begun,
-    }
+        found, search, work = spent(lambda: [*exact_duplicates(joined), similar_pictures(joined)])
+    seconds = {"seconds of the cache pass": build, "of the search": search, "of the processor": work}
     return {**seconds, "MB": held(), **judged(found, paths)}
 
 

@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measuring import peak_memory, timed
+from benchmarks.measuring import peak_memory, spent, timed
 from pipeline.data.cache import ImageCache, open_cache
 from pipeline.data.fitting import resize
 from pipeline.data.image_size import Means, choose_sizes
@@ -87,8 +86,8 @@ def compare_speed(paths: list[Path], scratch: Path, opened_in: Callable[..., Ima
     for number in range(ROUNDS):
         caches = scratch / f"caches{number}"
         opened = partial(opened_in, folder=caches)
-        builds.append(spent(opened))
-        loops.append(spent(partial(imread_all, paths)))
+        builds.append(spent(opened)[1:])
+        loops.append(spent(partial(imread_all, paths))[1:])
         openings.append(timed(opened)[1])
         shutil.rmtree(caches)  # its memory serves the next round: a machine's first touch of memory is slow
     build, build_work = np.median(builds, axis=0)
@@ -99,13 +98,6 @@ def compare_speed(paths: list[Path], scratch: Path, opened_in: Callable[..., Ima
     print(f"ratio                {loop / build:10.2f}")
     print(f"in processor seconds {loop_work / build_work:10.2f}")
     print(f"opening it again     {median(openings):10.2f} s")
-
-
-def spent(work: Callable[[], object]) -> tuple[float, float]:
-    """The seconds that the work takes by the clock, and those of the processor."""
-    begun = time.process_time()
-    seconds = timed(work)[1]
-    return seconds, time.process_time() - begun
 
 
 def imread_all(paths: list[Path]) -> None:

@@ -23,6 +23,13 @@ def timed(work: Callable[[], Result]) -> tuple[Result, float]:
     return work(), time.perf_counter() - begun
 
 
+def spent(work: Callable[[], Result]) -> tuple[Result, float, float]:
+    """What ``work`` returns, the seconds it took by the clock, and those of the processor."""
+    begun = time.process_time()
+    result, seconds = timed(work)
+    return result, seconds, time.process_time() - begun
+
+
 def peak_memory() -> int:
     """The most megabytes that this process has held.
 

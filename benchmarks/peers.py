@@ -15,6 +15,7 @@ row that says why.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -28,8 +29,6 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-
-import shutil
 
 import numpy as np
 

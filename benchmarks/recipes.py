@@ -93,7 +93,7 @@ def curves(run: Path) -> Iterator[Curve]:
 
 
 def drawn(found: Sequence[Curve], title: str) -> Figure:
-    """A line for each curve, the best first in the legend; a triangle at the right edge is what was reported."""
+    """A line for each curve, the best first in the legend; a triangle at the right edge marks what was reported."""
     with style():
         figure, axes = new_figure(4.2)
         for number, curve in enumerate(sorted(found, key=lambda curve: -curve.best)):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support, precision_score
+from sklearn.metrics import auc, precision_recall_fscore_support, precision_score
 
 MOST_SHOWN = 40  # classes that a figure can name; of more, the worst are drawn
 
@@ -101,9 +101,7 @@ class Evaluation:
     def auc(self) -> np.ndarray:
         """Area under the one-versus-rest ROC curve of each class; nan for one that no image or every image has."""
         areas = np.full(self.classes, np.nan)
-        areas[list(self._curves)] = [
-            np.diff(false) @ (true[1:] + true[:-1]) / 2 for false, true in self._curves.values()
-        ]
+        areas[list(self._curves)] = [auc(*curve) for curve in self._curves.values()]
         return areas
 
     def roc(self, label: int) -> tuple[np.ndarray, np.ndarray]:

@@ -57,20 +57,24 @@ class FigureFolder:
 
 def _of_few_colours(image: Image.Image) -> str:
     """The image as a data URI of a lossless WebP of at most 256 colours, which takes a quarter of the space."""
-    buffer, shown = io.BytesIO(), image.convert("RGB")
-    shown.thumbnail((MOST_PIXELS, MOST_PIXELS))
-    few = shown.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).convert("RGB")
-    few.save(buffer, format="webp", lossless=True, quality=50, method=4)
-    return _data_uri(buffer.getvalue())
+    few = _reduced(image).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    return _data_uri(few.convert("RGB"), lossless=True, quality=50, method=4)
 
 
 def embedded_webp(image: Image.Image, quality: int = QUALITY) -> str:
     """The image as a data URI, lossy, made smaller if the format does not allow its size. quality: 0 to 100."""
-    buffer, shown = io.BytesIO(), image.convert("RGB")
+    return _data_uri(_reduced(image), quality=quality, method=2)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """The image in colours, no larger than a WebP can be."""
+    shown = image.convert("RGB")
     shown.thumbnail((MOST_PIXELS, MOST_PIXELS))
-    shown.save(buffer, format="webp", quality=quality, method=2)
-    return _data_uri(buffer.getvalue())
+    return shown
 
 
-def _data_uri(webp: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode('ascii')}"
+def _data_uri(image: Image.Image, **options: int) -> str:
+    """The image as a WebP that is written with these options of Pillow."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="webp", **options)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -68,7 +68,7 @@ class _Parallel(nn.Module):
     def gradients(self, outputs: Sequence[Tensor], gradient: Tensor) -> list[Tensor | None]:
         """Of the weights, given that of all outputs."""
         parts = gradient.tensor_split(len(self.replicas))
-        found = self.threads.map(lambda *of_part: self._gradients(*of_part), outputs, parts)
+        found = self.threads.map(self._gradients, outputs, parts)
         return [_total(of_weights) for of_weights in zip(*found, strict=True)]
 
     def _gradients(self, output: Tensor, gradient: Tensor) -> tuple[Tensor | None, ...]:
